@@ -1,0 +1,19 @@
+/* Time, in the two forms the bridge needs: a steady clock for durations, the wall clock for what people read. */
+#ifndef LUADUCT_BASE_CLOCK_H
+#define LUADUCT_BASE_CLOCK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Nanoseconds of CLOCK_MONOTONIC. Any thread. */
+uint64_t clock_steady_ns(void);
+
+/* Milliseconds since the epoch (UTC). Any thread. */
+int64_t clock_wall_ms(void);
+
+#define CLOCK_ISO_LENGTH 24
+
+/* Writes "2026-01-31T12:00:00.000Z" (24 bytes, no NUL) for a wall time in milliseconds. Any thread. */
+void clock_format_iso(int64_t wall_ms, char out[CLOCK_ISO_LENGTH]);
+
+#endif
