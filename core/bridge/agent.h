@@ -1,0 +1,77 @@
+/* The registry's entry, for the files of this room only. Protected by its shard's mutex except where a field says
+ * otherwise. */
+#ifndef LUADUCT_BRIDGE_AGENT_H
+#define LUADUCT_BRIDGE_AGENT_H
+
+#include <pthread.h>
+
+#include "bridge/lane.h"
+#include "bridge/profile.h"
+#include "bridge/registry.h"
+#include "protocol/frame_queue.h"
+
+/* taskIds that one agent may have open at a time and still be counted; past it further ones count as one more. */
+#define OPEN_TASKS_MAXIMUM 1024
+
+struct agent {
+    atomic_uint references; /* the shard's table, the endpoint, whoever looks */
+    atomic_uint open_tasks; /* written under the mutex, read without: who is least busy is a guess anyway */
+    atomic_ullong last_chosen;
+    struct agent *next;        /* in the shard's chain */
+    uint64_t hash;             /* of the id */
+    struct endpoint *endpoint; /* the connection that serves it; NULL: absent */
+    struct profile *profile;   /* while connected */
+    struct profile *indexed;   /* the one whose tags are in the directory; the directory's mutex */
+    uint64_t last_stamp;       /* the last envelope delivered to it: each recipient gets one once */
+    struct frame_queue mailbox;
+    int64_t stored_at_ms;           /* when the mailbox last grew (wall clock) */
+    struct detachment *detachments; /* in the order of their connections */
+    uint64_t *tasks;                /* hashes of open taskIds; NULL while none */
+    uint32_t task_count, task_capacity;
+    int64_t connected_at_ms;
+    atomic_llong last_seen_ms;                /* written by its lane, read by all */
+    atomic_ullong message_count, error_count; /* the same */
+    bool counted;                             /* an absent agent's mailbox, one of maxMailboxes */
+    uint32_t id_length;
+    char id[];
+};
+
+static inline struct slice agent_id(const struct agent *agent)
+{
+    return slice_from(agent->id, agent->id_length);
+}
+
+static inline struct agent *agent_retain(struct agent *agent)
+{
+    atomic_fetch_add_explicit(&agent->references, 1, memory_order_relaxed);
+    return agent;
+}
+
+void agent_release(struct agent *agent);
+
+pthread_mutex_t *agent_lock(uint64_t hash);               /* locks and gives the shard's mutex */
+struct agent *agent_find(uint64_t hash, struct slice id); /* shard locked; borrowed */
+
+/* Found, or made; shard locked; borrowed; NULL when memory is out. */
+struct agent *agent_find_or_add(uint64_t hash, struct slice id);
+
+/* Forgets the agent if nothing keeps it: no endpoint, no mailbox, nothing on its way home. Shard locked. */
+void agent_forget_if_idle(struct agent *agent);
+
+/* The index of tags: connected agents by role, label, tool and intent. */
+
+/* Enters the agent with the tags of the profile that it has now, or takes it out when it has none. Call after every
+ * change of agent->profile, no shard locked, with a reference held. False: no memory, and it is not in the index. */
+bool directory_sync(struct agent *agent);
+
+/* Up to `capacity` connected agents that match, each with a reference; *total is how many there are. A selector that
+ * names nothing matches all. */
+unsigned directory_match(const struct selector *selector, struct agent **out, unsigned capacity, unsigned *total);
+
+/* Frees the index, which is empty by then. Main thread, when no lane runs. */
+void directory_stop(void);
+
+/* The least busy of them but `except`, with a reference; NULL when nobody matches. */
+struct agent *directory_choose(const struct selector *selector, const struct agent *except);
+
+#endif

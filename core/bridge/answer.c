@@ -1,0 +1,95 @@
+#include "bridge/answer.h"
+
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "protocol/json_write.h"
+
+void buffer_append_json_string(struct buffer *out, struct slice text)
+{
+    char *at = buffer_reserve(out, json_string_length(text));
+    if (at)
+        out->length = (size_t)(json_write_string(at, text) - out->data);
+}
+
+static void append_text(struct buffer *out, const char *text)
+{
+    buffer_append(out, text, strlen(text));
+}
+
+static void append_time(struct buffer *out, int64_t wall_ms)
+{
+    char text[CLOCK_ISO_LENGTH];
+    clock_format_iso(wall_ms, text);
+    append_text(out, "\"");
+    buffer_append(out, text, sizeof text);
+    append_text(out, "\"");
+}
+
+void meta_append(struct buffer *out, const struct agent_view *view, bool enhanced, int64_t now_ms)
+{
+    const struct profile *profile = view->profile;
+    append_text(out, "{\"id\":");
+    buffer_append_json_string(out, profile->id);
+    append_text(out, ",\"role\":");
+    buffer_append_json_string(out, profile->role);
+    append_text(out, ",\"labels\":");
+    buffer_append_slice(out, profile->labels);
+    append_text(out, ",\"tools\":");
+    buffer_append_slice(out, profile->tools);
+    append_text(out, ",\"intents\":");
+    buffer_append_slice(out, profile->intents);
+    buffer_append_format(out, ",\"maxConcurrentTasks\":%u,\"lastSeen\":", profile->max_concurrent_tasks);
+    append_time(out, view->last_seen_ms);
+    append_text(out, ",\"connectedAt\":");
+    append_time(out, view->connected_at_ms);
+    if (enhanced)
+        buffer_append_format(out, ",\"messageCount\":%" PRIu64 ",\"errorCount\":%" PRIu64 ",\"uptime\":%" PRId64,
+                             view->message_count, view->error_count,
+                             now_ms > view->connected_at_ms ? now_ms - view->connected_at_ms : 0);
+    append_text(out, "}");
+}
+
+static struct frame *frame_of(struct buffer *text)
+{
+    struct frame *frame = text->failed ? NULL : frame_from(FRAME_CONTROL, 1, slice_from(text->data, text->length));
+    buffer_free(text);
+    return frame;
+}
+
+struct frame *answer_error(enum code code, struct slice text, struct slice id)
+{
+    struct buffer out = {0};
+    append_text(&out, "{\"type\":\"error\",\"error\":");
+    buffer_append_json_string(&out, text);
+    append_text(&out, ",\"code\":\"");
+    append_text(&out, code_name(code));
+    append_text(&out, "\"");
+    if (id.length > 0) {
+        append_text(&out, ",\"id\":");
+        buffer_append_json_string(&out, id);
+    }
+    append_text(&out, "}");
+    return frame_of(&out);
+}
+
+struct frame *answer_registered(const struct agent_view *view, bool enhanced, int64_t now_ms,
+                                struct frame *const *history, unsigned history_count)
+{
+    struct buffer out = {0};
+    append_text(&out, "{\"type\":\"registered\",\"client\":");
+    meta_append(&out, view, enhanced, now_ms);
+    append_text(&out, ",\"history\":[");
+    for (unsigned i = 0; i < history_count; i++) {
+        if (i > 0)
+            append_text(&out, ",");
+        buffer_append_slice(&out, frame_envelope(history[i]));
+    }
+    append_text(&out, "]}");
+    return frame_of(&out);
+}
+
+struct frame *answer_heartbeat(void)
+{
+    return frame_from(FRAME_CONTROL, 1, SLICE("{\"type\":\"heartbeat_ack\"}"));
+}

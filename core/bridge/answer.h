@@ -1,0 +1,26 @@
+/* What the bridge itself says to an agent, as frames; and `meta`, an agent's description, as JSON. Any thread. */
+#ifndef LUADUCT_BRIDGE_ANSWER_H
+#define LUADUCT_BRIDGE_ANSWER_H
+
+#include "bridge/registry.h"
+#include "memory/buffer.h"
+#include "protocol/code.h"
+#include "protocol/frame.h"
+
+/* {"type":"error","error":text,"code":…,"id"?:id}. id of length 0: left out. NULL when memory is out. */
+struct frame *answer_error(enum code code, struct slice text, struct slice id);
+
+/* {"type":"registered","client":{meta},"history":[…]}. The frames are borrowed. */
+struct frame *answer_registered(const struct agent_view *view, bool enhanced, int64_t now_ms,
+                                struct frame *const *history, unsigned history_count);
+
+/* {"type":"heartbeat_ack"} */
+struct frame *answer_heartbeat(void);
+
+/* Appends one agent's meta object; enhanced adds its counts and uptime. */
+void meta_append(struct buffer *out, const struct agent_view *view, bool enhanced, int64_t now_ms);
+
+/* Appends a JSON string of the text. */
+void buffer_append_json_string(struct buffer *out, struct slice text);
+
+#endif

@@ -1,0 +1,249 @@
+#include "bridge/attachment.h"
+
+#include "base/hash.h"
+#include "bridge/agent.h"
+#include "bridge/mailbox.h"
+#include "memory/pool.h"
+
+static void link_endpoint(struct endpoint *endpoint)
+{
+    struct lane *lane = endpoint->lane;
+    endpoint->next = lane->attached;
+    endpoint->previous = &lane->attached;
+    if (lane->attached)
+        lane->attached->previous = &endpoint->next;
+    lane->attached = endpoint;
+    atomic_fetch_add_explicit(&lane->attached_count, 1, memory_order_relaxed);
+}
+
+static void unlink_endpoint(struct endpoint *endpoint)
+{
+    *endpoint->previous = endpoint->next;
+    if (endpoint->next)
+        endpoint->next->previous = endpoint->previous;
+    endpoint->next = NULL;
+    atomic_fetch_sub_explicit(&endpoint->lane->attached_count, 1, memory_order_relaxed);
+}
+
+/* What the mailbox holds is older than anything still on its way to the leaving endpoint: it goes home with it, so that
+ * the order stays. Shard locked. */
+static void start_detachment(struct agent *agent, struct detachment *detachment)
+{
+    struct detachment **last = &agent->detachments;
+    while (*last)
+        last = &(*last)->next;
+    *last = detachment;
+    mailbox_take(agent, &detachment->frames);
+    mailbox_count_absent(agent, false);
+}
+
+static void detachment_free(struct detachment *detachment)
+{
+    frame_queue_clear(&detachment->frames);
+    pool_release(POOL_ARRAYS, detachment, sizeof *detachment);
+}
+
+bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
+{
+    struct detachment *reserve = pool_acquire(POOL_ARRAYS, sizeof *reserve);
+    if (!reserve)
+        return false;
+    *reserve = (struct detachment){0};
+
+    struct lane *lane = endpoint->lane;
+    uint64_t hash = hash_slice(profile->id);
+    pthread_mutex_t *mutex = agent_lock(hash);
+    struct agent *agent = agent_find_or_add(hash, profile->id);
+    if (!agent) {
+        pthread_mutex_unlock(mutex);
+        detachment_free(reserve);
+        return false;
+    }
+    agent_retain(agent);
+    struct profile *old_profile = agent->profile;
+    if (agent->endpoint) { /* the newest connection wins */
+        start_detachment(agent, agent->endpoint->detachment);
+        inbox_notify(lane, agent->endpoint, NOTICE_REPLACED);
+    }
+    endpoint->agent = agent;
+    endpoint->profile = profile_retain(profile);
+    endpoint->detachment = reserve;
+    endpoint->state = ENDPOINT_HOLDING;
+    agent->endpoint = endpoint;
+    agent->profile = profile;
+    agent->connected_at_ms = lane->wall_ms;
+    atomic_store_explicit(&agent->last_seen_ms, lane->wall_ms, memory_order_relaxed);
+    atomic_store_explicit(&agent->message_count, 0, memory_order_relaxed);
+    atomic_store_explicit(&agent->error_count, 0, memory_order_relaxed);
+    mailbox_count_absent(agent, false);
+    pthread_mutex_unlock(mutex);
+
+    profile_release(old_profile);
+    link_endpoint(endpoint);
+    if (!directory_sync(agent)) {
+        profile_retain(profile); /* stays the caller's */
+        attachment_detach(endpoint);
+        return false;
+    }
+    return true;
+}
+
+bool attachment_change_profile(struct endpoint *endpoint, struct profile *profile)
+{
+    struct agent *agent = endpoint->agent;
+    struct profile *before = NULL;
+    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    if (agent->endpoint == endpoint) {
+        before = agent->profile;
+        agent->profile = profile_retain(profile);
+    }
+    pthread_mutex_unlock(mutex);
+    if (before && !directory_sync(agent)) {
+        mutex = agent_lock(agent->hash);
+        if (agent->endpoint == endpoint) {
+            profile_release(agent->profile);
+            agent->profile = before;
+            before = NULL;
+        }
+        pthread_mutex_unlock(mutex);
+        profile_release(before);
+        directory_sync(agent); /* the old tags held as much, so putting them back finds room */
+        return false;
+    }
+    profile_release(before);
+    profile_release(endpoint->profile);
+    endpoint->profile = profile;
+    return true;
+}
+
+void attachment_go_live(struct endpoint *endpoint)
+{
+    if (endpoint->state != ENDPOINT_HOLDING || !endpoint->grace_over || endpoint->close_status)
+        return;
+    struct agent *agent = endpoint->agent;
+    struct outbox *outbox = &endpoint->outbox;
+    bool moved = false;
+    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    if (agent->endpoint == endpoint && !agent->detachments) {
+        while (agent->mailbox.count > 0 &&
+               (outbox->queue.count == 0 || outbox->queue.bytes < lane_send_queue_bytes())) {
+            struct frame *frame = mailbox_pop(agent);
+            if (!outbox_push(outbox, frame)) {
+                struct frame_queue back = {0};
+                if (frame_queue_push_back(&back, frame))
+                    mailbox_return(endpoint->lane, agent, &back);
+                else
+                    frame_release(frame);
+                break;
+            }
+            moved = true;
+        }
+        if (agent->mailbox.count == 0)
+            endpoint->state = ENDPOINT_LIVE;
+    }
+    pthread_mutex_unlock(mutex);
+    if (moved)
+        lane_mark_dirty(endpoint->lane, endpoint);
+}
+
+void attachment_detach(struct endpoint *endpoint)
+{
+    if (endpoint->state != ENDPOINT_HOLDING && endpoint->state != ENDPOINT_LIVE)
+        return;
+    struct lane *lane = endpoint->lane;
+    struct agent *agent = endpoint->agent;
+    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    bool replaced = agent->endpoint != endpoint;
+    struct profile *profile = NULL;
+    if (!replaced) {
+        start_detachment(agent, endpoint->detachment);
+        profile = agent->profile;
+        agent->endpoint = NULL;
+        agent->profile = NULL;
+        agent->task_count = 0;
+        atomic_store_explicit(&agent->open_tasks, 0, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(mutex);
+    endpoint->state = ENDPOINT_LEAVING;
+    unlink_endpoint(endpoint);
+    if (replaced)
+        return; /* the notice is in the inbox, behind all that was sent before: it finishes this endpoint */
+    directory_sync(agent);
+    profile_release(profile);
+    endpoint->next_leaving = lane->leaving;
+    lane->leaving = endpoint;
+    lane->woke[lane->index] = true;
+    lane->woke_any = true;
+}
+
+/* All detachments are home: what they bring goes before what the mailbox gathered meanwhile. Shard locked. */
+static void merge_detachments(struct lane *lane, struct agent *agent)
+{
+    struct frame_queue all = {0};
+    for (struct detachment *detachment = agent->detachments, *next; detachment; detachment = next) {
+        next = detachment->next;
+        uint32_t lost = frame_queue_prepend(&detachment->frames, &all);
+        if (lost > 0)
+            counter_add(&lane->counters.lost_without_memory, lost);
+        all = detachment->frames;
+        detachment->frames = (struct frame_queue){0};
+        detachment_free(detachment);
+    }
+    agent->detachments = NULL;
+    if (all.count > 0)
+        mailbox_return(lane, agent, &all);
+    else
+        mailbox_count_absent(agent, agent->endpoint == NULL);
+}
+
+void attachment_finish(struct endpoint *endpoint)
+{
+    struct lane *lane = endpoint->lane;
+    struct agent *agent = endpoint->agent;
+    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    uint32_t lost = outbox_take_unsent(&endpoint->outbox, &endpoint->detachment->frames);
+    if (lost > 0)
+        counter_add(&lane->counters.lost_without_memory, lost);
+    endpoint->detachment->home = true;
+    bool all_home = true;
+    for (struct detachment *detachment = agent->detachments; detachment; detachment = detachment->next)
+        all_home = all_home && detachment->home;
+    if (all_home) {
+        merge_detachments(lane, agent);
+        if (agent->endpoint)
+            inbox_notify(lane, agent->endpoint, NOTICE_FLUSH);
+        agent_forget_if_idle(agent);
+    }
+    pthread_mutex_unlock(mutex);
+    profile_release(endpoint->profile);
+    agent_release(agent);
+    endpoint->detachment = NULL;
+    endpoint->profile = NULL;
+    endpoint->agent = NULL;
+    endpoint->state = ENDPOINT_DETACHED;
+}
+
+void attachment_touch(struct endpoint *endpoint, unsigned messages, unsigned errors)
+{
+    struct agent *agent = endpoint->agent;
+    atomic_store_explicit(&agent->last_seen_ms, endpoint->lane->wall_ms, memory_order_relaxed);
+    if (messages)
+        counter_add(&agent->message_count, messages);
+    if (errors)
+        counter_add(&agent->error_count, errors);
+}
+
+void attachment_view(const struct endpoint *endpoint, struct agent_view *out)
+{
+    struct agent *agent = endpoint->agent;
+    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    *out = (struct agent_view){
+        .profile = profile_retain(endpoint->profile),
+        .connected_at_ms = agent->connected_at_ms,
+        .last_seen_ms = atomic_load_explicit(&agent->last_seen_ms, memory_order_relaxed),
+        .message_count = atomic_load_explicit(&agent->message_count, memory_order_relaxed),
+        .error_count = atomic_load_explicit(&agent->error_count, memory_order_relaxed),
+        .open_tasks = atomic_load_explicit(&agent->open_tasks, memory_order_relaxed),
+    };
+    pthread_mutex_unlock(mutex);
+}

@@ -1,0 +1,35 @@
+/* How connections come to agents and leave them: register, replace, go live, hold, detach. Each on the thread of the
+ * endpoint's lane. */
+#ifndef LUADUCT_BRIDGE_ATTACHMENT_H
+#define LUADUCT_BRIDGE_ATTACHMENT_H
+
+#include "bridge/lane.h"
+#include "bridge/profile.h"
+
+/* Makes the endpoint the one of profile->id, in state HOLDING with grace_over as it is set. A connection that served
+ * the agent before is told to close (4001). Takes the reference on the profile when it gives true; false: out of
+ * memory. */
+bool attachment_attach(struct endpoint *endpoint, struct profile *profile);
+
+/* Another profile of the same id for an attached endpoint. Takes the reference when it gives true. */
+bool attachment_change_profile(struct endpoint *endpoint, struct profile *profile);
+
+/* Moves what the mailbox holds to the outbox, as far as the outbox's limit goes, and goes live when that was all. Call
+ * when the grace period is over and when the outbox has drained; does nothing where it is too early. */
+void attachment_go_live(struct endpoint *endpoint);
+
+/* Gives the connection up: unsent envelopes return to the mailbox. The endpoint is LEAVING until the next lane_drain
+ * has finished it (then DETACHED, and it may be freed). Harmless when it is not attached. */
+void attachment_detach(struct endpoint *endpoint);
+
+/* For lane_drain: the last step of leaving, when nothing more can come in for this endpoint. */
+void attachment_finish(struct endpoint *endpoint);
+
+/* Marks life from this agent; counts a message or an error of it. */
+void attachment_touch(struct endpoint *endpoint, unsigned messages, unsigned errors);
+
+/* What /agents and `registered` show of this endpoint's agent. The view holds a reference. */
+struct agent_view;
+void attachment_view(const struct endpoint *endpoint, struct agent_view *out);
+
+#endif

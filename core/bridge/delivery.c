@@ -1,0 +1,364 @@
+/* One shard lock per named recipient: lookup, push or mailbox, unlock. A recipient that several decisions name gets the
+ * envelope once: each envelope has a stamp, and an agent remembers the last stamp it was given. */
+#include "bridge/delivery.h"
+
+#include "base/hash.h"
+#include "bridge/agent.h"
+#include "bridge/history.h"
+#include "bridge/mailbox.h"
+#include "memory/pool.h"
+
+enum task_effect { TASK_NONE, TASK_OPENS, TASK_CLOSES };
+
+struct work {
+    const struct delivery *delivery;
+    struct delivery_result *result;
+    struct agent *sender; /* borrowed; NULL over HTTP */
+    enum task_effect task_effect;
+    uint64_t task; /* hash of the taskId */
+    uint64_t stamp;
+    bool everyone;
+    uint32_t recipient_count, recipient_capacity;
+    uint64_t *recipients;
+    uint64_t first_recipient; /* where the list starts: most have one */
+};
+
+/* --- Open tasks --- */
+
+static enum task_effect effect_of_intent(struct slice intent)
+{
+    if (intent.length < 11 || memcmp(intent.data, "task.", 5) != 0)
+        return TASK_NONE;
+    if (slice_equal(intent, SLICE("task.assign")))
+        return TASK_OPENS;
+    if (slice_equal(intent, SLICE("task.complete")) || slice_equal(intent, SLICE("task.failed")) ||
+        slice_equal(intent, SLICE("task.cancelled")))
+        return TASK_CLOSES;
+    return TASK_NONE;
+}
+
+/* Shard locked. An agent with OPEN_TASKS_MAXIMUM tasks is as busy as the count can say. */
+static void open_task(struct agent *agent, uint64_t task)
+{
+    for (uint32_t i = 0; i < agent->task_count; i++)
+        if (agent->tasks[i] == task)
+            return;
+    if (agent->task_count == agent->task_capacity) {
+        uint32_t capacity = agent->task_capacity ? agent->task_capacity * 2 : 8;
+        uint64_t *tasks = capacity > OPEN_TASKS_MAXIMUM ? NULL : pool_acquire(POOL_ARRAYS, capacity * sizeof *tasks);
+        if (!tasks)
+            return;
+        if (agent->task_count > 0)
+            memcpy(tasks, agent->tasks, agent->task_count * sizeof *tasks);
+        pool_release(POOL_ARRAYS, agent->tasks, agent->task_capacity * sizeof *tasks);
+        agent->tasks = tasks;
+        agent->task_capacity = capacity;
+    }
+    agent->tasks[agent->task_count++] = task;
+    atomic_store_explicit(&agent->open_tasks, agent->task_count, memory_order_relaxed);
+}
+
+static void close_task(struct agent *agent, uint64_t task)
+{
+    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    for (uint32_t i = 0; i < agent->task_count; i++) {
+        if (agent->tasks[i] == task) {
+            agent->tasks[i] = agent->tasks[--agent->task_count];
+            break;
+        }
+    }
+    atomic_store_explicit(&agent->open_tasks, agent->task_count, memory_order_relaxed);
+    pthread_mutex_unlock(mutex);
+}
+
+/* --- One recipient --- */
+
+static void note_recipient(struct work *work, uint64_t hash)
+{
+    if (work->recipient_count == work->recipient_capacity) {
+        uint32_t capacity = work->recipient_capacity * 8;
+        uint64_t *recipients = pool_acquire(POOL_ARRAYS, capacity * sizeof *recipients);
+        if (!recipients)
+            return; /* the history then shows it to fewer */
+        memcpy(recipients, work->recipients, work->recipient_count * sizeof *recipients);
+        if (work->recipients != &work->first_recipient)
+            pool_release(POOL_ARRAYS, work->recipients, work->recipient_capacity * sizeof *recipients);
+        work->recipients = recipients;
+        work->recipient_capacity = capacity;
+    }
+    work->recipients[work->recipient_count++] = hash;
+}
+
+static void settle(struct work *work, uint64_t hash, struct slice id, enum code code)
+{
+    if (code == CODE_OK) {
+        work->result->taken++;
+        note_recipient(work, hash);
+        return;
+    }
+    if (work->result->refusal == CODE_OK)
+        work->result->refusal = code;
+    enum undeliverable_reason reason = code == CODE_MAILBOX_FULL   ? UNDELIVERABLE_MAILBOX_FULL
+                                       : code == CODE_NO_RECIPIENT ? UNDELIVERABLE_NO_RECIPIENT
+                                                                   : UNDELIVERABLE_SLOW_AGENT;
+    lane_report_undeliverable(work->delivery->lane, work->result->frame, id, reason);
+}
+
+/* Stamps of different lanes differ modulo LANES_MAXIMUM. 0 is nobody's. */
+static uint64_t next_stamp(struct lane *lane)
+{
+    return (lane->stamp += LANES_MAXIMUM) + lane->index;
+}
+
+static enum code code_of_mailbox(enum mailbox_result result)
+{
+    return result == MAILBOX_STORED ? CODE_OK : result == MAILBOX_FULL ? CODE_MAILBOX_FULL : CODE_OVERLOADED;
+}
+
+enum given { GIVEN, HAS_IT, NOT_CONNECTED };
+
+/* To this agent: connected, or (with_mailbox) not. GIVEN: tried, and the outcome is settled. */
+static enum given give(struct work *work, uint64_t hash, struct slice id, bool with_mailbox)
+{
+    struct lane *lane = work->delivery->lane;
+    struct frame *frame = work->result->frame;
+    enum code code;
+    pthread_mutex_t *mutex = agent_lock(hash);
+    struct agent *agent = with_mailbox ? agent_find_or_add(hash, id) : agent_find(hash, id);
+    struct endpoint *endpoint = agent ? agent->endpoint : NULL;
+    if (!endpoint && !with_mailbox) {
+        pthread_mutex_unlock(mutex);
+        return NOT_CONNECTED;
+    }
+    if (!agent) {
+        pthread_mutex_unlock(mutex);
+        settle(work, hash, id, CODE_OVERLOADED);
+        return GIVEN;
+    }
+    /* The broadcast beside this decision reaches every connected agent but the sender. */
+    if (agent->last_stamp == work->stamp || (work->everyone && endpoint && agent != work->sender)) {
+        pthread_mutex_unlock(mutex);
+        return HAS_IT;
+    }
+    agent->last_stamp = work->stamp;
+    if (work->task_effect == TASK_OPENS && endpoint)
+        open_task(agent, work->task);
+    if (!endpoint) {
+        code = code_of_mailbox(mailbox_push(lane, agent, frame));
+        agent_forget_if_idle(agent);
+        pthread_mutex_unlock(mutex);
+    } else if (endpoint->lane == lane) {
+        pthread_mutex_unlock(mutex); /* the endpoint is ours: it cannot go away under us */
+        code = lane_deliver(lane, endpoint, frame);
+    } else {
+        code = inbox_push(lane, endpoint->lane, endpoint, frame) ? CODE_OK : CODE_OVERLOADED;
+        pthread_mutex_unlock(mutex);
+    }
+    settle(work, hash, id, code);
+    return GIVEN;
+}
+
+static void give_to_id(struct work *work, struct slice id)
+{
+    give(work, hash_slice(id), id, true);
+}
+
+static void refuse_nobody(struct work *work)
+{
+    settle(work, 0, slice_from(NULL, 0), CODE_NO_RECIPIENT);
+}
+
+/* --- Decisions --- */
+
+static bool only_by_id(const struct selector *selector)
+{
+    return selector->id.data && !selector->role.data && !selector->label.data && !selector->tool.data &&
+           !selector->intent.data;
+}
+
+static void give_to_matching(struct work *work, const struct selector *selector)
+{
+    if (only_by_id(selector)) {
+        bool is_sender = work->sender && slice_equal(agent_id(work->sender), selector->id);
+        if (is_sender || give(work, hash_slice(selector->id), selector->id, false) == NOT_CONNECTED)
+            refuse_nobody(work);
+        return;
+    }
+    struct agent *few[32], **agents = few;
+    unsigned total, room = sizeof few / sizeof *few, matched = 0;
+    unsigned found = directory_match(selector, agents, room, &total);
+    if (total > room) {
+        struct agent **more = pool_acquire(POOL_ARRAYS, total * sizeof(struct agent *));
+        if (more) {
+            for (unsigned i = 0; i < found; i++)
+                agent_release(agents[i]);
+            agents = more;
+            room = total;
+            found = directory_match(selector, agents, room, &total);
+        }
+    }
+    for (unsigned i = 0; i < found; i++) {
+        if (agents[i] != work->sender)
+            matched += give(work, agents[i]->hash, agent_id(agents[i]), false) != NOT_CONNECTED;
+        agent_release(agents[i]);
+    }
+    if (agents != few)
+        pool_release(POOL_ARRAYS, agents, room * sizeof(struct agent *));
+    if (matched == 0)
+        refuse_nobody(work);
+}
+
+static void give_to_any(struct work *work, const struct selector *selector)
+{
+    /* The chosen one may leave in between: then choose again. */
+    for (int tries = 0; tries < 4; tries++) {
+        struct agent *chosen = directory_choose(selector, work->sender);
+        if (!chosen)
+            break;
+        enum given given = give(work, chosen->hash, agent_id(chosen), false);
+        agent_release(chosen);
+        if (given != NOT_CONNECTED)
+            return;
+    }
+    refuse_nobody(work);
+}
+
+static void give_to_everyone(struct work *work)
+{
+    const struct delivery *delivery = work->delivery;
+    work->result->taken += lane_broadcast(delivery->lane, work->result->frame, delivery->sender);
+    work->result->accepted = true;
+}
+
+static void append_to_history(const struct work *work, struct frame *frame)
+{
+    history_append(frame, &(struct history_parties){.sender = work->sender ? work->sender->hash : 0,
+                                                    .everyone = work->everyone,
+                                                    .recipient_count = work->recipient_count,
+                                                    .recipients = work->recipients});
+}
+
+/* A new envelope from the bridge back to the sender. */
+static void reply(struct work *work, const struct decision_item *item)
+{
+    const struct delivery *delivery = work->delivery;
+    if (!work->sender) {
+        refuse_nobody(work);
+        return;
+    }
+    static const enum field kept[] = {FIELD_INTENT, FIELD_TASK_ID, FIELD_CHANNEL};
+    struct envelope *asked = delivery->envelope, answer;
+    struct text_store store = {0};
+    char error[ERROR_TEXT_BYTES];
+    envelope_clear(&answer, &store);
+    bool good = envelope_set_text(&answer, FIELD_FROM, SLICE("bridge"), error) == CODE_OK &&
+                envelope_set_text(&answer, FIELD_ROLE, SLICE("bridge"), error) == CODE_OK &&
+                envelope_set_text(&answer, FIELD_TO, agent_id(work->sender), error) == CODE_OK &&
+                envelope_set_text(&answer, FIELD_REPLY_TO, envelope_text(asked, FIELD_ID, delivery->defaults), error) ==
+                    CODE_OK &&
+                envelope_set_json(&answer, FIELD_PAYLOAD, item->payload, error) == CODE_OK;
+    for (unsigned i = 0; good && i < sizeof kept / sizeof *kept; i++)
+        if (envelope_has(asked, kept[i]))
+            good = envelope_set_json(&answer, kept[i], asked->json[kept[i]], error) == CODE_OK;
+    struct frame *frame = good ? envelope_build(&answer, delivery->defaults, FRAME_ENVELOPE) : NULL;
+    text_store_free(&store);
+    if (!frame) {
+        settle(work, work->sender->hash, agent_id(work->sender), CODE_OVERLOADED);
+        return;
+    }
+    struct delivery_result answered = {.frame = frame};
+    struct work back = {
+        .delivery = delivery, .result = &answered, .stamp = next_stamp(delivery->lane), .recipient_capacity = 1};
+    back.recipients = &back.first_recipient;
+    give_to_id(&back, agent_id(work->sender));
+    if (answered.taken > 0) {
+        append_to_history(&back, frame);
+        work->result->taken++;
+    } else if (work->result->refusal == CODE_OK) {
+        work->result->refusal = answered.refusal;
+    }
+    delivery->lane->pass_bytes += frame->length;
+    frame_release(frame);
+}
+
+static void carry_out_item(struct work *work, const struct decision_item *item)
+{
+    switch (item->kind) {
+    case DECISION_DEFAULT: {
+        struct slice to = envelope_text(work->delivery->envelope, FIELD_TO, work->delivery->defaults);
+        if (to.data)
+            give_to_id(work, to);
+        break; /* absent: a broadcast, done before */
+    }
+    case DECISION_TO:
+        for (unsigned i = 0; i < item->id_count; i++)
+            give_to_id(work, item->ids[i]);
+        break;
+    case DECISION_ALL:
+        give_to_matching(work, &item->selector);
+        break;
+    case DECISION_ANY:
+        give_to_any(work, &item->selector);
+        break;
+    case DECISION_REPLY:
+        reply(work, item);
+        break;
+    case DECISION_BROADCAST: /* done before */
+    case DECISION_DROP:
+        break;
+    }
+}
+
+static bool is_broadcast(const struct delivery *delivery, const struct decision_item *item)
+{
+    return item->kind == DECISION_BROADCAST ||
+           (item->kind == DECISION_DEFAULT && !envelope_has(delivery->envelope, FIELD_TO));
+}
+
+void delivery_carry_out(const struct delivery *delivery, const struct decision *decision,
+                        struct delivery_result *result)
+{
+    *result = (struct delivery_result){0};
+    if (decision->count == 1 && decision->items[0].kind == DECISION_DROP) {
+        result->dropped = true;
+        result->tell = decision->items[0].tell;
+        result->reason = decision->items[0].reason;
+        counter_add(&delivery->lane->counters.dropped_by_script, 1);
+        return;
+    }
+    struct lane *lane = delivery->lane;
+    struct work work = {.delivery = delivery, .result = result, .recipient_capacity = 1};
+    work.recipients = &work.first_recipient;
+    work.sender = delivery->sender ? delivery->sender->agent : NULL;
+    work.stamp = next_stamp(lane);
+
+    work.task_effect = effect_of_intent(envelope_sent_text(delivery->envelope, FIELD_INTENT));
+    if (work.task_effect != TASK_NONE) {
+        if (envelope_has(delivery->envelope, FIELD_TASK_ID))
+            work.task = hash_slice(envelope_sent_text(delivery->envelope, FIELD_TASK_ID));
+        else
+            work.task_effect = TASK_NONE;
+    }
+    if (work.task_effect == TASK_CLOSES && work.sender)
+        close_task(work.sender, work.task);
+
+    result->frame = envelope_build(delivery->envelope, delivery->defaults, FRAME_ENVELOPE);
+    if (!result->frame) {
+        result->refusal = CODE_OVERLOADED;
+        return;
+    }
+    lane->pass_bytes += result->frame->length;
+
+    for (unsigned i = 0; i < decision->count && !work.everyone; i++)
+        work.everyone = is_broadcast(delivery, &decision->items[i]);
+    if (work.everyone)
+        give_to_everyone(&work);
+    for (unsigned i = 0; i < decision->count; i++)
+        carry_out_item(&work, &decision->items[i]);
+
+    result->accepted = result->accepted || result->taken > 0;
+    if (result->accepted)
+        append_to_history(&work, result->frame);
+    if (work.recipients != &work.first_recipient)
+        pool_release(POOL_ARRAYS, work.recipients, work.recipient_capacity * sizeof *work.recipients);
+}

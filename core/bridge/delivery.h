@@ -1,0 +1,32 @@
+/* Carries out what the route decided: finds the recipients, hands each the one frame, keeps the accounts of open tasks
+ * and enters what was accepted in the history. */
+#ifndef LUADUCT_BRIDGE_DELIVERY_H
+#define LUADUCT_BRIDGE_DELIVERY_H
+
+#include "bridge/decision.h"
+#include "bridge/lane.h"
+#include "protocol/envelope.h"
+
+struct delivery {
+    struct lane *lane;
+    struct envelope *envelope;
+    const struct envelope_defaults *defaults;
+    struct endpoint *sender; /* the connection it came by; NULL: HTTP, or the bridge itself */
+};
+
+struct delivery_result {
+    bool accepted;       /* somebody took it, or it was a broadcast */
+    bool dropped;        /* the script said so: neither accepted nor refused */
+    bool tell;           /* dropped, and the sender is to hear of it */
+    enum code refusal;   /* when neither: no_recipient, mailbox_full or overloaded */
+    uint32_t taken;      /* recipients that took it, by connection or mailbox */
+    struct slice reason; /* dropped: the script's words, borrowed from the decision */
+    struct frame *frame; /* what was sent, a reference for the caller; NULL when nothing was built */
+};
+
+/* On the lane's thread. Failures of single recipients are counted and, where the script wants to hear of them, waiting
+ * in lane_take_undeliverable; the caller decides with their help whether a refusal stands. */
+void delivery_carry_out(const struct delivery *delivery, const struct decision *decision,
+                        struct delivery_result *result);
+
+#endif

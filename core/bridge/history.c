@@ -1,0 +1,133 @@
+#include "bridge/history.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "memory/pool.h"
+
+struct entry {
+    struct frame *frame;
+    uint64_t sender;
+    bool everyone;
+    uint32_t recipient_count;
+    union {
+        uint64_t one;
+        uint64_t *many; /* when recipient_count is more than 1 */
+    } recipients;
+};
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct entry *ring;
+static uint32_t limit, count, head; /* head: the oldest */
+static uint64_t bytes_limit, bytes;
+
+bool history_start(uint32_t envelope_limit, uint64_t byte_limit)
+{
+    limit = envelope_limit;
+    bytes_limit = byte_limit;
+    count = head = 0;
+    bytes = 0;
+    ring = limit ? calloc(limit, sizeof *ring) : NULL;
+    return ring || limit == 0;
+}
+
+static void release_entry(struct entry *entry)
+{
+    if (entry->recipient_count > 1)
+        pool_release(POOL_ARRAYS, entry->recipients.many, entry->recipient_count * sizeof(uint64_t));
+    frame_release(entry->frame);
+}
+
+void history_stop(void)
+{
+    for (uint32_t i = 0; i < count; i++)
+        release_entry(&ring[(head + i) % limit]);
+    free(ring);
+    ring = NULL;
+    limit = count = 0;
+}
+
+void history_append(struct frame *frame, const struct history_parties *parties)
+{
+    if (limit == 0 || frame->length > bytes_limit)
+        return;
+    struct entry entry = {.frame = frame,
+                          .sender = parties->sender,
+                          .everyone = parties->everyone,
+                          .recipient_count = parties->recipient_count};
+    if (parties->recipient_count == 1) {
+        entry.recipients.one = parties->recipients[0];
+    } else if (parties->recipient_count > 1) {
+        size_t size = parties->recipient_count * sizeof(uint64_t);
+        entry.recipients.many = pool_acquire(POOL_ARRAYS, size);
+        if (!entry.recipients.many)
+            return;
+        memcpy(entry.recipients.many, parties->recipients, size);
+    }
+    frame_retain(frame);
+
+    /* What falls out is released after the mutex: usually one entry, more when this one is large. */
+    for (bool in = false; !in;) {
+        struct entry oldest = {0};
+        pthread_mutex_lock(&mutex);
+        if (count == limit || (count > 0 && bytes + frame->length > bytes_limit)) {
+            oldest = ring[head];
+            head = head + 1 == limit ? 0 : head + 1;
+            count--;
+            bytes -= oldest.frame->length;
+        }
+        if (count < limit && bytes + frame->length <= bytes_limit) {
+            uint32_t at = head + count;
+            ring[at >= limit ? at - limit : at] = entry;
+            count++;
+            bytes += frame->length;
+            in = true;
+        }
+        pthread_mutex_unlock(&mutex);
+        if (oldest.frame)
+            release_entry(&oldest);
+    }
+}
+
+static bool concerns(const struct entry *entry, uint64_t party)
+{
+    if (party == 0 || entry->everyone || entry->sender == party)
+        return true;
+    if (entry->recipient_count == 1)
+        return entry->recipients.one == party;
+    for (uint32_t i = 0; i < entry->recipient_count; i++)
+        if (entry->recipients.many[i] == party)
+            return true;
+    return false;
+}
+
+unsigned history_newest(struct frame **out, unsigned capacity, uint64_t party)
+{
+    unsigned found = 0;
+    pthread_mutex_lock(&mutex);
+    for (uint32_t i = count; i-- > 0 && found < capacity;) {
+        const struct entry *entry = &ring[(head + i) % limit];
+        if (concerns(entry, party))
+            out[found++] = frame_retain(entry->frame);
+    }
+    pthread_mutex_unlock(&mutex);
+    for (unsigned i = 0; i < found / 2; i++) {
+        struct frame *newer = out[i];
+        out[i] = out[found - 1 - i];
+        out[found - 1 - i] = newer;
+    }
+    return found;
+}
+
+uint32_t history_count(void)
+{
+    pthread_mutex_lock(&mutex);
+    uint32_t now = count;
+    pthread_mutex_unlock(&mutex);
+    return now;
+}
+
+uint32_t history_limit(void)
+{
+    return limit;
+}

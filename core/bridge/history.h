@@ -1,0 +1,34 @@
+/* The newest accepted envelopes, as they left the route: a ring bounded by count and by bytes. Frames are shared, not
+ * copied. One mutex, held for a pointer's worth of work on the way in; readers copy references out. */
+#ifndef LUADUCT_BRIDGE_HISTORY_H
+#define LUADUCT_BRIDGE_HISTORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "protocol/frame.h"
+
+/* Main thread, before any lane runs. limit 0 keeps nothing. False: no memory. */
+bool history_start(uint32_t limit, uint64_t bytes);
+void history_stop(void);
+
+/* Who took an envelope: keyed hashes of agent ids (base/hash.h). */
+struct history_parties {
+    uint64_t sender; /* 0: none */
+    bool everyone;   /* broadcast */
+    uint32_t recipient_count;
+    const uint64_t *recipients;
+};
+
+/* Any lane. Retains the frame, copies the parties; an envelope that finds no memory is left out. */
+void history_append(struct frame *frame, const struct history_parties *parties);
+
+/* Up to `capacity` of the newest envelopes, oldest first, each with a reference; with `party` not 0 only those that
+ * this agent sent, received, or that were broadcast. Any thread. */
+unsigned history_newest(struct frame **out, unsigned capacity, uint64_t party);
+
+uint32_t history_count(void);
+uint32_t history_limit(void);
+
+#endif

@@ -1,0 +1,334 @@
+/* Each inbox is two arrays: lanes push to one under its mutex while the owner works through the other. Notices
+ * (replaced, flush) are a list through the endpoints themselves, taken in the same step as the entries, so they need no
+ * memory and come after every delivery that was pushed before them. */
+#include "bridge/lane.h"
+
+#include <stdlib.h>
+
+#include "bridge/agent.h"
+#include "bridge/attachment.h"
+#include "bridge/mailbox.h"
+#include "memory/pool.h"
+
+/* Entries that wait for one lane: 1 MiB of them. A lane that far behind is overloaded, and its senders hear so. */
+#define INBOX_MAXIMUM 65536u
+#define INBOX_FIRST 256u
+/* Failures that wait for the script; past it they are only counted. */
+#define UNDELIVERABLE_WAITING 10000u
+
+static struct lane *lanes;
+static struct lane_options options;
+
+static const char *const reason_names[UNDELIVERABLE_REASONS] = {
+    [UNDELIVERABLE_NO_RECIPIENT] = "no_recipient", [UNDELIVERABLE_MAILBOX_FULL] = "mailbox_full",
+    [UNDELIVERABLE_EVICTED] = "evicted",           [UNDELIVERABLE_EXPIRED] = "expired",
+    [UNDELIVERABLE_SLOW_AGENT] = "slow_agent",
+};
+
+const char *undeliverable_reason_name(enum undeliverable_reason reason)
+{
+    return reason_names[reason];
+}
+
+bool lanes_start(const struct lane_options *chosen)
+{
+    options = *chosen;
+    size_t size = (options.count * sizeof *lanes + 63) / 64 * 64;
+    lanes = aligned_alloc(64, size);
+    if (!lanes)
+        return false;
+    memset(lanes, 0, size);
+    for (unsigned i = 0; i < options.count; i++) {
+        lanes[i].index = i;
+        lanes[i].wake = options.wake;
+        lanes[i].undeliverable_last = &lanes[i].undeliverable_first;
+        pthread_mutex_init(&lanes[i].inbox.mutex, NULL);
+    }
+    return true;
+}
+
+static void release_entries(struct inbox_entry *entries, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        frame_release(entries[i].frame);
+}
+
+void lanes_stop(void)
+{
+    for (unsigned i = 0; i < options.count; i++) {
+        struct lane *lane = &lanes[i];
+        struct undeliverable *undeliverable;
+        while ((undeliverable = lane_take_undeliverable(lane)))
+            undeliverable_free(undeliverable);
+        release_entries(lane->inbox.entries, lane->inbox.count);
+        free(lane->inbox.entries);
+        free(lane->inbox.spare);
+        pthread_mutex_destroy(&lane->inbox.mutex);
+    }
+    free(lanes);
+    lanes = NULL;
+    options.count = 0;
+}
+
+unsigned lanes_count(void)
+{
+    return options.count;
+}
+
+struct lane *lanes_get(unsigned index)
+{
+    return &lanes[index];
+}
+
+uint64_t lane_send_queue_bytes(void)
+{
+    return options.send_queue_bytes;
+}
+
+/* --- Inbox --- */
+
+static void remember_to_wake(struct lane *from, struct lane *to)
+{
+    from->woke[to->index] = true;
+    from->woke_any = true;
+}
+
+bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, struct frame *frame)
+{
+    struct inbox *inbox = &to->inbox;
+    bool pushed = false;
+    pthread_mutex_lock(&inbox->mutex);
+    if (inbox->count == inbox->capacity && inbox->capacity < INBOX_MAXIMUM) {
+        uint32_t capacity = inbox->capacity ? inbox->capacity * 2 : INBOX_FIRST;
+        struct inbox_entry *entries = realloc(inbox->entries, capacity * sizeof *entries);
+        if (entries) {
+            inbox->entries = entries;
+            inbox->capacity = capacity;
+        }
+    }
+    if (inbox->count < inbox->capacity) {
+        inbox->entries[inbox->count++] = (struct inbox_entry){endpoint, frame_retain(frame)};
+        pushed = true;
+    }
+    pthread_mutex_unlock(&inbox->mutex);
+    remember_to_wake(from, to);
+    return pushed;
+}
+
+void inbox_notify(struct lane *from, struct endpoint *endpoint, unsigned notice)
+{
+    struct inbox *inbox = &endpoint->lane->inbox;
+    pthread_mutex_lock(&inbox->mutex);
+    if (!endpoint->notices) {
+        endpoint->next_notice = inbox->notices;
+        inbox->notices = endpoint;
+    }
+    endpoint->notices |= (uint8_t)notice;
+    pthread_mutex_unlock(&inbox->mutex);
+    remember_to_wake(from, endpoint->lane);
+}
+
+static enum undeliverable_reason reason_of(enum code code)
+{
+    return code == CODE_MAILBOX_FULL ? UNDELIVERABLE_MAILBOX_FULL : UNDELIVERABLE_SLOW_AGENT;
+}
+
+static void deliver_entry(struct lane *lane, const struct inbox_entry *entry)
+{
+    if (!entry->endpoint) {
+        for (struct endpoint *endpoint = lane->attached, *next; endpoint; endpoint = next) {
+            next = endpoint->next;
+            lane_deliver(lane, endpoint, entry->frame);
+        }
+        return;
+    }
+    enum code code = lane_deliver(lane, entry->endpoint, entry->frame);
+    if (code != CODE_OK)
+        lane_report_undeliverable(lane, entry->frame, entry->endpoint->profile->id, reason_of(code));
+}
+
+void lane_drain(struct lane *lane)
+{
+    struct inbox *inbox = &lane->inbox;
+    struct endpoint *leaving = lane->leaving;
+    lane->leaving = NULL;
+
+    pthread_mutex_lock(&inbox->mutex);
+    struct inbox_entry *entries = inbox->entries;
+    uint32_t count = inbox->count, capacity = inbox->capacity;
+    inbox->entries = inbox->spare;
+    inbox->capacity = inbox->spare_capacity;
+    inbox->count = 0;
+    inbox->spare = NULL;
+    struct endpoint *notices = inbox->notices;
+    inbox->notices = NULL;
+    pthread_mutex_unlock(&inbox->mutex);
+
+    for (uint32_t i = 0; i < count; i++) {
+        deliver_entry(lane, &entries[i]);
+        frame_release(entries[i].frame);
+    }
+
+    pthread_mutex_lock(&inbox->mutex);
+    inbox->spare = entries;
+    inbox->spare_capacity = capacity;
+    pthread_mutex_unlock(&inbox->mutex);
+
+    while (notices) {
+        struct endpoint *endpoint = notices;
+        pthread_mutex_lock(&inbox->mutex);
+        notices = endpoint->next_notice;
+        unsigned said = endpoint->notices;
+        endpoint->notices = 0;
+        pthread_mutex_unlock(&inbox->mutex);
+        if (said & NOTICE_REPLACED) {
+            if (endpoint->state != ENDPOINT_LEAVING)
+                attachment_detach(endpoint);
+            endpoint->close_status = 4001;
+            attachment_finish(endpoint);
+            lane_mark_dirty(lane, endpoint);
+        } else if (said & NOTICE_FLUSH) {
+            attachment_go_live(endpoint);
+        }
+    }
+    while (leaving) {
+        struct endpoint *endpoint = leaving;
+        leaving = endpoint->next_leaving;
+        attachment_finish(endpoint);
+        lane_mark_dirty(lane, endpoint);
+    }
+}
+
+void lane_wake_others(struct lane *lane)
+{
+    if (!lane->woke_any)
+        return;
+    lane->woke_any = false;
+    for (unsigned i = 0; i < options.count; i++) {
+        if (lane->woke[i]) {
+            lane->woke[i] = false;
+            lanes[i].wake(&lanes[i]);
+        }
+    }
+}
+
+/* --- Delivery to an endpoint of this lane --- */
+
+static enum code hold(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
+{
+    static const enum code answers[] = {
+        [MAILBOX_STORED] = CODE_OK, [MAILBOX_FULL] = CODE_MAILBOX_FULL, [MAILBOX_NO_MEMORY] = CODE_OVERLOADED};
+    pthread_mutex_t *mutex = agent_lock(endpoint->agent->hash);
+    enum mailbox_result result = mailbox_push(lane, endpoint->agent, frame);
+    pthread_mutex_unlock(mutex);
+    return answers[result];
+}
+
+static enum code push(struct endpoint *endpoint, struct frame *frame)
+{
+    if (!outbox_push(&endpoint->outbox, frame))
+        return CODE_OVERLOADED;
+    frame_retain(frame);
+    return CODE_OK;
+}
+
+static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
+{
+    if (options.slow_agent == SLOW_AGENT_DROP) {
+        struct frame *oldest;
+        while (endpoint->outbox.queue.bytes + frame->length > options.send_queue_bytes &&
+               (oldest = outbox_take_oldest(&endpoint->outbox))) {
+            lane_report_undeliverable(lane, oldest, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            frame_release(oldest);
+        }
+        lane_mark_dirty(lane, endpoint);
+        return push(endpoint, frame);
+    }
+    endpoint->state = ENDPOINT_HOLDING;
+    if (options.slow_agent == SLOW_AGENT_CLOSE) {
+        endpoint->close_status = (uint16_t)code_close_status(CODE_OVERLOADED);
+        lane_mark_dirty(lane, endpoint);
+    }
+    return hold(lane, endpoint, frame);
+}
+
+enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
+{
+    switch ((enum endpoint_state)endpoint->state) {
+    case ENDPOINT_LIVE:
+        if (__builtin_expect(endpoint->outbox.queue.bytes + frame->length > options.send_queue_bytes, 0) &&
+            endpoint->outbox.queue.count > 0)
+            return deliver_slowly(lane, endpoint, frame);
+        if (push(endpoint, frame) != CODE_OK)
+            return CODE_OVERLOADED;
+        lane_mark_dirty(lane, endpoint);
+        return CODE_OK;
+    case ENDPOINT_HOLDING:
+        return hold(lane, endpoint, frame);
+    case ENDPOINT_LEAVING: /* returns to the mailbox with the rest */
+        return push(endpoint, frame);
+    case ENDPOINT_DETACHED:
+        break;
+    }
+    return CODE_NO_RECIPIENT;
+}
+
+unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct endpoint *except)
+{
+    unsigned reached = 0;
+    for (struct endpoint *endpoint = lane->attached, *next; endpoint; endpoint = next) {
+        next = endpoint->next;
+        if (endpoint != except && lane_deliver(lane, endpoint, frame) == CODE_OK)
+            reached++;
+    }
+    for (unsigned i = 0; i < options.count; i++) {
+        if (i == lane->index)
+            continue;
+        unsigned there = atomic_load_explicit(&lanes[i].attached_count, memory_order_relaxed);
+        if (inbox_push(lane, &lanes[i], NULL, frame))
+            reached += there;
+        else
+            counter_add(&lane->counters.lost_without_memory, there);
+    }
+    return reached;
+}
+
+/* --- What could not be delivered --- */
+
+void lane_report_undeliverable(struct lane *lane, struct frame *frame, struct slice recipient,
+                               enum undeliverable_reason reason)
+{
+    counter_add(&lane->counters.undeliverable[reason], 1);
+    if (!lane->report_undeliverable || lane->undeliverable_count >= UNDELIVERABLE_WAITING)
+        return;
+    struct undeliverable *entry = pool_acquire(POOL_ARRAYS, sizeof *entry + recipient.length);
+    if (!entry)
+        return;
+    entry->next = NULL;
+    entry->frame = frame_retain(frame);
+    entry->reason = reason;
+    entry->recipient_length = (uint32_t)recipient.length;
+    if (recipient.length > 0)
+        memcpy(entry->recipient, recipient.data, recipient.length);
+    *lane->undeliverable_last = entry;
+    lane->undeliverable_last = &entry->next;
+    lane->undeliverable_count++;
+}
+
+struct undeliverable *lane_take_undeliverable(struct lane *lane)
+{
+    struct undeliverable *entry = lane->undeliverable_first;
+    if (!entry)
+        return NULL;
+    lane->undeliverable_first = entry->next;
+    if (!entry->next)
+        lane->undeliverable_last = &lane->undeliverable_first;
+    lane->undeliverable_count--;
+    return entry;
+}
+
+void undeliverable_free(struct undeliverable *entry)
+{
+    frame_release(entry->frame);
+    pool_release(POOL_ARRAYS, entry, sizeof *entry + entry->recipient_length);
+}

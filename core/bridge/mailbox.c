@@ -1,0 +1,105 @@
+#include "bridge/mailbox.h"
+
+static struct mailbox_limits limits;
+static atomic_ullong envelopes_in_all, bytes_in_all, mailboxes_in_all;
+
+void mailbox_start(const struct mailbox_limits *configured)
+{
+    limits = *configured;
+}
+
+void mailbox_count_absent(struct agent *agent, bool absent)
+{
+    bool count = absent && agent->mailbox.count > 0;
+    if (count == agent->counted)
+        return;
+    agent->counted = count;
+    atomic_fetch_add_explicit(&mailboxes_in_all, count ? 1u : -1ull, memory_order_relaxed);
+}
+
+static void account(uint64_t envelopes, uint64_t bytes, bool added)
+{
+    atomic_fetch_add_explicit(&envelopes_in_all, added ? envelopes : -envelopes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&bytes_in_all, added ? bytes : -bytes, memory_order_relaxed);
+}
+
+struct frame *mailbox_pop(struct agent *agent)
+{
+    struct frame *oldest = frame_queue_pop_front(&agent->mailbox);
+    if (oldest)
+        account(1, oldest->length, false);
+    return oldest;
+}
+
+static void evict_past_limits(struct lane *lane, struct agent *agent)
+{
+    while (agent->mailbox.count > limits.envelopes || agent->mailbox.bytes > limits.bytes) {
+        struct frame *oldest = mailbox_pop(agent);
+        lane_report_undeliverable(lane, oldest, agent_id(agent), UNDELIVERABLE_EVICTED);
+        frame_release(oldest);
+    }
+}
+
+enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct frame *frame)
+{
+    bool absent = agent->endpoint == NULL;
+    if (limits.envelopes == 0 || frame->length > limits.bytes)
+        return MAILBOX_FULL;
+    if (atomic_load_explicit(&bytes_in_all, memory_order_relaxed) + frame->length > limits.total_bytes)
+        return MAILBOX_FULL;
+    if (absent && !agent->counted && !agent->detachments &&
+        atomic_load_explicit(&mailboxes_in_all, memory_order_relaxed) >= limits.mailboxes)
+        return MAILBOX_FULL;
+    if (!frame_queue_push_back(&agent->mailbox, frame))
+        return MAILBOX_NO_MEMORY;
+    frame_retain(frame);
+    account(1, frame->length, true);
+    agent->stored_at_ms = lane->wall_ms;
+    mailbox_count_absent(agent, absent);
+    evict_past_limits(lane, agent);
+    return MAILBOX_STORED;
+}
+
+void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *frames)
+{
+    account(frames->count, frames->bytes, true);
+    uint64_t before = agent->mailbox.bytes + frames->bytes;
+    uint32_t lost = frame_queue_prepend(&agent->mailbox, frames);
+    if (lost > 0) {
+        account(lost, before - agent->mailbox.bytes, false);
+        counter_add(&lane->counters.lost_without_memory, lost);
+    }
+    agent->stored_at_ms = lane->wall_ms;
+    evict_past_limits(lane, agent);
+    mailbox_count_absent(agent, agent->endpoint == NULL);
+}
+
+void mailbox_take(struct agent *agent, struct frame_queue *into)
+{
+    account(agent->mailbox.count, agent->mailbox.bytes, false);
+    *into = agent->mailbox;
+    agent->mailbox = (struct frame_queue){0};
+}
+
+void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)
+{
+    if (now_ms - agent->stored_at_ms < (int64_t)limits.ttl_ms)
+        return;
+    struct frame *frame;
+    while ((frame = mailbox_pop(agent))) {
+        lane_report_undeliverable(lane, frame, agent_id(agent), UNDELIVERABLE_EXPIRED);
+        frame_release(frame);
+    }
+    mailbox_count_absent(agent, true);
+    agent_forget_if_idle(agent);
+}
+
+uint64_t mailbox_envelopes_in_all(void)
+{
+    return atomic_load_explicit(&envelopes_in_all, memory_order_relaxed);
+}
+
+uint64_t mailbox_bytes_in_all(void)
+{
+    return atomic_load_explicit(&bytes_in_all, memory_order_relaxed);
+}

@@ -1,0 +1,41 @@
+/* What is kept for an agent that cannot be written to, within the bounds of the configuration. */
+#ifndef LUADUCT_BRIDGE_MAILBOX_H
+#define LUADUCT_BRIDGE_MAILBOX_H
+
+#include "bridge/agent.h"
+
+struct mailbox_limits {
+    uint32_t envelopes;   /* in one mailbox; past it the oldest go */
+    uint32_t mailboxes;   /* of absent agents */
+    uint64_t bytes;       /* in one mailbox; past it the oldest go */
+    uint64_t total_bytes; /* in all; past it nothing is taken */
+    uint32_t ttl_ms;      /* since the last envelope was stored */
+};
+
+/* Main thread, before any lane runs. */
+void mailbox_start(const struct mailbox_limits *limits);
+
+enum mailbox_result { MAILBOX_STORED, MAILBOX_FULL, MAILBOX_NO_MEMORY };
+
+/* Stores at the tail; retains the frame. Shard locked. What has to go for it is reported through the lane. */
+enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct frame *frame);
+
+/* Puts frames that came back before all others, whatever the limits; then the oldest go. Leaves `frames` empty. */
+void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *frames);
+
+/* Takes the whole mailbox. Shard locked. */
+void mailbox_take(struct agent *agent, struct frame_queue *into);
+
+/* Takes the oldest; NULL when empty; the caller owns it. Shard locked. */
+struct frame *mailbox_pop(struct agent *agent);
+
+/* The agent got or lost its connection: an absent one's mailbox counts among `mailboxes`. Shard locked. */
+void mailbox_count_absent(struct agent *agent, bool absent);
+
+/* Gives up this absent agent's mailbox, and the agent, if it has not grown for ttl_ms. Shard locked. */
+void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms);
+
+uint64_t mailbox_envelopes_in_all(void);
+uint64_t mailbox_bytes_in_all(void);
+
+#endif

@@ -1,0 +1,271 @@
+/* 256 shards by the top byte of the id's keyed hash, each a chained hash table that doubles as it fills. A shard's
+ * mutex is held for a lookup and a push: so briefly that reactors hardly ever meet there. */
+#include "bridge/registry.h"
+
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "bridge/agent.h"
+#include "bridge/mailbox.h"
+#include "memory/pool.h"
+
+#define SHARDS 256u
+#define FIRST_BUCKETS 8u
+
+static struct shard {
+    pthread_mutex_t mutex;
+    struct agent **buckets;
+    uint32_t bucket_count; /* a power of two, 0 before the first agent */
+    uint32_t agent_count;
+} shards[SHARDS];
+
+static struct shard *shard_of(uint64_t hash)
+{
+    return &shards[hash >> 56];
+}
+
+__attribute__((constructor)) static void prepare_shards(void)
+{
+    for (unsigned i = 0; i < SHARDS; i++)
+        pthread_mutex_init(&shards[i].mutex, NULL);
+}
+
+pthread_mutex_t *agent_lock(uint64_t hash)
+{
+    pthread_mutex_t *mutex = &shard_of(hash)->mutex;
+    pthread_mutex_lock(mutex);
+    return mutex;
+}
+
+struct agent *agent_find(uint64_t hash, struct slice id)
+{
+    struct shard *shard = shard_of(hash);
+    if (shard->bucket_count == 0)
+        return NULL;
+    struct agent *agent = shard->buckets[hash & (shard->bucket_count - 1)];
+    while (agent && (agent->hash != hash || !slice_equal(agent_id(agent), id)))
+        agent = agent->next;
+    return agent;
+}
+
+static bool grow(struct shard *shard)
+{
+    uint32_t count = shard->bucket_count ? shard->bucket_count * 2 : FIRST_BUCKETS;
+    struct agent **buckets = calloc(count, sizeof(struct agent *));
+    if (!buckets)
+        return shard->bucket_count > 0; /* longer chains serve as well */
+    for (uint32_t i = 0; i < shard->bucket_count; i++) {
+        for (struct agent *agent = shard->buckets[i], *next; agent; agent = next) {
+            struct agent **place = &buckets[agent->hash & (count - 1)];
+            next = agent->next;
+            agent->next = *place;
+            *place = agent;
+        }
+    }
+    free(shard->buckets);
+    shard->buckets = buckets;
+    shard->bucket_count = count;
+    return true;
+}
+
+struct agent *agent_find_or_add(uint64_t hash, struct slice id)
+{
+    struct agent *agent = agent_find(hash, id);
+    if (agent)
+        return agent;
+    struct shard *shard = shard_of(hash);
+    if (shard->agent_count >= shard->bucket_count && !grow(shard))
+        return NULL;
+    agent = pool_acquire(POOL_ARRAYS, sizeof *agent + id.length);
+    if (!agent)
+        return NULL;
+    memset(agent, 0, sizeof *agent);
+    atomic_init(&agent->references, 1);
+    agent->hash = hash;
+    agent->id_length = (uint32_t)id.length;
+    memcpy(agent->id, id.data, id.length);
+    struct agent **place = &shard->buckets[hash & (shard->bucket_count - 1)];
+    agent->next = *place;
+    *place = agent;
+    shard->agent_count++;
+    return agent;
+}
+
+void agent_release(struct agent *agent)
+{
+    if (!agent || atomic_fetch_sub_explicit(&agent->references, 1, memory_order_acq_rel) != 1)
+        return;
+    pool_release(POOL_ARRAYS, agent->tasks, agent->task_capacity * sizeof *agent->tasks);
+    pool_release(POOL_ARRAYS, agent, sizeof *agent + agent->id_length);
+}
+
+void agent_forget_if_idle(struct agent *agent)
+{
+    if (agent->endpoint || agent->mailbox.count > 0 || agent->detachments)
+        return;
+    struct shard *shard = shard_of(agent->hash);
+    struct agent **place = &shard->buckets[agent->hash & (shard->bucket_count - 1)];
+    while (*place && *place != agent)
+        place = &(*place)->next;
+    if (!*place)
+        return; /* forgotten before */
+    *place = agent->next;
+    shard->agent_count--;
+    agent_release(agent);
+}
+
+/* --- Views --- */
+
+static void view_agent(const struct agent *agent, struct agent_view *out)
+{
+    out->profile = profile_retain(agent->profile);
+    out->connected_at_ms = agent->connected_at_ms;
+    out->last_seen_ms = atomic_load_explicit(&agent->last_seen_ms, memory_order_relaxed);
+    out->message_count = atomic_load_explicit(&agent->message_count, memory_order_relaxed);
+    out->error_count = atomic_load_explicit(&agent->error_count, memory_order_relaxed);
+    out->open_tasks = atomic_load_explicit(&agent->open_tasks, memory_order_relaxed);
+}
+
+void agent_view_release(struct agent_view *view)
+{
+    profile_release(view->profile);
+    view->profile = NULL;
+}
+
+bool registry_find(struct slice id, struct agent_view *out)
+{
+    uint64_t hash = hash_slice(id);
+    pthread_mutex_t *mutex = agent_lock(hash);
+    struct agent *agent = agent_find(hash, id);
+    bool connected = agent && agent->endpoint;
+    if (connected)
+        view_agent(agent, out);
+    pthread_mutex_unlock(mutex);
+    return connected;
+}
+
+static uint32_t reverse_bits(uint32_t value)
+{
+    value = (value >> 1 & 0x55555555u) | (value & 0x55555555u) << 1;
+    value = (value >> 2 & 0x33333333u) | (value & 0x33333333u) << 2;
+    value = (value >> 4 & 0x0f0f0f0fu) | (value & 0x0f0f0f0fu) << 4;
+    return __builtin_bswap32(value);
+}
+
+/* The next bucket when counting from the highest bit down: a table that doubles meanwhile splits each bucket into two
+ * that this order visits where the one would have stood, so nothing is seen twice and nothing skipped. 0: done. */
+static uint32_t next_bucket(uint32_t bucket, uint32_t bucket_count)
+{
+    uint32_t reversed = reverse_bits(bucket | ~(bucket_count - 1));
+    return reverse_bits(reversed + 1);
+}
+
+unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capacity)
+{
+    unsigned given = 0;
+    uint32_t shard_index = (uint32_t)(*cursor >> 32), bucket = (uint32_t)*cursor;
+    while (shard_index < SHARDS) {
+        struct shard *shard = &shards[shard_index];
+        bool full = false;
+        pthread_mutex_lock(&shard->mutex);
+        while (shard->bucket_count > 0) {
+            unsigned in_bucket = 0;
+            for (struct agent *agent = shard->buckets[bucket & (shard->bucket_count - 1)]; agent; agent = agent->next)
+                in_bucket += agent->endpoint != NULL;
+            if (in_bucket > capacity - given && given > 0) {
+                full = true;
+                break;
+            }
+            for (struct agent *agent = shard->buckets[bucket & (shard->bucket_count - 1)]; agent && given < capacity;
+                 agent = agent->next)
+                if (agent->endpoint)
+                    view_agent(agent, &out[given++]);
+            bucket = next_bucket(bucket, shard->bucket_count);
+            if (bucket == 0)
+                break;
+        }
+        pthread_mutex_unlock(&shard->mutex);
+        if (full)
+            break;
+        shard_index++;
+        bucket = 0;
+        if (given == capacity)
+            break;
+    }
+    *cursor = (uint64_t)shard_index << 32 | bucket;
+    return given;
+}
+
+unsigned registry_match(const struct selector *selector, struct agent_view *out, unsigned capacity)
+{
+    struct agent *few[64];
+    unsigned total, count = 0;
+    unsigned room = capacity;
+    struct agent **agents = few;
+    if (room > sizeof few / sizeof *few) {
+        agents = pool_acquire(POOL_ARRAYS, room * sizeof(struct agent *));
+        if (!agents) {
+            agents = few;
+            room = sizeof few / sizeof *few;
+        }
+    }
+    unsigned found = directory_match(selector, agents, room, &total);
+    for (unsigned i = 0; i < found; i++) {
+        pthread_mutex_t *mutex = agent_lock(agents[i]->hash);
+        if (agents[i]->endpoint)
+            view_agent(agents[i], &out[count++]);
+        pthread_mutex_unlock(mutex);
+        agent_release(agents[i]);
+    }
+    if (agents != few)
+        pool_release(POOL_ARRAYS, agents, room * sizeof(struct agent *));
+    return count;
+}
+
+uint64_t registry_connected_count(void)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < lanes_count(); i++)
+        count += atomic_load_explicit(&lanes_get(i)->attached_count, memory_order_relaxed);
+    return count;
+}
+
+uint64_t registry_queued_count(void)
+{
+    return mailbox_envelopes_in_all();
+}
+
+void registry_expire_mailboxes(struct lane *lane, int64_t now_ms)
+{
+    for (unsigned i = lane->index; i < SHARDS; i += lanes_count()) {
+        struct shard *shard = &shards[i];
+        pthread_mutex_lock(&shard->mutex);
+        for (uint32_t bucket = 0; bucket < shard->bucket_count; bucket++) {
+            for (struct agent *agent = shard->buckets[bucket], *next; agent; agent = next) {
+                next = agent->next;
+                if (!agent->endpoint && agent->mailbox.count > 0)
+                    mailbox_expire_one(lane, agent, now_ms);
+            }
+        }
+        pthread_mutex_unlock(&shard->mutex);
+    }
+}
+
+void registry_stop(void)
+{
+    for (unsigned i = 0; i < SHARDS; i++) {
+        struct shard *shard = &shards[i];
+        for (uint32_t bucket = 0; bucket < shard->bucket_count; bucket++) {
+            for (struct agent *agent = shard->buckets[bucket], *next; agent; agent = next) {
+                next = agent->next;
+                struct frame_queue left;
+                mailbox_take(agent, &left);
+                frame_queue_clear(&left);
+                agent_release(agent);
+            }
+        }
+        free(shard->buckets);
+        *shard = (struct shard){.mutex = PTHREAD_MUTEX_INITIALIZER};
+    }
+    directory_stop();
+}

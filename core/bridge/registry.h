@@ -1,0 +1,63 @@
+/* Who is known: every connected agent, and every absent one whose mailbox holds something. Sharded by a keyed hash of
+ * the id, one mutex a shard, never held over a call into Lua or the kernel.
+ *
+ * An agent's life:
+ *
+ *            attach                    grace over, or outbox drained
+ *   absent ─────────► holding ───────────────────────────────► live
+ *     ▲   mailbox fills,  │  ▲ what arrives joins the mailbox    │ what arrives joins the outbox
+ *     │   no connection   │  └───────────── outbox over its limit┘
+ *     └────── detach ─────┴──────── detach (its unsent frames return to the head of the mailbox)
+ *
+ * While an agent has an endpoint, everything for it passes through that endpoint's lane, so there is one queue and one
+ * order. A lane that gives up an endpoint does so under the shard's mutex: what other lanes sent before that is already
+ * in its inbox and is returned with the rest (see `detachment`). */
+#ifndef LUADUCT_BRIDGE_REGISTRY_H
+#define LUADUCT_BRIDGE_REGISTRY_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+#include "bridge/profile.h"
+#include "protocol/code.h"
+
+struct agent;
+struct endpoint;
+
+/* A snapshot of one agent, holding a reference on the profile. */
+struct agent_view {
+    struct profile *profile;
+    int64_t connected_at_ms; /* wall clock */
+    int64_t last_seen_ms;    /* wall clock */
+    uint64_t message_count;
+    uint64_t error_count;
+    uint32_t open_tasks;
+};
+
+void agent_view_release(struct agent_view *view);
+
+/* A connected agent of that id; false when there is none. Any thread. */
+bool registry_find(struct slice id, struct agent_view *out);
+
+/* Connected agents, piece by piece: gives up to `capacity` views and moves *cursor on (start at 0); 0 views at the end.
+ * Each call is consistent in itself; agents that come and go between calls may or may not be seen, none twice unless it
+ * reconnected. Any thread. */
+unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capacity);
+
+/* Connected agents that match, at most `capacity` of them (uses the index of tags). Any thread. */
+unsigned registry_match(const struct selector *selector, struct agent_view *out, unsigned capacity);
+
+/* Gives up the mailboxes that nobody filled for their time to live, in this lane's share of the shards. Lane's thread.
+ */
+struct lane;
+void registry_expire_mailboxes(struct lane *lane, int64_t now_ms);
+
+uint64_t registry_connected_count(void);
+uint64_t registry_queued_count(void); /* envelopes in all mailboxes */
+
+/* Forgets everybody, mailboxes included. Main thread, when no lane runs any more. */
+void registry_stop(void);
+
+#endif
