@@ -1,0 +1,184 @@
+/* Limits as Linux shows them. The cgroup part takes the way that the kernel documents: /proc/self/cgroup names the
+ * process's group in each hierarchy, /proc/self/mountinfo where a hierarchy is mounted and which part of it; a limit of
+ * any parent counts too, so the path is shortened to the mount's top. What cannot be read sets no limit: a container
+ * without /proc or /sys still starts, on the machine's RAM. */
+#define _GNU_SOURCE
+#include "base/system.h"
+
+#include <limits.h>
+#include <sched.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Not the machine's: a kernel may show a limit of nearly 2^63 for "none" (cgroup v1 rounds down to pages). */
+#define NO_LIMIT ((uint64_t)1 << 62)
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The number in a one-line file; UINT64_MAX for "max", for no number and for no file. */
+static uint64_t read_limit(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return UINT64_MAX;
+    unsigned long long value;
+    bool found = fscanf(file, "%llu", &value) == 1;
+    fclose(file);
+    return found && value < NO_LIMIT ? value : UINT64_MAX;
+}
+
+/* The least limit from `mount` + `group` up to `mount` itself. */
+static uint64_t read_hierarchy(const char *root, const char *mount, const char *group, const char *file)
+{
+    char directory[PATH_MAX], path[PATH_MAX + 64];
+    int length = snprintf(directory, sizeof(directory), "%s%s%s", root, mount, group);
+    size_t top = strlen(root) + strlen(mount);
+    if (length < 0 || (size_t)length >= sizeof(directory))
+        return UINT64_MAX;
+    uint64_t limit = UINT64_MAX;
+    for (;;) {
+        snprintf(path, sizeof(path), "%s/%s", directory, file);
+        limit = least(limit, read_limit(path));
+        char *slash = strrchr(directory, '/');
+        if (!slash || (size_t)(slash - directory) < top)
+            return limit;
+        *slash = '\0';
+    }
+}
+
+/* Whether a comma-separated list has the word. */
+static bool list_has(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    for (const char *item = list; item; item = strchr(item, ',')) {
+        item += *item == ',';
+        if (strncmp(item, word, length) == 0 && (item[length] == ',' || item[length] == '\0' || item[length] == '\n'))
+            return true;
+    }
+    return false;
+}
+
+/* This process's group in the hierarchy whose controllers contain `controller` ("" is v2's). False: not in one. */
+static bool find_group(const char *root, const char *controller, char group[PATH_MAX])
+{
+    char path[PATH_MAX + 64], *line = NULL;
+    size_t capacity = 0;
+    bool found = false;
+    snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    /* hierarchy ":" controllers ":" path; v2's line is "0::path". */
+    while (!found && getline(&line, &capacity, file) > 0) {
+        char *controllers = strchr(line, ':');
+        char *name = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!name)
+            continue;
+        *name++ = '\0';
+        name[strcspn(name, "\n")] = '\0';
+        controllers++;
+        found = *controller ? list_has(controllers, controller) : *controllers == '\0';
+        if (found)
+            snprintf(group, PATH_MAX, "%s", name);
+    }
+    free(line);
+    fclose(file);
+    return found;
+}
+
+/* Where a group lies below a mount that shows the hierarchy from `top` on; NULL when it is outside of it. */
+static const char *below(const char *group, const char *top)
+{
+    size_t length = strcmp(top, "/") == 0 ? 0 : strlen(top);
+    if (strncmp(group, top, length) != 0 || (group[length] != '/' && group[length] != '\0'))
+        return NULL;
+    return strcmp(group + length, "/") == 0 ? "" : group + length;
+}
+
+uint64_t system_cgroup_memory_limit(const char *root)
+{
+    char group_v1[PATH_MAX], group_v2[PATH_MAX], path[PATH_MAX + 64], *line = NULL;
+    bool has_v1 = find_group(root, "memory", group_v1), has_v2 = find_group(root, "", group_v2);
+    size_t capacity = 0;
+    uint64_t limit = UINT64_MAX;
+    snprintf(path, sizeof(path), "%s/proc/self/mountinfo", root);
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return UINT64_MAX;
+    /* proc(5): id parent device top mount options [optional fields …] "-" type source super-options */
+    while (getline(&line, &capacity, file) > 0) {
+        char top[PATH_MAX], mount[PATH_MAX], type[32], options[512];
+        const char *dash = strstr(line, " - ");
+        _Static_assert(PATH_MAX > 4095, "the field widths below are PATH_MAX less the NUL");
+        if (!dash || sscanf(line, "%*s %*s %*s %4095s %4095s", top, mount) != 2 ||
+            sscanf(dash + 3, "%31s %*s %511s", type, options) != 2)
+            continue;
+        const char *group;
+        if (has_v2 && strcmp(type, "cgroup2") == 0 && (group = below(group_v2, top)))
+            limit = least(limit, read_hierarchy(root, mount, group, "memory.max"));
+        else if (has_v1 && strcmp(type, "cgroup") == 0 && list_has(options, "memory") && (group = below(group_v1, top)))
+            limit = least(limit, read_hierarchy(root, mount, group, "memory.limit_in_bytes"));
+    }
+    free(line);
+    fclose(file);
+    return limit;
+}
+
+static uint64_t soft_limit(__rlimit_resource_t resource)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+        return UINT64_MAX;
+    return limit.rlim_cur;
+}
+
+uint64_t system_memory_limit(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), page_size = sysconf(_SC_PAGESIZE);
+    /* sysconf knows both on every Linux; 1 GiB is a modest guess where /proc is masked. */
+    uint64_t limit = pages > 0 && page_size > 0 ? (uint64_t)pages * (uint64_t)page_size : (uint64_t)1 << 30;
+    limit = least(limit, soft_limit(RLIMIT_AS));
+    limit = least(limit, soft_limit(RLIMIT_DATA));
+    limit = least(limit, system_cgroup_memory_limit(""));
+    return limit ? limit : 1;
+}
+
+uint32_t system_cpu_count(void)
+{
+    /* The kernel refuses a set that is smaller than its own; 64 Ki processors are past any machine. */
+    for (int processors = CPU_SETSIZE; processors <= 65536; processors *= 2) {
+        cpu_set_t *set = CPU_ALLOC((size_t)processors);
+        if (!set)
+            break;
+        size_t size = CPU_ALLOC_SIZE((size_t)processors);
+        bool known = sched_getaffinity(0, size, set) == 0;
+        int count = known ? CPU_COUNT_S(size, set) : 0;
+        CPU_FREE(set);
+        if (known)
+            return count > 0 ? (uint32_t)count : 1;
+    }
+    return 1;
+}
+
+uint64_t system_file_limit(void)
+{
+    return soft_limit(RLIMIT_NOFILE);
+}
+
+uint64_t system_raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        /* Refused means that the soft limit stays as it was, and that is what the caller is told. */
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    return system_file_limit();
+}

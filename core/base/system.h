@@ -1,0 +1,23 @@
+/* What the machine and the container allow this process: memory, processors, file descriptors. Linux. */
+#ifndef LUADUCT_BASE_SYSTEM_H
+#define LUADUCT_BASE_SYSTEM_H
+
+#include <stdint.h>
+
+/* Bytes: the least of the cgroup's limit, RLIMIT_AS, RLIMIT_DATA and the machine's RAM. Never 0. Any thread. */
+uint64_t system_memory_limit(void);
+
+/* Bytes: the least memory limit of this process's cgroups (v2 and v1) and all their parents, UINT64_MAX when there is
+ * none. Reads /proc/self/{cgroup,mountinfo} below `root` ("" for the real ones, a folder for tests). Any thread. */
+uint64_t system_cgroup_memory_limit(const char *root);
+
+/* Processors that the calling thread may run on, at least 1. */
+uint32_t system_cpu_count(void);
+
+/* Descriptors that the process may have open: the soft RLIMIT_NOFILE. */
+uint64_t system_file_limit(void);
+
+/* Raises the soft RLIMIT_NOFILE to the hard one, as far as the kernel lets, and returns what it is then. */
+uint64_t system_raise_file_limit(void);
+
+#endif

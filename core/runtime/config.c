@@ -1,0 +1,402 @@
+/* The judging happens in Lua (lua/luaduct/config/load.lua); this file runs it in a Lua state of its own and copies the
+ * result into the struct, where "auto" and "no limit" become numbers. Everything that can raise a Lua error, memory
+ * included, runs below one lua_cpcall; what the struct owns is attached to it at once, so an error leaves nothing
+ * behind. Keys are read by their whole path: a misspelt one is an error in the first test that loads anything. */
+#define _GNU_SOURCE
+#include "runtime/config.h"
+
+#include "base/system.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Descriptors that are not connections: streams, log, script files, the reserved one for EMFILE; and for each reactor
+ * its epoll sets, wake-up, and up to four listeners. Both with room to spare. */
+#define DESCRIPTORS_RESERVED 32
+#define DESCRIPTORS_PER_REACTOR 16
+
+/* "auto" stops here, however many files a container allows (often 2^20 or 2^30): tables that grow with the number stay
+ * small. A number in the file goes higher. */
+#define CONNECTIONS_AUTO_MOST 100000
+
+/* "auto" workers stop here: the range of the key. */
+#define WORKERS_MOST 256
+
+struct load {
+    struct config *config;
+    const struct config_source *source;
+    char **problems;
+    bool good;
+};
+
+/* Pushes the value at a dotted path below the table at `index`. */
+static void push_path(lua_State *L, int index, const char *path)
+{
+    lua_pushvalue(L, index);
+    while (*path) {
+        size_t length = strcspn(path, ".");
+        if (!lua_istable(L, -1))
+            luaL_error(L, "no section above config key %s", path);
+        lua_pushlstring(L, path, length);
+        lua_gettable(L, -2);
+        lua_remove(L, -2);
+        path += length;
+        path += *path == '.';
+    }
+}
+
+static void *checked(lua_State *L, void *block)
+{
+    if (!block)
+        luaL_error(L, "not enough memory");
+    return block;
+}
+
+/* The readers take the configuration at stack index 1. */
+#define CONFIG_INDEX 1
+
+static double read_number(lua_State *L, const char *path)
+{
+    push_path(L, CONFIG_INDEX, path);
+    if (lua_type(L, -1) != LUA_TNUMBER)
+        luaL_error(L, "config key %s is not a number", path);
+    double value = lua_tonumber(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+static uint64_t read_size(lua_State *L, const char *path)
+{
+    return (uint64_t)read_number(L, path);
+}
+
+static uint32_t read_count(lua_State *L, const char *path)
+{
+    return (uint32_t)read_number(L, path);
+}
+
+static bool is_auto(lua_State *L, const char *path)
+{
+    push_path(L, CONFIG_INDEX, path);
+    bool found = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "auto") == 0;
+    lua_pop(L, 1);
+    return found;
+}
+
+static bool read_boolean(lua_State *L, const char *path)
+{
+    push_path(L, CONFIG_INDEX, path);
+    if (!lua_isboolean(L, -1))
+        luaL_error(L, "config key %s is not a boolean", path);
+    bool value = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return value;
+}
+
+/* NULL where the key was left out. The caller's struct owns the copy. */
+static char *read_text(lua_State *L, const char *path)
+{
+    char *copy = NULL;
+    push_path(L, CONFIG_INDEX, path);
+    if (!lua_isnil(L, -1))
+        copy = checked(L, strdup(luaL_checkstring(L, -1)));
+    lua_pop(L, 1);
+    return copy;
+}
+
+/* The index of the text in `names`, which ends with NULL and has the order of the enum. */
+static int read_choice(lua_State *L, const char *path, const char *const *names)
+{
+    push_path(L, CONFIG_INDEX, path);
+    const char *value = luaL_checkstring(L, -1);
+    int choice = 0;
+    while (names[choice] && strcmp(names[choice], value) != 0)
+        choice++;
+    if (!names[choice])
+        luaL_error(L, "config key %s has an unknown choice", path);
+    lua_pop(L, 1);
+    return choice;
+}
+
+static void read_list(lua_State *L, const char *path, struct config_list *list)
+{
+    push_path(L, CONFIG_INDEX, path);
+    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    if (count)
+        list->items = checked(L, calloc(count, sizeof(*list->items)));
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, -1, (int)i + 1);
+        list->items[i] = checked(L, strdup(luaL_checkstring(L, -1)));
+        list->count = i + 1;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+static void read_general(lua_State *L, struct config *config, const char *file)
+{
+    static const char *const modes[] = {"enhanced", "original", NULL};
+    if (file)
+        config->file = checked(L, strdup(file));
+    config->mode = (enum config_mode)read_choice(L, "mode", modes);
+    config->mode_name = read_text(L, "mode");
+    config->environment = read_text(L, "environment");
+    config->listen.host = read_text(L, "listen.host");
+    config->listen.ws_port = (uint16_t)read_count(L, "listen.wsPort");
+    config->listen.http_port = (uint16_t)read_count(L, "listen.httpPort");
+    config->listen.insecure = read_boolean(L, "listen.insecure");
+}
+
+static void read_script(lua_State *L, struct config *config)
+{
+    static const char *const ways[] = {"default", "drop", NULL};
+    read_list(L, "script.path", &config->script.paths);
+    config->script.folder = read_text(L, "script.folder");
+    config->script.budget_ms = read_count(L, "script.budgetMs");
+    config->script.on_error = (enum config_on_error)read_choice(L, "script.onError", ways);
+    config->script.memory_limit = read_size(L, "script.memoryLimit");
+    config->script.jit = read_boolean(L, "script.jit");
+}
+
+/* After read_limits: mailboxes are sized by the budget. */
+static void read_agents(lua_State *L, struct config *config, uint64_t auto_memory)
+{
+    config->agents.max_queue = read_count(L, "agents.maxQueue");
+    config->agents.max_mailboxes = read_count(L, "agents.maxMailboxes");
+    config->agents.mailbox_bytes = read_size(L, "agents.mailboxBytes");
+    config->agents.mailbox_total_bytes_is_auto = is_auto(L, "agents.mailboxTotalBytes");
+    if (config->agents.mailbox_total_bytes_is_auto) {
+        /* Without a budget, a quarter of what "auto" would have been: mailboxes stay bounded. */
+        uint64_t budget = config->limits.memory == CONFIG_UNLIMITED ? auto_memory : config->limits.memory;
+        config->agents.mailbox_total_bytes = budget / 4;
+    } else {
+        config->agents.mailbox_total_bytes = read_size(L, "agents.mailboxTotalBytes");
+    }
+    config->agents.mailbox_ttl_ms = read_count(L, "agents.mailboxTtlMs");
+    config->agents.ttl_ms = read_count(L, "agents.ttlMs");
+    config->agents.cleanup_interval_ms = read_count(L, "agents.cleanupIntervalMs");
+    config->agents.ping_interval_ms = read_count(L, "agents.pingIntervalMs");
+    config->agents.register_timeout_ms = read_count(L, "agents.registerTimeoutMs");
+    config->agents.register_grace_ms = read_count(L, "agents.registerGraceMs");
+    config->agents.verify_from = read_boolean(L, "agents.verifyFrom");
+    config->agents.require_register = read_boolean(L, "agents.requireRegister");
+    config->history.limit = read_count(L, "history.limit");
+    config->history.bytes = read_size(L, "history.bytes");
+}
+
+static void read_performance(lua_State *L, struct config *config)
+{
+    config->performance.worker_threads_is_auto = is_auto(L, "performance.worker_threads");
+    if (config->performance.worker_threads_is_auto) {
+        uint32_t processors = system_cpu_count();
+        config->performance.worker_threads = processors < WORKERS_MOST ? processors : WORKERS_MOST;
+    } else {
+        config->performance.worker_threads = read_count(L, "performance.worker_threads");
+    }
+    config->performance.compression = read_boolean(L, "performance.compression");
+}
+
+/* How many connections the limit of open files leaves; at least 1. After read_performance. */
+static uint64_t affordable_connections(const struct config *config)
+{
+    uint64_t files = system_file_limit();
+    uint64_t headroom = DESCRIPTORS_RESERVED + (uint64_t)DESCRIPTORS_PER_REACTOR * config->performance.worker_threads;
+    return files > headroom ? files - headroom : 1;
+}
+
+static void read_limits(lua_State *L, struct config *config, uint64_t auto_memory)
+{
+    static const char *const ways[] = {"queue", "drop", "close", NULL};
+    uint32_t number = read_count(L, "limits.messageBytes");
+    config->limits.message_bytes = number ? number : CONFIG_MESSAGE_CEILING;
+    number = read_count(L, "limits.bodyBytes");
+    config->limits.body_bytes = number ? number : CONFIG_MESSAGE_CEILING;
+    number = read_count(L, "limits.jsonDepth");
+    config->limits.json_depth = number ? number : CONFIG_JSON_DEPTH_CEILING;
+
+    config->limits.connections_is_auto = is_auto(L, "limits.connections");
+    if (config->limits.connections_is_auto) {
+        uint64_t affordable = affordable_connections(config);
+        config->limits.connections =
+            (uint32_t)(affordable < CONNECTIONS_AUTO_MOST ? affordable : CONNECTIONS_AUTO_MOST);
+    } else {
+        number = read_count(L, "limits.connections");
+        config->limits.connections = number ? number : UINT32_MAX;
+    }
+    config->limits.connections_per_address = read_count(L, "limits.connectionsPerAddress");
+    config->limits.messages_per_second = read_count(L, "limits.messagesPerSecond");
+    config->limits.message_burst = read_count(L, "limits.messageBurst");
+    config->limits.bytes_per_second = read_size(L, "limits.bytesPerSecond");
+    uint64_t size = read_size(L, "limits.sendQueueBytes");
+    config->limits.send_queue_bytes = size ? size : CONFIG_UNLIMITED;
+    config->limits.slow_agent = (enum config_slow_agent)read_choice(L, "limits.slowAgent", ways);
+
+    config->limits.memory_is_auto = is_auto(L, "limits.memory");
+    size = config->limits.memory_is_auto ? auto_memory : read_size(L, "limits.memory");
+    config->limits.memory = size ? size : CONFIG_UNLIMITED;
+}
+
+static void read_http(lua_State *L, struct config *config)
+{
+    read_list(L, "http.corsOrigins", &config->http.cors_origins);
+    for (size_t i = 0; i < config->http.cors_origins.count; i++)
+        config->http.cors_any |= strcmp(config->http.cors_origins.items[i], "*") == 0;
+    read_list(L, "http.hosts", &config->http.hosts);
+    config->http.rate_max = read_count(L, "http.rateMax");
+    config->http.rate_window_ms = read_count(L, "http.rateWindowMs");
+    config->http.header_timeout_ms = read_count(L, "http.headerTimeoutMs");
+    config->auth.token = read_text(L, "auth.token");
+    config->auth.token_is_admin = read_boolean(L, "auth.tokenIsAdmin");
+}
+
+static void read_log(lua_State *L, struct config *config)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
+    static const char *const formats[] = {"text", "json", NULL};
+    config->log.level = (enum config_log_level)read_choice(L, "log.level", levels);
+    config->log.format = (enum config_log_format)read_choice(L, "log.format", formats);
+    config->log.file = read_text(L, "log.file");
+}
+
+static void read_config(lua_State *L, struct config *config, const char *file)
+{
+    /* A fifth stays for what the budget does not count: code, thread stacks, the kernel's socket buffers. */
+    uint64_t auto_memory = system_memory_limit() / 10 * 8;
+    read_general(L, config, file);
+    read_script(L, config);
+    read_performance(L, config);
+    read_limits(L, config, auto_memory);
+    read_agents(L, config, auto_memory);
+    read_http(L, config);
+    read_log(L, config);
+}
+
+/* A number in the file that the limit of open files does not carry would only be found out under load. */
+static bool check_connections(lua_State *L, const struct load *load)
+{
+    const struct config *config = load->config;
+    uint64_t affordable = affordable_connections(config);
+    if (config->limits.connections_is_auto || config->limits.connections == UINT32_MAX ||
+        config->limits.connections <= affordable)
+        return true;
+    char numbers[160];
+    snprintf(numbers, sizeof(numbers), "expected at most %llu, got %u: the limit of open files is %llu (ulimit -n)\n",
+             (unsigned long long)affordable, config->limits.connections, (unsigned long long)system_file_limit());
+    const char *label = config->file ? config->file : "built-in configuration";
+    *load->problems = checked(L, strdup(lua_pushfstring(L, "%s: limits.connections: %s", label, numbers)));
+    return false;
+}
+
+/* One problem a line; the list is at the top of the stack. */
+static char *join_problems(lua_State *L)
+{
+    luaL_Buffer buffer;
+    size_t count = lua_objlen(L, -1);
+    int list = lua_gettop(L);
+    luaL_buffinit(L, &buffer);
+    for (size_t i = 1; i <= count; i++) {
+        lua_rawgeti(L, list, (int)i);
+        luaL_addvalue(&buffer);
+        luaL_addchar(&buffer, '\n');
+    }
+    luaL_pushresult(&buffer);
+    return checked(L, strdup(lua_tostring(L, -1)));
+}
+
+static void push_flag(lua_State *L, const char *flag, const char *text)
+{
+    lua_pushstring(L, text); /* nil for NULL */
+    lua_setfield(L, -2, flag);
+}
+
+static int load_protected(lua_State *L)
+{
+    struct load *load = lua_touserdata(L, 1);
+    const struct config_flags *flags = &load->source->flags;
+    lua_settop(L, 0);
+    luaL_openlibs(L);
+    load->source->install_bundle(L);
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "luaduct.config.load");
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "load");
+    lua_remove(L, -2);
+    lua_pushstring(L, load->source->path);
+    lua_newtable(L);
+    push_flag(L, "--mode", flags->mode);
+    push_flag(L, "--host", flags->host);
+    push_flag(L, "--ws-port", flags->ws_port);
+    push_flag(L, "--http-port", flags->http_port);
+    push_flag(L, "--workers", flags->workers);
+    push_flag(L, "--log-level", flags->log_level);
+    lua_call(L, 2, 2);
+
+    if (!lua_istable(L, CONFIG_INDEX)) {
+        *load->problems = join_problems(L);
+        return 0;
+    }
+    read_config(L, load->config, load->source->path);
+    load->good = check_connections(L, load);
+    return 0;
+}
+
+bool config_load(struct config *out, const struct config_source *source, char **problems)
+{
+    struct load load = {.config = out, .source = source, .problems = problems};
+    memset(out, 0, sizeof(*out));
+    *problems = NULL;
+    lua_State *L = luaL_newstate();
+    if (!L)
+        return false;
+    if (lua_cpcall(L, load_protected, &load) != 0) {
+        const char *reason = lua_tostring(L, -1);
+        if (asprintf(problems, "cannot load the configuration: %s\n", reason ? reason : "no reason given") < 0)
+            *problems = NULL;
+    }
+    lua_close(L);
+    if (!load.good)
+        config_free(out);
+    return load.good;
+}
+
+size_t config_check(const struct config_source *source, char **problems)
+{
+    struct config config;
+    if (config_load(&config, source, problems)) {
+        config_free(&config);
+        return 0;
+    }
+    size_t count = 0;
+    for (const char *end = *problems; end && (end = strchr(end, '\n')); end++)
+        count++;
+    return count ? count : 1;
+}
+
+static void free_list(struct config_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+    free(list->items);
+}
+
+void config_free(struct config *config)
+{
+    free(config->file);
+    free(config->mode_name);
+    free(config->environment);
+    free(config->listen.host);
+    free_list(&config->script.paths);
+    free(config->script.folder);
+    free_list(&config->http.cors_origins);
+    free_list(&config->http.hosts);
+    if (config->auth.token)
+        explicit_bzero(config->auth.token, strlen(config->auth.token));
+    free(config->auth.token);
+    free(config->log.file);
+    memset(config, 0, sizeof(*config));
+}

@@ -1,0 +1,133 @@
+/* The configuration: one Lua file, the environment and the command line's flags, checked by the schema in
+ * lua/luaduct/config/schema.lua and delivered as typed values. docs/config.md says what each key means. */
+#ifndef LUADUCT_RUNTIME_CONFIG_H
+#define LUADUCT_RUNTIME_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct lua_State;
+
+enum config_mode { CONFIG_MODE_ENHANCED, CONFIG_MODE_ORIGINAL };
+enum config_on_error { CONFIG_ON_ERROR_DEFAULT, CONFIG_ON_ERROR_DROP };
+enum config_slow_agent { CONFIG_SLOW_AGENT_QUEUE, CONFIG_SLOW_AGENT_DROP, CONFIG_SLOW_AGENT_CLOSE };
+enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONFIG_LOG_ERROR };
+enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+
+/* "No limit" in a byte count that the file may give as 0. Comparisons with it need no special case. */
+#define CONFIG_UNLIMITED UINT64_MAX
+
+/* The most that "no limit" can mean where the program itself has a bound: one message or body (offsets in a message are
+ * 32 bits wide, and a length has to fit beside flags), and the nesting of JSON (lua-cjson's own default). */
+#define CONFIG_MESSAGE_CEILING (256u << 20)
+#define CONFIG_JSON_DEPTH_CEILING 1000u
+
+struct config_list {
+    char **items; /* `count` NUL-terminated strings; NULL when empty */
+    size_t count;
+};
+
+/* Sizes are bytes, times are milliseconds. Every "auto" is resolved; the `_is_auto` beside it tells where it came from.
+ * A struct config is read-only after config_load: any thread may read it. */
+struct config {
+    char *file; /* the path as it was given; NULL for the built-in configuration */
+    enum config_mode mode;
+    char *mode_name;   /* "enhanced" or "original": the module luaduct.bridge.<mode_name> */
+    char *environment; /* shown on /health */
+
+    struct {
+        char *host;                  /* "localhost" means both loopbacks; else an IP literal or a name to resolve */
+        uint16_t ws_port, http_port; /* 0: the kernel picks a free port; equal and not 0: one listener */
+        bool insecure;
+    } listen;
+
+    struct {
+        struct config_list
+            paths;    /* routing scripts in their order, relative ones already joined to the file's folder */
+        char *folder; /* for `require` in scripts; NULL: each script's own folder */
+        uint32_t budget_ms;
+        enum config_on_error on_error;
+        uint64_t memory_limit; /* for one Lua state */
+        bool jit;
+    } script;
+
+    struct {
+        uint32_t max_queue, max_mailboxes;
+        uint64_t mailbox_bytes, mailbox_total_bytes;
+        bool mailbox_total_bytes_is_auto;
+        uint32_t mailbox_ttl_ms, ttl_ms, cleanup_interval_ms, ping_interval_ms;
+        uint32_t register_timeout_ms, register_grace_ms;
+        bool verify_from, require_register; /* absent in the file: what the mode says */
+    } agents;
+
+    struct {
+        uint32_t limit; /* envelopes; 0 keeps none */
+        uint64_t bytes;
+    } history;
+
+    struct {
+        uint32_t message_bytes, body_bytes; /* 1 to CONFIG_MESSAGE_CEILING */
+        uint32_t json_depth;                /* 1 to CONFIG_JSON_DEPTH_CEILING */
+        uint32_t connections;               /* never 0; UINT32_MAX: no limit */
+        bool connections_is_auto;
+        uint32_t connections_per_address; /* 0: no limit */
+        uint32_t messages_per_second;     /* for one agent; 0: no limit */
+        uint32_t message_burst;           /* at least 1 when messages_per_second is not 0 */
+        uint64_t bytes_per_second;        /* for one agent; 0: no limit */
+        uint64_t send_queue_bytes;        /* CONFIG_UNLIMITED: no limit */
+        enum config_slow_agent slow_agent;
+        uint64_t memory; /* the budget of the process; CONFIG_UNLIMITED: no limit */
+        bool memory_is_auto;
+    } limits;
+
+    struct {
+        bool cors_any;                   /* `*` was among the origins */
+        struct config_list cors_origins; /* as a browser sends them: lower case, no default port */
+        struct config_list hosts;        /* lower case, without port */
+        uint32_t rate_max;               /* requests of one address in a window; 0: no limit */
+        uint32_t rate_window_ms, header_timeout_ms;
+    } http;
+
+    struct {
+        char *token; /* NULL: no credential; else not empty, without control characters */
+        bool token_is_admin;
+    } auth;
+
+    struct {
+        uint32_t worker_threads; /* reactors, at least 1 */
+        bool worker_threads_is_auto;
+        bool compression; /* permessage-deflate is offered */
+    } performance;
+
+    struct {
+        enum config_log_level level;
+        enum config_log_format format;
+        char *file; /* NULL: standard error */
+    } log;
+};
+
+/* What the command line said; NULL where it said nothing. The text is checked as the file's values are. */
+struct config_flags {
+    const char *mode, *host, *ws_port, *http_port, *workers, *log_level;
+};
+
+struct config_source {
+    const char *path; /* the config file; NULL: the built-in configuration, which is every key at its default */
+    struct config_flags flags;
+    void (*install_bundle)(struct lua_State *L); /* makes require("luaduct.config.load") work in a fresh state */
+};
+
+/* Reads file, environment and flags into *out, with a Lua state of its own that is gone on return. True: *out is filled
+ * and config_free releases it. False: *out is empty and *problems holds every problem found, one a line, each line with
+ * its newline; the caller frees it (NULL when there was no memory even for that). "auto" for connections counts from
+ * the soft RLIMIT_NOFILE, so raise it first (base/system.h). Main thread, before others change the environment. */
+bool config_load(struct config *out, const struct config_source *source, char **problems);
+
+/* As config_load, but only says what is wrong: the number of problems, 0 when the configuration is good. */
+size_t config_check(const struct config_source *source, char **problems);
+
+/* Releases what config_load allocated and empties *config. An empty one is fine. */
+void config_free(struct config *config);
+
+#endif

@@ -1,0 +1,334 @@
+--- Reads a config file and what overrides it, and gives either the whole configuration, every key filled in, or the
+--- list of everything that is wrong. The steps, each on what the one before left:
+---   run the file (Lua text, pure libraries) -> judge it by the schema -> overrides -> files that keys name ->
+---   rules between keys.
+---
+--- In the result sizes are bytes, script.path is a list, paths are joined to the file's folder, auth.token is the token
+--- itself, and what the mode decides is decided. "auto" stays "auto" and 0 stays 0: the program resolves those.
+
+local environment = require("luaduct.config.environment")
+local schema = require("luaduct.config.schema")
+local validate = require("luaduct.config.validate")
+
+local format = string.format
+local open = io.open
+
+local LARGEST_FILE = 1024 * 1024 -- bytes: a longer config file is some other file
+local LARGEST_TOKEN_FILE = 8192 -- bytes: the longest token and white space around it
+local CHUNK = "(config)" -- stands for the file in Lua's own messages, which cut long names
+
+-- What a config file sees: nothing that reads, writes, runs or waits, and copies, so that it cannot change ours.
+local function new_globals(variable)
+    local globals = {
+        assert = assert, error = error, ipairs = ipairs, next = next, pairs = pairs, pcall = pcall, select = select,
+        tonumber = tonumber, tostring = tostring, type = type, unpack = unpack, bit = {}, math = {}, string = {},
+        table = {}, os = { getenv = variable },
+    }
+    for _, name in ipairs({ "bit", "math", "string", "table" }) do
+        for member, value in pairs(require(name)) do
+            globals[name][member] = value
+        end
+    end
+    globals.string.dump = nil
+    return globals
+end
+
+-- All of a file, or nil and why not.
+local function read_file(path, largest)
+    local file, reason = open(path, "rb")
+    if not file then
+        -- io.open puts the path before the reason; our messages have it already.
+        return nil, (reason:gsub("^.*: ", ""))
+    end
+    local text, problem = file:read(largest + 1)
+    file:close()
+    if problem then
+        return nil, problem
+    end
+    text = text or ""
+    if #text > largest then
+        return nil, format("larger than %d bytes", largest)
+    end
+    return text
+end
+
+-- For xpcall: the error as one line that starts with FILE:LINE.
+local function describe_error(label, problem)
+    local text = type(problem) == "string" and problem or format("the file raised a %s", type(problem))
+    local line, rest = text:match("^%(config%):(%d+): (.*)$")
+    if not line then
+        rest = text
+        for level = 2, 200 do
+            local info = debug.getinfo(level, "Sl")
+            if not info then
+                break
+            elseif info.short_src == CHUNK then
+                line = info.currentline
+                break
+            end
+        end
+    end
+    rest = rest:gsub("%c+", " ")
+    return line and format("%s:%s: %s", label, line, rest) or format("%s: %s", label, rest)
+end
+
+-- The table that the file returns, or nil and one text.
+local function run_file(path, label, variable)
+    local text, reason = read_file(path, LARGEST_FILE)
+    if not text then
+        return nil, format("%s: cannot read the config file: %s", label, reason)
+    elseif text:byte() == 27 then
+        return nil, format("%s: expected Lua text, got compiled Lua", label)
+    end
+    local chunk, problem = load(text, "=" .. CHUNK, "t", new_globals(variable))
+    if not chunk then
+        return nil, describe_error(label, problem)
+    end
+    local good, result = xpcall(chunk, function(raised)
+        return describe_error(label, raised)
+    end)
+    if not good then
+        return nil, result
+    elseif type(result) ~= "table" then
+        return nil, format("%s: expected the file to return a table, got %s", label,
+            result == nil and "nothing" or "a " .. type(result))
+    end
+    return result
+end
+
+local function join(folder, path)
+    return path:sub(1, 1) == "/" and path or folder .. path
+end
+
+local function is_folder(path)
+    local _, _, code = open(path .. "/.", "rb")
+    return code == nil
+end
+
+-- Nil when the file can be read, else why not.
+local function unreadable(path)
+    local file, reason = open(path, "rb")
+    if not file then
+        return (reason:gsub("^.*: ", ""))
+    end
+    local _, problem = file:read(1)
+    file:close()
+    return problem
+end
+
+-- The steps below share one object: `values` by path, `failed` paths (a rule about them would only repeat), `report`.
+
+local function resolve_scripts(state)
+    local paths = state.values["script.path"]
+    for index, path in ipairs(paths or {}) do
+        paths[index] = join(state.folder, path)
+        local problem = unreadable(paths[index])
+        if problem then
+            state.report(#paths > 1 and format("script.path[%d]", index) or "script.path",
+                format("expected a script that can be read, got %s (%s)", validate.quote(paths[index]), problem))
+        end
+    end
+    local folder = state.values["script.folder"]
+    if folder then
+        folder = join(state.folder, folder)
+        state.values["script.folder"] = folder
+        if not is_folder(folder) then
+            state.report("script.folder", "expected a folder, got " .. validate.quote(folder))
+        elseif not paths and not state.failed["script.path"] then
+            state.report("script.folder", "expected script.path beside it; without a script it has no use")
+        end
+    end
+end
+
+local function resolve_log(state)
+    local path = state.values["log.file"]
+    if path then
+        path = join(state.folder, path)
+        state.values["log.file"] = path
+        if is_folder(path) or not is_folder(path:match("^(.*)/") or ".") then
+            state.report("log.file", "expected a file in a folder that exists, got " .. validate.quote(path))
+        end
+    end
+end
+
+local function resolve_token(state)
+    local token = state.values["auth.token"]
+    if type(token) ~= "table" then
+        return
+    end
+    local path = join(state.folder, token.file)
+    local text, problem = read_file(path, LARGEST_TOKEN_FILE)
+    if not text then
+        state.report("auth.token", format("cannot read the token file %s: %s", validate.quote(path), problem))
+        return
+    end
+    text = text:gsub("[\r\n]+$", "")
+    local good, expected = validate.value(schema.by_path["auth.token"], text)
+    if good then
+        state.values["auth.token"] = text
+    else
+        state.report("auth.token", text == "" and format("the token file %s is empty", validate.quote(path))
+            or format("in %s: %s", validate.quote(path), expected))
+    end
+end
+
+-- Only spellings that every resolver reads as loopback: 127.1 or 0127.0.0.1 may mean another address.
+local function is_loopback(host)
+    if host == "localhost" then
+        return true
+    end
+    local first, rest = host:match("^(%d+)((%.%d+)%.%d+%.%d+)$")
+    if first == "127" then
+        for octet in rest:gmatch("%d+") do
+            if tonumber(octet) > 255 or octet:find("^0%d") then
+                return false
+            end
+        end
+        return true
+    end
+    if host == "::1" then
+        return true
+    end
+    local groups = host:match("^([0:]*):0*1$")
+    -- All eight groups written out.
+    return groups ~= nil and select(2, groups:gsub("0+", "")) == 7 and not groups:find("::", 1, true)
+end
+
+local function check_open_listening(state)
+    local host = state.values["listen.host"]
+    if not is_loopback(host) and not state.values["listen.insecure"] then
+        state.report("listen.host", format("%s may be reached from other machines, and this version has no TLS yet: "
+            .. "set listen.insecure = true (or AI_BRIDGE_INSECURE=1) to allow that, or listen on \"localhost\"",
+            validate.quote(host)))
+    end
+end
+
+-- Life is asked for twice within the time an agent has to show it: a short ttlMs (AI_BRIDGE_CLIENT_TTL_MS sets it
+-- alone) would else close agents that nobody asked.
+local function bound_ping_interval(state)
+    local values = state.values
+    values["agents.pingIntervalMs"] = math.min(values["agents.pingIntervalMs"],
+        math.floor(values["agents.ttlMs"] / 2))
+end
+
+local function check_burst(state)
+    local values = state.values
+    if values["limits.messagesPerSecond"] == 0 and values["limits.messageBurst"] > 0 then
+        state.report("limits.messageBurst", "expected limits.messagesPerSecond beside it; without a rate it has no use")
+    elseif values["limits.messageBurst"] == 0 then
+        values["limits.messageBurst"] = values["limits.messagesPerSecond"]
+    end
+end
+
+local function check_admin(state)
+    if state.values["auth.tokenIsAdmin"] and not state.values["auth.token"] then
+        state.report("auth.tokenIsAdmin", "expected auth.token (or AI_BRIDGE_AUTH_TOKEN) beside it; without a token "
+            .. "it has no use")
+    end
+end
+
+local function decide_by_mode(state)
+    local enhanced = state.values.mode == "enhanced"
+    for _, path in ipairs({ "agents.verifyFrom", "agents.requireRegister" }) do
+        if state.values[path] == nil then
+            state.values[path] = enhanced
+        end
+    end
+end
+
+-- Each with the keys that it looks at.
+local rules = {
+    { resolve_scripts, "script.folder" },
+    { resolve_log },
+    { resolve_token },
+    { check_open_listening, "listen.host", "listen.insecure" },
+    { bound_ping_interval },
+    { check_burst, "limits.messagesPerSecond", "limits.messageBurst" },
+    { check_admin, "auth.token", "auth.tokenIsAdmin" },
+    { decide_by_mode, "mode" },
+}
+
+local function apply_rules(state)
+    for _, rule in ipairs(rules) do
+        local applies = true
+        for index = 2, #rule do
+            applies = applies and not state.failed[rule[index]]
+        end
+        if applies then
+            rule[1](state)
+        end
+    end
+end
+
+local function nested(values)
+    local config = {}
+    for _, key in ipairs(schema.keys) do
+        local section, rest = config, key.path
+        for name in key.path:gmatch("([^.]+)%.") do
+            section[name] = section[name] or {}
+            section, rest = section[name], rest:sub(#name + 2)
+        end
+        section[rest] = values[key.path]
+    end
+    return config
+end
+
+local function variable_reader(env)
+    if type(env) == "function" then
+        return env
+    elseif env then
+        return function(name)
+            return env[name]
+        end
+    end
+    return os.getenv
+end
+
+local loader = {}
+
+--- `path` of the file, nil for every key at its default. `flags`: texts by flag ("--ws-port"), or nil. `env`: a table
+--- or function of variables, nil for the process's own. Gives the configuration, or nil and a list of one-line texts.
+function loader.load(path, flags, env)
+    local variable = variable_reader(env)
+    local label = path or "built-in configuration"
+    local config = {}
+    if path then
+        local result, problem = run_file(path, label, variable)
+        if not result then
+            return nil, { problem }
+        end
+        config = result
+    end
+
+    local texts = {}
+    local values, problems = validate.tree(config)
+    local overrides, failed, origin = environment.apply(values, flags or {}, variable)
+    for _, found in ipairs(problems) do
+        texts[#texts + 1] = format("%s: %s: %s", label, found.path, found.text)
+        failed[found.path] = true
+    end
+    for _, text in ipairs(overrides) do
+        texts[#texts + 1] = text
+    end
+
+    for _, key in ipairs(schema.keys) do
+        if values[key.path] == nil then
+            values[key.path] = validate.default(key)
+        end
+    end
+    apply_rules({
+        folder = path and path:match("^.*/") or "",
+        values = values,
+        failed = failed,
+        report = function(name, text)
+            local source = origin[name] and format("%s (%s)", origin[name], name) or format("%s: %s", label, name)
+            texts[#texts + 1] = format("%s: %s", source, text)
+        end,
+    })
+    if #texts > 0 then
+        return nil, texts
+    end
+    return nested(values)
+end
+
+return loader

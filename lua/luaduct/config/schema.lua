@@ -1,0 +1,429 @@
+--- Every key of the config file, declared once: validation, the overrides, docs/config.md and config/luaduct.lua all
+--- come from this list, in this order.
+--
+-- path       dotted name; what stands before the last dot is a section
+-- type       a kind of validate.lua
+-- default    as a reader would write it; absent: the key may be left out
+-- min, max   range of a number or a size;  zero: what 0 means beside that range;  auto: "auto" is a value too
+-- choices    of a "choice"
+-- variables  environment variables that override the key, the strongest first;  flag: of `luaduct run`, stronger still
+-- secret     the value never stands in a message
+-- feature    of a later version, by the name that a message gives it: the key is not available yet; its default is
+--            fine, anything else stops the start
+-- example    shown, commented out, in config/luaduct.lua where there is no default
+-- help       one line
+
+local MAX_MS = 2147483647 -- what a 32-bit timer of the clients can hold: 24 days
+local MAX_COUNT = 1000000000
+local MAX_SIZE = "64TiB" -- far above any machine, and sums of it stay exact in a Lua number
+
+local keys = {
+    {
+        path = "mode", type = "choice", choices = { "enhanced", "original" }, default = "enhanced", flag = "--mode",
+        help = "the bridge behaviour that scripts build on",
+    },
+    {
+        path = "environment", type = "text", default = "development", variables = { "NODE_ENV" },
+        help = "a name shown on /health",
+    },
+
+    {
+        path = "listen.host", type = "host", default = "localhost", variables = { "AI_BRIDGE_HOST" }, flag = "--host",
+        help = '"localhost" is both loopbacks; else an address or a name',
+    },
+    {
+        path = "listen.wsPort", type = "integer", min = 0, max = 65535, default = 4567,
+        variables = { "PORT", "AI_BRIDGE_PORT" }, flag = "--ws-port",
+        help = "WebSocket; 0 picks a free port; two equal ports are one listener",
+    },
+    {
+        path = "listen.httpPort", type = "integer", min = 0, max = 65535, default = 4568,
+        variables = { "PORT", "AI_BRIDGE_HTTP_PORT" }, flag = "--http-port",
+        help = "HTTP; 0 picks a free port",
+    },
+    {
+        path = "listen.admin", type = "text", example = '"luaduct.sock"',
+        feature = "the administration socket", help = "a Unix socket for administration, mode 0600",
+    },
+    {
+        path = "listen.insecure", type = "boolean", default = false, variables = { "AI_BRIDGE_INSECURE" },
+        help = "true: allow a host that is not loopback without TLS or without a credential",
+    },
+
+    {
+        path = "script.path", type = "files", example = '"routes/main.lua"',
+        help = "a routing script, or a list of them run in order; none: the mode's own behaviour",
+    },
+    {
+        path = "script.folder", type = "folder", example = '"routes"',
+        help = "where `require` inside a script looks; none: the script's own folder",
+    },
+    {
+        path = "script.budgetMs", type = "integer", min = 1, max = 60000, default = 50,
+        help = "a hook that runs longer is stopped",
+    },
+    {
+        path = "script.onError", type = "choice", choices = { "default", "drop" }, default = "default",
+        help = "an envelope whose route failed goes by the mode's own rule, or nowhere (fail closed)",
+    },
+    {
+        path = "script.suspendMs", type = "integer", min = 1, max = MAX_MS, default = 30000,
+        feature = "a hook that waits", help = "a hook that waits longer is ended",
+    },
+    {
+        path = "script.memoryLimit", type = "size", min = "1MiB", max = "1TiB", default = "64MiB",
+        help = "for one Lua state",
+    },
+    {
+        path = "script.jit", type = "boolean", default = false,
+        help = "true: scripts are compiled; then budgetMs cannot stop a compiled loop",
+    },
+    {
+        path = "script.watch", type = "boolean", default = false,
+        feature = "reloading on a file change", help = "reload when a script changes",
+    },
+
+    {
+        path = "agents.maxQueue", type = "integer", min = 1, max = MAX_COUNT, default = 1000,
+        variables = { "AI_BRIDGE_MAX_QUEUE" }, help = "envelopes kept for one absent agent; past it the oldest go",
+    },
+    {
+        path = "agents.maxMailboxes", type = "integer", min = 0, max = MAX_COUNT, default = 10000,
+        help = "absent agents that may have a mailbox",
+    },
+    {
+        path = "agents.mailboxBytes", type = "size", min = 1, max = MAX_SIZE, default = "16MiB",
+        help = "in one mailbox; past it the oldest go",
+    },
+    {
+        path = "agents.mailboxTotalBytes", type = "size", min = 1, max = MAX_SIZE, default = "auto", auto = true,
+        help = 'in all mailboxes; past it mailbox_full; "auto" is a quarter of limits.memory',
+    },
+    {
+        path = "agents.mailboxTtlMs", type = "integer", min = 1, max = MAX_MS, default = 3600000,
+        help = "a mailbox goes this long after its last envelope came",
+    },
+    {
+        path = "agents.ttlMs", type = "integer", min = 10, max = MAX_MS, default = 600000,
+        variables = { "AI_BRIDGE_CLIENT_TTL_MS" }, help = "an agent that shows no life for this long is closed",
+    },
+    {
+        path = "agents.cleanupIntervalMs", type = "integer", min = 10, max = MAX_MS, default = 30000,
+        variables = { "AI_BRIDGE_CLEANUP_INTERVAL_MS" },
+        help = "how often old mailboxes and silent agents are looked for",
+    },
+    {
+        path = "agents.pingIntervalMs", type = "integer", min = 5, max = MAX_MS, default = 30000,
+        help = "how often a quiet agent is pinged; never more than half of ttlMs",
+    },
+    {
+        path = "agents.registerTimeoutMs", type = "integer", min = 1, max = MAX_MS, default = 10000,
+        help = "a WebSocket not registered by then is closed (enhanced, or a token is set)",
+    },
+    {
+        path = "agents.registerGraceMs", type = "integer", min = 0, max = 10000, default = 10,
+        help = "from `registered` to the first delivery, so that a client can attach its handler",
+    },
+    {
+        path = "agents.verifyFrom", type = "boolean", example = "true",
+        help = "`from` must be the registered id; left out: true in enhanced, false in original",
+    },
+    {
+        path = "agents.requireRegister", type = "boolean", example = "true",
+        help = "only registered agents send; left out: true in enhanced, false in original",
+    },
+    {
+        path = "agents.priorityOrder", type = "boolean", default = false,
+        feature = "delivery by priority", help = "envelopes of higher priority are delivered first",
+    },
+
+    {
+        path = "history.limit", type = "integer", min = 0, max = 10000000, default = 500,
+        variables = { "AI_BRIDGE_HISTORY_LIMIT" }, help = "envelopes kept; 0 keeps none",
+    },
+    {
+        path = "history.bytes", type = "size", min = 1, max = MAX_SIZE, default = "4MiB",
+        help = "of the envelopes kept; whichever is reached first",
+    },
+
+    {
+        path = "limits.messageBytes", type = "size", min = 1, max = "256MiB", zero = "256MiB, the most",
+        default = "1MiB", help = "of one WebSocket message",
+    },
+    {
+        path = "limits.bodyBytes", type = "size", min = 1, max = "256MiB", zero = "256MiB, the most",
+        default = "1MiB", help = "of one HTTP body",
+    },
+    {
+        path = "limits.jsonDepth", type = "integer", min = 1, max = 1000, zero = "1000, the most", default = 128,
+        help = "nested arrays and objects",
+    },
+    {
+        path = "limits.connections", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = "auto",
+        auto = true, help = 'past it a new one is answered 503; "auto" follows the limit of open files',
+    },
+    {
+        path = "limits.connectionsPerAddress", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit",
+        default = 0, help = "of one remote address",
+    },
+    {
+        path = "limits.messagesPerSecond", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit",
+        default = 0, help = "of one agent",
+    },
+    {
+        path = "limits.messageBurst", type = "integer", min = 1, max = MAX_COUNT, zero = "as messagesPerSecond",
+        default = 0, help = "messages at once before that rate counts",
+    },
+    {
+        path = "limits.bytesPerSecond", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = 0,
+        help = "of one agent",
+    },
+    {
+        path = "limits.sendQueueBytes", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = "4MiB",
+        help = "waiting for one slow agent; past it slowAgent decides",
+    },
+    {
+        path = "limits.slowAgent", type = "choice", choices = { "queue", "drop", "close" }, default = "queue",
+        help = "into its mailbox, the oldest dropped, or closed with 1013",
+    },
+    {
+        path = "limits.memory", type = "size", min = "8MiB", max = MAX_SIZE, zero = "no limit", default = "auto",
+        auto = true, help = 'of the process; "auto" is 80 % of what machine and container allow',
+    },
+    {
+        path = "limits.trustedProxies", type = "any", feature = "trust in proxies",
+        help = "proxies whose X-Forwarded-For counts",
+    },
+
+    {
+        path = "http.corsOrigins", type = "origins", default = {}, variables = { "AI_BRIDGE_CORS_ORIGINS" },
+        help = 'origins of web pages that may call: a list such as { "https://app.example" }, or "*"',
+    },
+    {
+        path = "http.hosts", type = "hosts", default = {},
+        help = "names of this bridge, beside localhost and addresses, that a request without credential may use",
+    },
+    {
+        path = "http.rateMax", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 120,
+        variables = { "AI_BRIDGE_RATE_MAX" }, help = "requests of one address in a window",
+    },
+    {
+        path = "http.rateWindowMs", type = "integer", min = 1, max = MAX_MS, default = 60000,
+        variables = { "AI_BRIDGE_RATE_WINDOW_MS" }, help = "that window",
+    },
+    {
+        path = "http.headerTimeoutMs", type = "integer", min = 1, max = MAX_MS, default = 10000,
+        help = "a request whose header is not complete by then is closed",
+    },
+
+    {
+        path = "auth.token", type = "token", example = '{ file = "token" }', secret = true,
+        variables = { "AI_BRIDGE_AUTH_TOKEN" }, help = "the credential that all share: text, or a file that holds it",
+    },
+    {
+        path = "auth.tokenIsAdmin", type = "boolean", default = false,
+        help = "whoever has the token may administer too",
+    },
+
+    { path = "tls.cert", type = "text", example = '"cert.pem"', feature = "TLS", help = "certificate chain, PEM" },
+    { path = "tls.key", type = "text", example = '"key.pem"', feature = "TLS", help = "its private key, PEM" },
+    {
+        path = "tls.clientCa", type = "text", example = '"clients.pem"', feature = "TLS",
+        help = "who signs client certificates",
+    },
+    {
+        path = "tls.requireClientCert", type = "boolean", default = false, feature = "TLS",
+        help = "refuse a client without one",
+    },
+    {
+        path = "tls.minVersion", type = "choice", choices = { "1.2", "1.3" }, default = "1.2", feature = "TLS",
+        help = "of the protocol",
+    },
+    {
+        path = "tls.handshakeTimeoutMs", type = "integer", min = 1, max = MAX_MS, default = 10000, feature = "TLS",
+        help = "a handshake that takes longer is closed",
+    },
+    { path = "tls.ciphers", type = "any", feature = "TLS", help = "cipher suites" },
+    { path = "tls.certs", type = "any", feature = "TLS", help = "certificates by server name" },
+    { path = "tls.crl", type = "any", feature = "TLS", help = "revoked client certificates" },
+
+    {
+        path = "performance.cache_enabled", type = "boolean", default = true,
+        feature = "the cache", help = "keep what was computed",
+    },
+    {
+        path = "performance.worker_threads", type = "integer", min = 1, max = 256, default = "auto", auto = true,
+        flag = "--workers", help = 'reactors: threads that serve connections; "auto" is one for each processor',
+    },
+    {
+        path = "performance.binary_protocol", type = "boolean", default = true,
+        feature = "the binary protocol", help = "agents may ask for it",
+    },
+    {
+        path = "performance.compression", type = "boolean", default = true,
+        help = "offer permessage-deflate to WebSocket clients",
+    },
+
+    {
+        path = "phase2.objectPooling.enabled", type = "boolean", default = true, feature = "the setting of pools",
+        help = "reuse memory",
+    },
+    {
+        path = "phase2.objectPooling.envelopePoolSize", type = "integer", min = 0, max = MAX_COUNT, default = 100,
+        feature = "the setting of pools", help = "envelopes kept warm per reactor",
+    },
+    {
+        path = "phase2.objectPooling.arrayPoolSize", type = "integer", min = 0, max = MAX_COUNT, default = 50,
+        feature = "the setting of pools", help = "arrays kept warm per reactor",
+    },
+    {
+        path = "phase2.objectPooling.bufferPoolSize", type = "integer", min = 0, max = MAX_COUNT, default = 256,
+        feature = "the setting of pools", help = "buffers kept warm per reactor",
+    },
+    {
+        path = "phase2.objectPooling.maxAgeMs", type = "integer", min = 1, max = MAX_MS, default = 60000,
+        feature = "the setting of pools", help = "idle longer than this is given back",
+    },
+    {
+        path = "phase2.gcOptimization.enabled", type = "boolean", default = true, feature = "the pressure controller",
+        help = "react to memory pressure",
+    },
+    {
+        path = "phase2.gcOptimization.memoryThreshold", type = "number", min = 0, max = 1, default = 0.75,
+        feature = "the pressure controller", help = "share of limits.memory that counts as pressure",
+    },
+    {
+        path = "phase2.gcOptimization.cooldownMs", type = "integer", min = 0, max = MAX_MS, default = 15000,
+        feature = "the pressure controller", help = "between two full collections",
+    },
+    {
+        path = "phase2.gcOptimization.sampleIntervalMs", type = "integer", min = 10, max = MAX_MS, default = 1000,
+        feature = "the pressure controller", help = "between two looks",
+    },
+    {
+        path = "phase2.gcOptimization.predictHorizonMs", type = "integer", min = 0, max = MAX_MS, default = 30000,
+        feature = "the pressure controller", help = "how far ahead the trend is followed",
+    },
+    {
+        path = "phase2.workerPool.enabled", type = "boolean", default = true, feature = "the worker pool",
+        help = "run tasks on worker threads",
+    },
+    {
+        path = "phase2.workerPool.minWorkers", type = "integer", min = 1, max = 256, default = 2,
+        feature = "the worker pool", help = "threads that always run",
+    },
+    {
+        path = "phase2.workerPool.maxWorkers", type = "integer", min = 1, max = 256, default = "auto", auto = true,
+        feature = "the worker pool", help = '"auto": the processors, at least 4, at most 8',
+    },
+    {
+        path = "phase2.workerPool.taskTimeout", type = "integer", min = 1, max = MAX_MS, default = 30000,
+        feature = "the worker pool", help = "milliseconds; a task that runs longer is stopped",
+    },
+    {
+        path = "phase2.workerPool.queueLimit", type = "integer", min = 1, max = MAX_COUNT, default = 10000,
+        feature = "the worker pool", help = "tasks that may wait",
+    },
+    {
+        path = "phase2.workerPool.idleTimeoutMs", type = "integer", min = 1, max = MAX_MS, default = 30000,
+        feature = "the worker pool", help = "a thread idle for longer ends",
+    },
+    {
+        path = "phase2.workerPool.allowRoles", type = "texts", default = {}, feature = "the worker pool",
+        help = "roles that may ask for work",
+    },
+    {
+        path = "phase2.workerPool.executeBytes", type = "size", min = 1, max = MAX_SIZE, default = "16MiB",
+        feature = "the worker pool", help = "data of one task",
+    },
+
+    {
+        path = "alerts.gcFrequency.threshold", type = "number", min = 0, max = MAX_COUNT, default = 10,
+        feature = "the alert gcFrequency", help = "full collections a minute, above",
+    },
+    {
+        path = "alerts.gcFrequency.action", type = "text", default = "WARN", feature = "the alert gcFrequency",
+        help = "what it does",
+    },
+    {
+        path = "alerts.poolHitRate.threshold", type = "number", min = 0, max = 1, default = 0.8,
+        feature = "the alert poolHitRate", help = "share of hits, below",
+    },
+    {
+        path = "alerts.poolHitRate.action", type = "text", default = "ALERT", feature = "the alert poolHitRate",
+        help = "what it does",
+    },
+    {
+        path = "alerts.workerUtilization.threshold", type = "number", min = 0, max = 1, default = 0.9,
+        feature = "the alert workerUtilization", help = "share of busy workers, above",
+    },
+    {
+        path = "alerts.workerUtilization.action", type = "text", default = "SCALE_UP",
+        feature = "the alert workerUtilization", help = "what it does",
+    },
+
+    {
+        path = "policies.alerts", type = "text", example = '"policies/alerts.lua"', feature = "the alert policy",
+        help = "a Lua file",
+    },
+    {
+        path = "policies.access", type = "text", example = '"policies/access.lua"', feature = "the access policy",
+        help = "a Lua file",
+    },
+
+    {
+        path = "log.level", type = "choice", choices = { "debug", "info", "warn", "error" }, default = "info",
+        flag = "--log-level", help = "what is less than this is not written",
+    },
+    { path = "log.format", type = "choice", choices = { "text", "json" }, default = "text", help = "of each line" },
+    { path = "log.file", type = "new file", example = '"luaduct.log"', help = "none: standard error" },
+
+    { path = "user", type = "any", feature = "the change of user", help = "to run as after the ports are open" },
+    { path = "group", type = "any", feature = "the change of group", help = "to run as after the ports are open" },
+    { path = "canary", type = "any", feature = "the canary", help = "a new script version for some agents" },
+    { path = "console", type = "any", feature = "the console", help = "a page for operators" },
+    { path = "tracing", type = "any", feature = "tracing", help = "where an envelope went" },
+    { path = "store", type = "any", feature = "the durable store", help = "envelopes that outlive the process" },
+    { path = "cluster", type = "any", feature = "the cluster", help = "several bridges as one" },
+}
+
+local by_path = {}
+for _, key in ipairs(keys) do
+    key.available = key.feature == nil
+    by_path[key.path] = key
+end
+
+-- Names that the bridge before this one knew; only the hint for an unknown key uses them.
+local former_names = {
+    enableObjectPooling = "phase2.objectPooling.enabled",
+    enableWorkerPool = "phase2.workerPool.enabled",
+    enableGCOptimization = "phase2.gcOptimization.enabled",
+    memoryPressureThreshold = "phase2.gcOptimization.memoryThreshold",
+    gcCooldownMs = "phase2.gcOptimization.cooldownMs",
+    maxAge = "phase2.objectPooling.maxAgeMs",
+}
+
+-- One line about each section, for the reference page and the default file.
+local sections = {
+    listen = "Where the bridge listens.",
+    script = "The routing scripts and what bounds them. Relative paths, here and below, start at this file's folder.",
+    agents = "Mailboxes of absent agents, and how an agent's life is watched.",
+    history = "The newest accepted envelopes.",
+    limits = "What one peer and the whole process may take.",
+    http = "Web pages, and what a single address may ask.",
+    auth = "The credential. Without one, whoever reaches the port may call.",
+    tls = "Encryption on the bridge's own ports.",
+    performance = "Threads and optional parts of the protocol.",
+    phase2 = "The engines.",
+    ["phase2.objectPooling"] = "Memory that is used again.",
+    ["phase2.gcOptimization"] = "Reaction to memory pressure.",
+    ["phase2.workerPool"] = "Threads for tasks that need a processor.",
+    alerts = "The three built-in alerts.",
+    ["alerts.gcFrequency"] = "Full collections a minute.",
+    ["alerts.poolHitRate"] = "Share of pool requests served without malloc.",
+    ["alerts.workerUtilization"] = "Share of busy workers.",
+    policies = "Rules as Lua files.",
+    log = "What the bridge writes about itself.",
+}
+
+return { keys = keys, by_path = by_path, sections = sections, former_names = former_names }
