@@ -25,8 +25,8 @@ static void unlink_endpoint(struct endpoint *endpoint)
     atomic_fetch_sub_explicit(&endpoint->lane->attached_count, 1, memory_order_relaxed);
 }
 
-/* What the mailbox holds is older than anything still on its way to the leaving endpoint: it goes home with it, so that
- * the order stays. Shard locked. */
+/* What the mailbox holds is newer than the outbox of the leaving endpoint and older than anything that is still on its
+ * way to it: it goes home between them, so that the order stays. Shard locked. */
 static void start_detachment(struct agent *agent, struct detachment *detachment)
 {
     struct detachment **last = &agent->detachments;
@@ -201,7 +201,9 @@ void attachment_finish(struct endpoint *endpoint)
     struct lane *lane = endpoint->lane;
     struct agent *agent = endpoint->agent;
     pthread_mutex_t *mutex = agent_lock(agent->hash);
-    uint32_t lost = outbox_take_unsent(&endpoint->outbox, &endpoint->detachment->frames);
+    struct frame_queue unsent = {0};
+    uint32_t lost = outbox_take_unsent(&endpoint->outbox, &unsent);
+    lost += frame_queue_prepend(&endpoint->detachment->frames, &unsent);
     if (lost > 0)
         counter_add(&lane->counters.lost_without_memory, lost);
     endpoint->detachment->home = true;

@@ -214,22 +214,38 @@ void lane_wake_others(struct lane *lane)
 
 /* --- Delivery to an endpoint of this lane --- */
 
-static enum code hold(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
-{
-    static const enum code answers[] = {
-        [MAILBOX_STORED] = CODE_OK, [MAILBOX_FULL] = CODE_MAILBOX_FULL, [MAILBOX_NO_MEMORY] = CODE_OVERLOADED};
-    pthread_mutex_t *mutex = agent_lock(endpoint->agent->hash);
-    enum mailbox_result result = mailbox_push(lane, endpoint->agent, frame);
-    pthread_mutex_unlock(mutex);
-    return answers[result];
-}
-
 static enum code push(struct endpoint *endpoint, struct frame *frame)
 {
     if (!outbox_push(&endpoint->outbox, frame))
         return CODE_OVERLOADED;
     frame_retain(frame);
     return CODE_OK;
+}
+
+/* To a leaving endpoint: newer than its outbox and than what its mailbox held. */
+static enum code take_home(struct endpoint *endpoint, struct frame *frame)
+{
+    if (!frame_queue_push_back(&endpoint->detachment->frames, frame))
+        return CODE_OVERLOADED;
+    frame_retain(frame);
+    return CODE_OK;
+}
+
+static enum code hold(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
+{
+    static const enum code answers[] = {
+        [MAILBOX_STORED] = CODE_OK, [MAILBOX_FULL] = CODE_MAILBOX_FULL, [MAILBOX_NO_MEMORY] = CODE_OVERLOADED};
+    struct agent *agent = endpoint->agent;
+    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    bool ours = agent->endpoint == endpoint;
+    enum mailbox_result result = ours ? mailbox_push(lane, agent, frame) : MAILBOX_STORED;
+    pthread_mutex_unlock(mutex);
+    if (ours)
+        return answers[result];
+    /* Replaced, and the notice of it is still to come: the mailbox is the newer connection's, and this is older than
+     * what that one gathers. */
+    attachment_detach(endpoint);
+    return take_home(endpoint, frame);
 }
 
 static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
@@ -265,8 +281,8 @@ enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct fram
         return CODE_OK;
     case ENDPOINT_HOLDING:
         return hold(lane, endpoint, frame);
-    case ENDPOINT_LEAVING: /* returns to the mailbox with the rest */
-        return push(endpoint, frame);
+    case ENDPOINT_LEAVING:
+        return take_home(endpoint, frame);
     case ENDPOINT_DETACHED:
         break;
     }
