@@ -38,9 +38,19 @@ static void start_partial(struct outbox *outbox, struct frame *wire, uint32_t se
     outbox->covered = (uint16_t)covered;
 }
 
+/* Whether a batch message may start at this place of the queue. */
+static bool batch_starts_at(const struct outbox *outbox, uint32_t index)
+{
+    return outbox->batches && index + 1 < outbox->queue.count &&
+           frame_queue_at(&outbox->queue, index)->kind == FRAME_ENVELOPE &&
+           frame_queue_at(&outbox->queue, index + 1)->kind == FRAME_ENVELOPE;
+}
+
 /* One batch message for the envelopes at the head of the queue; false when there are fewer than two or no memory. */
 static bool start_batch(struct outbox *outbox)
 {
+    if (!batch_starts_at(outbox, 0))
+        return false;
     unsigned count = 0;
     size_t length = sizeof batch_start - 1 + sizeof batch_end - 1;
     while (count < outbox->queue.count && count < BATCH_ENVELOPES) {
@@ -100,6 +110,8 @@ static size_t gather(struct outbox *outbox, struct outbox_scratch *scratch, stru
     unsigned used = 0;
     bool open = false; /* the last vector is a run of the scratch buffer that may grow */
     for (uint32_t i = 0; i < outbox->queue.count && i < OUTBOX_GATHER; i++) {
+        if (i > 0 && batch_starts_at(outbox, i))
+            break;
         struct frame *wire = wire_form(outbox, frame_queue_at(&outbox->queue, i));
         scratch->wires[i] = wire;
         if (wire->length <= SMALL) {
