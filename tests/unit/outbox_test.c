@@ -129,7 +129,7 @@ TEST("an agent that reads batches gets its waiting envelopes in one message")
     ssize_t n = read(wire.theirs, got, sizeof got);
     static const char expected[] = "\x81\x05"
                                    "first"
-                                   "\x81\x2d"
+                                   "\x81\x2e"
                                    "{\"type\":\"batch\",\"envelopes\":[{\"n\":1},{\"n\":2}]}";
     CHECK_TEXT(got, (size_t)n, expected);
     close_wire(&wire);

@@ -1,0 +1,176 @@
+-- Scripts that run away: stopped, logged, and everyone else is served meanwhile and afterwards.
+local bridge = require "tests.support.bridge"
+local http = require "tests.support.http"
+local variants = require "tests.support.variants"
+local websocket = require "tests.support.websocket"
+
+local RUNAWAYS = {
+    ["while true do end"] = "while true do end",
+    ["repeat without end"] = "local n = 0 repeat n = n + 1 until false",
+    ["goto"] = "::again:: goto again",
+    ["pcall in a loop"] = "while true do pcall(function() while true do end end) end",
+    ["pcall that recurses into itself"] = "local function f() pcall(f) f() end f()",
+    ["pcall of error in a loop"] = "while true do pcall(error, 'x') end",
+    ["xpcall whose handler loops"] = "xpcall(error, function() while true do end end)",
+    ["xpcall in a loop"] = "while true do xpcall(function() while true do end end, function(m) return m end) end",
+    ["a coroutine that loops"] = "coroutine.wrap(function() while true do end end)()",
+    ["coroutines in a loop"] = [[
+        while true do coroutine.wrap(function() pcall(function() while true do end end) end)() end]],
+    ["resume that swallows"] = "while true do coroutine.resume(coroutine.create(function() while true do end end)) end",
+    ["a sort whose order never holds"] = [[
+        local list = {} for i = 1, 1000 do list[i] = i end
+        while true do table.sort(list, function() while true do end end) end]],
+    ["a gsub callback that loops"] = [[(("x"):rep(100)):gsub("x", function() while true do end end)]],
+    ["a metamethod that loops"] = "local t = setmetatable({}, {__index = function() while true do end end}) return t.x",
+    ["tostring that loops"] = "return tostring(setmetatable({}, {__tostring = function() while true do end end}))",
+    ["string.rep without measure"] = 'while true do local s = ("x"):rep(2 ^ 30) end',
+    ["string.rep in a list"] = 'local list = {} while true do list[#list + 1] = ("x"):rep(100000) .. #list end',
+    ["string.rep with nothing"] = 'return (""):rep(1e15)',
+    ["a table that grows"] = "local list = {} while true do list[#list + 1] = {} end",
+    ["a string that doubles"] = 'local s = "x" while true do s = s .. s end',
+    ["concat of very much"] = [[
+        local list = {} for i = 1, 1000 do list[i] = ("x"):rep(10000) end
+        while true do local s = table.concat(list) end]],
+    ["infinite recursion"] = "local function f() return 1 + f() end return f()",
+    ["tail calls without end"] = "local function f() return f() end return f()",
+    ["recursion through a metamethod"] = [[
+        local t = {} setmetatable(t, {__index = function(_, k) return t[k .. "x"] end}) return t.x]],
+    ["a catastrophic pattern"] = [[return (("a"):rep(100000)):find((".-"):rep(30) .. "b")]],
+    ["a catastrophic pattern in gsub"] = [[return (("a"):rep(100000)):gsub(("a*"):rep(30) .. "b", "")]],
+    ["a catastrophic pattern in match"] = [[return (("a"):rep(100000)):match(("a-"):rep(30) .. "b")]],
+    ["a catastrophic pattern in gmatch"] = [[for _ in (("a"):rep(100000)):gmatch(("a?"):rep(30000) .. "b") do end]],
+    ["a plain search of very much"] = [[
+        local s = ("a"):rep(2000000) while true do s:find(("a"):rep(1000000) .. "b", 1, true) end]],
+    ["table.insert at the front without end"] = "local list = {} while true do table.insert(list, 1, 1) end",
+    ["unpack of very much"] = "while true do pcall(unpack, {}, 1, 1e7) end",
+}
+
+local function script(body)
+    return "return {route = function(envelope, bridge)\nif envelope.intent == \"run away\" then\n" .. body ..
+        "\nend\nend}\n"
+end
+
+describe("a route that runs away", function()
+    after_each(bridge.clean)
+
+    for name, body in pairs(RUNAWAYS) do
+        it("by " .. name .. " is stopped and nobody else suffers", function()
+            local server = bridge.start({script = script("do " .. body .. " end")})
+            local alice = websocket.agent(server, "alice")
+            local others = {}
+            for index = 1, 4 do
+                others[index] = websocket.agent(server, "other-" .. index)
+            end
+
+            alice:send_envelope({intent = "run away", to = "alice", id = "e1"})
+            for round = 1, 3 do
+                for index = 1, 4 do
+                    others[index]:send_envelope({to = "other-" .. (index % 4 + 1), payload = round})
+                end
+                for index = 1, 4 do
+                    assert.equal(round, others[index]:receive_envelope().payload)
+                end
+            end
+
+            assert.equal("e1", alice:receive_envelope().id)
+            server:wait_log("script.lua")
+            alice:send_envelope({to = "alice", id = "e2"})
+            assert.equal("e2", alice:receive_envelope().id)
+            assert.equal("ok", http.get(server, "/health").status)
+        end)
+    end
+
+    it("is dropped where script.onError says so", function()
+        local server = bridge.start({config = {script = {onError = "drop"}}, script = script("while true do end")})
+        local alice = websocket.agent(server, "alice")
+
+        alice:send_envelope({intent = "run away", to = "alice", id = "e1"})
+
+        assert.equal("e1", alice:expect_error("script_failed").id)
+    end)
+
+    for _, variant in ipairs(variants.reactors) do
+        it(variant.name .. " again and again leaves the bridge as it was", function()
+            local server = variant.start({config = {script = {budgetMs = 5}}, script = script("while true do end")})
+            local alice = websocket.agent(server, "alice")
+            local bob = websocket.agent(server, "bob")
+
+            for number = 1, 50 do
+                alice:send_envelope({intent = "run away", to = "bob", payload = number})
+            end
+
+            for number = 1, 50 do
+                assert.equal(number, bob:receive_envelope().payload)
+            end
+        end)
+    end
+
+    it("by memory again and again stays under its ceiling", function()
+        local server = bridge.start({
+            config = {script = {memoryLimit = "16MiB"}, performance = {worker_threads = 1}},
+            script = script("local list = {} while true do list[#list + 1] = {} end"),
+        })
+        local alice = websocket.agent(server, "alice")
+
+        for number = 1, 10 do
+            alice:send_envelope({intent = "run away", to = "alice", payload = number})
+            assert.equal(number, alice:receive_envelope().payload)
+        end
+
+        if os.getenv("LUADUCT_TEST_SLOW") ~= "1" then
+            assert.is_true(server:resident() < 80 * 1024 * 1024, server:resident() .. " bytes resident")
+        end
+    end)
+end)
+
+describe("another hook that runs away", function()
+    after_each(bridge.clean)
+
+    it("on_register: fails closed", function()
+        local server = bridge.start({script = [[
+            return {on_register = function(agent) while agent.role == "runaway" do end end}]]})
+        local client = websocket.connect(server)
+
+        client:send_register("alice", {role = "runaway"})
+
+        assert.equal("error", client:receive_json().type)
+        client:expect_close(1008)
+        websocket.agent(server, "bob")
+        assert.equal(1, #http.get(server, "/agents").agents)
+    end)
+
+    it("on_undeliverable: the sender gets its refusal", function()
+        local server = bridge.start({script = [[
+            return {
+                route = function(_, bridge) return bridge.role("nobody") end,
+                on_undeliverable = function() while true do end end,
+            }]]})
+        local alice = websocket.agent(server, "alice")
+
+        alice:send_envelope({id = "e1"})
+
+        assert.equal("error", alice:receive_json().type)
+        alice:send_text('{"type":"heartbeat"}')
+        assert.equal("heartbeat_ack", alice:receive_json().type)
+    end)
+
+    it("on_disconnect: the bridge goes on", function()
+        local server = bridge.start({script = "return {on_disconnect = function() while true do end end}"})
+        for round = 1, 5 do
+            websocket.agent(server, "agent-" .. round):close()
+        end
+
+        websocket.agent(server, "alice"):expect_nothing()
+        server:wait_log("script.lua")
+    end)
+
+    it("a hook that is stopped while the bridge shuts down does not hold it up", function()
+        local server = bridge.start({script = script("while true do end")})
+        local alice = websocket.agent(server, "alice")
+        for _ = 1, 20 do
+            alice:send_envelope({intent = "run away", to = "alice"})
+        end
+
+        server:stop()
+    end)
+end)

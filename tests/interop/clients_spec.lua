@@ -1,0 +1,89 @@
+-- Clients that others wrote: Node with the npm package `ws`, and fetch(). The scenarios are in clients.js.
+local bridge = require "tests.support.bridge"
+local process = require "tests.support.process"
+local unistd = require "posix.unistd"
+local variants = require "tests.support.variants"
+
+local MODULES = os.getenv("LUADUCT_NODE_MODULES") or (unistd.getcwd() .. "/build/interop/node_modules")
+local SKIPPED = 77
+
+-- Runs one scenario of clients.js against the bridge; its exit status.
+local function run(server, scenario)
+    local status, output, errors = process.run(
+        {"node", "tests/interop/clients.js", scenario, tostring(server.ws_port), tostring(server.http_port)},
+        {env = {NODE_PATH = MODULES}, seconds = 70})
+    assert.is_nil(errors:find("Cannot find module 'ws'", 1, true), "the package ws is not installed in " .. MODULES)
+    if status ~= 0 and status ~= SKIPPED then
+        error(output .. errors .. "\nthe bridge said:\n" .. server:log(), 0)
+    end
+    return status
+end
+
+
+describe("a JavaScript client", function()
+    after_each(bridge.clean)
+
+    for _, variant in ipairs(variants.modes) do
+        describe(variant.name, function()
+            it("gets queued envelopes though it attaches its handler only after its register has resolved", function()
+                run(variant.start(), "queued envelopes")
+            end)
+
+            it("asks and is answered", function()
+                run(variant.start(), "request and answer")
+            end)
+
+            it("broadcasts", function()
+                run(variant.start(), "broadcast")
+            end)
+
+            it("loses nothing and keeps the order over reconnects", function()
+                run(variant.start(), "reconnect")
+            end)
+
+            it("is replaced by its newer connection with 4001", function()
+                run(variant.start(), "newest connection wins")
+            end)
+
+            it("uses the HTTP API with fetch", function()
+                run(variant.start(), "fetch")
+            end)
+        end)
+    end
+
+    for _, variant in ipairs(variants.reactors) do
+        describe(variant.name, function()
+            it("talks to a hundred others", function()
+                run(variant.start(), "many at once")
+            end)
+
+            it("compresses and is sent compressed messages", function()
+                run(variant.start(), "permessage-deflate")
+            end)
+        end)
+    end
+
+    it("may offer permessage-deflate with any parameters", function()
+        run(bridge.start(), "permessage-deflate options")
+    end)
+
+    it("is sent fewer bytes with permessage-deflate", function()
+        run(bridge.start(), "compressed frames are small")
+    end)
+
+    it("cannot make the bridge inflate a bomb", function()
+        local server = bridge.start()
+
+        run(server, "deflate bomb")
+
+        if os.getenv("LUADUCT_TEST_SLOW") ~= "1" then
+            assert.is_true(server:resident() < 64 * 1024 * 1024, server:resident() .. " bytes resident")
+        end
+    end)
+
+    it("may be Node's own, where Node has one", function()
+        if run(bridge.start(), "built-in WebSocket") == SKIPPED then
+            pending("this Node has no WebSocket of its own")
+        end
+    end)
+end)
