@@ -1,0 +1,11 @@
+-- luacheck's settings. LuaJIT is the only Lua here.
+std = "luajit"
+max_line_length = 120
+exclude_files = {"build", "**/node_modules"}
+
+-- Tests run in busted.
+files["tests/**/*_spec.lua"] = {std = "luajit+busted"}
+
+-- What a routing script may use: see docs/lua-api.md.
+files["examples"] = {read_globals = {"luaduct"}}
+files["lua/luaduct/bridge"] = {read_globals = {"luaduct"}}

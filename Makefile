@@ -1,0 +1,257 @@
+# Luaduct. `make help` lists the targets. Another compiler: make CC=clang; another folder: make BUILD=/tmp/luaduct.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+CC = gcc
+CFLAGS = -O2 -g
+# Of gcc and clang: address,undefined or thread; for a build folder of its own.
+SANITIZE =
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 10
+# The tests to run, and how busted shows them.
+SPECS ?= $(sort $(shell find tests -name node_modules -prune -o -name '*_spec.lua' -print))
+BUSTED_OUTPUT ?= utfTerminal
+
+# All processors, unless the caller chose otherwise; a make below this one takes part in its jobs.
+JOBS := $(shell nproc)
+ifeq ($(MAKELEVEL) $(filter -j%,$(MAKEFLAGS)),0 )
+MAKEFLAGS += -j$(JOBS)
+endif
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL = build
+
+core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c))
+lua_sources := $(sort $(shell find lua -name '*.lua' 2>/dev/null)) $(wildcard config/luaduct.lua)
+unit_sources := $(sort $(wildcard tests/unit/*.c))
+fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
+peer_sources := $(sort $(wildcard bench/peers/*.c))
+c_files := $(sort $(shell find core tests bench -name node_modules -prune -o -name '*.[ch]' -print 2>/dev/null))
+lua_files := $(sort $(shell find config lua scripts tests bench examples -name node_modules -prune -o -name '*.lua' -print 2>/dev/null))
+shell_files := $(sort $(shell grep -rlI --exclude-dir=node_modules '^\#!/bin/bash' .ci bench examples scripts tests 2>/dev/null))
+
+core_objects := $(core_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/bundle.o
+unit_objects := $(unit_sources:%.c=$(BUILD)/obj/%.o)
+replays := $(fuzz_names:%=$(BUILD)/replay/%)
+peers := $(peer_sources:bench/peers/%.c=$(BUILD)/peers/%)
+
+# Looked up when first used, for on a bare machine scripts/setup installs pkg-config first.
+luajit_cflags = $(eval luajit_cflags := $(shell pkg-config --cflags luajit))$(luajit_cflags)
+luajit_libs = $(eval luajit_libs := $(shell pkg-config --libs luajit))$(luajit_libs)
+
+hardening = -fstack-protector-strong -D_FORTIFY_SOURCE=2
+sanitizing = -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+warnings = -Wall -Wextra -Wshadow -Werror=implicit-function-declaration
+compile_flags = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(warnings) -Icore $(luajit_cflags) $(if $(SANITIZE),$(sanitizing),$(hardening)) -pthread
+link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(if $(SANITIZE),$(sanitizing))
+# lua-cjson is linked in; its archive is built for the interface of Lua 5.1, which LuaJIT keeps.
+libraries = -l:liblua5.1-cjson.a $(luajit_libs) -lev -lz -lmbedcrypto -lreadline -lm
+suite = LUADUCT_BIN=$(abspath $(BUILD)/luaduct) LUADUCT_UNIT=$(abspath $(BUILD)/tests/unit) \
+	LUADUCT_REPLAY=$(abspath $(BUILD)/replay) \
+	luajit "$$(command -v busted)" --lpath='./?.lua;./lua/?.lua' --output=$(BUSTED_OUTPUT) $(BUSTED_FLAGS) $(SPECS)
+
+## Running
+
+run: ## Install what is missing, build, and start a bridge with config/luaduct.lua
+	@scripts/setup run
+	@$(MAKE) build
+	@exec $(BUILD)/luaduct run config/luaduct.lua
+
+run-enhanced: ## The same in enhanced mode, whatever the config says
+	@scripts/setup run
+	@$(MAKE) build
+	@exec $(BUILD)/luaduct run --mode enhanced config/luaduct.lua
+
+run-production: ## The same with config/production.lua
+	@scripts/setup run
+	@$(MAKE) build
+	@exec $(BUILD)/luaduct run config/production.lua
+
+## Building
+
+build: $(BUILD)/luaduct ## Build the program: build/luaduct
+
+install: build ## Install under PREFIX (/usr/local), below DESTDIR
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/luaduct'
+	install -m 755 $(BUILD)/luaduct '$(DESTDIR)$(PREFIX)/bin/luaduct'
+	@for file in $$(find config -name '*.lua'); do \
+		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/luaduct/$$file" || exit 1; \
+	done
+	@for file in README.md $$(find docs -name '*.md' 2>/dev/null); do \
+		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
+	done
+
+uninstall: ## Remove what install put there
+	rm -f '$(DESTDIR)$(PREFIX)/bin/luaduct'
+	rm -rf '$(DESTDIR)$(PREFIX)/share/luaduct' '$(DESTDIR)$(PREFIX)/share/doc/luaduct'
+
+clean: ## Remove everything that was built
+	rm -rf $(BUILD)
+
+## Checking
+
+test: ## Install what the tests need, build, and run all of them (SPECS=… for some)
+	@scripts/setup test
+	@$(MAKE) suite
+
+check: build ## Check the configs that come with the project, and the example scripts
+	@for file in $(sort $(wildcard config/*.lua)); do $(BUILD)/luaduct check "$$file" || exit 1; done
+
+lint: lint-setup ## Formatting, luacheck, and every warning of gcc and clang
+	@$(MAKE) lint-format lint-lua lint-shell lint-gcc lint-clang
+
+format: ## Format all C
+	@clang-format -i $(c_files)
+
+docs: ## Write docs/config.md and config/luaduct.lua again from the config schema
+	@luajit -e "package.path = [[lua/?.lua;]] .. package.path \
+		local document = require([[luaduct.config.document]]) \
+		local texts = {[ [[docs/config.md]] ] = document.reference(), [ [[config/luaduct.lua]] ] = document.default_file()} \
+		for path, text in pairs(texts) do \
+			local file = assert(io.open(path, [[w]])) assert(file:write(text)) assert(file:close()) \
+		end"
+
+sanitize: ## Run all tests under ASan and UBSan, then under TSan
+	@scripts/setup test
+	@$(MAKE) sanitize-address
+	@$(MAKE) sanitize-thread
+
+fuzz: ## Fuzz every parser for FUZZ_SECONDS (10) each, from the kept corpus
+	@$(MAKE) fuzz-build
+	@for name in $(fuzz_names); do $(MAKE) "fuzz-$$name" || exit 1; done
+
+coverage: ## Run all tests, and list the share of lines that they ran, by file
+	@scripts/setup test
+	@rm -rf $(BUILD)/coverage
+	@$(MAKE) BUILD=$(BUILD)/coverage CFLAGS='-Og -g --coverage -fprofile-update=atomic' LDFLAGS=--coverage suite
+	@cd $(BUILD)/coverage && find obj/core -name '*.gcda' -exec gcov -n -r -s $(CURDIR) {} + 2>/dev/null | \
+		awk -F "[':% ]+" '/^File/ { file = $$2 } \
+			/^Lines executed/ && file ~ /^core\/.*\.c$$/ && !(file in lines) { \
+				share = $$3; lines[file] = $$5; ran += share * $$5 / 100; all += $$5; \
+				printf "%6.1f %%  %5d lines  %s\n", share, $$5, file } \
+			END { if (all) printf "%6.1f %%  %5d lines  in all\n", 100 * ran / all, all }' | sort -k4
+
+bench: ## Measure the bridge against its peers, and write bench/results/
+	@scripts/setup bench
+	@$(MAKE) build peers
+	@bench/run
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 } /^## / { print substr($$0, 4) }' Makefile
+
+# ---- what the targets above are made of ----
+
+binaries: $(BUILD)/luaduct $(BUILD)/tests/unit $(replays)
+
+suite: binaries
+	@$(suite)
+
+# Leaks count too. What is known of libraries stands in tests/*.supp, each with its reason.
+sanitize-address:
+	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1 \
+		LSAN_OPTIONS=print_suppressions=0$(if $(wildcard tests/lsan.supp),:suppressions=$(abspath tests/lsan.supp)) \
+		UBSAN_OPTIONS=print_stacktrace=1 LUADUCT_TEST_SLOW=1 \
+		$(MAKE) BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE=address,undefined suite
+
+sanitize-thread:
+	@TSAN_OPTIONS=print_suppressions=0$(if $(wildcard tests/tsan.supp),:suppressions=$(abspath tests/tsan.supp)) \
+		LUADUCT_TEST_SLOW=1 $(MAKE) BUILD=$(BUILD)/tsan CFLAGS='-O1 -g' SANITIZE=thread suite
+
+lint-setup:
+	@scripts/setup lint
+
+lint-format:
+	@clang-format --dry-run -Werror $(c_files)
+
+lint-lua:
+	@luacheck --quiet $(lua_files)
+
+lint-shell:
+	@for file in $(shell_files); do bash -n "$$file" || exit 1; done
+
+lint-gcc:
+	@$(MAKE) BUILD=$(BUILD)/lint CC=gcc CFLAGS='-O2 -g -Werror' lint-objects
+
+lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) \
+	$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fuzz/*.c))
+
+lint-clang: $(BUILD)/gen/bundle.c
+	@printf '%s\n' $(filter %.c,$(c_files)) $< | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Werror $(compile_flags)
+
+fuzz-build:
+	@scripts/setup lint
+	@$(MAKE) BUILD=$(BUILD)/fuzz CC=clang CFLAGS='-O1 -g' SANITIZE=fuzzer-no-link,address,undefined fuzzers
+
+fuzzers: $(fuzz_names:%=$(BUILD)/fuzzers/%)
+
+peers: $(peers)
+
+# New finds go to the build folder first named, so the kept corpus changes only by hand.
+fuzz-%:
+	@mkdir -p $(BUILD)/fuzz/found/$* tests/fuzz/corpus/$*
+	@echo "fuzz $*: $(FUZZ_SECONDS) s"
+	@$(BUILD)/fuzz/fuzzers/$* -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 \
+		-artifact_prefix=$(BUILD)/fuzz/failed-$*- $(if $(wildcard tests/fuzz/$*.dict),-dict=tests/fuzz/$*.dict) \
+		$(BUILD)/fuzz/found/$* tests/fuzz/corpus/$* >$(BUILD)/fuzz/$*.log 2>&1 || { tail -50 $(BUILD)/fuzz/$*.log; exit 1; }
+	@grep number_of_executed_units $(BUILD)/fuzz/$*.log
+
+# ---- files ----
+
+# Changed only when the words in it change: another compiler or flag builds all again, another list of files links again.
+$(BUILD)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(CC) $(compile_flags) / $(link_flags) $(libraries)' | cmp -s - $@ || \
+		echo '$(CC) $(compile_flags) / $(link_flags) $(libraries)' >$@
+
+$(BUILD)/files: FORCE
+	@mkdir -p $(@D)
+	@echo '$(core_sources) $(lua_sources) $(unit_sources)' | cmp -s - $@ || \
+		echo '$(core_sources) $(lua_sources) $(unit_sources)' >$@
+
+$(BUILD)/gen/bundle.c: scripts/bundle.lua $(lua_sources) $(BUILD)/files
+	@mkdir -p $(@D)
+	@luajit scripts/bundle.lua $@ $(lua_sources)
+
+$(BUILD)/obj/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  compile $<"
+	@$(CC) $(compile_flags) -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/gen/bundle.o: $(BUILD)/gen/bundle.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@$(CC) $(compile_flags) -MMD -MP -c -o $@ $<
+
+$(BUILD)/core.a: $(core_objects) $(BUILD)/files
+	@rm -f $@
+	@ar rcs $@ $(core_objects)
+
+$(BUILD)/luaduct: $(BUILD)/obj/core/main.o $(BUILD)/core.a
+	@echo "  link    $@"
+	@$(CC) $(link_flags) -o $@ $^ $(libraries)
+
+$(BUILD)/tests/unit: $(unit_objects) $(BUILD)/core.a
+	@mkdir -p $(@D)
+	@echo "  link    $@"
+	@$(CC) $(link_flags) -o $@ $^ $(libraries)
+
+$(BUILD)/replay/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/core.a
+	@mkdir -p $(@D)
+	@$(CC) $(link_flags) -o $@ $^ $(libraries)
+
+$(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/core.a
+	@mkdir -p $(@D)
+	@$(CC) $(link_flags) -fsanitize=fuzzer -o $@ $^ $(libraries)
+
+$(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@$(CC) $(compile_flags) -MMD -MP $(link_flags) -o $@ $< $(libraries)
+
+FORCE:
+.SECONDARY:
+.PHONY: run run-enhanced run-production build install uninstall clean test check lint format docs sanitize fuzz coverage bench \
+	help binaries suite sanitize-address sanitize-thread lint-setup lint-format lint-lua lint-shell lint-gcc lint-objects \
+	lint-clang fuzz-build fuzzers peers FORCE
+
+-include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects)) \
+	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

@@ -1,0 +1,67 @@
+-- Writes the C file that puts the program's Lua into the binary (core/runtime/bundle.h says how it is used).
+-- luajit scripts/bundle.lua OUT FILE…: lua/luaduct/…/x.lua becomes a module as bytecode, any other file stays text.
+-- Bytecode keeps its debug information, so that errors name lua/luaduct/…:line.
+
+local out_path = arg[1]
+local entries = {}
+
+local function fail(message)
+    io.stderr:write("scripts/bundle.lua: ", message, "\n")
+    os.exit(1)
+end
+
+local function read_file(path)
+    local file, problem = io.open(path, "rb")
+    if not file then
+        fail(problem)
+    end
+    local text = file:read("*a")
+    file:close()
+    return text
+end
+
+for index = 2, #arg do
+    local path = arg[index]
+    local module = path:match("^lua/(luaduct/.+)%.lua$")
+    if module then
+        local chunk, problem = loadstring(read_file(path), "@" .. path)
+        if not chunk then
+            fail(problem)
+        end
+        entries[#entries + 1] = {name = module:gsub("/", "."), source = "@" .. path, content = string.dump(chunk)}
+    else
+        entries[#entries + 1] = {name = path, content = read_file(path)}
+    end
+end
+table.sort(entries, function(a, b) -- byte order, as strcmp has it: bundle.c searches by halves
+    return a.name < b.name
+end)
+
+local hex = {}
+for byte = 0, 255 do
+    hex[string.char(byte)] = ("%d,"):format(byte)
+end
+
+local parts = {'#include "runtime/bundle.h"\n\n'}
+for index, entry in ipairs(entries) do
+    parts[#parts + 1] = ("static const unsigned char content_%d[] = {\n"):format(index)
+    for at = 1, #entry.content, 64 do
+        parts[#parts + 1] = entry.content:sub(at, at + 63):gsub(".", hex) .. "\n"
+    end
+    parts[#parts + 1] = "0};\n" -- a byte more than the content: C has no empty arrays
+end
+parts[#parts + 1] = "\nconst struct bundle_entry bundle_entries[] = {\n"
+for index, entry in ipairs(entries) do
+    parts[#parts + 1] = ("    {%q, %s, {(const char *)content_%d, %d}},\n"):format(
+        entry.name, entry.source and ("%q"):format(entry.source) or "NULL", index, #entry.content)
+end
+parts[#parts + 1] = "    {NULL, NULL, {NULL, 0}},\n};\n"
+
+local file, problem = io.open(out_path, "wb")
+if not file then
+    fail(problem)
+end
+file:write(table.concat(parts))
+if not file:close() then
+    fail("cannot write " .. out_path)
+end
