@@ -36,13 +36,13 @@ TEST("client: asks for more at every cut of a frame, whatever the form of its le
 TEST("client: refuses frames that no server may send")
 {
     struct server_frame frame;
-    CHECK(read_text("\x81\x82mask", 6, &frame) == SERVER_FRAME_BROKEN);         /* masked */
-    CHECK(read_text("\xc1\x00", 2, &frame) == SERVER_FRAME_BROKEN);             /* a reserved bit */
-    CHECK(read_text("\x83\x00", 2, &frame) == SERVER_FRAME_BROKEN);             /* opcode 3 */
-    CHECK(read_text("\x8b\x00", 2, &frame) == SERVER_FRAME_BROKEN);             /* opcode 11 */
-    CHECK(read_text("\x09\x00", 2, &frame) == SERVER_FRAME_BROKEN);             /* a ping in fragments */
-    CHECK(read_text("\x89\x7e\x00\x7e", 4, &frame) == SERVER_FRAME_BROKEN);     /* a ping of 126 bytes */
-    CHECK(read_text("\x81\x7e\x00\x7d", 4, &frame) == SERVER_FRAME_BROKEN);     /* 125 in the long form */
+    CHECK(read_text("\x81\x82mask", 6, &frame) == SERVER_FRAME_BROKEN);     /* masked */
+    CHECK(read_text("\xc1\x00", 2, &frame) == SERVER_FRAME_BROKEN);         /* a reserved bit */
+    CHECK(read_text("\x83\x00", 2, &frame) == SERVER_FRAME_BROKEN);         /* opcode 3 */
+    CHECK(read_text("\x8b\x00", 2, &frame) == SERVER_FRAME_BROKEN);         /* opcode 11 */
+    CHECK(read_text("\x09\x00", 2, &frame) == SERVER_FRAME_BROKEN);         /* a ping in fragments */
+    CHECK(read_text("\x89\x7e\x00\x7e", 4, &frame) == SERVER_FRAME_BROKEN); /* a ping of 126 bytes */
+    CHECK(read_text("\x81\x7e\x00\x7d", 4, &frame) == SERVER_FRAME_BROKEN); /* 125 in the long form */
     CHECK(read_text("\x81\x7f\0\0\0\0\0\0\xff\xff", 10, &frame) == SERVER_FRAME_BROKEN);
     CHECK(read_text("\x81\x7f\x80\0\0\0\0\0\0\0", 10, &frame) == SERVER_FRAME_BROKEN); /* the 64th bit */
 }

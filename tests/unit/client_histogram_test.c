@@ -52,6 +52,15 @@ TEST("histogram: one value in a thousand shows at p99.9 and not at p99")
     CHECK(histogram_percentile(&histogram, 0.999) == 5000000);
 }
 
+TEST("histogram: the median of three values is the second")
+{
+    static struct histogram histogram;
+    histogram_record(&histogram, 30);
+    histogram_record(&histogram, 10);
+    histogram_record(&histogram, 20);
+    CHECK(histogram_percentile(&histogram, 0.5) == 20);
+}
+
 TEST("histogram: an empty one answers 0")
 {
     static struct histogram histogram;

@@ -52,7 +52,7 @@ static void check_view(void (*show)(FILE *, struct slice), const char *text, con
 
 TEST("view: nothing that a bridge sends can move a terminal's cursor or start a line")
 {
-    check_view(view_value, "\"a\\u001b[2Jb\\u009bc\\nd\\u007fe\"", "a [2Jb c d e");
+    check_view(view_value, "\"a\\u001b[2Jb\\u009bc\\nd\\u007fe\\u0085f\"", "a [2Jb c d e f");
     check_view(view_value, "\"gr\xc3\xbc\xc3\x9f \\u20ac\"", "gr\xc3\xbc\xc3\x9f \xe2\x82\xac");
     check_view(view_text, "x\x1b]0;t\x07y\xc2\x9bz", "x ]0;t y z");
 }

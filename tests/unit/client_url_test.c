@@ -47,10 +47,27 @@ TEST("bridge url: an IPv6 address stands in brackets, and in brackets again in t
 TEST("bridge url: refuses what it cannot reach or what could break a request line")
 {
     static const char *const wrong[] = {
-        "",           "localhost:4567",  "ftp://host",       "ws:/host",         "ws://",       "ws://:80",
-        "wss://host", "https://host",    "ws://host:0",      "ws://host:65536",  "ws://host:x", "ws://user@host",
-        "ws://[::1",  "ws://[::1]x",     "ws://ho st",       "ws://host/a b",    "ws://host/\n", "ws://host\r\n/x",
-        "ws://host/\x7f", "ws://host/\xc3\xa4", "ws://host:-1",
+        "",
+        "localhost:4567",
+        "ftp://host",
+        "ws:/host",
+        "ws://",
+        "ws://:80",
+        "wss://host",
+        "https://host",
+        "ws://host:0",
+        "ws://host:65536",
+        "ws://host:x",
+        "ws://user@host",
+        "ws://[::1",
+        "ws://[::1]x",
+        "ws://ho st",
+        "ws://host/a b",
+        "ws://host/\n",
+        "ws://host\r\n/x",
+        "ws://host/\x7f",
+        "ws://host/\xc3\xa4",
+        "ws://host:-1",
     };
     struct bridge_url url;
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {

@@ -252,6 +252,9 @@ TEST("envelope: original mode takes false, zero and empty text for nothing, and 
         CHECK(scan_by(text, &lenient) == CODE_BAD_FIELD);
     }
     CHECK(scan_by("{\"to\":\"a\\n\"}", &lenient) == CODE_BAD_FIELD);
+    CHECK(scan_by("{\"to\":1,\"from\":-0.01,\"id\":1e0}", &lenient) == CODE_OK); /* none of them is zero */
+    CHECK(envelope_has(&envelope, FIELD_TO) && envelope_has(&envelope, FIELD_FROM) &&
+          envelope_has(&envelope, FIELD_ID));
 }
 
 TEST("envelope: ids and roles are 1 to 256 bytes of text without control characters, the other texts are free")

@@ -93,7 +93,7 @@ static char *with_slack(const char *text, size_t length)
     return copy;
 }
 
-TEST("JSON: each case of the grammar gets its verdict, at every depth of the text before it")
+TEST("JSON: each case of the grammar gets its verdict, and the valid ones wherever they begin")
 {
     size_t count = sizeof verdicts / sizeof verdicts[0];
     CHECK(count >= 200);
@@ -285,6 +285,7 @@ TEST("JSON: unescaping gives the text that was meant, and says when half a surro
         {"\\ud83d\\ude00!", "\xf0\x9f\x98\x80!", false},
         {"\\ud83d", "\xef\xbf\xbd", true},
         {"\\ude00\\ud83d", "\xef\xbf\xbd\xef\xbf\xbd", true},
+        {"\\ude00\\ude00", "\xef\xbf\xbd\xef\xbf\xbd", true},
         {"\\ud83d\\ud83d\\ude00", "\xef\xbf\xbd\xf0\x9f\x98\x80", true},
         {"\\ud83dx\\u0041", "\xef\xbf\xbdxA", true},
     };
@@ -316,6 +317,13 @@ TEST("JSON: any text becomes a string that reads back as the same text")
         CHECK(json_inside_equals(slice_from(json + 1, length - 2), texts[i]));
         free(json);
     }
+}
+
+TEST("JSON: control characters are written in their short forms, DEL and the others as numbers")
+{
+    char json[64];
+    char *end = json_write_string(json, SLICE("\b\f\n\r\t\x01\x7f/"));
+    CHECK_TEXT(json, (size_t)(end - json), "\"\\b\\f\\n\\r\\t\\u0001\\u007f/\"");
 }
 
 TEST("JSON: bytes that are no text are written as replacement characters, never as broken JSON")

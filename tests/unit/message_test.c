@@ -129,6 +129,8 @@ TEST("message: a known key given twice is refused, after unescaping, and an unkn
 {
     CHECK(scan("{\"type\":\"heartbeat\",\"type\":\"heartbeat\"}") == CODE_DUPLICATE_FIELD);
     CHECK_ERROR("type: given twice");
+    CHECK(scan("{\"type\":\"envelope\",\"envelope\":{\"to\":5},\"type\":\"envelope\"}") == CODE_DUPLICATE_FIELD);
+    CHECK_ERROR("type: given twice");
     CHECK(scan("{\"type\":\"envelope\",\"envelope\":{},\"envelope\":{}}") == CODE_DUPLICATE_FIELD);
     CHECK_ERROR("envelope: given twice");
     CHECK(scan("{\"type\":\"envelope\",\"envelope\":{\"to\":\"a\",\"t\\u006f\":\"b\"}}") == CODE_DUPLICATE_FIELD);
@@ -199,6 +201,9 @@ TEST("registration: nothing needs to be given, and null is nothing")
         CHECK(enrol(cases[i]) == CODE_OK);
         CHECK(registration.client_id.length == 0 && registration.role.length == 0);
         CHECK(registration.labels.length == 0 && registration.features.length == 0);
+        char text_buffer[TEXT_BYTES_MAXIMUM];
+        struct slice text;
+        CHECK(!registration_next(&registration.labels, text_buffer, &text)); /* absent is as good as empty */
         CHECK(registration.max_concurrent_tasks == 1);
         CHECK(!registration.has_features && !registration.wants_batches);
     }

@@ -1,0 +1,16 @@
+/* How scripts see an envelope: a handle whose fields are read and assigned. Reading costs what is read: text becomes a
+ * Lua string, opaque JSON is decoded at the first touch and kept for that call. Assigning rewrites that field only. */
+#ifndef LUADUCT_SCRIPT_ENVELOPE_BINDING_H
+#define LUADUCT_SCRIPT_ENVELOPE_BINDING_H
+
+#include <lua.h>
+
+struct script_state;
+
+/* Sets the metatable of light userdata, which all handles and luaduct.null share, and the cache. Raises. */
+void envelope_binding_open(lua_State *lua, struct script_state *state);
+
+/* Forgets the decoded values of the last call. Uses the state's main stack; never raises. */
+void envelope_binding_forget(struct script_state *state);
+
+#endif

@@ -1,0 +1,182 @@
+/* Our own modules load with the whole standard library in reach; then the sandbox takes the string metatable over, and
+ * user scripts only ever see environments that it made. */
+#include "script/load.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "script/bridge_binding.h"
+#include "script/envelope_binding.h"
+#include "script/json_value.h"
+#include "script/sandbox.h"
+#include "script/state.h"
+
+/* Running the files' top level: nobody supervises it, so a count hook looks at the clock. Long enough for a script that
+ * builds large tables, short enough for a person who waits at `luaduct check`. */
+#define LOAD_LIMIT_MS 5000
+#define LOAD_CHECK_INSTRUCTIONS 10000
+
+static const char *const hook_names[HOOK_COUNT] = {"route", "on_register", "on_undeliverable", "on_disconnect"};
+
+/* Hooks that scripts for a later version may have. Passing over `authenticate` in silence would let everyone in. */
+static const char *const later_hooks[] = {"authenticate", "on_identify", "on_reload"};
+
+const char *script_hook_name(enum script_hook hook)
+{
+    return hook_names[hook];
+}
+
+static void check_load_time(lua_State *lua, lua_Debug *record)
+{
+    (void)record;
+    if (clock_steady_ns() > state_of(lua)->load_deadline_ns)
+        luaL_error(lua, "stopped: loading took longer than %d ms", LOAD_LIMIT_MS);
+}
+
+/* Takes the hooks out of the table on top of the stack, and pops it. */
+static void take_hooks(lua_State *lua, struct script *script, const char *name)
+{
+    if (!lua_istable(lua, -1))
+        luaL_error(lua, "%s: expected the script to return a table of hooks, got %s", name,
+                   state_value_name(lua, -1));
+    lua_pushnil(lua);
+    while (lua_next(lua, -2)) {
+        const char *key = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : "";
+        for (size_t i = 0; i < sizeof later_hooks / sizeof *later_hooks; i++)
+            if (strcmp(key, later_hooks[i]) == 0)
+                luaL_error(lua, "%s: the hook %s is not available yet", name, key);
+        int hook = 0;
+        while (hook < HOOK_COUNT && strcmp(key, hook_names[hook]) != 0)
+            hook++;
+        if (hook < HOOK_COUNT && !lua_isfunction(lua, -1))
+            luaL_error(lua, "%s: expected a function as %s, got %s", name, key, state_value_name(lua, -1));
+        if (hook == HOOK_COUNT && strncmp(key, "on_", 3) == 0)
+            luaL_error(lua, "%s: there is no hook %s", name, key);
+        if (hook < HOOK_COUNT)
+            script->hooks[hook] = luaL_ref(lua, LUA_REGISTRYINDEX);
+        else
+            lua_pop(lua, 1);
+    }
+    lua_pop(lua, 1);
+}
+
+struct load {
+    struct script_state *state;
+    const struct script_options *options;
+};
+
+static int load_all(lua_State *lua)
+{
+    const struct load *load = lua_touserdata(lua, 1);
+    struct script_state *state = load->state;
+    const struct script_options *options = load->options;
+    luaL_checkstack(lua, 40, NULL);
+    json_value_open(lua, state);
+    lua_pushboolean(lua, 0);
+    state->coroutine_reference = luaL_ref(lua, LUA_REGISTRYINDEX);
+
+    struct script *mode = &state->scripts[state->script_count - 1];
+    options->open_bundle(lua);
+    lua_getglobal(lua, "require");
+    lua_pushfstring(lua, "luaduct.bridge.%s", options->mode);
+    lua_call(lua, 1, 1);
+    take_hooks(lua, mode, options->mode);
+
+    envelope_binding_open(lua, state);
+    sandbox_open(lua, state);
+    for (size_t i = 0; i + 1 < state->script_count; i++) {
+        struct script *script = &state->scripts[i];
+        sandbox_make_environment(lua, state, script);
+        sandbox_load_file(lua, script, script->path);
+        lua_call(lua, 0, 1);
+        take_hooks(lua, script, script->path);
+    }
+    for (size_t i = 0; i < state->script_count; i++)
+        state->route_count += state->scripts[i].hooks[HOOK_ROUTE] != LUA_NOREF;
+    return 0;
+}
+
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    if (!slash)
+        return strdup(".");
+    return slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+}
+
+/* The chain with its texts; what is there when memory ends state_close frees. */
+static bool list_scripts(struct script_state *state, const struct script_options *options)
+{
+    state->scripts = calloc(options->path_count + 1, sizeof *state->scripts);
+    if (!state->scripts)
+        return false;
+    state->script_count = options->path_count + 1;
+    for (size_t i = 0; i < state->script_count; i++)
+        for (int hook = 0; hook < HOOK_COUNT; hook++)
+            state->scripts[i].hooks[hook] = LUA_NOREF;
+    for (size_t i = 0; i < options->path_count; i++) {
+        struct script *script = &state->scripts[i];
+        script->path = strdup(options->paths[i]);
+        script->folder = options->folder ? strdup(options->folder) : folder_of(options->paths[i]);
+        if (!script->path || !script->folder)
+            return false;
+    }
+    return true;
+}
+
+bool load_scripts(struct script_state *state, const struct script_options *options, char *error, size_t error_size)
+{
+    if (!list_scripts(state, options)) {
+        snprintf(error, error_size, "not enough memory");
+        return false;
+    }
+    state->loading = true;
+    state->ceiling = state->memory_limit;
+    state->load_deadline_ns = clock_steady_ns() + LOAD_LIMIT_MS * UINT64_C(1000000);
+    lua_sethook(state->lua, check_load_time, LUA_MASKCOUNT, LOAD_CHECK_INSTRUCTIONS);
+    struct load load = {state, options};
+    int status = lua_cpcall(state->lua, load_all, &load);
+    lua_sethook(state->lua, NULL, 0, 0);
+    state->loading = false;
+    state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
+    if (status != 0) {
+        const char *message = lua_type(state->lua, -1) == LUA_TSTRING ? lua_tostring(state->lua, -1) : NULL;
+        if (message)
+            snprintf(error, error_size, "%s", message);
+        else
+            snprintf(error, error_size, "the script raised an error that is %s", state_value_name(state->lua, -1));
+        for (char *at = error; *at; at++) /* one line */
+            if (*at == '\n' || *at == '\r')
+                *at = ' ';
+        return false;
+    }
+    if (!load_coroutine(state)) {
+        snprintf(error, error_size, "not enough memory");
+        return false;
+    }
+    return true;
+}
+
+static int make_coroutine(lua_State *lua)
+{
+    struct script_state *state = lua_touserdata(lua, 1);
+    lua_State *coroutine = lua_newthread(lua);
+    if (!lua_checkstack(coroutine, state->route_count + LUA_MINSTACK))
+        luaL_error(lua, "not enough memory"); /* not raised in the coroutine: nothing catches there */
+    lua_rawgeti(coroutine, LUA_REGISTRYINDEX, state->bridge_reference);
+    for (size_t i = 0; i < state->script_count; i++)
+        if (state->scripts[i].hooks[HOOK_ROUTE] != LUA_NOREF)
+            lua_rawgeti(coroutine, LUA_REGISTRYINDEX, state->scripts[i].hooks[HOOK_ROUTE]);
+    lua_rawseti(lua, LUA_REGISTRYINDEX, state->coroutine_reference);
+    state->coroutine = coroutine;
+    return 0;
+}
+
+bool load_coroutine(struct script_state *state)
+{
+    if (lua_cpcall(state->lua, make_coroutine, state) == 0)
+        return true;
+    lua_pop(state->lua, 1);
+    return false;
+}

@@ -1,0 +1,17 @@
+/* Brings scripts into a fresh state: the mode's module, the sandbox, then each user script. */
+#ifndef LUADUCT_SCRIPT_LOAD_H
+#define LUADUCT_SCRIPT_LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct script_options;
+struct script_state;
+
+/* False: `error` says why in one line, with file:line where there is one. */
+bool load_scripts(struct script_state *state, const struct script_options *options, char *error, size_t error_size);
+
+/* Makes the coroutine that runs hooks, with its fixed slots. False when memory is out; may be tried again. */
+bool load_coroutine(struct script_state *state);
+
+#endif

@@ -1,0 +1,221 @@
+/* Every byte that a state takes passes state_allocate: Lua's heap, the arena, the JSON buffer. The ceiling is
+ * memory_limit while a hook runs and a little more between calls (STATE_RESERVE_BYTES). LuaJIT does not collect when an
+ * allocation is refused, it raises at once; hook.c then collects, outside the failed hook.
+ *
+ * The arena is a list of chunks of which a call fills one after the other; the next call starts anew and keeps the
+ * first chunk only, so that a call that needed much does not hold it for ever. */
+#include "script/state.h"
+
+#include <lualib.h>
+#include <luajit.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+/* Holds the texts of an ordinary decision many times over. */
+#define ARENA_CHUNK_BYTES 4096
+
+/* A forced full collection at most this often: it takes some 20 ms for a heap of 64 MiB. */
+#define FULL_COLLECTION_DISTANCE_NS 1000000000u
+
+void *state_allocate(struct script_state *state, void *block, size_t old_size, size_t size)
+{
+    uint64_t heap = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
+    if (size == 0) {
+        free(block);
+        atomic_store_explicit(&state->heap_bytes, heap - old_size, memory_order_relaxed);
+        return NULL;
+    }
+    if (size > old_size && (size - old_size > state->ceiling || heap > state->ceiling - (size - old_size)))
+        return NULL;
+    void *moved = realloc(block, size);
+    if (moved)
+        atomic_store_explicit(&state->heap_bytes, heap - old_size + size, memory_order_relaxed);
+    else if (size <= old_size)
+        return block; /* Lua relies on shrinking to succeed */
+    return moved;
+}
+
+static void *allocate_for_lua(void *context, void *block, size_t old_size, size_t size)
+{
+    return state_allocate(context, block, old_size, size);
+}
+
+uint64_t state_room(const struct script_state *state)
+{
+    uint64_t heap = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
+    return heap < state->ceiling ? state->ceiling - heap : 0;
+}
+
+static int open_libraries(lua_State *lua)
+{
+    static const luaL_Reg libraries[] = {
+        {"", luaopen_base},
+        {LUA_LOADLIBNAME, luaopen_package},
+        {LUA_STRLIBNAME, luaopen_string},
+        {LUA_TABLIBNAME, luaopen_table},
+        {LUA_MATHLIBNAME, luaopen_math},
+        {LUA_OSLIBNAME, luaopen_os},
+        {LUA_BITLIBNAME, luaopen_bit},
+    };
+    for (size_t i = 0; i < sizeof libraries / sizeof *libraries; i++) {
+        lua_pushcfunction(lua, libraries[i].func);
+        lua_pushstring(lua, libraries[i].name);
+        lua_call(lua, 1, 0);
+    }
+    const struct script_options *options = lua_touserdata(lua, 1);
+    if (options->jit) {
+        lua_pushcfunction(lua, luaopen_jit); /* switches the engine on */
+        lua_pushliteral(lua, LUA_JITLIBNAME);
+        lua_call(lua, 1, 0);
+    }
+    luaJIT_setmode(lua, 0, LUAJIT_MODE_ENGINE | (options->jit ? LUAJIT_MODE_ON : LUAJIT_MODE_OFF));
+    return 0;
+}
+
+struct script_state *state_open(const struct script_options *options)
+{
+    struct script_state *state = calloc(1, sizeof *state);
+    if (!state)
+        return NULL;
+    state->memory_limit = options->memory_limit;
+    state->ceiling = options->memory_limit + STATE_RESERVE_BYTES;
+    state->log = options->log;
+    state->log_context = options->log_context;
+    state->budget_ms = options->budget_ms;
+    state->collect_from_bytes = state->memory_limit / 2;
+    state->lua = lua_newstate(allocate_for_lua, state);
+    if (!state->lua || lua_cpcall(state->lua, open_libraries, (void *)(uintptr_t)options) != 0) {
+        state_close(state);
+        return NULL;
+    }
+    return state;
+}
+
+void state_close(struct script_state *state)
+{
+    if (!state)
+        return;
+    for (unsigned i = 0; i < state->view_count; i++)
+        agent_view_release(&state->views[state->view_first + i]);
+    if (state->lua)
+        lua_close(state->lua);
+    while (state->arena) {
+        struct arena_chunk *next = state->arena->next;
+        free(state->arena);
+        state->arena = next;
+    }
+    free(state->buffer);
+    for (size_t i = 0; i < state->script_count; i++) {
+        free(state->scripts[i].path);
+        free(state->scripts[i].folder);
+    }
+    free(state->scripts);
+    free(state);
+}
+
+static bool arena_grow(struct script_state *state, size_t length)
+{
+    size_t size = length > ARENA_CHUNK_BYTES ? length : ARENA_CHUNK_BYTES;
+    if (size > SIZE_MAX - sizeof(struct arena_chunk))
+        return false;
+    struct arena_chunk *chunk = state_allocate(state, NULL, 0, sizeof *chunk + size);
+    if (!chunk)
+        return false;
+    chunk->size = size;
+    chunk->next = state->arena;
+    state->arena = chunk;
+    state->arena_at = chunk->data;
+    state->arena_end = chunk->data + size;
+    return true;
+}
+
+char *arena_grow_and_take(struct script_state *state, size_t length)
+{
+    if (!arena_grow(state, length))
+        return NULL;
+    state->arena_at += length;
+    return state->arena->data;
+}
+
+void arena_reset(struct script_state *state)
+{
+    struct arena_chunk *chunk = state->arena;
+    while (chunk && (chunk->next || chunk->size > ARENA_CHUNK_BYTES)) {
+        struct arena_chunk *next = chunk->next;
+        state_allocate(state, chunk, sizeof *chunk + chunk->size, 0);
+        chunk = next;
+    }
+    state->arena = chunk;
+    state->arena_at = chunk ? chunk->data : NULL;
+    state->arena_end = chunk ? chunk->data + chunk->size : NULL;
+}
+
+void *arena_take_aligned(lua_State *lua, struct script_state *state, size_t size)
+{
+    char *taken = arena_take(state, size + 15);
+    if (!taken)
+        luaL_error(lua, "not enough memory");
+    return (void *)(((uintptr_t)taken + 15) & ~(uintptr_t)15);
+}
+
+struct slice arena_copy_string(lua_State *lua, struct script_state *state, int index)
+{
+    struct slice text;
+    text.data = lua_tolstring(lua, index, &text.length);
+    return arena_copy(lua, state, text);
+}
+
+static int collect_everything(lua_State *lua)
+{
+    lua_gc(lua, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
+bool state_collect_fully(struct script_state *state)
+{
+    uint64_t now = clock_steady_ns();
+    if (state->full_collection_ns != 0 && now - state->full_collection_ns < FULL_COLLECTION_DISTANCE_NS)
+        return false;
+    uint64_t ceiling = state->ceiling;
+    state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
+    /* A collection may resize the table of strings, so it may raise; one that does has swept all the same. */
+    if (lua_cpcall(state->lua, collect_everything, NULL) != 0)
+        lua_pop(state->lua, 1);
+    state->ceiling = ceiling;
+    state->full_collection_ns = clock_steady_ns();
+    state->collecting = false;
+    uint64_t heap = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
+    state->collected_at_bytes = heap;
+    count_up(&state->full_collections);
+    return true;
+}
+
+const char *state_value_name(lua_State *lua, int index)
+{
+    switch (lua_type(lua, index)) {
+    case LUA_TNONE:
+    case LUA_TNIL:
+        return "nil";
+    case LUA_TBOOLEAN:
+        return "a boolean";
+    case LUA_TNUMBER:
+        return "a number";
+    case LUA_TSTRING:
+        return "a string";
+    case LUA_TTABLE:
+        return "a table";
+    case LUA_TFUNCTION:
+        return "a function";
+    case LUA_TTHREAD:
+        return "a coroutine";
+    case LUA_TLIGHTUSERDATA: {
+        uintptr_t handle = (uintptr_t)lua_touserdata(lua, index);
+        if (handle == 0)
+            return "luaduct.null";
+        return (handle & ((1u << HANDLE_TAG_BITS) - 1)) == HANDLE_TAG_ENVELOPE ? "an envelope" : "a decision";
+    }
+    default:
+        return "a library";
+    }
+}

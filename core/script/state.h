@@ -1,0 +1,196 @@
+/* What the files of the script room share: the Lua state with its memory accounts, the arena for one call's texts, and
+ * the handles by which scripts hold envelopes and decisions. Others use hook.h. */
+#ifndef LUADUCT_SCRIPT_STATE_H
+#define LUADUCT_SCRIPT_STATE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/slice.h"
+#include "bridge/decision.h"
+#include "bridge/registry.h"
+#include "protocol/envelope.h"
+#include "script/hook.h"
+#include "script/watchdog.h"
+
+/* A handle is a light userdata that names a thing of one call: `generation << 8 | tag`. So making one costs no memory, a
+ * handle kept after its call is always recognised, and several calls may be under way at once. 39 bits, because LuaJIT
+ * keeps that many of a light userdata without a table of its own. luaduct.null is the light userdata 0. */
+#define HANDLE_TAG_BITS 8
+#define HANDLE_GENERATION_MASK 0x7fffffffu
+#define HANDLE_TAG_ENVELOPE 255u /* tags below DECISION_ITEMS_MAXIMUM: that decision */
+
+/* More than the memory limit that the room itself may use between calls, so that after a script has used up everything
+ * there is room to make a new coroutine and to collect. */
+#define STATE_RESERVE_BYTES (256u << 10)
+
+/* How many agents bridge.agents() looks at in one go: enough to make the shard's lock cheap, few enough for the state. */
+#define AGENT_BATCH 32
+
+/* The cached values of one envelope: its fields and, behind them, `sender`. */
+#define CACHE_SENDER FIELD_COUNT
+#define CACHE_COUNT (FIELD_COUNT + 1)
+
+/* Slots for the pointers of interned field names: four times as many as names, so that a multiplier without collisions
+ * is found at once. */
+#define KEY_SLOTS 64
+
+/* Bytes of a failure's text, traceback included; more is cut. */
+#define FAILURE_TEXT_BYTES 4096
+
+struct arena_chunk {
+    struct arena_chunk *next;
+    size_t size; /* of data */
+    char data[];
+};
+
+/* One user script, or the mode (the last one). */
+struct script {
+    char *path;                  /* NULL for the mode */
+    char *folder;                /* for `require`; NULL for the mode */
+    int environment;             /* registry reference */
+    int modules;                 /* registry reference: what `require` has loaded */
+    int hooks[HOOK_COUNT];       /* registry references, LUA_NOREF where it has none */
+};
+
+struct script_state {
+    /* The hot line of a call. */
+    lua_State *coroutine; /* pooled: runs one hook after the other; NULL after one died until the next is made */
+    int route_count;      /* the route functions lie in the coroutine's slots ROUTE_SLOT … */
+    uint32_t generation;
+    uintptr_t envelope_handle; /* of the call under way; 0 outside */
+    struct envelope *envelope;
+    const struct script_sender *sender;
+    const struct envelope_defaults *defaults;
+    uint32_t cached;           /* bit per cached value of this call */
+    unsigned item_count;       /* decisions made in this call: made.items[0..item_count) */
+    char *arena_at, *arena_end;
+
+    /* Interned field names: pointer to index in CACHE_COUNT. */
+    uint64_t key_multiplier;
+    struct {
+        const char *name;
+        int index;
+    } keys[KEY_SLOTS];
+
+    lua_State *lua;
+    struct watchdog watchdog;
+    struct arena_chunk *arena;  /* the newest first; the last is kept between calls */
+    struct decision made;       /* what constructors fill in; returned as it is when it is one decision */
+    struct slice single_ids[DECISION_ITEMS_MAXIMUM]; /* what made.items[i].ids points to when it is one id */
+    struct decision listed;     /* what a returned list of them is copied to */
+
+    _Atomic uint64_t heap_bytes; /* Lua's heap, arena and buffers; written by this thread only */
+    uint64_t memory_limit, ceiling;
+    bool loading;               /* scripts are being loaded: `require` may read files */
+    bool in_hook;
+    int coroutine_reference, bridge_reference, cache_reference, decode_reference;
+    const void *array_metatable; /* marks tables as JSON arrays; anchored in array_reference */
+    int array_reference;
+    const struct script *loading_script;
+    unsigned coroutine_depth;   /* coroutines inside coroutines, each on the C stack */
+    uint64_t load_deadline_ns;
+
+    char *buffer; /* where JSON is written before it goes to the arena */
+    size_t buffer_size;
+
+    struct agent_view views[AGENT_BATCH]; /* held by the call under way; released at its end if it raised */
+    unsigned view_first, view_count;
+
+    struct script *scripts;
+    size_t script_count;
+
+    script_log *log;
+    void *log_context;
+    uint32_t budget_ms;
+    bool stop_noted;               /* the watchdog's stop has been seen, and where it struck is in stop_text */
+    char stop_text[FAILURE_TEXT_BYTES];
+    uint64_t failure_window_ns;    /* when the current second of logged failures began */
+    unsigned failures_logged;      /* in it */
+    uint64_t failures_unlogged;
+
+    /* The collector. */
+    bool collecting;               /* a cycle is under way */
+    uint64_t collect_from_bytes;   /* the heap size at which the next cycle begins */
+    uint64_t collected_at_bytes;   /* the heap after the last step */
+    uint64_t full_collection_ns;   /* when the last forced one was */
+    _Atomic uint64_t full_collections, longest_collect_ns;
+
+    struct {
+        _Atomic uint64_t calls, errors, overruns;
+    } counts[HOOK_COUNT];
+};
+
+/* The coroutine's fixed slots: the bridge, then the route functions of the chain in order. */
+#define BRIDGE_SLOT 1
+#define ROUTE_SLOT 2
+
+/* One writer, many readers: no locked instruction needed. */
+static inline void count_up(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* A state with the standard libraries that our own modules need and nothing loaded. NULL when memory is out. */
+struct script_state *state_open(const struct script_options *options);
+void state_close(struct script_state *state);
+
+/* The state that a Lua thread belongs to: its allocator's context, which is cheaper to reach than an upvalue. */
+static inline struct script_state *state_of(lua_State *lua)
+{
+    void *context;
+    lua_getallocf(lua, &context);
+    return context;
+}
+
+/* malloc, realloc and free on the state's account: `size` 0 frees, NULL when the ceiling or the memory is reached. */
+void *state_allocate(struct script_state *state, void *block, size_t old_size, size_t size);
+
+/* Bytes that the heap may still grow by. */
+uint64_t state_room(const struct script_state *state);
+
+/* Room for a text that lives until the next call, unaligned; NULL when memory is out. */
+char *arena_grow_and_take(struct script_state *state, size_t length);
+static inline char *arena_take(struct script_state *state, size_t length)
+{
+    if ((size_t)(state->arena_end - state->arena_at) < length)
+        return arena_grow_and_take(state, length);
+    char *taken = state->arena_at;
+    state->arena_at += length;
+    return taken;
+}
+void arena_reset(struct script_state *state);
+
+/* As arena_take, aligned for any object, but raises Lua's memory error. */
+void *arena_take_aligned(lua_State *lua, struct script_state *state, size_t size);
+
+/* A copy in the arena; raises Lua's memory error. The second: of the string at that index. */
+static inline struct slice arena_copy(lua_State *lua, struct script_state *state, struct slice text)
+{
+    char *copy = arena_take(state, text.length);
+    if (!copy)
+        luaL_error(lua, "not enough memory");
+    return slice_from(memcpy(copy, text.data, text.length), text.length);
+}
+struct slice arena_copy_string(lua_State *lua, struct script_state *state, int index);
+
+/* Collects everything, at most once a second: a script that lives at its ceiling must not make each call collect. False
+ * when it was not time yet. May run inside a hook; never raises. */
+bool state_collect_fully(struct script_state *state);
+
+/* Raises the watchdog's error when it wants the call to end. For loops in C that a debug hook does not reach. */
+static inline void state_check_stop(lua_State *lua, struct script_state *state)
+{
+    if (__builtin_expect(atomic_load_explicit(&state->watchdog.stop, memory_order_relaxed), 0))
+        luaL_error(lua, "stopped: it ran longer than %d ms", (int)state->budget_ms);
+}
+
+/* "a string", "nil", "a decision" …: how error texts call the value at that index. */
+const char *state_value_name(lua_State *lua, int index);
+
+#endif

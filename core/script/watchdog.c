@@ -1,0 +1,124 @@
+/* The signal's handler runs on the thread whose hook it means, between two instructions of that thread, so it sees the
+ * sequence number in program order: a signal that arrives after its call has ended finds another number and does
+ * nothing. All that the handler sets (the stop flag, LuaJIT's debug hook) is taken back by watchdog_leave on the same
+ * thread; no other thread ever touches the Lua state. lua_sethook is what LuaJIT's own command line calls on Ctrl-C.
+ *
+ * Sleeping: a running hook must see `asleep`, or the supervisor its number. Both sides store, then load, and on x86 the
+ * load may pass the store. The supervisor's membarrier(2) puts a barrier into the other thread at that moment, so that
+ * the hot side needs none. */
+#include "script/watchdog.h"
+
+#include <lua.h>
+#include <linux/membarrier.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* A signal is sent again at this distance while the call still runs, should the first have met LuaJIT at a moment at
+ * which it was lost. */
+#define SIGNAL_AGAIN_NS 20000000u
+
+static _Thread_local struct watchdog *volatile running;
+static bool has_membarrier;
+
+static void handle_signal(int number)
+{
+    (void)number;
+    struct watchdog *watchdog = running;
+    if (!watchdog)
+        return;
+    uint64_t sequence = atomic_load_explicit(&watchdog->sequence, memory_order_relaxed);
+    if (sequence % 2 == 0 || sequence != atomic_load_explicit(&watchdog->meant, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&watchdog->stop, true, memory_order_relaxed);
+    lua_sethook(watchdog->lua, watchdog->on_stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+}
+
+bool watchdog_install(void)
+{
+    has_membarrier = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handle_signal;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    return sigaction(SIGURG, &action, NULL) == 0;
+}
+
+void watchdog_init(struct watchdog *watchdog, struct lua_State *lua,
+                   void (*on_stop)(struct lua_State *, struct lua_Debug *), uint32_t budget_ms, int wake_fd)
+{
+    memset(watchdog, 0, sizeof *watchdog);
+    watchdog->lua = lua;
+    watchdog->on_stop = on_stop;
+    watchdog->thread = pthread_self();
+    watchdog->wake_fd = wake_fd;
+    watchdog->budget_ns = (uint64_t)budget_ms * 1000000;
+}
+
+static __attribute__((noinline)) void wake_supervisor(struct watchdog *watchdog)
+{
+    atomic_store_explicit(&watchdog->asleep, false, memory_order_relaxed);
+    uint64_t one = 1;
+    /* An eventfd refuses only when its counter is full: then the supervisor is being woken anyway. */
+    ssize_t written = write(watchdog->wake_fd, &one, sizeof one);
+    (void)written;
+}
+
+void watchdog_enter(struct watchdog *watchdog)
+{
+    running = watchdog;
+    uint64_t next = atomic_load_explicit(&watchdog->sequence, memory_order_relaxed) + 1;
+    atomic_store_explicit(&watchdog->sequence, next, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(atomic_load_explicit(&watchdog->asleep, memory_order_relaxed), 0))
+        wake_supervisor(watchdog);
+}
+
+bool watchdog_leave(struct watchdog *watchdog)
+{
+    uint64_t next = atomic_load_explicit(&watchdog->sequence, memory_order_relaxed) + 1;
+    atomic_store_explicit(&watchdog->sequence, next, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+    running = NULL;
+    if (__builtin_expect(!atomic_load_explicit(&watchdog->stop, memory_order_relaxed), 1))
+        return false;
+    lua_sethook(watchdog->lua, NULL, 0, 0);
+    atomic_store_explicit(&watchdog->stop, false, memory_order_relaxed);
+    return true;
+}
+
+bool watchdog_check(struct watchdog *watchdog, uint64_t now_ns)
+{
+    atomic_store_explicit(&watchdog->asleep, false, memory_order_relaxed);
+    uint64_t sequence = atomic_load_explicit(&watchdog->sequence, memory_order_relaxed);
+    if (sequence != watchdog->seen_sequence) {
+        watchdog->seen_sequence = sequence;
+        watchdog->seen_since_ns = now_ns;
+        watchdog->signalled_ns = 0;
+        return true;
+    }
+    if (sequence % 2 == 0)
+        return false;
+    if (now_ns - watchdog->seen_since_ns >= watchdog->budget_ns &&
+        (watchdog->signalled_ns == 0 || now_ns - watchdog->signalled_ns >= SIGNAL_AGAIN_NS)) {
+        watchdog->signalled_ns = now_ns;
+        atomic_store_explicit(&watchdog->meant, sequence, memory_order_relaxed);
+        pthread_kill(watchdog->thread, SIGURG); /* the kernel orders the store before the handler */
+    }
+    return true;
+}
+
+bool watchdog_sleep(struct watchdog *watchdog)
+{
+    if (!has_membarrier || watchdog->wake_fd < 0)
+        return false;
+    atomic_store_explicit(&watchdog->asleep, true, memory_order_seq_cst);
+    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+        atomic_load_explicit(&watchdog->sequence, memory_order_relaxed) == watchdog->seen_sequence &&
+        watchdog->seen_sequence % 2 == 0)
+        return true;
+    atomic_store_explicit(&watchdog->asleep, false, memory_order_relaxed);
+    return false;
+}

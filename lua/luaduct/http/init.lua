@@ -1,0 +1,46 @@
+-- The HTTP API: which path and method is which endpoint. The bridge calls the function that this module returns once
+-- for each request, in a coroutine; it gives the status. The answer's body is what was written with native.write.
+--
+-- An endpoint takes the request {method, path, query, accept} and returns a status and, if it has not written its
+-- answer itself, a table for the body. Requests that may not pass (origin, token, rate) never come here.
+local json = require "luaduct.http.json"
+local native = require "luaduct.http.native"
+
+local ROUTES = {
+    ["/health"] = {GET = require "luaduct.http.health"},
+    ["/ready"] = {GET = require "luaduct.http.ready"},
+    ["/metrics"] = {GET = require "luaduct.http.metrics"},
+    ["/api/status"] = {GET = require "luaduct.http.status"},
+    ["/optimization"] = {GET = require("luaduct.http.optimization").endpoint},
+    ["/agents"] = {GET = require "luaduct.http.agents"},
+    ["/history"] = {GET = require "luaduct.http.history"},
+    ["/tasks"] = {GET = require "luaduct.http.tasks"},
+    ["/send"] = {POST = require "luaduct.http.send"},
+    ["/broadcast"] = {POST = require "luaduct.http.broadcast"},
+}
+
+-- For the Allow header: HEAD is answered wherever GET is, OPTIONS everywhere.
+local function allowed_methods(route)
+    local names = {}
+    for name in pairs(route) do
+        names[#names + 1] = name == "GET" and "GET, HEAD" or name
+    end
+    table.sort(names)
+    return table.concat(names, ", ") .. ", OPTIONS"
+end
+
+return function(method, path, query, accept)
+    local route = ROUTES[path]
+    if not route then
+        return native.refuse("not_found", "there is nothing at this path")
+    end
+    local endpoint = route[method]
+    if not endpoint then
+        return native.refuse("method_not_allowed", "this path does not take this method", allowed_methods(route))
+    end
+    local status, body = endpoint({method = method, path = path, query = query, accept = accept})
+    if body then
+        native.write(json.encode(body))
+    end
+    return status
+end

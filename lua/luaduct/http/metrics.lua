@@ -1,0 +1,152 @@
+-- GET /metrics: for Prometheus (text format 0.0.4 or OpenMetrics 1.0.0) where Accept names one of them, else JSON.
+local native = require "luaduct.http.native"
+local optimization = require "luaduct.http.optimization"
+
+-- name, type, help, and where its value stands: a number, or a table of numbers by a label's value.
+local FAMILIES = {
+    {"luaduct_agents", "gauge", "Connected agents.", function(f) return f.agents end},
+    {"luaduct_connections", "gauge", "Open connections of any kind.", function(f) return f.connections end},
+    {"luaduct_mailbox_envelopes", "gauge", "Envelopes kept for absent agents.", function(f) return f.queued end},
+    {"luaduct_history_envelopes", "gauge", "Envelopes in the history.", function(f) return f.history end},
+    {"luaduct_reactors", "gauge", "Reactor threads.", function(f) return f.reactors end},
+    {"luaduct_uptime_seconds", "gauge", "Time since the start.", function(f) return f.uptime_ms / 1000 end},
+    {"luaduct_messages_accepted", "counter", "Envelopes accepted.", function(f) return f.messages.in_count end},
+    {"luaduct_messages_delivered", "counter", "Frames handed to the kernel for agents.",
+        function(f) return f.messages.out_count end},
+    {"luaduct_received_bytes", "counter", "Bytes read from peers.", function(f) return f.messages.bytes_in end},
+    {"luaduct_sent_bytes", "counter", "Bytes written to peers.", function(f) return f.messages.bytes_out end},
+    {"luaduct_refused", "counter", "Refusals, by code.", function(f) return f.messages.refused end, "code"},
+    {"luaduct_undeliverable", "counter", "Deliveries that failed, by reason.",
+        function(f) return f.messages.undeliverable end, "reason"},
+    {"luaduct_dropped_by_script", "counter", "Envelopes that a script dropped.",
+        function(f) return f.messages.dropped end},
+    {"luaduct_lost_without_memory", "counter", "Accepted deliveries lost because memory was out.",
+        function(f) return f.messages.lost end},
+    {"luaduct_script_calls", "counter", "Calls of script hooks, by hook.",
+        function(f) return f.by_hook("calls") end, "hook"},
+    {"luaduct_script_errors", "counter", "Calls of script hooks that failed, by hook.",
+        function(f) return f.by_hook("errors") end, "hook"},
+    {"luaduct_script_overruns", "counter", "Calls of script hooks that were stopped, by hook.",
+        function(f) return f.by_hook("overruns") end, "hook"},
+    {"luaduct_script_heap_bytes", "gauge", "Memory of the script states.", function(f) return f.scripts.heap_bytes end},
+    {"luaduct_script_full_collections", "counter", "Full garbage collections forced in script states.",
+        function(f) return f.scripts.full_collections end},
+    {"luaduct_pool_blocks_held", "gauge", "Pool blocks in use, by pool.",
+        function(f) return f.by_pool("held") end, "pool"},
+    {"luaduct_pool_blocks_available", "gauge", "Pool blocks kept for use, by pool.",
+        function(f) return f.by_pool("available") end, "pool"},
+    {"luaduct_pool_acquired", "counter", "Pool blocks asked for, by pool.",
+        function(f) return f.by_pool("acquired") end, "pool"},
+    {"luaduct_pool_hits", "counter", "Pool blocks given without malloc, by pool.",
+        function(f) return f.by_pool("hits") end, "pool"},
+    {"luaduct_pool_bytes", "gauge", "Memory of the pools, by pool.", function(f) return f.by_pool("bytes") end, "pool"},
+    {"luaduct_resident_memory_bytes", "gauge", "Resident memory of the process.",
+        function(f) return f.memory.resident end},
+    {"luaduct_memory_budget_bytes", "gauge", "What the process may use.", function(f) return f.memory.budget end},
+    {"luaduct_mailbox_bytes", "gauge", "Memory of all mailboxes.", function(f) return f.memory.mailboxes end},
+    {"luaduct_compression_bytes", "gauge", "Memory of compression.", function(f) return f.memory.compression end},
+}
+
+local function add_selectors(figures)
+    local function by(things)
+        return function(name)
+            local values = {}
+            for key, thing in pairs(things) do
+                values[key] = thing[name]
+            end
+            return values
+        end
+    end
+    figures.by_hook = by(figures.scripts.hooks)
+    figures.by_pool = by(figures.pools)
+end
+
+local function number(value)
+    return ("%.15g"):format(value)
+end
+
+-- OpenMetrics names a family of counters without the suffix of its samples; the older format has only samples.
+local function write_header(name, kind, help, open_metrics)
+    local family = kind == "counter" and not open_metrics and name .. "_total" or name
+    native.write("# HELP ", family, " ", help, "\n# TYPE ", family, " ", kind, "\n")
+end
+
+local function write_samples(name, value, label)
+    if type(value) == "number" then
+        native.write(name, " ", number(value), "\n")
+        return
+    end
+    local keys = {}
+    for key in pairs(value) do
+        keys[#keys + 1] = key
+    end
+    table.sort(keys)
+    for _, key in ipairs(keys) do
+        native.write(name, "{", label, '="', key, '"} ', number(value[key]), "\n")
+    end
+end
+
+local function write_latency(latency, open_metrics)
+    local name = "luaduct_message_latency_seconds"
+    write_header(name, "histogram", "From the read that brought an envelope to the write that passed it on "
+        .. "(the sum is right to about 6 %).", open_metrics)
+    for _, bucket in ipairs(latency.within) do
+        native.write(name, '_bucket{le="', number(bucket.seconds), '"} ', number(bucket.count), "\n")
+    end
+    native.write(name, '_bucket{le="+Inf"} ', number(latency.count), "\n")
+    native.write(name, "_sum ", number(latency.seconds), "\n", name, "_count ", number(latency.count), "\n")
+end
+
+local function write_text(figures, open_metrics)
+    add_selectors(figures)
+    for _, family in ipairs(FAMILIES) do
+        local name, kind, help, read, label = unpack(family)
+        local value = read(figures)
+        if value then
+            write_header(name, kind, help, open_metrics)
+            write_samples(kind == "counter" and name .. "_total" or name, value, label)
+        end
+    end
+    write_latency(figures.latency, open_metrics)
+    native.write(open_metrics and "# EOF\n" or "")
+end
+
+-- Whether Accept names the media type, and does not refuse it (q=0).
+local function accepts(accept, wanted)
+    for range in accept:lower():gmatch("[^,]+") do
+        if range:match("^%s*([^;%s]+)") == wanted then
+            return not range:match(";%s*q=0%.?0*%s*$") and not range:match(";%s*q=0%.?0*%s*;")
+        end
+    end
+    return false
+end
+
+local function body(figures)
+    local all = optimization.of(figures)
+    local messages, latency = figures.messages, figures.latency
+    all.messages = {
+        accepted = messages.in_count, delivered = messages.out_count, perSecond = messages.per_second,
+        bytesIn = messages.bytes_in, bytesOut = messages.bytes_out, errors = messages.errors,
+        refused = messages.refused, undeliverable = messages.undeliverable,
+        droppedByScript = messages.dropped, lostWithoutMemory = messages.lost, queued = figures.queued,
+    }
+    -- Milliseconds.
+    all.latency = {
+        count = latency.count, p50 = latency.p50, p90 = latency.p90, p99 = latency.p99, p999 = latency.p999,
+    }
+    return all
+end
+
+return function(request)
+    local figures = native.figures()
+    if accepts(request.accept, "application/openmetrics-text") then
+        native.content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        write_text(figures, true)
+        return 200
+    elseif accepts(request.accept, "text/plain") then
+        native.content_type("text/plain; version=0.0.4; charset=utf-8")
+        write_text(figures, false)
+        return 200
+    end
+    return 200, body(figures)
+end
