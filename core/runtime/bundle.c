@@ -1,5 +1,6 @@
-/* The generated table is sorted, so a name is found by halving. A module is not taken from the bundle when
- * LUADUCT_LUA_PATH is set and has no such file: a mistyped folder must not look like a change without effect. */
+/* The generated table is sorted, so a name is found by halving. A name that begins with "luaduct." is found here or not
+ * at all: a file that happens to lie in the working directory must not become part of the program, and a mistyped
+ * LUADUCT_LUA_PATH must not look like a change without effect. */
 #include "runtime/bundle.h"
 
 #include <lauxlib.h>
@@ -35,7 +36,7 @@ struct slice bundle_file(const char *name)
     return entry && !entry->source ? entry->content : (struct slice){NULL, 0};
 }
 
-/* package.loaders contract: gives the module's loader, or a text that says why there is none, or nil. The folder of
+/* As package.loaders asks: gives the module's loader, or nil for a name that is not ours. The folder of
  * LUADUCT_LUA_PATH is upvalue 1, or nil. */
 static int search_module(lua_State *L)
 {
@@ -49,16 +50,12 @@ static int search_module(lua_State *L)
         luaL_gsub(L, name, ".", "/");
         lua_pushfstring(L, "%s/%s.lua", lua_tostring(L, lua_upvalueindex(1)), lua_tostring(L, -1));
         failed = luaL_loadfile(L, lua_tostring(L, -1));
-        if (failed == LUA_ERRFILE) {
-            lua_pushfstring(L, "\n\t%s (LUADUCT_LUA_PATH is set)", lua_tostring(L, -1));
-            return 1;
-        }
+        if (failed == LUA_ERRFILE)
+            return luaL_error(L, "%s (LUADUCT_LUA_PATH is set)", lua_tostring(L, -1));
     } else {
         const struct bundle_entry *entry = find_entry(name);
-        if (!entry || !entry->source) {
-            lua_pushfstring(L, "\n\tno compiled-in module '%s'", name);
-            return 1;
-        }
+        if (!entry || !entry->source)
+            return luaL_error(L, "there is no compiled-in module '%s'", name);
         failed = luaL_loadbuffer(L, entry->content.data, entry->content.length, entry->source);
     }
     if (failed)

@@ -1,0 +1,59 @@
+/* A strict little parser: what goes into a request line and a Host header must hold no byte that could end them. */
+#include "client/bridge_url.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "protocol/url.h"
+
+static const char *take_scheme(const char **text)
+{
+    static const char *const served[] = {"ws://", "http://"}, *const encrypted[] = {"wss://", "https://"};
+    for (size_t i = 0; i < 2; i++) {
+        if (strncasecmp(*text, served[i], strlen(served[i])) == 0) {
+            *text += strlen(served[i]);
+            return NULL;
+        }
+        if (strncasecmp(*text, encrypted[i], strlen(encrypted[i])) == 0)
+            return "TLS is not available yet, use ws:// or http://";
+    }
+    return "expected ws://HOST:PORT or http://HOST:PORT";
+}
+
+const char *bridge_url_parse(const char *text, struct bridge_url *url)
+{
+    const char *wrong = take_scheme(&text);
+    if (wrong)
+        return wrong;
+    size_t length = strcspn(text, "/?#");
+    struct url_authority authority;
+    if (!url_authority_parse(slice_from(text, length), &authority))
+        return "expected HOST or HOST:PORT (an IPv6 address in brackets) after the scheme";
+    if (authority.host.length >= sizeof url->host)
+        return "the host name is too long";
+    memcpy(url->host, authority.host.data, authority.host.length);
+    url->host[authority.host.length] = '\0';
+    if (authority.has_port && authority.port == 0)
+        return "there is no port 0";
+    snprintf(url->port, sizeof url->port, "%u", authority.has_port ? authority.port : 80u);
+
+    const char *path = text + length;
+    size_t path_length = strcspn(path, "#"); /* a fragment is for the reader, never for the server */
+    const char *slash = *path == '/' ? "" : "/";
+    if (path_length + strlen(slash) >= sizeof url->path)
+        return "the path is too long";
+    for (size_t i = 0; i < path_length; i++)
+        if (path[i] <= ' ' || path[i] > '~')
+            return "the path holds a character that must be percent-encoded";
+    snprintf(url->path, sizeof url->path, "%s%.*s", slash, (int)path_length, path);
+    return NULL;
+}
+
+void bridge_url_authority(const struct bridge_url *url, char out[BRIDGE_URL_AUTHORITY_SIZE])
+{
+    bool literal = strchr(url->host, ':') != NULL;
+    snprintf(out, BRIDGE_URL_AUTHORITY_SIZE, "%s%s%s:%s", literal ? "[" : "", url->host, literal ? "]" : "", url->port);
+}

@@ -1,0 +1,11 @@
+/* The commands that talk to a bridge from outside. Each takes its own arguments (argv[0] is the command's name), writes
+ * data to standard output and all else to standard error, and gives the process's exit code: 0 done, 1 it did not work
+ * (one line says why and what to do), 2 wrong usage (one line says what was wrong). `--help` answers with 0. */
+#ifndef LUADUCT_CLIENT_COMMANDS_H
+#define LUADUCT_CLIENT_COMMANDS_H
+
+int command_agent(int argc, char **argv); /* an agent in a terminal or a pipe: lines in are sent, envelopes out shown */
+int command_send(int argc, char **argv);  /* one envelope over HTTP, prints the bridge's answer */
+int command_bench(int argc, char **argv); /* the load generator */
+
+#endif

@@ -1,0 +1,212 @@
+/* The bridge is asked to close, yet a known length or the last chunk ends the answer at once: a peer that does not
+ * close then costs no time-out. Bodies are read by the same code as the server's. */
+#define _GNU_SOURCE 1 /* memmem */
+#include "client/http_client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "client/tcp.h"
+#include "protocol/http_request.h"
+
+#define ANSWER_MAXIMUM (64u << 20) /* a history of large envelopes is a few MiB */
+
+struct answer_head {
+    unsigned status;
+    size_t length; /* of the head, its empty line included; 0: not whole yet */
+    bool chunked, has_length;
+    uint64_t content_length;
+};
+
+static bool fail(char error[HTTP_CLIENT_ERROR_SIZE], const char *what, int number)
+{
+    snprintf(error, HTTP_CLIENT_ERROR_SIZE, "%s%s%s", what, number ? ": " : "", number ? strerror(-number) : "");
+    return false;
+}
+
+static void write_request(struct buffer *out, const struct http_call *call)
+{
+    char authority[BRIDGE_URL_AUTHORITY_SIZE];
+    bridge_url_authority(call->url, authority);
+    int root = (int)strcspn(call->url->path, "?");
+    while (root > 0 && call->url->path[root - 1] == '/')
+        root--;
+    buffer_append_slice(out, slice_from_string(call->method));
+    buffer_append_slice(out, SLICE(" "));
+    buffer_append(out, call->url->path, (size_t)root);
+    buffer_append_slice(out, slice_from_string(call->path));
+    buffer_append_slice(out, SLICE(" HTTP/1.1\r\nHost: "));
+    buffer_append_slice(out, slice_from_string(authority));
+    buffer_append_slice(out, SLICE("\r\nConnection: close\r\n"));
+    if (call->token) {
+        buffer_append_slice(out, SLICE("Authorization: Bearer "));
+        buffer_append_slice(out, slice_from_string(call->token));
+        buffer_append_slice(out, SLICE("\r\n"));
+    }
+    if (call->body.length > 0)
+        buffer_append_format(out, "Content-Type: application/json\r\nContent-Length: %zu\r\n", call->body.length);
+    buffer_append_slice(out, SLICE("\r\n"));
+    buffer_append_slice(out, call->body);
+}
+
+static struct slice next_line(struct slice *rest)
+{
+    const char *end = memmem(rest->data, rest->length, "\r\n", 2);
+    size_t length = end ? (size_t)(end - rest->data) : rest->length, used = end ? length + 2 : length;
+    struct slice line = slice_from(rest->data, length);
+    *rest = slice_from(rest->data + used, rest->length - used);
+    return line;
+}
+
+static bool read_number(struct slice text, uint64_t *number)
+{
+    *number = 0;
+    for (size_t i = 0; i < text.length; i++) {
+        if (text.data[i] < '0' || text.data[i] > '9' || i >= 18)
+            return false;
+        *number = *number * 10 + (uint64_t)(text.data[i] - '0');
+    }
+    return text.length > 0;
+}
+
+/* Fills the head once it is whole. False: it is not HTTP. */
+static bool read_head(struct slice bytes, struct answer_head *head)
+{
+    const char *end = bytes.length > 0 ? memmem(bytes.data, bytes.length, "\r\n\r\n", 4) : NULL;
+    if (!end)
+        return true;
+    struct slice rest = slice_from(bytes.data, (size_t)(end - bytes.data)), line = next_line(&rest);
+    uint64_t status;
+    if (line.length < 12 || memcmp(line.data, "HTTP/1.", 7) != 0 || !read_number(slice_from(line.data + 9, 3), &status))
+        return false;
+    *head = (struct answer_head){.status = (unsigned)status, .length = (size_t)(end + 4 - bytes.data)};
+    while (rest.length > 0) {
+        line = next_line(&rest);
+        const char *colon = memchr(line.data, ':', line.length);
+        if (!colon)
+            return false;
+        struct slice name = slice_from(line.data, (size_t)(colon - line.data));
+        struct slice value = slice_from(colon + 1, line.length - name.length - 1);
+        while (value.length > 0 && value.data[0] == ' ')
+            value = slice_from(value.data + 1, value.length - 1);
+        while (value.length > 0 && value.data[value.length - 1] == ' ')
+            value.length--;
+        if (slice_equal_ignoring_case(name, SLICE("Transfer-Encoding")))
+            head->chunked = slice_equal_ignoring_case(value, SLICE("chunked"));
+        else if (slice_equal_ignoring_case(name, SLICE("Content-Length")))
+            head->has_length = read_number(value, &head->content_length);
+    }
+    return true;
+}
+
+struct reading {
+    struct tcp_stream stream;
+    struct read_buffer buffer;
+    struct buffer received; /* not consumed: the head until it is whole, then nothing */
+    struct answer_head head;
+    struct http_body body;
+    struct http_answer *answer;
+    char *error;
+};
+
+static void start_body(struct reading *reading)
+{
+    struct http_request as_request = {.content_length = reading->head.content_length, .chunked = reading->head.chunked};
+    struct http_limits limits = {.body_bytes = ANSWER_MAXIMUM};
+    http_body_start(&reading->body, &as_request, &limits);
+    reading->answer->status = reading->head.status;
+}
+
+enum progress { GOES_ON, WHOLE, FAILED };
+
+static enum progress take_body(struct reading *reading, struct slice bytes)
+{
+    struct buffer *body = &reading->answer->body;
+    const char *at = bytes.data, *end = at + bytes.length;
+    struct slice content;
+    enum http_step step = HTTP_NEED_BYTES;
+    if (!reading->head.chunked && !reading->head.has_length) {
+        buffer_append_slice(body, bytes);
+    } else {
+        while ((step = http_body_next(&reading->body, &at, end, &content)) == HTTP_DATA)
+            buffer_append_slice(body, content);
+    }
+    if (body->failed || body->length > ANSWER_MAXIMUM || step == HTTP_FAIL) {
+        fail(reading->error, "the answer is broken or too large", 0);
+        return FAILED;
+    }
+    return step == HTTP_DONE ? WHOLE : GOES_ON;
+}
+
+static enum progress take_bytes(struct reading *reading, struct slice bytes)
+{
+    if (reading->head.length > 0)
+        return take_body(reading, bytes);
+    buffer_append_slice(&reading->received, bytes);
+    struct slice all = slice_from(reading->received.data, reading->received.length);
+    if (reading->received.failed || all.length > ANSWER_MAXIMUM || !read_head(all, &reading->head)) {
+        fail(reading->error, "the answer is not HTTP", 0);
+        return FAILED;
+    }
+    if (reading->head.length == 0)
+        return GOES_ON;
+    size_t used = reading->head.length;
+    if (reading->head.status < 200) { /* an interim answer (RFC 9110 15.2): the one that counts comes behind it */
+        reading->head = (struct answer_head){0};
+        buffer_consume(&reading->received, used);
+        return take_bytes(reading, slice_from(NULL, 0));
+    }
+    start_body(reading);
+    return take_body(reading, slice_from(all.data + used, all.length - used));
+}
+
+static bool read_answer(struct reading *reading, uint64_t deadline)
+{
+    for (;;) {
+        uint64_t now = clock_steady_ns();
+        struct pollfd watched = {reading->stream.descriptor, POLLIN, 0};
+        if (tcp_has_unsent(&reading->stream))
+            watched.events |= POLLOUT;
+        if (now >= deadline || poll(&watched, 1, (int)((deadline - now) / 1000000) + 1) == 0)
+            return fail(reading->error, "no answer in time", 0);
+        if (watched.revents & POLLOUT && tcp_flush(&reading->stream) != 0)
+            return fail(reading->error, "the connection broke", 0);
+        if (!(watched.revents & ~POLLOUT))
+            continue;
+        struct slice bytes;
+        int got = tcp_receive(&reading->stream, &reading->buffer, &bytes);
+        if (got == -ECONNRESET && reading->head.length > 0 && !reading->head.chunked && !reading->head.has_length)
+            return true; /* a body that ends with the connection (RFC 9112 6.3) */
+        if (got < 0)
+            return fail(reading->error, "the connection broke", got);
+        enum progress progress = got > 0 ? take_bytes(reading, bytes) : GOES_ON;
+        if (progress != GOES_ON)
+            return progress == WHOLE;
+    }
+}
+
+bool http_client_call(const struct http_call *call, struct http_answer *answer, char error[HTTP_CLIENT_ERROR_SIZE])
+{
+    struct reading reading = {.stream.descriptor = -1, .answer = answer, .error = error};
+    struct buffer request = {0};
+    uint64_t deadline = clock_steady_ns() + (uint64_t)call->timeout_ms * 1000000;
+    *answer = (struct http_answer){0};
+    int number = tcp_connect(&reading.stream, call->url, call->timeout_ms);
+    if (number == -EADDRNOTAVAIL)
+        return fail(error, "the host name is unknown", 0);
+    if (number != 0)
+        return fail(error, strerror(-number), 0);
+    write_request(&request, call);
+    number = request.failed ? -ENOMEM : tcp_send(&reading.stream, slice_from(request.data, request.length));
+    bool whole = number == 0 ? read_answer(&reading, deadline) : fail(error, "cannot send", number);
+    tcp_close(&reading.stream);
+    free(reading.buffer.data);
+    buffer_free(&reading.received);
+    buffer_free(&request);
+    if (!whole)
+        buffer_free(&answer->body);
+    return whole;
+}

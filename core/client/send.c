@@ -1,0 +1,194 @@
+/* `luaduct send`: one envelope over HTTP, for shells and scripts. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/commands.h"
+#include "client/http_client.h"
+#include "client/options.h"
+#include "client/outgoing.h"
+#include "client/view.h"
+#include "protocol/json.h"
+
+static const char help[] =
+    "usage: luaduct send --to ID [OPTION]… [PAYLOAD|-]\n"
+    "       luaduct send --broadcast [OPTION]… [PAYLOAD|-]\n"
+    "Sends one envelope over HTTP and prints the bridge's answer.\n"
+    "\n"
+    "PAYLOAD: a JSON object or array goes as it is, any other text as {\"text\": \"…\"}; several words are joined by\n"
+    "spaces; - reads it from standard input; without one the payload is {}.\n"
+    "\n"
+    "  --to ID         the recipient; an absent one finds the envelope in its mailbox\n"
+    "  --broadcast     to every connected agent\n"
+    "  --intent I      what it is about; standard agent.message\n"
+    "  --from F        who sends it; standard api\n"
+    "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568\n"
+    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
+    "\n"
+    "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
+
+#define TIMEOUT_MS 30000 /* a script on the bridge may take its time, by default 30 s */
+
+enum option_code {
+    OPTION_TO = 256,
+    OPTION_BROADCAST,
+    OPTION_INTENT,
+    OPTION_FROM,
+    OPTION_URL,
+    OPTION_TOKEN,
+    OPTION_HELP
+};
+
+static const struct option known[] = {
+    {"to", required_argument, NULL, OPTION_TO},         {"broadcast", no_argument, NULL, OPTION_BROADCAST},
+    {"intent", required_argument, NULL, OPTION_INTENT}, {"from", required_argument, NULL, OPTION_FROM},
+    {"url", required_argument, NULL, OPTION_URL},       {"token-file", required_argument, NULL, OPTION_TOKEN},
+    {"help", no_argument, NULL, OPTION_HELP},           {0},
+};
+
+struct arguments {
+    const char *to, *intent, *from, *url, *token_file;
+    bool broadcast, help;
+};
+
+static int read_options(int argc, char **argv, struct arguments *arguments)
+{
+    int option;
+    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
+        switch (option) {
+        case OPTION_TO:
+            arguments->to = optarg;
+            break;
+        case OPTION_BROADCAST:
+            arguments->broadcast = true;
+            break;
+        case OPTION_INTENT:
+            arguments->intent = optarg;
+            break;
+        case OPTION_FROM:
+            arguments->from = optarg;
+            break;
+        case OPTION_URL:
+            arguments->url = optarg;
+            break;
+        case OPTION_TOKEN:
+            arguments->token_file = optarg;
+            break;
+        case OPTION_HELP:
+            arguments->help = true;
+            return 0;
+        default:
+            return EXIT_USAGE;
+        }
+    }
+    if (arguments->to && arguments->broadcast)
+        return usage_error(argv[0], "--to and --broadcast exclude each other");
+    if (!arguments->broadcast && (!arguments->to || !*arguments->to))
+        return usage_error(argv[0], "expected --to ID or --broadcast");
+    return 0;
+}
+
+static bool read_standard_input(struct buffer *words)
+{
+    char *room;
+    size_t got;
+    do {
+        room = buffer_reserve(words, 65536);
+        got = room ? fread(room, 1, 65536, stdin) : 0;
+        words->length += got;
+    } while (got > 0);
+    while (words->length > 0 && strchr("\r\n", words->data[words->length - 1]))
+        words->length--;
+    return !words->failed && !ferror(stdin);
+}
+
+static bool read_words(int count, char **operands, struct buffer *words)
+{
+    if (count == 1 && strcmp(operands[0], "-") == 0)
+        return read_standard_input(words);
+    for (int i = 0; i < count; i++) {
+        if (i > 0)
+            buffer_append_slice(words, SLICE(" "));
+        buffer_append_slice(words, slice_from_string(operands[i]));
+    }
+    return !words->failed;
+}
+
+static struct slice optional(const char *text)
+{
+    return text ? slice_from_string(text) : slice_from(NULL, 0);
+}
+
+/* The bridge's own words from {"error":…,"code":…}, or the whole body where it is something else. */
+static void print_refusal(const char *command, const struct http_answer *answer)
+{
+    struct slice body = slice_from(answer->body.data, answer->body.length), key, value, text = body, code = {0};
+    if (body.length > 0 && json_validate(body, JSON_DEPTH_MAXIMUM, NULL) == CODE_OK) {
+        struct slice rest = body;
+        while (json_kind(body) == JSON_OBJECT && json_next_member(&rest, &key, &value)) {
+            if (json_kind(value) != JSON_STRING)
+                continue;
+            if (json_inside_equals(key, SLICE("error")))
+                text = json_string_inside(value);
+            else if (json_inside_equals(key, SLICE("code")))
+                code = json_string_inside(value);
+        }
+    }
+    fprintf(stderr, "luaduct %s: the bridge refused (%u", command, answer->status);
+    fputs(code.length > 0 ? " " : "", stderr);
+    view_text(stderr, code);
+    fputs("): ", stderr);
+    view_text(stderr, text);
+    fputs("\n", stderr);
+}
+
+int command_send(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct bridge_url url;
+    struct buffer words = {0}, body = {0};
+    struct http_answer answer;
+    char token_text[TOKEN_MAXIMUM], error[HTTP_CLIENT_ERROR_SIZE], authority[BRIDGE_URL_AUTHORITY_SIZE];
+    const char *token, *command = argv[0];
+    int wrong = read_options(argc, argv, &arguments);
+    if (wrong)
+        return wrong;
+    if (arguments.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (!option_url(command, arguments.url, "http://127.0.0.1:4568", &url))
+        return EXIT_USAGE;
+    if (!option_token(command, arguments.token_file, token_text, &token))
+        return 1;
+    bool read = read_words(argc - optind, argv + optind, &words);
+    outgoing_envelope(&body,
+                      &(struct outgoing_envelope){optional(arguments.to), optional(arguments.intent),
+                                                  optional(arguments.from), slice_from(words.data, words.length)});
+    buffer_free(&words);
+    if (!read || body.failed) {
+        buffer_free(&body);
+        fprintf(stderr, "luaduct %s: cannot read the payload\n", command);
+        return 1;
+    }
+    struct http_call call = {
+        &url,      "POST", arguments.broadcast ? "/broadcast" : "/send", token, slice_from(body.data, body.length),
+        TIMEOUT_MS};
+    bool answered = http_client_call(&call, &answer, error);
+    buffer_free(&body);
+    if (!answered) {
+        bridge_url_authority(&url, authority);
+        fprintf(stderr,
+                "luaduct %s: cannot reach the bridge at http://%s: %s; start one with `luaduct run`, or say where it "
+                "is with --url\n",
+                command, authority, error);
+        return 1;
+    }
+    bool accepted = answer.status >= 200 && answer.status < 300;
+    if (accepted)
+        printf("%.*s\n", (int)answer.body.length, answer.body.length > 0 ? answer.body.data : "");
+    else
+        print_refusal(command, &answer);
+    buffer_free(&answer.body);
+    return accepted ? 0 : 1;
+}

@@ -1,0 +1,22 @@
+/* A WebSocket connection's conversation: register, envelopes, heartbeats, errors, closing. */
+#ifndef LUADUCT_RUNTIME_AGENT_SESSION_H
+#define LUADUCT_RUNTIME_AGENT_SESSION_H
+
+#include "runtime/connection.h"
+
+/* After the 101 answer was queued to go out: from here on it is a WebSocket. */
+void agent_session_start(struct connection *connection, const struct deflate_agreement *agreement);
+
+/* Bytes in the reactor's read buffer, WEBSOCKET_SLACK behind them. */
+void agent_session_bytes(struct connection *connection, char *bytes, size_t length);
+
+enum outbox_result agent_session_flush(struct connection *connection);
+void agent_session_deadline(struct connection *connection);
+
+/* Starts the closing handshake with a status and a reason for the peer. */
+void agent_session_close(struct connection *connection, unsigned status, struct slice reason);
+
+/* The connection is being killed: gives the endpoint up and frees what the session holds. */
+void agent_session_end(struct connection *connection);
+
+#endif

@@ -1,0 +1,178 @@
+#include "runtime/connection.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "bridge/attachment.h"
+#include "memory/pool.h"
+#include "runtime/agent_session.h"
+#include "runtime/http_session.h"
+#include "runtime/limits.h"
+#include "runtime/reactor.h"
+
+static bool epoll_change(struct connection *connection, int operation)
+{
+    struct epoll_event event = {
+        .events = (connection->reads ? EPOLLIN | EPOLLRDHUP : 0) | (connection->wants_write ? EPOLLOUT : 0),
+        .data.ptr = connection,
+    };
+    return epoll_ctl(connection->reactor->epoll_fd, operation, connection->transport.fd, &event) == 0;
+}
+
+bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address)
+{
+    struct connection *connection = pool_acquire(POOL_ARRAYS, sizeof *connection);
+    if (!connection)
+        return false;
+    memset(connection, 0, sizeof *connection);
+    connection->reactor = reactor;
+    connection->endpoint.lane = reactor->lane;
+    connection->transport.fd = fd;
+    connection->deadline = DEADLINE_NONE;
+    connection->reads = true;
+    connection->address = *address;
+    connection->last_byte_ms = reactor->now_ms;
+    if (!epoll_change(connection, EPOLL_CTL_ADD)) {
+        pool_release(POOL_ARRAYS, connection, sizeof *connection);
+        return false;
+    }
+    connection->next = reactor->connections;
+    connection->previous = &reactor->connections;
+    if (connection->next)
+        connection->next->previous = &connection->next;
+    reactor->connections = connection;
+    atomic_fetch_add_explicit(&reactor->connection_count, 1, memory_order_relaxed);
+    connection_wait_for(connection, DEADLINE_HEADER);
+    return true;
+}
+
+void connection_read_on(struct connection *connection, bool on)
+{
+    if (connection->reads == on || connection->phase == CONNECTION_GONE)
+        return;
+    connection->reads = on;
+    epoll_change(connection, EPOLL_CTL_MOD);
+}
+
+static void want_write(struct connection *connection, bool on)
+{
+    if (connection->wants_write == on || connection->phase == CONNECTION_GONE)
+        return;
+    connection->wants_write = on;
+    epoll_change(connection, EPOLL_CTL_MOD);
+}
+
+void connection_readable(struct connection *connection)
+{
+    struct reactor *reactor = connection->reactor;
+    if (connection->phase == CONNECTION_GONE)
+        return;
+    long received = transport_receive(&connection->transport, reactor->read_buffer, REACTOR_READ_BYTES);
+    if (received == TRANSPORT_BLOCKED)
+        return;
+    if (received <= 0) {
+        connection_kill(connection);
+        return;
+    }
+    connection->last_byte_ms = reactor->now_ms;
+    connection->pinged = false;
+    counter_add(&reactor->lane->counters.bytes_in, (unsigned long long)received);
+    if (connection->is_websocket)
+        agent_session_bytes(connection, reactor->read_buffer, (size_t)received);
+    else
+        http_session_bytes(connection, reactor->read_buffer, (size_t)received);
+}
+
+void connection_writable(struct connection *connection)
+{
+    want_write(connection, false);
+    connection_flush(connection);
+}
+
+void connection_flush(struct connection *connection)
+{
+    if (connection->phase == CONNECTION_GONE || connection->wants_write)
+        return;
+    enum outbox_result result =
+        connection->is_websocket ? agent_session_flush(connection) : http_session_flush(connection);
+    if (result == OUTBOX_BROKEN)
+        connection_kill(connection);
+    else if (result == OUTBOX_BLOCKED)
+        want_write(connection, true);
+}
+
+void connection_wait_for(struct connection *connection, enum deadline deadline)
+{
+    struct reactor *reactor = connection->reactor;
+    if (connection->deadline != DEADLINE_NONE) {
+        *connection->deadline_previous = connection->deadline_next;
+        if (connection->deadline_next)
+            connection->deadline_next->deadline_previous = connection->deadline_previous;
+        else
+            reactor->deadlines[connection->deadline].last = connection->deadline_previous;
+    }
+    connection->deadline = (uint8_t)deadline;
+    if (deadline == DEADLINE_NONE)
+        return;
+    connection->due_ms = reactor->now_ms + reactor->deadlines[deadline].after_ms;
+    connection->deadline_next = NULL;
+    connection->deadline_previous = reactor->deadlines[deadline].last;
+    *connection->deadline_previous = connection;
+    reactor->deadlines[deadline].last = &connection->deadline_next;
+}
+
+void connection_deadline_passed(struct connection *connection)
+{
+    if (connection->deadline == DEADLINE_LINGER)
+        connection_kill(connection);
+    else if (connection->is_websocket)
+        agent_session_deadline(connection);
+    else
+        http_session_deadline(connection);
+}
+
+void connection_kill(struct connection *connection)
+{
+    if (connection->phase == CONNECTION_GONE)
+        return;
+    struct reactor *reactor = connection->reactor;
+    connection_wait_for(connection, DEADLINE_NONE);
+    if (connection->is_websocket)
+        agent_session_end(connection);
+    else
+        http_session_end(connection);
+    connection->phase = CONNECTION_GONE;
+    transport_close(&connection->transport); /* also takes it out of the epoll set */
+    limits_connection_closed(&connection->address);
+    /* Freed at the end of a pass: events of this one, or a caller further up, may still name it. */
+    connection->deadline_next = reactor->gone;
+    reactor->gone = connection;
+}
+
+static void free_connection(struct connection *connection)
+{
+    struct frame_queue rest = {0};
+    outbox_take_unsent(&connection->endpoint.outbox, &rest);
+    frame_queue_clear(&rest);
+    *connection->previous = connection->next;
+    if (connection->next)
+        connection->next->previous = connection->previous;
+    atomic_fetch_sub_explicit(&connection->reactor->connection_count, 1, memory_order_relaxed);
+    sender_fragment_free(&connection->fragment);
+    rate_bucket_free(connection->rate);
+    pool_release(POOL_ARRAYS, connection, sizeof *connection);
+}
+
+void connection_reap(struct reactor *reactor)
+{
+    struct connection **place = &reactor->gone;
+    while (*place) {
+        struct connection *connection = *place;
+        if (connection->endpoint.state == ENDPOINT_DETACHED && !connection->endpoint.dirty) {
+            *place = connection->deadline_next;
+            free_connection(connection);
+        } else {
+            place = &connection->deadline_next;
+        }
+    }
+}

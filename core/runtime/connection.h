@@ -1,0 +1,103 @@
+/* One accepted connection, from its first byte to its last:
+ *
+ *   http ──upgrade──► websocket ──register──► agent (its endpoint is attached to the registry)
+ *     │                   │                     │
+ *     └───────────────────┴──── closing ────────┘     a close frame or a last response is on its way out
+ *                               │
+ *                             gone                    the socket is closed; freed once the endpoint is detached
+ *
+ * A connection belongs to one reactor for life. */
+#ifndef LUADUCT_RUNTIME_CONNECTION_H
+#define LUADUCT_RUNTIME_CONNECTION_H
+
+#include <netinet/in.h>
+
+#include "bridge/lane.h"
+#include "net/transport.h"
+#include "protocol/envelope.h"
+#include "protocol/websocket.h"
+
+struct reactor;
+struct http_exchange;
+
+enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
+
+/* What a connection is waiting for; each kind has one duration, so each has one list in order of due time. */
+enum deadline {
+    DEADLINE_HEADER,   /* a request's head and body */
+    DEADLINE_REGISTER, /* a register message */
+    DEADLINE_GRACE,    /* deliveries to a fresh agent */
+    DEADLINE_IDLE,     /* a ping, or the end of an agent that answers none */
+    DEADLINE_LINGER,   /* the peer's side of closing */
+    DEADLINE_COUNT,
+    DEADLINE_NONE = DEADLINE_COUNT,
+};
+
+/* An address as limits see it: IPv4 mapped into IPv6, IPv6 by its /64. */
+struct peer_address {
+    unsigned char bytes[16];
+};
+
+struct connection {
+    struct endpoint endpoint; /* first: an endpoint's address is its connection's */
+    struct reactor *reactor;
+    struct connection *next, **previous;                   /* all of the reactor */
+    struct connection *deadline_next, **deadline_previous; /* of its kind; once gone, of the gone */
+    uint64_t due_ms;                                       /* steady clock */
+    uint64_t last_byte_ms;                                 /* steady clock: the peer's last sign of life */
+    struct transport transport;
+    uint8_t phase;     /* enum connection_phase */
+    uint8_t deadline;  /* enum deadline */
+    bool is_websocket; /* also while closing */
+    bool wants_write;  /* the socket was full: epoll tells when it is not */
+    bool reads;        /* epoll tells of bytes */
+    bool authorized;   /* showed the token */
+    bool pinged;       /* since the last byte */
+    bool close_sent, close_received;
+    struct peer_address address;
+    union {
+        struct websocket websocket;
+        struct http_exchange *http; /* NULL between requests */
+    };
+    struct sender_fragment fragment; /* once registered */
+    struct rate_bucket *rate;        /* with a rate limit configured; else NULL */
+};
+
+static inline struct connection *connection_of(struct endpoint *endpoint)
+{
+    return (struct connection *)(void *)endpoint;
+}
+
+static inline bool connection_registered(const struct connection *connection)
+{
+    return connection->endpoint.state == ENDPOINT_HOLDING || connection->endpoint.state == ENDPOINT_LIVE;
+}
+
+/* All on the reactor's thread. */
+
+/* Takes over an accepted socket. False: no memory, the socket stays the caller's. */
+bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address);
+
+/* Bytes from the socket, or its end, are there. */
+void connection_readable(struct connection *connection);
+
+/* The socket takes bytes again. */
+void connection_writable(struct connection *connection);
+
+/* Writes what waits; starts or stops waiting for the socket as needed. */
+void connection_flush(struct connection *connection);
+
+/* Tells epoll whether bytes are wanted: a peer that does not read its answers is not read either. */
+void connection_read_on(struct connection *connection, bool on);
+
+/* Sets the one deadline; DEADLINE_NONE clears it. */
+void connection_wait_for(struct connection *connection, enum deadline deadline);
+void connection_deadline_passed(struct connection *connection);
+
+/* Closes the socket at once. Unsent envelopes return to the mailbox; memory is freed when the registry is done. */
+void connection_kill(struct connection *connection);
+
+/* At the end of a pass: frees those that are gone and that the registry is done with. */
+void connection_reap(struct reactor *reactor);
+
+#endif

@@ -1,0 +1,35 @@
+/* The HTTP half of a connection: requests come in (kept alive, pipelined, chunked), are checked (origin, host, rate,
+ * token), and are answered by the API or turned into a WebSocket. One request at a time, answers in order:
+ *
+ *            first byte              whole head            whole body             answered
+ *   idle ───────────────► head ───────────────► body ──────────────► answering ───────────► idle, or head again
+ *                           │                     │                      │
+ *                           └─ refused: closing   └─ refused: closing    └─ last answer: closing (half closed, input
+ *                                                                           swallowed, then gone); 101: WebSocket
+ *
+ * An idle connection has no exchange and owns no buffer. All on the reactor's thread. */
+#ifndef LUADUCT_RUNTIME_HTTP_SESSION_H
+#define LUADUCT_RUNTIME_HTTP_SESSION_H
+
+#include "runtime/connection.h"
+
+/* Bytes from the socket; they are used or copied before it returns. The connection may be a WebSocket, or gone, then.
+ */
+void http_session_bytes(struct connection *connection, char *bytes, size_t length);
+
+/* Writes what waits. OUTBOX_BLOCKED also while an answer is still being made piece by piece: a call from
+ * connection_writable goes on with it, so that one large answer never holds the other connections up. */
+enum outbox_result http_session_flush(struct connection *connection);
+
+/* DEADLINE_HEADER passed: 408 for a request that dawdles; the end for an idle connection, or a peer that does not take
+ * its answer. */
+void http_session_deadline(struct connection *connection);
+
+/* The peer has sent all it will. True: an answer is still on its way out, and the connection closes itself after it.
+ * False: kill it. */
+bool http_session_peer_finished(struct connection *connection);
+
+/* The connection is being killed: frees the exchange. */
+void http_session_end(struct connection *connection);
+
+#endif

@@ -1,0 +1,401 @@
+/* The connections sit in an epoll set of their own, and the loop watches that set as one descriptor: timers, signals
+ * between threads and listeners stay libev's, and a connection costs it nothing. While there is traffic a turn of the
+ * loop serves the set several times before it looks at the rest. */
+#include "runtime/reactor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "bridge/attachment.h"
+#include "bridge/registry.h"
+#include "memory/pool.h"
+#include "protocol/deflate.h"
+#include "runtime/agent_session.h"
+#include "runtime/api.h"
+#include "runtime/bundle.h"
+#include "runtime/dispatch.h"
+#include "runtime/limits.h"
+#include "runtime/supervision.h"
+
+#define EVENTS_PER_POLL 256
+/* Polls of the set in one turn of the loop: enough that libev's share vanishes under load, few enough that a timer is
+ * late by a fraction of a millisecond. */
+#define POLLS_PER_TURN 8
+#define ACCEPTS_PER_TURN 64
+/* After descriptors ran out: how long until the listeners are tried again. */
+#define ACCEPT_PAUSE_SECONDS 0.2
+/* How long a closing peer has, and how long a stop waits for all of them. */
+#define LINGER_MS 2000u
+
+/* --- Time --- */
+
+static void start_pass(struct reactor *reactor)
+{
+    struct lane *lane = reactor->lane;
+    reactor->pass_start_ns = clock_steady_ns();
+    reactor->now_ms = reactor->pass_start_ns / 1000000;
+    int64_t wall_ms = clock_wall_ms();
+    if (wall_ms != lane->wall_ms) {
+        lane->wall_ms = wall_ms;
+        clock_format_iso(wall_ms, lane->timestamp);
+    }
+}
+
+static void end_pass(struct reactor *reactor)
+{
+    reactor_flush(reactor);
+    connection_reap(reactor);
+    script_collect(reactor->script);
+}
+
+static void arm_deadline_timer(struct reactor *reactor)
+{
+    uint64_t earliest = UINT64_MAX;
+    for (unsigned kind = 0; kind < DEADLINE_COUNT; kind++)
+        if (reactor->deadlines[kind].first && reactor->deadlines[kind].first->due_ms < earliest)
+            earliest = reactor->deadlines[kind].first->due_ms;
+    if (earliest == UINT64_MAX || (reactor->deadline_timer_ms != 0 && reactor->deadline_timer_ms <= earliest))
+        return;
+    reactor->deadline_timer_ms = earliest;
+    uint64_t now_ms = clock_steady_ns() / 1000000;
+    ev_timer_stop(reactor->loop, &reactor->deadline_timer);
+    /* A millisecond more, so that it never comes before the millisecond is over. */
+    ev_timer_set(&reactor->deadline_timer, earliest > now_ms ? (double)(earliest - now_ms + 1) / 1000 : 0.001, 0);
+    ev_now_update(reactor->loop);
+    ev_timer_start(reactor->loop, &reactor->deadline_timer);
+}
+
+static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct reactor *reactor = watcher->data;
+    (void)loop, (void)events;
+    start_pass(reactor);
+    reactor->deadline_timer_ms = 0;
+    for (unsigned kind = 0; kind < DEADLINE_COUNT; kind++) {
+        struct connection *connection;
+        while ((connection = reactor->deadlines[kind].first) && connection->due_ms <= reactor->now_ms)
+            connection_deadline_passed(connection);
+    }
+    end_pass(reactor);
+    arm_deadline_timer(reactor);
+}
+
+/* --- Writing --- */
+
+void reactor_flush(struct reactor *reactor)
+{
+    struct lane *lane = reactor->lane;
+    /* Flushing may mark others (a mailbox moves on, a hook redirects), so go on until none is left. */
+    for (;;) {
+        while (lane->dirty) {
+            struct endpoint *endpoint = lane->dirty;
+            lane->dirty = endpoint->next_dirty;
+            endpoint->dirty = false;
+            connection_flush(connection_of(endpoint));
+        }
+        if (!lane->undeliverable_first)
+            break;
+        dispatch_undeliverable(reactor);
+    }
+    lane->pass_bytes = 0;
+    lane_wake_others(lane);
+    if (reactor->pass_messages > 0) {
+        latency_record(&reactor->latency, clock_steady_ns() - reactor->pass_start_ns, reactor->pass_messages);
+        reactor->pass_messages = 0;
+    }
+}
+
+void reactor_answer(struct connection *connection, struct frame *frame)
+{
+    if (connection->phase == CONNECTION_GONE) {
+        frame_release(frame);
+        return;
+    }
+    if (!frame || !outbox_push(&connection->endpoint.outbox, frame)) {
+        frame_release(frame);
+        connection_kill(connection);
+        return;
+    }
+    lane_mark_dirty(connection->endpoint.lane, &connection->endpoint);
+}
+
+/* --- Reading --- */
+
+static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+    struct reactor *reactor = watcher->data;
+    struct epoll_event events[EVENTS_PER_POLL];
+    (void)loop, (void)revents;
+    for (int turn = 0; turn < POLLS_PER_TURN; turn++) {
+        int count = epoll_wait(reactor->epoll_fd, events, EVENTS_PER_POLL, 0);
+        if (count <= 0)
+            break;
+        start_pass(reactor);
+        for (int i = 0; i < count; i++) {
+            struct connection *connection = events[i].data.ptr;
+            if (connection->phase == CONNECTION_GONE)
+                continue;
+            if (events[i].events & EPOLLOUT)
+                connection_writable(connection);
+            if (events[i].events & (EPOLLIN | EPOLLRDHUP))
+                connection_readable(connection);
+            else if (events[i].events & (EPOLLERR | EPOLLHUP))
+                connection_kill(connection);
+            if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES)
+                reactor_flush(reactor);
+        }
+        end_pass(reactor);
+        if (count < EVENTS_PER_POLL / 16)
+            break;
+    }
+    arm_deadline_timer(reactor);
+}
+
+/* --- Accepting --- */
+
+static void peer_address_from(const struct sockaddr_storage *from, struct peer_address *out)
+{
+    memset(out, 0, sizeof *out);
+    if (from->ss_family == AF_INET) {
+        out->bytes[10] = out->bytes[11] = 0xff;
+        memcpy(out->bytes + 12, &((const struct sockaddr_in *)from)->sin_addr, 4);
+    } else if (from->ss_family == AF_INET6) {
+        memcpy(out->bytes, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
+        if (!IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)from)->sin6_addr))
+            memset(out->bytes + 8, 0, 8);
+    }
+}
+
+#define TURN_AWAY_BODY "{\"error\":\"the bridge can take no more connections\",\"code\":\"overloaded\"}"
+_Static_assert(sizeof TURN_AWAY_BODY - 1 == 71, "Content-Length below says it");
+
+/* One answer for those that cannot be served, written without a connection of their own. */
+static void turn_away(int fd)
+{
+    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+                                 "Content-Type: application/json\r\nContent-Length: 71\r\n\r\n" TURN_AWAY_BODY;
+    if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
+        /* Closing with unread bytes would reset the connection and take the answer with it. */
+        char ignored[4096];
+        shutdown(fd, SHUT_WR);
+        (void)!recv(fd, ignored, sizeof ignored, MSG_DONTWAIT);
+    }
+    close(fd);
+}
+
+static void pause_accepting(struct reactor *reactor)
+{
+    for (unsigned i = 0; i < reactor->listener_count; i++)
+        ev_io_stop(reactor->loop, &reactor->listeners[i].watcher);
+    ev_timer_stop(reactor->loop, &reactor->accept_timer);
+    ev_timer_set(&reactor->accept_timer, ACCEPT_PAUSE_SECONDS, 0);
+    ev_timer_start(reactor->loop, &reactor->accept_timer);
+}
+
+static void on_accept_timer(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct reactor *reactor = watcher->data;
+    (void)events;
+    if (reactor->reserve_fd < 0)
+        reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    for (unsigned i = 0; i < reactor->listener_count; i++)
+        ev_io_start(loop, &reactor->listeners[i].watcher);
+}
+
+/* Out of descriptors: the reserved one lets one waiting peer hear why, then accepting pauses. */
+static void accept_without_descriptors(struct reactor *reactor, int listener)
+{
+    log_warn("out of file descriptors: new connections wait");
+    if (reactor->reserve_fd >= 0) {
+        close(reactor->reserve_fd);
+        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd >= 0)
+            turn_away(fd);
+        reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+    pause_accepting(reactor);
+}
+
+static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
+{
+    struct reactor_listener *listener = watcher->data;
+    struct reactor *reactor = listener->reactor;
+    (void)loop, (void)events;
+    start_pass(reactor);
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        struct sockaddr_storage from;
+        socklen_t length = sizeof from;
+        int fd = accept4(listener->fd, (struct sockaddr *)&from, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                accept_without_descriptors(reactor, listener->fd);
+            else if (errno == EINTR || errno == ECONNABORTED)
+                continue;
+            break;
+        }
+        struct peer_address address;
+        peer_address_from(&from, &address);
+        if (!limits_connection_opened(&address)) {
+            counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
+            turn_away(fd);
+            continue;
+        }
+        int on = 1;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        if (!connection_open(reactor, fd, &address)) {
+            limits_connection_closed(&address);
+            turn_away(fd);
+        }
+    }
+    arm_deadline_timer(reactor);
+}
+
+void reactor_add_listener(struct reactor *reactor, int fd)
+{
+    struct reactor_listener *listener = &reactor->listeners[reactor->listener_count++];
+    listener->reactor = reactor;
+    listener->fd = fd;
+    ev_io_init(&listener->watcher, on_accept, fd, EV_READ);
+    listener->watcher.data = listener;
+}
+
+/* --- Other threads --- */
+
+static void begin_drain(struct reactor *reactor)
+{
+    reactor->draining = true;
+    ev_timer_stop(reactor->loop, &reactor->accept_timer);
+    for (unsigned i = 0; i < reactor->listener_count; i++) {
+        ev_io_stop(reactor->loop, &reactor->listeners[i].watcher);
+        close(reactor->listeners[i].fd);
+    }
+    for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
+        next = connection->next;
+        if (connection->is_websocket)
+            agent_session_close(connection, WEBSOCKET_GOING_AWAY, SLICE("the bridge is going away"));
+        else if (!connection->http)
+            connection_kill(connection);
+        else
+            connection_wait_for(connection, DEADLINE_LINGER);
+    }
+}
+
+static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
+{
+    struct reactor *reactor = watcher->data;
+    (void)loop, (void)events;
+    start_pass(reactor);
+    lane_drain(reactor->lane);
+    if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
+        begin_drain(reactor);
+    end_pass(reactor);
+    arm_deadline_timer(reactor);
+}
+
+static void on_cleanup(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct reactor *reactor = watcher->data;
+    (void)loop, (void)events;
+    start_pass(reactor);
+    registry_expire_mailboxes(reactor->lane, reactor->lane->wall_ms);
+    end_pass(reactor);
+}
+
+void reactor_request_stop(struct reactor *reactor)
+{
+    atomic_store_explicit(&reactor->stop_requested, true, memory_order_release);
+    ev_async_send(reactor->loop, &reactor->wake_watcher);
+}
+
+/* --- Life --- */
+
+static void start_timer(struct reactor *reactor, ev_timer *timer, void (*callback)(struct ev_loop *, ev_timer *, int),
+                        double seconds)
+{
+    ev_init(timer, callback);
+    timer->data = reactor;
+    if (seconds > 0) {
+        ev_timer_set(timer, seconds, seconds);
+        ev_timer_start(reactor->loop, timer);
+    }
+}
+
+bool reactor_prepare(struct reactor *reactor, unsigned index, const struct config *config, char *error, size_t size)
+{
+    memset(reactor, 0, sizeof *reactor);
+    reactor->index = index;
+    reactor->config = config;
+    reactor->lane = lanes_get(index);
+    reactor->lane->owner = reactor;
+    reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    reactor->read_buffer = aligned_alloc(64, REACTOR_READ_BYTES + WEBSOCKET_SLACK);
+    reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    if (reactor->epoll_fd < 0 || !reactor->read_buffer || !reactor->loop) {
+        snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
+        return false;
+    }
+    static const uint32_t none = 0;
+    const uint32_t *after[DEADLINE_COUNT] = {[DEADLINE_HEADER] = &config->http.header_timeout_ms,
+                                             [DEADLINE_REGISTER] = &config->agents.register_timeout_ms,
+                                             [DEADLINE_GRACE] = &config->agents.register_grace_ms,
+                                             [DEADLINE_IDLE] = &config->agents.ping_interval_ms,
+                                             [DEADLINE_LINGER] = &none};
+    for (unsigned kind = 0; kind < DEADLINE_COUNT; kind++) {
+        reactor->deadlines[kind].last = &reactor->deadlines[kind].first;
+        /* At least one: a deadline that is set again when it passes must lie ahead. */
+        reactor->deadlines[kind].after_ms = kind == DEADLINE_LINGER ? LINGER_MS : *after[kind] > 0 ? *after[kind] : 1;
+    }
+    ev_io_init(&reactor->epoll_watcher, on_connections, reactor->epoll_fd, EV_READ);
+    reactor->epoll_watcher.data = reactor;
+    ev_io_start(reactor->loop, &reactor->epoll_watcher);
+    ev_async_init(&reactor->wake_watcher, on_wake);
+    reactor->wake_watcher.data = reactor;
+    ev_async_start(reactor->loop, &reactor->wake_watcher);
+    start_timer(reactor, &reactor->deadline_timer, on_deadline, 0);
+    start_timer(reactor, &reactor->accept_timer, on_accept_timer, 0);
+    start_timer(reactor, &reactor->cleanup_timer, on_cleanup, config->agents.cleanup_interval_ms / 1000.0);
+    return true;
+}
+
+void *reactor_run(void *argument)
+{
+    struct reactor *reactor = argument;
+    char name[16];
+    snprintf(name, sizeof name, "reactor %u", reactor->index);
+    log_name_thread(name);
+    start_pass(reactor);
+    bool ready = supervision_start_scripts(reactor);
+    reactor->http = ready ? api_open(reactor) : NULL;
+    supervision_report_ready(reactor, ready && reactor->http);
+    if (ready && reactor->http) {
+        reactor->lane->report_undeliverable = script_has_hook(reactor->script, HOOK_ON_UNDELIVERABLE);
+        for (unsigned i = 0; i < reactor->listener_count; i++)
+            ev_io_start(reactor->loop, &reactor->listeners[i].watcher);
+        while (!(reactor->draining && !reactor->connections))
+            ev_run(reactor->loop, EVRUN_ONCE);
+    }
+    supervision_stop_scripts(reactor);
+    api_close(reactor->http);
+    text_store_free(&reactor->store);
+    deflate_leave_thread();
+    pool_leave_thread();
+    return NULL;
+}
+
+void reactor_release(struct reactor *reactor)
+{
+    if (reactor->loop)
+        ev_loop_destroy(reactor->loop);
+    if (reactor->epoll_fd >= 0)
+        close(reactor->epoll_fd);
+    if (reactor->reserve_fd >= 0)
+        close(reactor->reserve_fd);
+    free(reactor->read_buffer);
+}

@@ -1,0 +1,100 @@
+/* One reactor thread: a libev loop, its connections, its Lua states, its listeners. A pass is: take what is readable,
+ * carry each message through, write what became due. */
+#ifndef LUADUCT_RUNTIME_REACTOR_H
+#define LUADUCT_RUNTIME_REACTOR_H
+
+#include <ev.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "bridge/lane.h"
+#include "protocol/message.h"
+#include "runtime/config.h"
+#include "runtime/connection.h"
+#include "runtime/latency.h"
+#include "script/hook.h"
+
+struct lua_State;
+
+/* One read takes at most this much; 64 KiB would cost 10 % on messages of 16 KiB. */
+#define REACTOR_READ_BYTES (256u * 1024)
+
+/* What one pass may build before it writes: past this the frames would fall out of the second-level cache before the
+ * kernel copies them (64 to 256 KiB measure alike). */
+#define REACTOR_PASS_BYTES (128u * 1024)
+
+/* WebSocket and HTTP listener, each on up to two addresses. */
+#define REACTOR_LISTENERS_MAXIMUM 4
+
+struct reactor_listener {
+    ev_io watcher;
+    struct reactor *reactor;
+    int fd;
+};
+
+struct reactor {
+    const struct config *config;
+    struct lane *lane;
+    pthread_t thread;
+    unsigned index;
+
+    struct ev_loop *loop;
+    int epoll_fd; /* the connections' own set, watched by the loop as one descriptor */
+    ev_io epoll_watcher;
+    ev_async wake_watcher;
+    ev_timer deadline_timer, accept_timer, cleanup_timer;
+    uint64_t deadline_timer_ms; /* when it will fire; 0: not running */
+    struct reactor_listener listeners[REACTOR_LISTENERS_MAXIMUM];
+    unsigned listener_count;
+    int reserve_fd; /* given up for a moment when descriptors run out, to answer 503 */
+
+    struct connection *connections;
+    struct connection *gone; /* closed ones, to be freed at the end of a pass */
+    struct {
+        struct connection *first, **last;
+        uint64_t after_ms;
+    } deadlines[DEADLINE_COUNT];
+
+    uint64_t now_ms;        /* steady clock, of this pass */
+    uint64_t pass_start_ns; /* steady clock */
+    uint32_t pass_messages;
+    bool draining;
+
+    char *read_buffer; /* REACTOR_READ_BYTES and WEBSOCKET_SLACK behind */
+    struct message message;
+    struct text_store store;
+    struct outbox_scratch outbox_scratch;
+
+    struct script_state *script;
+    struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
+    int http_handle;        /* registry reference of its handler */
+
+    struct latency latency;
+    atomic_uint connection_count;
+    atomic_bool stop_requested;
+};
+
+/* Everything a reactor needs; on the main thread, before reactor_run. False: *error says why (static or owned by the
+ * reactor). */
+bool reactor_prepare(struct reactor *reactor, unsigned index, const struct config *config, char *error, size_t size);
+
+/* A listening socket for it to serve; takes the descriptor. */
+void reactor_add_listener(struct reactor *reactor, int fd);
+
+/* The thread's function. Creates the Lua states on this thread; `started` is called when that worked or failed. */
+void *reactor_run(void *reactor);
+
+/* Any thread: agents get 1001, requests are finished, then reactor_run returns. */
+void reactor_request_stop(struct reactor *reactor);
+
+/* After reactor_run returned. */
+void reactor_release(struct reactor *reactor);
+
+/* For the loop's owner and the sessions: writes everything that is due. */
+void reactor_flush(struct reactor *reactor);
+
+/* A frame from the bridge itself to this connection (an answer): queued and marked for the next flush. Takes the
+ * reference; NULL (no memory) closes the connection. */
+void reactor_answer(struct connection *connection, struct frame *frame);
+
+#endif

@@ -1,0 +1,238 @@
+#include "runtime/server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/version.h"
+#include "bridge/history.h"
+#include "bridge/mailbox.h"
+#include "bridge/registry.h"
+#include "memory/pool.h"
+#include "net/listener.h"
+#include "runtime/limits.h"
+#include "runtime/reactor.h"
+#include "runtime/supervision.h"
+
+static struct reactor *reactors;
+static unsigned reactor_count;
+static uint64_t started_ms;
+static uint16_t ws_port, http_port;
+
+unsigned server_reactor_count(void)
+{
+    return reactor_count;
+}
+
+struct reactor *server_reactor(unsigned index)
+{
+    return &reactors[index];
+}
+
+uint64_t server_started_ms(void)
+{
+    return started_ms;
+}
+
+uint16_t server_ws_port(void)
+{
+    return ws_port;
+}
+
+uint16_t server_http_port(void)
+{
+    return http_port;
+}
+
+static int fail(const char *text)
+{
+    fprintf(stderr, "luaduct: %s\n", text);
+    return 1;
+}
+
+/* --- Listening --- */
+
+struct port_plan {
+    struct listener_address addresses[LISTENER_ADDRESSES_MAXIMUM];
+    int reserved[LISTENER_ADDRESSES_MAXIMUM];
+    unsigned count;
+};
+
+/* Finds out whether the port is free (and which one, for 0) before any reactor shares it. */
+static bool reserve(const struct config *config, struct port_plan *plan, uint16_t *port, char *error, size_t size)
+{
+    plan->count = listener_resolve(config->listen.host, plan->addresses, error, size);
+    if (plan->count > REACTOR_LISTENERS_MAXIMUM / 2)
+        plan->count = REACTOR_LISTENERS_MAXIMUM / 2;
+    return plan->count > 0 && listener_reserve(plan->addresses, plan->count, port, plan->reserved, error, size);
+}
+
+static void release_reserved(struct port_plan *plan)
+{
+    for (unsigned i = 0; i < plan->count; i++)
+        close(plan->reserved[i]);
+}
+
+static bool listen_everywhere(struct port_plan *plan, uint16_t port, char *error, size_t size)
+{
+    for (unsigned i = 0; i < plan->count; i++) {
+        listener_set_port(&plan->addresses[i], port);
+        for (unsigned r = 0; r < reactor_count; r++) {
+            int fd = listener_open(&plan->addresses[i]);
+            if (fd < 0) {
+                snprintf(error, size, "cannot listen on port %u: %s", port, strerror(errno));
+                return false;
+            }
+            reactor_add_listener(&reactors[r], fd);
+        }
+    }
+    return true;
+}
+
+static bool open_listeners(const struct config *config, char *error, size_t size)
+{
+    struct port_plan ws = {0}, http = {0};
+    ws_port = config->listen.ws_port;
+    http_port = config->listen.http_port;
+    bool one = ws_port == http_port && ws_port != 0;
+    if (!reserve(config, &ws, &ws_port, error, size))
+        return false;
+    if (one)
+        http_port = ws_port;
+    else if (!reserve(config, &http, &http_port, error, size)) {
+        release_reserved(&ws);
+        return false;
+    }
+    release_reserved(&ws);
+    release_reserved(&http);
+    return listen_everywhere(&ws, ws_port, error, size) && (one || listen_everywhere(&http, http_port, error, size));
+}
+
+/* --- Start and stop --- */
+
+static void wake_lane(struct lane *lane)
+{
+    struct reactor *reactor = lane->owner;
+    ev_async_send(reactor->loop, &reactor->wake_watcher);
+}
+
+static bool start_bridge(const struct config *config)
+{
+    static const enum slow_agent_rule rules[] = {[CONFIG_SLOW_AGENT_QUEUE] = SLOW_AGENT_QUEUE,
+                                                 [CONFIG_SLOW_AGENT_DROP] = SLOW_AGENT_DROP,
+                                                 [CONFIG_SLOW_AGENT_CLOSE] = SLOW_AGENT_CLOSE};
+    struct mailbox_limits mailboxes = {.envelopes = config->agents.max_queue,
+                                       .mailboxes = config->agents.max_mailboxes,
+                                       .bytes = config->agents.mailbox_bytes,
+                                       .total_bytes = config->agents.mailbox_total_bytes,
+                                       .ttl_ms = config->agents.mailbox_ttl_ms};
+    mailbox_start(&mailboxes);
+    struct lane_options lanes = {.count = reactor_count,
+                                 .send_queue_bytes = config->limits.send_queue_bytes,
+                                 .slow_agent = rules[config->limits.slow_agent],
+                                 .wake = wake_lane};
+    return history_start(config->history.limit, config->history.bytes) && limits_start(config) && lanes_start(&lanes);
+}
+
+static void print_url_host(const struct config *config)
+{
+    bool ipv6 = strchr(config->listen.host, ':') != NULL;
+    printf(ipv6 ? "[%s]" : "%s", config->listen.host);
+}
+
+static void print_banner(const struct config *config, const char *config_path)
+{
+    printf("Luaduct %s, %s mode, %u %s\n", LUADUCT_VERSION, config->mode_name, reactor_count,
+           reactor_count == 1 ? "reactor" : "reactors");
+    printf("  WebSocket  ws://");
+    print_url_host(config);
+    printf(":%u\n  HTTP       http://", ws_port);
+    print_url_host(config);
+    printf(":%u\n  Config     %s\n", http_port, config_path ? config_path : "built in");
+    bool usual = ws_port == 4567 && http_port == 4568;
+    char ws[64] = "", http[64] = "";
+    if (!usual) {
+        snprintf(ws, sizeof ws, " --url ws://localhost:%u", ws_port);
+        snprintf(http, sizeof http, " --url http://localhost:%u", http_port);
+    }
+    printf("Try, each in a terminal of its own:\n  build/luaduct agent alice%s\n  build/luaduct send --to alice%s "
+           "'{\"text\":\"hello\"}'\n",
+           ws, http);
+    fflush(stdout);
+}
+
+static unsigned start_threads(char *error, size_t size)
+{
+    for (unsigned i = 0; i < reactor_count; i++) {
+        int failure = pthread_create(&reactors[i].thread, NULL, reactor_run, &reactors[i]);
+        if (failure != 0) {
+            snprintf(error, size, "cannot start a thread: %s", strerror(failure));
+            return i;
+        }
+    }
+    return reactor_count;
+}
+
+static int serve(const struct config *config, const char *config_path)
+{
+    char error[512] = "";
+    unsigned prepared = 0;
+    bool good = true;
+    for (; good && prepared < reactor_count; prepared++)
+        good = reactor_prepare(&reactors[prepared], prepared, config, error, sizeof error);
+    good = good && open_listeners(config, error, sizeof error);
+    unsigned running = 0;
+    if (good) {
+        running = start_threads(error, sizeof error);
+        good = running == reactor_count && supervision_wait_ready();
+        if (good) {
+            print_banner(config, config_path);
+            log_info("serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
+            supervision_run();
+        }
+    }
+    for (unsigned i = 0; i < running; i++)
+        reactor_request_stop(&reactors[i]);
+    for (unsigned i = 0; i < running; i++)
+        pthread_join(reactors[i].thread, NULL);
+    log_stop();
+    if (!good && error[0])
+        fail(error);
+    for (unsigned i = 0; i < prepared; i++)
+        reactor_release(&reactors[i]);
+    return good ? 0 : 1;
+}
+
+int server_run(const struct config *config, const char *config_path)
+{
+    reactor_count = config->performance.worker_threads;
+    if (reactor_count > LANES_MAXIMUM)
+        reactor_count = LANES_MAXIMUM;
+    started_ms = clock_steady_ns() / 1000000;
+    hash_start();
+    log_name_thread("main");
+    if (!supervision_start(reactor_count))
+        return fail("cannot set up signals");
+    int failure = log_start((enum log_level)config->log.level, (enum log_format)config->log.format, config->log.file);
+    if (failure != 0) {
+        fprintf(stderr, "luaduct: log.file: cannot open %s: %s\n", config->log.file, strerror(failure));
+        return 1;
+    }
+    reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
+    if (!reactors || !start_bridge(config))
+        return fail("not enough memory to start");
+    int status = serve(config, config_path);
+    history_stop();
+    registry_stop();
+    lanes_stop();
+    limits_stop();
+    supervision_stop();
+    free(reactors);
+    pool_leave_thread();
+    pool_trim();
+    return status;
+}

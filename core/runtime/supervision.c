@@ -1,0 +1,183 @@
+/* Main blocks every signal before the reactors start and reads them from a signalfd. It sleeps while no hook runs: a
+ * reactor that starts one while main sleeps wakes it through an eventfd; while hooks run it ticks. */
+#include "runtime/supervision.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "runtime/bundle.h"
+#include "script/watchdog.h"
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but the descriptors */
+static pthread_cond_t reported = PTHREAD_COND_INITIALIZER;
+static struct watchdog *watchdogs[LANES_MAXIMUM];
+static unsigned expected, ready_count, failed_count;
+static int wake_fd = -1, signal_fd = -1;
+
+static void log_from_script(void *context, enum script_log_level level, struct slice text)
+{
+    static const enum log_level levels[] = {[SCRIPT_LOG_DEBUG] = LOG_LEVEL_DEBUG,
+                                            [SCRIPT_LOG_INFO] = LOG_LEVEL_INFO,
+                                            [SCRIPT_LOG_WARN] = LOG_LEVEL_WARN,
+                                            [SCRIPT_LOG_ERROR] = LOG_LEVEL_ERROR};
+    static struct log_site sites[4];
+    (void)context;
+    if (log_enabled(levels[level]))
+        log_write(&sites[level], levels[level], "script: %.*s", (int)text.length, text.data);
+}
+
+bool supervision_start_scripts(struct reactor *reactor)
+{
+    const struct config *config = reactor->config;
+    char error[1024];
+    struct script_options options = {
+        .paths = (const char *const *)config->script.paths.items,
+        .path_count = config->script.paths.count,
+        .folder = config->script.folder,
+        .mode = config->mode_name,
+        .budget_ms = config->script.budget_ms,
+        .memory_limit = config->script.memory_limit,
+        .jit = config->script.jit,
+        .log = log_from_script,
+        .wake_fd = wake_fd,
+        .open_bundle = bundle_install,
+    };
+    reactor->script = script_state_new(&options, error, sizeof error);
+    if (!reactor->script) {
+        if (reactor->index == 0) /* the others would say the same */
+            log_error("%s", error);
+        return false;
+    }
+    pthread_mutex_lock(&mutex);
+    watchdogs[reactor->index] = script_watchdog(reactor->script);
+    pthread_mutex_unlock(&mutex);
+    return true;
+}
+
+void supervision_stop_scripts(struct reactor *reactor)
+{
+    pthread_mutex_lock(&mutex);
+    watchdogs[reactor->index] = NULL;
+    pthread_mutex_unlock(&mutex);
+    script_state_free(reactor->script);
+    reactor->script = NULL;
+}
+
+void supervision_report_ready(struct reactor *reactor, bool ready)
+{
+    (void)reactor;
+    pthread_mutex_lock(&mutex);
+    if (ready)
+        ready_count++;
+    else
+        failed_count++;
+    pthread_cond_signal(&reported);
+    pthread_mutex_unlock(&mutex);
+}
+
+bool supervision_wait_ready(void)
+{
+    pthread_mutex_lock(&mutex);
+    while (ready_count + failed_count < expected)
+        pthread_cond_wait(&reported, &mutex);
+    bool all = failed_count == 0;
+    pthread_mutex_unlock(&mutex);
+    return all;
+}
+
+bool supervision_start(unsigned reactors)
+{
+    expected = reactors;
+    ready_count = failed_count = 0;
+    sigset_t handled;
+    sigemptyset(&handled);
+    sigaddset(&handled, SIGTERM);
+    sigaddset(&handled, SIGINT);
+    sigaddset(&handled, SIGHUP);
+    sigaddset(&handled, SIGUSR1);
+    sigaddset(&handled, SIGUSR2);
+    /* Threads started from here on inherit the mask: only main's signalfd sees these. */
+    if (pthread_sigmask(SIG_BLOCK, &handled, NULL) != 0)
+        return false;
+    signal(SIGPIPE, SIG_IGN);
+    signal_fd = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
+    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    return signal_fd >= 0 && wake_fd >= 0 && watchdog_install();
+}
+
+void supervision_stop(void)
+{
+    if (signal_fd >= 0)
+        close(signal_fd);
+    if (wake_fd >= 0)
+        close(wake_fd);
+    signal_fd = wake_fd = -1;
+}
+
+/* True while there is something to watch. */
+static bool check_watchdogs(void)
+{
+    bool busy = false;
+    uint64_t now_ns = clock_steady_ns();
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < expected; i++)
+        if (watchdogs[i])
+            busy |= watchdog_check(watchdogs[i], now_ns);
+    if (!busy)
+        for (unsigned i = 0; i < expected; i++)
+            if (watchdogs[i])
+                busy |= !watchdog_sleep(watchdogs[i]);
+    pthread_mutex_unlock(&mutex);
+    return busy;
+}
+
+/* False: stop. */
+static bool handle_signals(void)
+{
+    struct signalfd_siginfo info;
+    while (read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        switch (info.ssi_signo) {
+        case SIGHUP:
+            log_warn("SIGHUP: reloading is not available yet in this version: restart to apply a changed "
+                     "configuration or script");
+            break;
+        case SIGUSR1:
+            log_reopen();
+            break;
+        case SIGUSR2:
+            log_warn("SIGUSR2: handing over to a new binary is not available yet in this version");
+            break;
+        default:
+            log_info("%s: draining and stopping", info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+            return false;
+        }
+    }
+    return true;
+}
+
+void supervision_run(void)
+{
+    bool busy = true;
+    for (;;) {
+        struct pollfd descriptors[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+        int count = poll(descriptors, 2, busy ? WATCHDOG_TICK_MS : -1);
+        if (count < 0 && errno != EINTR) {
+            log_error("poll: %s", strerror(errno));
+            return;
+        }
+        if (count > 0 && descriptors[1].revents) {
+            uint64_t ignored;
+            (void)!read(wake_fd, &ignored, sizeof ignored);
+        }
+        if (count > 0 && descriptors[0].revents && !handle_signals())
+            return;
+        busy = check_watchdogs();
+    }
+}

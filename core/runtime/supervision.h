@@ -1,0 +1,29 @@
+/* Between the main thread and the reactors: scripts are loaded on the reactor's thread and watched from main. */
+#ifndef LUADUCT_RUNTIME_SUPERVISION_H
+#define LUADUCT_RUNTIME_SUPERVISION_H
+
+#include "runtime/reactor.h"
+
+/* --- A reactor's thread --- */
+
+/* Loads the scripts into a state of this reactor and puts it under watch. False: logged, and reactor->script is NULL.
+ */
+bool supervision_start_scripts(struct reactor *reactor);
+void supervision_stop_scripts(struct reactor *reactor);
+
+/* Says once that this reactor serves, or that it could not start. */
+void supervision_report_ready(struct reactor *reactor, bool ready);
+
+/* --- Main --- */
+
+/* Before the reactors start. False: errno says why. */
+bool supervision_start(unsigned reactors);
+void supervision_stop(void);
+
+/* Waits until every reactor has reported; true when all are ready. */
+bool supervision_wait_ready(void);
+
+/* Handles signals and watches the scripts until SIGTERM or SIGINT came. */
+void supervision_run(void);
+
+#endif
