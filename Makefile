@@ -48,7 +48,7 @@ link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(if $(SANI
 # lua-cjson is linked in; its archive is built for the interface of Lua 5.1, which LuaJIT keeps.
 libraries = -l:liblua5.1-cjson.a $(luajit_libs) -lev -lz -lmbedcrypto -lreadline -lm
 suite = LUADUCT_BIN=$(abspath $(BUILD)/luaduct) LUADUCT_UNIT=$(abspath $(BUILD)/tests/unit) \
-	LUADUCT_REPLAY=$(abspath $(BUILD)/replay) \
+	LUADUCT_REPLAY=$(abspath $(BUILD)/replay) LUADUCT_NODE_MODULES=$(abspath tests/interop/node_modules) \
 	luajit "$$(command -v busted)" --lpath='./?.lua;./lua/?.lua' --output=$(BUSTED_OUTPUT) $(BUSTED_FLAGS) $(SPECS)
 
 ## Running
