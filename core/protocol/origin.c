@@ -28,8 +28,7 @@ static bool is_own(struct slice origin, struct slice scheme, struct slice host)
         memcmp(origin.data + scheme.length, "://", 3) != 0)
         return false;
     return url_authority_parse(slice_from(origin.data + before, origin.length - before), &theirs) &&
-           url_authority_parse(host, &ours) && theirs.kind == ours.kind &&
-           slice_equal_ignoring_case(theirs.host, ours.host) &&
+           url_authority_parse(host, &ours) && slice_equal_ignoring_case(theirs.host, ours.host) &&
            effective_port(&theirs, scheme) == effective_port(&ours, scheme);
 }
 

@@ -54,9 +54,15 @@ static inline const struct scan_functions *scan_best(void)
 #endif
 }
 
-#define FIELD_BITS_IDENTIFIER                                                                                          \
-    (1u << FIELD_ID | 1u << FIELD_TASK_ID | 1u << FIELD_FROM | 1u << FIELD_ROLE | 1u << FIELD_TO | 1u << FIELD_REPLY_TO)
-#define FIELD_BITS_ARRAY (1u << FIELD_TOOLS | 1u << FIELD_ATTACHMENTS)
+/* Sets of fields, a bit each. */
+enum {
+#define X(name, text, default_json, class, identifier) | (identifier) << FIELD_##name
+    FIELD_BITS_IDENTIFIER = 0 ENVELOPE_FIELDS(X),
+#undef X
+#define X(name, text, default_json, class, identifier) | (FIELD_CLASS_##class == FIELD_CLASS_ARRAY) << FIELD_##name
+    FIELD_BITS_ARRAY = 0 ENVELOPE_FIELDS(X),
+#undef X
+};
 
 /* The scan ends here: `reason` says what was expected or found. Returns NULL for the caller to return. */
 const char *scan_fail(struct scan *scan, const char *at, const char *reason) __attribute__((cold, noinline));

@@ -88,6 +88,7 @@ TEST("forgives one empty line before a request and no second one")
     check_taken("\r\n" GET(""));
     CHECK(request.head_bytes == strlen("\r\n" GET("")));
     check_refused("\r\n\r\n" GET(""), 400);
+    check_refused("\r\n\r\n", 400);
     check_refused("\n" GET(""), 400);
 }
 

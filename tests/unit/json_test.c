@@ -197,6 +197,7 @@ TEST("JSON: all builds agree on random damage to envelopes, fields and errors in
 static enum code validate_nested(char open, unsigned levels, unsigned depth)
 {
     char *text = malloc(levels * 8 + 8), *at = text;
+    CHECK(text);
     for (unsigned i = 0; i < levels; i++)
         at += sprintf(at, "%s", open == '[' || (open == 'x' && i % 3) ? "[" : "{\"\":");
     at += sprintf(at, "0");
