@@ -29,7 +29,7 @@ fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fu
 peer_sources := $(sort $(wildcard bench/peers/*.c))
 c_files := $(sort $(shell find core tests bench -name node_modules -prune -o -name '*.[ch]' -print 2>/dev/null))
 lua_files := $(sort $(shell find config lua scripts tests bench examples -name node_modules -prune -o -name '*.lua' -print 2>/dev/null))
-shell_files := $(sort $(shell grep -rlI --exclude-dir=node_modules '^\#!/bin/bash' .ci bench examples scripts tests 2>/dev/null))
+shell_files := $(sort $(shell grep -rlI --exclude-dir=node_modules -E '^\#!/bin/(ba)?sh' .ci bench examples scripts tests 2>/dev/null))
 
 core_objects := $(core_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/bundle.o
 unit_objects := $(unit_sources:%.c=$(BUILD)/obj/%.o)
@@ -133,10 +133,10 @@ coverage: ## Run all tests, and list the share of lines that they ran, by file
 				printf "%6.1f %%  %5d lines  %s\n", share, $$5, file } \
 			END { if (all) printf "%6.1f %%  %5d lines  in all\n", 100 * ran / all, all }' | sort -k4
 
-bench: ## Measure the bridge against its peers, and write bench/results/
+bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=… for options of bench/run)
 	@scripts/setup bench
 	@$(MAKE) build peers
-	@bench/run
+	@bench/run --build $(BUILD) $(BENCH)
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 } /^## / { print substr($$0, 4) }' Makefile

@@ -114,7 +114,7 @@ local function details(entry, results)
             middle("p999us"),
             ("%d"):format(sum_faults(runs, rounds)),
             middle("serverRss", 1024 * 1024),
-            middle("rssPerAgent"),
+            scenario.fresh and middle("rssPerAgent") or "–", -- else it has grown in an earlier round
             middle("generatorCpu"),
         })
     end

@@ -25,7 +25,7 @@ local function npm_peer(folder, package, runtime)
             if not good or not package_version then
                 return nil, version
             end
-            return ("%s, %s %s"):format(version, package, package_version)
+            return version == package_version and version or ("%s with %s %s"):format(version, package, package_version)
         end,
         command = function(options, port)
             local home = options.build .. "/peers/" .. folder
@@ -41,7 +41,7 @@ return {
         protocol = "websocket",
         prepare = function(options)
             local text, good = process.capture(options.build .. "/luaduct version 2>&1")
-            return good and text or nil, text
+            return good and text:match("[%d.]+") or nil, text
         end,
         command = function(options, port)
             return ("%s/luaduct run bench/luaduct-bench.lua --ws-port %d --http-port %d --workers %d"):format(

@@ -186,12 +186,15 @@ static int read_run_arguments(int argc, char **argv, struct config_source *sourc
     return 0;
 }
 
-/* Whether each line is about a flag: those begin with its name, others with a file's or a variable's. */
+/* Whether each line is about a flag ("--mode (mode): …"), which makes it wrong usage. Others name a file or a variable.
+ */
 static bool are_about_flags(const char *problems)
 {
-    for (const char *line = problems; line && *line; line = strchr(line, '\n') + 1) {
-        if (strncmp(line, "--", 2) != 0 || !strchr(line, '\n'))
+    for (const char *line = problems; line && *line;) {
+        if (strncmp(line, "--", 2) != 0)
             return false;
+        line = strchrnul(line, '\n');
+        line += *line == '\n';
     }
     return problems != NULL;
 }

@@ -5,7 +5,6 @@
  *
  * One thread, one epoll set, one read buffer for all; at the end of each loop pass one send for each connection that
  * was given something. */
-#define _GNU_SOURCE 1
 #include <errno.h>
 #include <mbedtls/base64.h>
 #include <mbedtls/sha1.h>

@@ -4,7 +4,6 @@
  *
  * The writer reads the ring without the mutex: producers write only to bytes that are free, and what is being written
  * stays counted as used. */
-#define _GNU_SOURCE 1 /* pthread_timedjoin_np */
 #include "base/log.h"
 
 #include <errno.h>

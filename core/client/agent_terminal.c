@@ -1,7 +1,6 @@
 /* A person types: readline keeps the line, what comes is shown above it, and a lost connection is opened again, after
  * half a second first and after up to half a minute in the end. readline has one state for the process, hence the one
  * static pointer. */
-#define _GNU_SOURCE 1 /* ppoll */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>

@@ -4,7 +4,6 @@
  * Nothing here waits in step with the server but the windows. In the open loop the time at which a message should have
  * gone out is in the message, so a server (or a generator) that falls behind shows in the percentiles instead of hiding
  * in them. */
-#define _GNU_SOURCE 1 /* epoll_pwait2 */
 #include "client/bench_load.h"
 
 #include <errno.h>

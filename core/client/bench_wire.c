@@ -1,6 +1,5 @@
 /* The generator shares a machine with the server that it measures, so a message costs it one copy of a prebuilt frame
  * and two patches. The mask key is drawn once for each template: a server cannot know and has to unmask every byte. */
-#define _GNU_SOURCE 1 /* memmem */
 #include "client/bench_wire.h"
 
 #include <stdio.h>

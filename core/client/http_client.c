@@ -1,6 +1,5 @@
 /* The bridge is asked to close, yet a known length or the last chunk ends the answer at once: a peer that does not
  * close then costs no time-out. Bodies are read by the same code as the server's. */
-#define _GNU_SOURCE 1 /* memmem */
 #include "client/http_client.h"
 
 #include <errno.h>

@@ -1,5 +1,4 @@
 /* Of the answer's headers only those that RFC 6455 4.1 makes a client check are looked at. */
-#define _GNU_SOURCE 1 /* memmem */
 #include "client/upgrade.h"
 
 #include <stdio.h>

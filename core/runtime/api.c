@@ -113,7 +113,7 @@ struct lua_State *api_open(struct reactor *reactor)
         free(api);
         return NULL;
     }
-    api_figures_join(reactor);
+    api_figures_join(api);
     return api->lua;
 }
 
@@ -122,7 +122,7 @@ void api_close(struct lua_State *L)
     if (!L)
         return;
     struct api *api = api_of(L);
-    api_figures_leave(api->reactor);
+    api_figures_leave(api);
     lua_close(L);
     sender_fragment_free(&api->fragment);
     free(api);

@@ -17,7 +17,7 @@
 #include "runtime/server.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but last_refusal */
-static struct reactor *reactors[LANES_MAXIMUM];
+static struct api *apis[LANES_MAXIMUM];                   /* by reactor; NULL: not started, or ended */
 static struct {
     uint64_t at_ms, messages;
     double per_second;
@@ -26,17 +26,17 @@ static struct {
 /* Wall clock in milliseconds and the code in the lowest byte; 0: none yet. */
 static atomic_ullong last_refusal;
 
-void api_figures_join(struct reactor *reactor)
+void api_figures_join(struct api *api)
 {
     pthread_mutex_lock(&mutex);
-    reactors[reactor->index] = reactor;
+    apis[api->reactor->index] = api;
     pthread_mutex_unlock(&mutex);
 }
 
-void api_figures_leave(struct reactor *reactor)
+void api_figures_leave(struct api *api)
 {
     pthread_mutex_lock(&mutex);
-    reactors[reactor->index] = NULL;
+    apis[api->reactor->index] = NULL;
     pthread_mutex_unlock(&mutex);
 }
 
@@ -164,9 +164,9 @@ static struct reactor_sums sum_reactors(void)
     struct reactor_sums sum = {0};
     pthread_mutex_lock(&mutex);
     for (unsigned i = 0; i < LANES_MAXIMUM; i++) {
-        const struct reactor *reactor = reactors[i];
-        if (!reactor)
+        if (!apis[i])
             continue;
+        const struct reactor *reactor = apis[i]->reactor;
         struct script_statistics script;
         script_read_statistics(reactor->script, &script);
         for (unsigned hook = 0; hook < HOOK_COUNT; hook++) {
@@ -178,7 +178,7 @@ static struct reactor_sums sum_reactors(void)
         sum.full_collections += script.full_collections;
         if (script.longest_collect_ns > sum.longest_collect_ns)
             sum.longest_collect_ns = script.longest_collect_ns;
-        sum.api_heaps += read_counter(&api_of(reactor->http)->heap_bytes);
+        sum.api_heaps += read_counter(&apis[i]->heap_bytes);
         sum.connections += atomic_load_explicit(&reactor->connection_count, memory_order_relaxed);
         latency_add(&reactor->latency, sum.latency);
     }

@@ -41,8 +41,8 @@ unsigned api_refuse(struct api *api, enum code code, struct slice text);
 /* The functions of luaduct.http.native, ended by NULLs: those of api_native.c and of api_figures.c. */
 extern const luaL_Reg api_native_functions[], api_figures_functions[];
 
-/* Enters the reactor among those whose figures are shown, and takes it out again; its script lives in between. */
-void api_figures_join(struct reactor *reactor);
-void api_figures_leave(struct reactor *reactor);
+/* Enters the API's reactor among those whose figures are shown, and takes it out again; its script lives in between. */
+void api_figures_join(struct api *api);
+void api_figures_leave(struct api *api);
 
 #endif

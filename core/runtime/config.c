@@ -2,7 +2,6 @@
  * result into the struct, where "auto" and "no limit" become numbers. Everything that can raise a Lua error, memory
  * included, runs below one lua_cpcall; what the struct owns is attached to it at once, so an error leaves nothing
  * behind. Keys are read by their whole path: a misspelt one is an error in the first test that loads anything. */
-#define _GNU_SOURCE
 #include "runtime/config.h"
 
 #include "base/system.h"

@@ -6,16 +6,13 @@
  * What an answer needs of a request's head is copied out of it (`kept`), because input moves while the body comes. */
 #include "runtime/http_session.h"
 
-#include <stdio.h>
 #include <sys/socket.h>
 
 #include "memory/pool.h"
 #include "protocol/handshake.h"
-#include "protocol/http_response.h"
 #include "protocol/url.h"
 #include "runtime/agent_session.h"
-#include "runtime/api.h"
-#include "runtime/http_gate.h"
+#include "runtime/http_exchange.h"
 #include "runtime/reactor.h"
 
 /* Browsers with many cookies send some 8 KiB; every common server allows that or twice as much. */
@@ -26,52 +23,6 @@
 
 /* No path of ours is nearly as long: a longer one is not found. */
 #define PATH_BYTES 256
-
-/* For how long a browser may keep the answer to a preflight. */
-#define PREFLIGHT_SECONDS "600"
-
-struct kept_text {
-    uint32_t at, length;
-};
-
-struct http_exchange {
-    struct buffer input;
-    size_t input_at; /* used up to here */
-    struct buffer output;
-    size_t output_at; /* written up to here */
-
-    /* The request being read or answered. */
-    struct request {
-        struct http_scan scan;
-        struct http_body reader;
-        struct buffer body;
-        struct buffer kept;
-        struct kept_text method, path, query, accept, origin;
-        struct http_gate gate;
-        struct api_call call;
-        bool in_body;    /* its head is done */
-        bool is_head;    /* HEAD: nothing but the head goes out */
-        bool http_1_0;   /* knows no chunks, and must be told that the connection stays */
-        bool keep_alive; /* another request may follow */
-        bool streams;    /* its answer goes out in pieces, and the head of it is written */
-        bool calling;    /* the endpoint has not finished */
-    } request;
-
-    bool paused;        /* requests may wait in input because of what waits in output */
-    bool its_turn;      /* all was written: when the socket takes more, go on */
-    bool last;          /* nothing more is read: close when output is written */
-    bool peer_finished; /* nothing more comes */
-};
-
-static size_t waiting(const struct http_exchange *exchange)
-{
-    return exchange->output.length - exchange->output_at;
-}
-
-static struct slice kept(const struct http_exchange *exchange, struct kept_text text)
-{
-    return slice_from(exchange->request.kept.data + text.at, text.length);
-}
 
 static struct kept_text keep(struct http_exchange *exchange, struct slice text)
 {
@@ -101,21 +52,12 @@ static struct http_exchange *begin_exchange(struct connection *connection)
     return exchange;
 }
 
-static void end_request(struct connection *connection)
-{
-    struct request *request = &connection->http->request;
-    api_end(connection->reactor->http, &request->call);
-    buffer_free(&request->body);
-    buffer_free(&request->kept);
-    *request = (struct request){0};
-}
-
 void http_session_end(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
     if (!exchange)
         return;
-    end_request(connection);
+    http_exchange_end_request(connection);
     buffer_free(&exchange->input);
     buffer_free(&exchange->output);
     pool_release(POOL_BUFFERS, exchange, sizeof *exchange);
@@ -124,158 +66,42 @@ void http_session_end(struct connection *connection)
 
 /* --- Answers --- */
 
-struct answer {
-    unsigned status;
-    enum http_framing framing;
-    uint64_t length;
-    const char *content_type;          /* NULL: none */
-    const char *allow;                 /* NULL: none */
-    unsigned retry_after;              /* seconds; 0: none */
-    const struct http_header *headers; /* more of them, at most 2 */
-    size_t header_count;
-};
-
-static void write_head(struct connection *connection, const struct answer *answer)
-{
-    struct http_exchange *exchange = connection->http;
-    struct http_header headers[12];
-    size_t count = 0;
-    char seconds[12];
-    if (answer->framing == HTTP_FRAMING_NONE && answer->status != 204)
-        exchange->request.keep_alive = false;
-    if (!exchange->request.keep_alive || connection->reactor->draining)
-        exchange->last = true;
-    headers[count++] = (struct http_header){SLICE("Cache-Control"), SLICE("no-store")};
-    if (exchange->request.origin.length > 0 && exchange->request.gate.code != CODE_FORBIDDEN) {
-        headers[count++] =
-            (struct http_header){SLICE("Access-Control-Allow-Origin"), kept(exchange, exchange->request.origin)};
-        headers[count++] = (struct http_header){SLICE("Vary"), SLICE("Origin")};
-    }
-    if (answer->status == 401)
-        headers[count++] = (struct http_header){SLICE("WWW-Authenticate"), SLICE("Bearer")};
-    if (answer->allow)
-        headers[count++] = (struct http_header){SLICE("Allow"), slice_from_string(answer->allow)};
-    if (answer->retry_after > 0) {
-        int length = snprintf(seconds, sizeof seconds, "%u", answer->retry_after);
-        headers[count++] = (struct http_header){SLICE("Retry-After"), slice_from(seconds, (size_t)length)};
-    }
-    for (size_t i = 0; i < answer->header_count && count < sizeof headers / sizeof *headers; i++)
-        headers[count++] = answer->headers[i];
-    struct http_response response = {
-        .status = answer->status,
-        .connection = exchange->last               ? HTTP_CONNECTION_CLOSE
-                      : exchange->request.http_1_0 ? HTTP_CONNECTION_KEEP_10
-                                                   : HTTP_CONNECTION_KEEP,
-        .framing = answer->framing,
-        .content_length = answer->length,
-        .content_type = answer->content_type ? slice_from_string(answer->content_type) : slice_from(NULL, 0),
-        .headers = headers,
-        .header_count = count,
-    };
-    size_t length, room = http_response_bound(&response);
-    char *at = buffer_reserve(&exchange->output, room);
-    if (at && http_response_write(&response, at, room, &length) == HTTP_WRITTEN)
-        exchange->output.length += length;
-    else
-        exchange->output.failed = true;
-}
-
-/* A whole answer; the request is over. */
-static void write_answer(struct connection *connection, struct answer answer, struct slice body)
-{
-    struct http_exchange *exchange = connection->http;
-    answer.framing = HTTP_FRAMING_LENGTH;
-    answer.length = body.length;
-    write_head(connection, &answer);
-    if (!exchange->request.is_head)
-        buffer_append_slice(&exchange->output, body);
-    end_request(connection);
-}
-
-static void write_error(struct connection *connection, enum code code, struct answer answer, const char *text)
-{
-    struct buffer body = {0};
-    api_append_error(&body, code, slice_from_string(text));
-    api_count_refusal(connection->reactor->lane, code);
-    answer.content_type = "application/json";
-    if (body.failed)
-        connection->http->output.failed = true;
-    else
-        write_answer(connection, answer, slice_from(body.data, body.length));
-    buffer_free(&body);
-}
-
-/* The last answer: where a next request would start is not known, or nobody may go on. */
-static void fail(struct connection *connection, enum code code, unsigned status, const char *text)
-{
-    connection->http->request.keep_alive = false;
-    write_error(connection, code, (struct answer){.status = status}, text);
-}
-
-static void answer_preflight(struct connection *connection)
-{
-    static const struct http_header allowed[] = {
-        {SLICE("Access-Control-Allow-Methods"), SLICE("GET, HEAD, POST, OPTIONS")},
-        {SLICE("Access-Control-Allow-Headers"), SLICE("Authorization, Content-Type")},
-        {SLICE("Access-Control-Max-Age"), SLICE(PREFLIGHT_SECONDS)},
-    };
-    struct answer answer = {.status = 204, .allow = "GET, HEAD, POST, OPTIONS"};
-    if (connection->http->request.origin.length > 0) {
-        answer.headers = allowed;
-        answer.header_count = sizeof allowed / sizeof *allowed;
-    }
-    write_answer(connection, answer, slice_from(NULL, 0));
-}
-
-static void write_chunk(struct http_exchange *exchange, struct slice data)
-{
-    char open[HTTP_CHUNK_OPEN_MAX];
-    if (data.length == 0)
-        return;
-    if (exchange->request.http_1_0) {
-        buffer_append_slice(&exchange->output, data);
-        return;
-    }
-    buffer_append(&exchange->output, open, http_chunk_open(data.length, open));
-    buffer_append_slice(&exchange->output, data);
-    buffer_append_slice(&exchange->output, SLICE(HTTP_CHUNK_CLOSE));
-}
-
 /* What the endpoint has done so far goes out. */
 static void pass_on(struct connection *connection, enum api_step step)
 {
     struct http_exchange *exchange = connection->http;
     struct api_call *call = &exchange->request.call;
-    struct answer answer = {.status = call->status,
-                            .content_type = call->content_type[0] ? call->content_type : NULL,
-                            .allow = call->allow[0] ? call->allow : NULL,
-                            .retry_after = call->retry_later ? 1 : 0};
+    struct http_answer answer = {.status = call->status,
+                                 .content_type = call->content_type[0] ? call->content_type : NULL,
+                                 .allow = call->allow[0] ? call->allow : NULL,
+                                 .retry_after = call->retry_later ? 1 : 0};
     struct slice content = slice_from(call->content.data, call->content.length);
     if (step == API_FAILED || call->content.failed) {
-        /* What was said cannot be unsaid: the missing end tells the peer. */
+        /* What was said cannot be unsaid: the missing end tells the peer; to HTTP/1.0 only a broken connection does. */
         exchange->last = true;
-        end_request(connection);
+        exchange->output.failed = exchange->output.failed || exchange->request.http_1_0;
+        http_exchange_end_request(connection);
         return;
     }
     if (step == API_DONE && !exchange->request.streams) {
-        write_answer(connection, answer, content);
+        http_answer_whole(connection, answer, content);
         return;
     }
     if (!exchange->request.streams) {
         answer.framing = exchange->request.http_1_0 ? HTTP_FRAMING_NONE : HTTP_FRAMING_CHUNKED;
-        write_head(connection, &answer);
+        http_answer_head(connection, &answer);
         exchange->request.streams = exchange->request.calling = true;
     }
     if (exchange->request.is_head) {
-        end_request(connection);
+        http_exchange_end_request(connection);
         return;
     }
-    write_chunk(exchange, content);
+    http_answer_piece(exchange, content);
     call->content.length = 0;
     if (step == API_DONE) {
         if (!exchange->request.http_1_0)
             buffer_append_slice(&exchange->output, SLICE(HTTP_CHUNKS_END));
-        end_request(connection);
+        http_exchange_end_request(connection);
     }
 }
 
@@ -284,18 +110,18 @@ static void answer_request(struct connection *connection)
     struct http_exchange *exchange = connection->http;
     struct http_gate *gate = &exchange->request.gate;
     if (gate->code != CODE_OK) {
-        write_error(connection, gate->code,
-                    (struct answer){.status = code_http_status(gate->code), .retry_after = gate->retry_after},
-                    gate->text);
+        http_answer_error(
+            connection, gate->code,
+            (struct http_answer){.status = code_http_status(gate->code), .retry_after = gate->retry_after}, gate->text);
     } else if (gate->preflight) {
-        answer_preflight(connection);
+        http_answer_preflight(connection);
     } else {
         exchange->request.call =
             (struct api_call){.connection = connection,
-                              .method = kept(exchange, exchange->request.method),
-                              .path = kept(exchange, exchange->request.path),
-                              .query = kept(exchange, exchange->request.query),
-                              .accept = kept(exchange, exchange->request.accept),
+                              .method = http_exchange_kept(exchange, exchange->request.method),
+                              .path = http_exchange_kept(exchange, exchange->request.path),
+                              .query = http_exchange_kept(exchange, exchange->request.query),
+                              .accept = http_exchange_kept(exchange, exchange->request.accept),
                               .body = slice_from(exchange->request.body.data, exchange->request.body.length),
                               .admin = gate->admin};
         pass_on(connection, api_start(connection->reactor->http, &exchange->request.call));
@@ -317,7 +143,7 @@ static bool write_now(struct connection *connection, struct slice answer)
     buffer_append_slice(&exchange->output, answer);
     if (exchange->output.failed)
         return false;
-    size_t length = waiting(exchange);
+    size_t length = http_exchange_waiting(exchange);
     long sent = transport_send(&connection->transport, exchange->output.data + exchange->output_at, length);
     if (sent > 0)
         counter_add(&connection->reactor->lane->counters.bytes_out, (unsigned long long)sent);
@@ -357,15 +183,16 @@ static void upgrade(struct connection *connection, const struct http_request *re
     struct http_gate *gate = &exchange->request.gate;
     exchange->request.keep_alive = false; /* when it is refused, what follows may be frames */
     if (gate->code != CODE_OK) {
-        write_error(connection, gate->code, (struct answer){.status = code_http_status(gate->code)}, gate->text);
+        http_answer_error(connection, gate->code, (struct http_answer){.status = code_http_status(gate->code)},
+                          gate->text);
         return;
     }
     if (connection->reactor->draining) {
-        fail(connection, CODE_DRAINING, code_http_status(CODE_DRAINING), "the bridge is going away");
+        http_answer_last(connection, CODE_DRAINING, code_http_status(CODE_DRAINING), "the bridge is going away");
         return;
     }
     if (http_gate_path_reserved(path)) {
-        fail(connection, CODE_NOT_FOUND, 404, "no WebSocket opens here");
+        http_answer_last(connection, CODE_NOT_FOUND, 404, "no WebSocket opens here");
         return;
     }
     struct handshake handshake;
@@ -374,11 +201,11 @@ static void upgrade(struct connection *connection, const struct http_request *re
     if (handshake.status == 101)
         become_websocket(connection, &handshake);
     else
-        write_error(connection, code_of_refused_handshake(handshake.status),
-                    (struct answer){.status = handshake.status,
-                                    .headers = handshake.headers,
-                                    .header_count = handshake.header_count},
-                    handshake.text);
+        http_answer_error(connection, code_of_refused_handshake(handshake.status),
+                          (struct http_answer){.status = handshake.status,
+                                               .headers = handshake.headers,
+                                               .header_count = handshake.header_count},
+                          handshake.text);
 }
 
 /* --- Requests --- */
@@ -442,7 +269,7 @@ static bool read_head(struct connection *connection)
         take_head(connection, &request);
         return true;
     case HTTP_FAIL:
-        fail(connection, request.error.code, request.error.status, request.error.text);
+        http_answer_last(connection, request.error.code, request.error.status, request.error.text);
         return false;
     default:
         return false;
@@ -460,10 +287,10 @@ static bool read_body(struct connection *connection)
             buffer_append_slice(&exchange->request.body, piece);
     exchange->input_at = (size_t)(at - exchange->input.data);
     if (exchange->request.body.failed)
-        fail(connection, CODE_OVERLOADED, code_http_status(CODE_OVERLOADED), "out of memory");
+        http_answer_last(connection, CODE_OVERLOADED, code_http_status(CODE_OVERLOADED), "out of memory");
     else if (step == HTTP_FAIL)
-        fail(connection, exchange->request.reader.error.code, exchange->request.reader.error.status,
-             exchange->request.reader.error.text);
+        http_answer_last(connection, exchange->request.reader.error.code, exchange->request.reader.error.status,
+                         exchange->request.reader.error.text);
     else if (step == HTTP_DONE)
         answer_request(connection);
     return step == HTTP_DONE;
@@ -479,7 +306,7 @@ static void advance(struct connection *connection)
             connection_kill(connection);
             return;
         }
-        exchange->paused = exchange->request.calling || waiting(exchange) >= API_PIECE_BYTES;
+        exchange->paused = exchange->request.calling || http_exchange_waiting(exchange) >= API_PIECE_BYTES;
         if (exchange->paused || exchange->last)
             return;
         if (!exchange->request.in_body && exchange->input_at == exchange->input.length)
@@ -498,7 +325,7 @@ static void settle(struct connection *connection)
         connection_kill(connection);
         return;
     }
-    bool busy = waiting(exchange) > 0 || exchange->request.calling || exchange->last || exchange->paused;
+    bool busy = http_exchange_waiting(exchange) > 0 || exchange->request.calling || exchange->last || exchange->paused;
     if (busy) {
         lane_mark_dirty(connection->reactor->lane, &connection->endpoint);
     } else if (!exchange->request.in_body && exchange->input_at == exchange->input.length) {
@@ -546,9 +373,9 @@ void http_session_bytes(struct connection *connection, char *bytes, size_t lengt
 static enum outbox_result send_output(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
-    while (waiting(exchange) > 0) {
-        long sent =
-            transport_send(&connection->transport, exchange->output.data + exchange->output_at, waiting(exchange));
+    while (http_exchange_waiting(exchange) > 0) {
+        long sent = transport_send(&connection->transport, exchange->output.data + exchange->output_at,
+                                   http_exchange_waiting(exchange));
         if (sent == TRANSPORT_BLOCKED)
             return OUTBOX_BLOCKED;
         if (sent < 0)
@@ -581,7 +408,7 @@ enum outbox_result http_session_flush(struct connection *connection)
     struct http_exchange *exchange = connection->http;
     if (connection->phase != CONNECTION_HTTP || !exchange)
         return OUTBOX_EMPTY;
-    if (exchange->its_turn && waiting(exchange) == 0) {
+    if (exchange->its_turn && http_exchange_waiting(exchange) == 0) {
         exchange->its_turn = false;
         if (exchange->request.calling)
             pass_on(connection, api_continue(connection->reactor->http, &exchange->request.call));
@@ -610,12 +437,13 @@ enum outbox_result http_session_flush(struct connection *connection)
 void http_session_deadline(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
-    if (!exchange || exchange->request.calling || exchange->last || waiting(exchange) > 0) {
+    if (!exchange || exchange->request.calling || exchange->last || http_exchange_waiting(exchange) > 0) {
         connection_kill(connection);
         return;
     }
     connection_wait_for(connection, DEADLINE_HEADER);
-    fail(connection, CODE_REQUEST_TIMEOUT, code_http_status(CODE_REQUEST_TIMEOUT), "the request took too long to come");
+    http_answer_last(connection, CODE_REQUEST_TIMEOUT, code_http_status(CODE_REQUEST_TIMEOUT),
+                     "the request took too long to come");
     settle(connection);
 }
 
@@ -623,7 +451,7 @@ bool http_session_peer_finished(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
     if (connection->phase != CONNECTION_HTTP || !exchange ||
-        !(exchange->request.calling || exchange->paused || waiting(exchange) > 0))
+        !(exchange->request.calling || exchange->paused || http_exchange_waiting(exchange) > 0))
         return false;
     exchange->peer_finished = true;
     connection_read_on(connection, false);

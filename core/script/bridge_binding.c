@@ -1,5 +1,5 @@
-/* A constructor fills in the state's next decision_item and returns a handle (state.h) that names it: no object is made.
- * Texts are copied to the arena, because Lua may collect the string before the decision is carried out. */
+/* A constructor fills in the state's next decision_item and returns a handle (state.h) that names it: no object is
+ * made. Texts are copied to the arena, because Lua may collect the string before the decision is carried out. */
 #include "script/bridge_binding.h"
 
 #include <stdio.h>
@@ -47,7 +47,7 @@ static inline bool is_plain_name(struct slice text)
 
 /* A name as the wire allows it: for ids, roles, labels, tools and intents. */
 static inline struct slice take_name(lua_State *lua, struct script_state *state, int index, const char *what,
-                              const char *expected)
+                                     const char *expected)
 {
     if (lua_type(lua, index) != LUA_TSTRING)
         luaL_error(lua, "%s: expected %s, got %s", what, expected, state_value_name(lua, index));
@@ -224,9 +224,10 @@ void bridge_push_agent(lua_State *lua, struct script_state *state, const struct 
     const struct {
         const char *name;
         double number;
-    } numbers[] = {
-        {"maxConcurrentTasks", profile->max_concurrent_tasks}, {"openTasks", view->open_tasks},
-        {"messageCount", (double)view->message_count},         {"errorCount", (double)view->error_count}};
+    } numbers[] = {{"maxConcurrentTasks", profile->max_concurrent_tasks},
+                   {"openTasks", view->open_tasks},
+                   {"messageCount", (double)view->message_count},
+                   {"errorCount", (double)view->error_count}};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         lua_pushnumber(lua, numbers[i].number);
         lua_setfield(lua, -2, numbers[i].name);

@@ -168,8 +168,8 @@ static int assign_handle(lua_State *lua)
                           state_value_name(lua, 3));
     char what[32];
     snprintf(what, sizeof what, "envelope.%s", key_name(index));
-    struct slice json = json_value_encode(lua, state, 3, class == FIELD_CLASS_ARRAY ? JSON_WANT_ARRAY : JSON_WANT_ANY,
-                                          what);
+    struct slice json =
+        json_value_encode(lua, state, 3, class == FIELD_CLASS_ARRAY ? JSON_WANT_ARRAY : JSON_WANT_ANY, what);
     check_set(lua, index, envelope_set_json(state->envelope, field, json, error), error);
     if (field >= FIELD_TEXT_COUNT) {
         lua_settop(lua, 3);

@@ -29,8 +29,9 @@ static __attribute__((format(printf, 2, 3))) void put(struct text *text, const c
         text->length += (size_t)length < text->size - text->length ? (size_t)length : text->size - text->length - 1;
 }
 
-/* `script.lua:12: ` of the innermost Lua function. */
-static void put_place(struct text *text, lua_State *lua)
+/* `script.lua:12: ` of the innermost Lua function; where a tail call has left none on the stack, of the hook's first
+ * line. */
+static void put_place(struct text *text, lua_State *lua, const struct script_state *state, int hook_reference)
 {
     lua_Debug record;
     for (int level = 0; level < TRACEBACK_LEVELS && lua_getstack(lua, level, &record); level++) {
@@ -40,6 +41,24 @@ static void put_place(struct text *text, lua_State *lua)
             return;
         }
     }
+    if (hook_reference == LUA_NOREF)
+        return;
+    lua_rawgeti(state->lua, LUA_REGISTRYINDEX, hook_reference);
+    lua_getinfo(state->lua, ">S", &record);
+    put(text, "%s:%d: ", record.short_src, record.linedefined);
+}
+
+/* Whether the first line names a place already: `:12:` somewhere in it. */
+static bool has_place(const char *message)
+{
+    for (; *message && *message != '\n'; message++) {
+        if (*message != ':')
+            continue;
+        size_t digits = strspn(message + 1, "0123456789");
+        if (digits > 0 && message[1 + digits] == ':')
+            return true;
+    }
+    return false;
 }
 
 static void put_traceback(struct text *text, lua_State *lua)
@@ -63,9 +82,8 @@ static void put_traceback(struct text *text, lua_State *lua)
         put(text, "\n\t...");
 }
 
-static struct text begin(struct script_state *state, enum script_hook hook, char *buffer, size_t size)
+static struct text begin(enum script_hook hook, char *buffer, size_t size)
 {
-    (void)state;
     struct text text = {buffer, 0, size};
     put(&text, "%s failed: ", script_hook_name(hook));
     return text;
@@ -96,36 +114,41 @@ static void log_failure(struct script_state *state, enum script_hook hook, const
 
 void failure_stop(lua_State *lua, lua_Debug *record)
 {
-    (void)record;
     struct script_state *state = state_of(lua);
     if (!state->stop_noted) {
         state->stop_noted = true;
         struct text text = {state->stop_text, 0, sizeof state->stop_text};
-        put_place(&text, lua);
+        put_place(&text, lua, state, LUA_NOREF);
         put(&text, "stopped: it ran longer than %u ms", state->budget_ms);
         put_traceback(&text, lua);
     }
-    luaL_error(lua, "stopped: it ran longer than %d ms", (int)state->budget_ms);
+    lua_getinfo(lua, "Sl", record);
+    luaL_error(lua, "%s:%d: stopped: it ran longer than %d ms", record->short_src, record->currentline,
+               (int)state->budget_ms);
 }
 
-void failure_report(struct script_state *state, enum script_hook hook, lua_State *lua, bool stopped)
+void failure_report(struct script_state *state, enum script_hook hook, int hook_reference, lua_State *lua, bool stopped)
 {
     char buffer[FAILURE_TEXT_BYTES];
-    struct text text = begin(state, hook, buffer, sizeof buffer);
+    struct text text = begin(hook, buffer, sizeof buffer);
+    const char *message = NULL;
+    if (lua_gettop(lua) > 0 && lua_type(lua, -1) == LUA_TSTRING)
+        message = lua_tostring(lua, -1);
     if (stopped)
         count_up(&state->counts[hook].overruns);
     if (stopped && state->stop_noted) {
         put(&text, "%s", state->stop_text);
     } else {
-        int type = lua_gettop(lua) > 0 ? lua_type(lua, -1) : LUA_TNONE;
-        if (type == LUA_TSTRING) {
-            const char *message = lua_tostring(lua, -1);
-            if (strcmp(message, "not enough memory") == 0 || strcmp(message, "stack overflow") == 0 || stopped)
-                put_place(&text, lua);
-            put(&text, "%.1024s", message);
+        if (stopped && (!message || !strstr(message, "stopped"))) { /* it came to its end in that very moment */
+            put_place(&text, lua, state, hook_reference);
+            put(&text, "stopped: it ran longer than %u ms", state->budget_ms);
         } else {
-            put_place(&text, lua);
-            put(&text, "an error that is %s", state_value_name(lua, -1));
+            if (!message || !has_place(message))
+                put_place(&text, lua, state, hook_reference);
+            if (message)
+                put(&text, "%.1024s", message);
+            else
+                put(&text, "an error that is %s", lua_gettop(lua) > 0 ? state_value_name(lua, -1) : "nil");
         }
         put_traceback(&text, lua);
     }
@@ -136,7 +159,7 @@ void failure_report_mistake(struct script_state *state, enum script_hook hook, l
                             const char *mistake)
 {
     char buffer[FAILURE_TEXT_BYTES];
-    struct text text = begin(state, hook, buffer, sizeof buffer);
+    struct text text = begin(hook, buffer, sizeof buffer);
     lua_Debug record;
     lua_pushvalue(lua, function);
     lua_getinfo(lua, ">S", &record);

@@ -14,9 +14,10 @@ struct script_state;
 /* The watchdog's debug hook: remembers where it struck the first time, and raises. */
 void failure_stop(lua_State *lua, lua_Debug *record);
 
-/* Counts and logs a call that raised: the error lies on top of `lua`, whose stack still shows where (a dead coroutine), or
- * is the main stack. `stopped`: by the watchdog. */
-void failure_report(struct script_state *state, enum script_hook hook, lua_State *lua, bool stopped);
+/* Counts and logs a call that raised: the error lies on top of `lua`, whose stack still shows where (a dead coroutine),
+ * or is the main stack. `hook_reference`: the function in the registry. `stopped`: by the watchdog. */
+void failure_report(struct script_state *state, enum script_hook hook, int hook_reference, lua_State *lua,
+                    bool stopped);
 
 /* Counts and logs a call that returned nonsense. The function at that index tells the file and line. */
 void failure_report_mistake(struct script_state *state, enum script_hook hook, lua_State *lua, int function,

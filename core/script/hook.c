@@ -1,6 +1,6 @@
-/* A hook runs in a pooled coroutine whose first slots hold the bridge and the chain's route functions, so that a call is
- * three pushes and a resume. The coroutine of a call that failed is thrown away: its stack shows where it died, and what
- * it held on to goes with it.
+/* A hook runs in a pooled coroutine whose first slots hold the bridge and the chain's route functions, so that a call
+ * is three pushes and a resume. The coroutine of a call that failed is thrown away: its stack shows where it died, and
+ * what it held on to goes with it.
  *
  * Nothing outside of a protected call may raise: LuaJIT would abort the process. Pushing a value that exists, resuming,
  * and reading a light userdata never do; all else here (making an agent's table, reading a changed one) runs in
@@ -107,8 +107,8 @@ static void recover(struct script_state *state, bool out_of_memory)
 }
 
 /* After a resume that did not end well. */
-static __attribute__((noinline)) void fail_call(struct script_state *state, enum script_hook hook, int status,
-                                                bool stopped)
+static __attribute__((noinline)) void fail_call(struct script_state *state, enum script_hook hook, int hook_reference,
+                                                int status, bool stopped)
 {
     lua_State *coroutine = state->coroutine;
     bool out_of_memory = status == LUA_ERRMEM;
@@ -118,7 +118,7 @@ static __attribute__((noinline)) void fail_call(struct script_state *state, enum
     }
     if (lua_gettop(coroutine) > 0 && lua_type(coroutine, -1) == LUA_TSTRING)
         out_of_memory = out_of_memory || strstr(lua_tostring(coroutine, -1), "not enough memory") != NULL;
-    failure_report(state, hook, coroutine, stopped);
+    failure_report(state, hook, hook_reference, coroutine, stopped);
     recover(state, out_of_memory);
 }
 
@@ -131,19 +131,28 @@ static bool has_coroutine(struct script_state *state, enum script_hook hook)
     if (load_coroutine(state))
         return true;
     lua_pushnil(state->lua);
-    failure_report(state, hook, state->lua, false);
+    failure_report(state, hook, LUA_NOREF, state->lua, false);
     lua_settop(state->lua, 0);
     return false;
 }
 
 /* --- route ------------------------------------------------------------------------------------------------------ */
 
-static __attribute__((noinline)) void report_nonsense(struct script_state *state, enum script_hook hook,
-                                                      lua_State *lua, int function, const char *mistake)
+static __attribute__((noinline)) void report_nonsense(struct script_state *state, enum script_hook hook, lua_State *lua,
+                                                      int function, const char *mistake)
 {
     char text[256];
     snprintf(text, sizeof text, "%s: expected a decision, a list of them or nil, %s", script_hook_name(hook), mistake);
     failure_report_mistake(state, hook, lua, function, text);
+}
+
+/* The registry's reference to the route in slot ROUTE_SLOT + `number`. */
+static int route_reference(const struct script_state *state, int number)
+{
+    const struct script *script = state->scripts;
+    while (script->hooks[HOOK_ROUTE] == LUA_NOREF || number-- > 0)
+        script++;
+    return script->hooks[HOOK_ROUTE];
 }
 
 static enum script_result route_by_chain(struct script_state *state, struct decision **out)
@@ -160,7 +169,7 @@ static enum script_result route_by_chain(struct script_state *state, struct deci
         bool stopped;
         int status = resume_hook(state, HOOK_ROUTE, 2, &stopped);
         if (__builtin_expect(status != 0 || stopped, 0)) {
-            fail_call(state, HOOK_ROUTE, status, stopped);
+            fail_call(state, HOOK_ROUTE, route_reference(state, i), status, stopped);
             return SCRIPT_FAILED;
         }
         /* One decision and that returned is what nearly every route does. */
@@ -244,7 +253,7 @@ static bool run_slow_call(struct slow_call *call, int *first)
         state->envelope_handle = 0;
     *first = lua_gettop(state->coroutine) + 1;
     if (lua_cpcall(state->lua, prepare_call, call) != 0) {
-        failure_report(state, call->hook, state->lua, false);
+        failure_report(state, call->hook, call->script->hooks[call->hook], state->lua, false);
         lua_settop(state->lua, 0);
         recover(state, true);
         return false;
@@ -252,7 +261,7 @@ static bool run_slow_call(struct slow_call *call, int *first)
     bool stopped;
     int status = resume_hook(state, call->hook, call->arguments, &stopped);
     if (status != 0 || stopped) {
-        fail_call(state, call->hook, status, stopped);
+        fail_call(state, call->hook, call->script->hooks[call->hook], status, stopped);
         return false;
     }
     return true;
@@ -294,9 +303,8 @@ static int push_undeliverable(lua_State *lua, struct slow_call *call)
 }
 
 enum script_result script_on_undeliverable(struct script_state *state, struct envelope *envelope,
-                                           const struct script_sender *sender,
-                                           const struct envelope_defaults *defaults, struct slice reason,
-                                           struct slice recipient, struct decision **out)
+                                           const struct script_sender *sender, const struct envelope_defaults *defaults,
+                                           struct slice reason, struct slice recipient, struct decision **out)
 {
     begin_call(state);
     state->envelope = envelope;
@@ -566,7 +574,8 @@ static __attribute__((noinline)) void collect_some(struct script_state *state, u
     heap = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
     state->collected_at_bytes = heap;
     if (!state->collecting) {
-        /* Again at twice what is left, at half the ceiling at the latest; but not at once when more than that is alive. */
+        /* Again at twice what is left, at half the ceiling at the latest; but not at once when more than that is alive.
+         */
         uint64_t half = state->memory_limit / 2, least = heap + heap / 8 + (COLLECT_FLOOR_BYTES / 8);
         state->collect_from_bytes = 2 * heap < half ? 2 * heap : half > least ? half : least;
         if (state->collect_from_bytes < COLLECT_FLOOR_BYTES)

@@ -26,8 +26,9 @@ enum script_hook { HOOK_ROUTE, HOOK_ON_REGISTER, HOOK_ON_UNDELIVERABLE, HOOK_ON_
 
 enum script_log_level { SCRIPT_LOG_DEBUG, SCRIPT_LOG_INFO, SCRIPT_LOG_WARN, SCRIPT_LOG_ERROR };
 
-/* Gets what scripts say (print, luaduct.log) and what went wrong in them. The text may have several lines (a traceback),
- * carries no trailing newline, is at most some KiB long and is borrowed for the call. On the state's thread. */
+/* Gets what scripts say (print, luaduct.log) and what went wrong in them. The text may have several lines (a
+ * traceback), carries no trailing newline, is at most some KiB long and is borrowed for the call. On the state's
+ * thread. */
 typedef void script_log(void *context, enum script_log_level level, struct slice text);
 
 /* Everything in it is borrowed until script_state_new returns, but for log, log_context and wake_fd. */
@@ -41,12 +42,12 @@ struct script_options {
     bool jit;              /* JIT on: a compiled loop cannot be stopped */
     script_log *log;       /* not NULL */
     void *log_context;
-    int wake_fd;                                 /* for the watchdog: an eventfd, or -1 (see watchdog.h) */
-    void (*open_bundle)(struct lua_State *lua);  /* makes require("luaduct.…") find the compiled-in modules */
+    int wake_fd;                                /* for the watchdog: an eventfd, or -1 (see watchdog.h) */
+    void (*open_bundle)(struct lua_State *lua); /* makes require("luaduct.…") find the compiled-in modules */
 };
 
-/* Loads and runs the scripts. NULL: `error` holds one line, `file:line: message`. The caller is the thread that will run
- * the hooks. watchdog_install must have been called. */
+/* Loads and runs the scripts. NULL: `error` holds one line, `file:line: message`. The caller is the thread that will
+ * run the hooks. watchdog_install must have been called. */
 struct script_state *script_state_new(const struct script_options *options, char *error, size_t error_size);
 
 /* The supervisor must have let go of the watchdog before. NULL is fine. */
@@ -55,7 +56,8 @@ void script_state_free(struct script_state *state);
 /* What the supervising thread checks (watchdog.h). Lives as long as the state. */
 struct watchdog *script_watchdog(struct script_state *state);
 
-/* Whether any script of the chain, or the mode, has that hook. Calling one that nobody has is allowed and does nothing. */
+/* Whether any script of the chain, or the mode, has that hook. Calling one that nobody has is allowed and does nothing.
+ */
 bool script_has_hook(const struct script_state *state, enum script_hook hook);
 
 /* The registered truth about who sent an envelope, unescaped text; labels is a JSON array. */
@@ -66,13 +68,13 @@ struct script_sender {
 
 enum script_result {
     SCRIPT_DECIDED, /* *out is set */
-    SCRIPT_FAILED,  /* raised, overran, ran out of memory or returned nonsense; counted and logged here. onError rules */
+    SCRIPT_FAILED, /* raised, overran, ran out of memory or returned nonsense; counted and logged here. onError rules */
 };
 
 /* Runs the chain's `route`. `sender` is NULL for a caller over HTTP without an identity. *out is the state's own, valid
  * with all its text until the state's next call; the same holds for fields that the script assigned, which are in the
- * envelope now (envelope_set_*), also when the route failed after assigning (parse again, or build from the original, to
- * go by the default rule with the fields as sent). */
+ * envelope now (envelope_set_*), also when the route failed after assigning (parse again, or build from the original,
+ * to go by the default rule with the fields as sent). */
 enum script_result script_route(struct script_state *state, struct envelope *envelope,
                                 const struct script_sender *sender, const struct envelope_defaults *defaults,
                                 struct decision **out);
@@ -80,12 +82,11 @@ enum script_result script_route(struct script_state *state, struct envelope *env
 /* Runs the chain's `on_undeliverable(envelope, reason, recipient, bridge)`. `reason` is a name such as "no_recipient";
  * `recipient` may be empty (data NULL: nil). *out is NULL when the script decided nothing. */
 enum script_result script_on_undeliverable(struct script_state *state, struct envelope *envelope,
-                                           const struct script_sender *sender,
-                                           const struct envelope_defaults *defaults, struct slice reason,
-                                           struct slice recipient, struct decision **out);
+                                           const struct script_sender *sender, const struct envelope_defaults *defaults,
+                                           struct slice reason, struct slice recipient, struct decision **out);
 
-/* What an agent wants to register as. Text unescaped; the lists are JSON arrays. Changed fields point into the state and
- * stay valid until its next call. */
+/* What an agent wants to register as. Text unescaped; the lists are JSON arrays. Changed fields point into the state
+ * and stay valid until its next call. */
 struct script_registration {
     struct slice id;   /* scripts cannot change it */
     struct slice role; /* 1 to 256 bytes after a change, as on the wire */
@@ -94,15 +95,15 @@ struct script_registration {
     struct slice identity; /* data NULL: nil; only shown to the script */
 };
 
-/* Runs the chain's `on_register(agent, bridge)`. True: let it in as *registration says now. False: refused, *reason is the
- * text for the agent, valid until the state's next call; a hook that failed refuses too. */
+/* Runs the chain's `on_register(agent, bridge)`. True: let it in as *registration says now. False: refused, *reason is
+ * the text for the agent, valid until the state's next call; a hook that failed refuses too. */
 bool script_on_register(struct script_state *state, struct script_registration *registration, struct slice *reason);
 
 /* Runs the chain's `on_disconnect(agent, reason, bridge)`. Borrows the view. */
 void script_on_disconnect(struct script_state *state, const struct agent_view *agent, struct slice reason);
 
-/* Between two batches of events: pays the collector's debt in steps that aim at 500 µs in all. One comparison when there
- * is nothing to do. */
+/* Between two batches of events: pays the collector's debt in steps that aim at 500 µs in all. One comparison when
+ * there is nothing to do. */
 void script_collect(struct script_state *state);
 
 struct script_hook_statistics {
@@ -113,10 +114,10 @@ struct script_hook_statistics {
 
 struct script_statistics {
     struct script_hook_statistics hooks[HOOK_COUNT];
-    uint64_t heap_bytes;           /* Lua's heap and the hook's arena now */
-    uint64_t heap_limit;           /* options.memory_limit */
-    uint64_t full_collections;     /* forced ones: at the ceiling, or to make room for a decode */
-    uint64_t longest_collect_ns;   /* the longest script_collect */
+    uint64_t heap_bytes;         /* Lua's heap and the hook's arena now */
+    uint64_t heap_limit;         /* options.memory_limit */
+    uint64_t full_collections;   /* forced ones: at the ceiling, or to make room for a decode */
+    uint64_t longest_collect_ns; /* the longest script_collect */
 };
 
 /* Any thread, while the state lives; each figure is whole, together they may be a moment apart. */

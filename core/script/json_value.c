@@ -1,8 +1,8 @@
 /* Reading is lua-cjson's: fast, but it takes its scratch buffer from malloc, leaks that when Lua's memory ends in the
- * middle of a decode, and forgets which empty tables were arrays. So one pass over the text first counts what the decode
- * will allocate at most, and nothing is decoded that does not fit; and where the text has empty arrays, a copy is decoded
- * in which each is the string "\xff", which no JSON text can contain (it is not UTF-8), and then replaced by a marked
- * table.
+ * middle of a decode, and forgets which empty tables were arrays. So one pass over the text first counts what the
+ * decode will allocate at most, and nothing is decoded that does not fit; and where the text has empty arrays, a copy
+ * is decoded in which each is the string "\xff", which no JSON text can contain (it is not UTF-8), and then replaced by
+ * a marked table.
  *
  * Writing is our own: one buffer per state that grows and is copied to the arena at the end. Metamethods are not asked,
  * so nothing of a script runs in between. */
@@ -18,8 +18,8 @@
 #include "script/state.h"
 
 /* What LuaJIT (GC64) allocates at most, with a table's growth (old and new part at once) and the allocator's rounding:
- * a table 64 bytes, a slot of an array 8, doubled, plus the half-size old part; a hash node 24, the same; a string 24 and
- * its text. */
+ * a table 64 bytes, a slot of an array 8, doubled, plus the half-size old part; a hash node 24, the same; a string 24
+ * and its text. */
 #define TABLE_COST 88
 #define ELEMENT_COST 32
 #define MEMBER_COST 96
@@ -137,8 +137,7 @@ static void mark_empty_arrays(lua_State *lua, struct script_state *state, int se
 void json_value_push(lua_State *lua, struct script_state *state, struct slice json)
 {
     struct estimate estimate = estimate_decode(json);
-    if (state_room(state) < estimate.bytes &&
-        !(state_collect_fully(state) && state_room(state) >= estimate.bytes))
+    if (state_room(state) < estimate.bytes && !(state_collect_fully(state) && state_room(state) >= estimate.bytes))
         luaL_error(lua, "not enough memory to decode %d bytes of JSON: script.memoryLimit leaves %d KiB",
                    (int)json.length, (int)(state_room(state) >> 10));
     luaL_checkstack(lua, 6, NULL);

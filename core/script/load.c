@@ -29,17 +29,18 @@ const char *script_hook_name(enum script_hook hook)
 
 static void check_load_time(lua_State *lua, lua_Debug *record)
 {
-    (void)record;
-    if (clock_steady_ns() > state_of(lua)->load_deadline_ns)
-        luaL_error(lua, "stopped: loading took longer than %d ms", LOAD_LIMIT_MS);
+    if (clock_steady_ns() <= state_of(lua)->load_deadline_ns)
+        return;
+    lua_getinfo(lua, "Sl", record);
+    luaL_error(lua, "%s:%d: stopped: loading took longer than %d ms", record->short_src, record->currentline,
+               LOAD_LIMIT_MS);
 }
 
 /* Takes the hooks out of the table on top of the stack, and pops it. */
 static void take_hooks(lua_State *lua, struct script *script, const char *name)
 {
     if (!lua_istable(lua, -1))
-        luaL_error(lua, "%s: expected the script to return a table of hooks, got %s", name,
-                   state_value_name(lua, -1));
+        luaL_error(lua, "%s: expected the script to return a table of hooks, got %s", name, state_value_name(lua, -1));
     lua_pushnil(lua);
     while (lua_next(lua, -2)) {
         const char *key = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : "";
@@ -162,7 +163,8 @@ static int make_coroutine(lua_State *lua)
 {
     struct script_state *state = lua_touserdata(lua, 1);
     lua_State *coroutine = lua_newthread(lua);
-    if (!lua_checkstack(coroutine, state->route_count + LUA_MINSTACK))
+    /* Enough for an ordinary route, so that one needs no more memory even when there is none. */
+    if (!lua_checkstack(coroutine, state->route_count + 4 * LUA_MINSTACK))
         luaL_error(lua, "not enough memory"); /* not raised in the coroutine: nothing catches there */
     lua_rawgeti(coroutine, LUA_REGISTRYINDEX, state->bridge_reference);
     for (size_t i = 0; i < state->script_count; i++)

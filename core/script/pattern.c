@@ -1,6 +1,5 @@
 /* What find, match, gmatch and gsub do with matches: arguments, results and messages of the stock library. The matching
  * itself is matcher.c's. Where a text is searched for as it is, memmem does it: linear, so no flag is needed. */
-#define _GNU_SOURCE 1 /* memmem, pthread_getattr_np */
 #include "script/pattern.h"
 
 #include <pthread.h>

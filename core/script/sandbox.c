@@ -50,7 +50,8 @@ static int set_raw(lua_State *lua)
 static int count_garbage(lua_State *lua)
 {
     if (strcmp(luaL_optstring(lua, 1, ""), "count") != 0)
-        return luaL_error(lua, "collectgarbage: only collectgarbage(\"count\") is there; the bridge collects by itself");
+        return luaL_error(lua,
+                          "collectgarbage: only collectgarbage(\"count\") is there; the bridge collects by itself");
     lua_pushnumber(lua, (double)lua_gc(lua, LUA_GCCOUNT, 0) + (double)lua_gc(lua, LUA_GCCOUNTB, 0) / 1024);
     return 1;
 }
@@ -109,8 +110,8 @@ static int log_at_level(lua_State *lua)
 
 /* --- Sorting ---------------------------------------------------------------------------------------------------- */
 
-/* Heap sort: never quadratic whatever the data or a wrong comparison, no recursion, and it looks at the stop flag, which
- * LuaJIT's own sort of numbers (all in C) does not. */
+/* Heap sort: never quadratic whatever the data or a wrong comparison, no recursion, and it looks at the stop flag,
+ * which LuaJIT's own sort of numbers (all in C) does not. */
 static bool sorts_before(lua_State *lua, struct script_state *state, int a, int b)
 {
     state_check_stop(lua, state);
@@ -176,8 +177,8 @@ static int sort_table(lua_State *lua)
 /* --- Coroutines ------------------------------------------------------------------------------------------------- */
 
 /* Resumes the coroutine at stack index 1 with all above it. Leaves its results (or its error) above index 1 and returns
- * their number, negative when it failed. LuaJIT counts no depth here: without the count, coroutines that make coroutines
- * overflow the C stack. */
+ * their number, negative when it failed. LuaJIT counts no depth here: without the count, coroutines that make
+ * coroutines overflow the C stack. */
 static int resume(lua_State *lua, lua_State *coroutine)
 {
     struct script_state *state = state_of(lua);
@@ -295,8 +296,8 @@ static bool module_name_valid(const char *name, size_t length)
     return word_open;
 }
 
-/* Upvalue 1: the script's number. Files are read only while scripts are loaded, because a hook must not wait for a disk;
- * what is loaded then is there later. */
+/* Upvalue 1: the script's number. Files are read only while scripts are loaded, because a hook must not wait for a
+ * disk; what is loaded then is there later. */
 static int require_module(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
@@ -405,15 +406,15 @@ static void set_functions(lua_State *lua, const luaL_Reg *functions)
     }
 }
 
-static const char *const base_names[] = {"assert", "error",    "ipairs",   "next", "pairs",  "pcall",
-                                         "select", "tonumber", "tostring", "type", "unpack", "rawget",
+static const char *const base_names[] = {"assert",   "error",        "ipairs",       "next", "pairs",  "pcall",
+                                         "select",   "tonumber",     "tostring",     "type", "unpack", "rawget",
                                          "rawequal", "setmetatable", "getmetatable", NULL};
 static const luaL_Reg base_functions[] = {
     {"rawset", set_raw}, {"collectgarbage", count_garbage}, {"print", print_to_log}, {NULL, NULL}};
 
-static const luaL_Reg coroutine_functions[] = {
-    {"create", coroutine_create}, {"resume", coroutine_resume},   {"wrap", coroutine_wrap},
-    {"yield", coroutine_yield},   {"running", coroutine_running}, {NULL, NULL}};
+static const luaL_Reg coroutine_functions[] = {{"create", coroutine_create},   {"resume", coroutine_resume},
+                                               {"wrap", coroutine_wrap},       {"yield", coroutine_yield},
+                                               {"running", coroutine_running}, {NULL, NULL}};
 
 /* Key in the registry of the table that environments start as. */
 #define GLOBALS_KEY "luaduct.globals"
@@ -438,8 +439,8 @@ static void open_luaduct(lua_State *lua)
 
 void sandbox_open(lua_State *lua, struct script_state *state)
 {
-    static const char *const string_names[] = {"byte", "char", "format", "len", "lower", "rep", "reverse", "sub", "upper",
-                                               "find", "match", "gmatch", "gsub", NULL};
+    static const char *const string_names[] = {"byte", "char",  "format", "len",   "lower",  "rep",  "reverse",
+                                               "sub",  "upper", "find",   "match", "gmatch", "gsub", NULL};
     static const char *const table_names[] = {"concat", "insert", "maxn", "remove", NULL};
     static const char *const os_names[] = {"time", "clock", "date", NULL};
     static const char *const coroutine_names[] = {"status", NULL};

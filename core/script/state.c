@@ -6,8 +6,8 @@
  * first chunk only, so that a call that needed much does not hold it for ever. */
 #include "script/state.h"
 
-#include <lualib.h>
 #include <luajit.h>
+#include <lualib.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -47,6 +47,22 @@ uint64_t state_room(const struct script_state *state)
     return heap < state->ceiling ? state->ceiling - heap : 0;
 }
 
+static bool arena_grow(struct script_state *state, size_t length)
+{
+    size_t size = length > ARENA_CHUNK_BYTES ? length : ARENA_CHUNK_BYTES;
+    if (size > SIZE_MAX - sizeof(struct arena_chunk))
+        return false;
+    struct arena_chunk *chunk = state_allocate(state, NULL, 0, sizeof *chunk + size);
+    if (!chunk)
+        return false;
+    chunk->size = size;
+    chunk->next = state->arena;
+    state->arena = chunk;
+    state->arena_at = chunk->data;
+    state->arena_end = chunk->data + size;
+    return true;
+}
+
 static int open_libraries(lua_State *lua)
 {
     static const luaL_Reg libraries[] = {
@@ -84,8 +100,10 @@ struct script_state *state_open(const struct script_options *options)
     state->log_context = options->log_context;
     state->budget_ms = options->budget_ms;
     state->collect_from_bytes = state->memory_limit / 2;
+    /* The first chunk at once: a script that fills its memory can then still be asked for a decision. */
     state->lua = lua_newstate(allocate_for_lua, state);
-    if (!state->lua || lua_cpcall(state->lua, open_libraries, (void *)(uintptr_t)options) != 0) {
+    if (!state->lua || !arena_grow(state, ARENA_CHUNK_BYTES) ||
+        lua_cpcall(state->lua, open_libraries, (void *)(uintptr_t)options) != 0) {
         state_close(state);
         return NULL;
     }
@@ -112,22 +130,6 @@ void state_close(struct script_state *state)
     }
     free(state->scripts);
     free(state);
-}
-
-static bool arena_grow(struct script_state *state, size_t length)
-{
-    size_t size = length > ARENA_CHUNK_BYTES ? length : ARENA_CHUNK_BYTES;
-    if (size > SIZE_MAX - sizeof(struct arena_chunk))
-        return false;
-    struct arena_chunk *chunk = state_allocate(state, NULL, 0, sizeof *chunk + size);
-    if (!chunk)
-        return false;
-    chunk->size = size;
-    chunk->next = state->arena;
-    state->arena = chunk;
-    state->arena_at = chunk->data;
-    state->arena_end = chunk->data + size;
-    return true;
 }
 
 char *arena_grow_and_take(struct script_state *state, size_t length)

@@ -18,9 +18,9 @@
 #include "script/hook.h"
 #include "script/watchdog.h"
 
-/* A handle is a light userdata that names a thing of one call: `generation << 8 | tag`. So making one costs no memory, a
- * handle kept after its call is always recognised, and several calls may be under way at once. 39 bits, because LuaJIT
- * keeps that many of a light userdata without a table of its own. luaduct.null is the light userdata 0. */
+/* A handle is a light userdata that names a thing of one call: `generation << 8 | tag`. So making one costs no memory,
+ * a handle kept after its call is always recognised, and several calls may be under way at once. 39 bits, because
+ * LuaJIT keeps that many of a light userdata without a table of its own. luaduct.null is the light userdata 0. */
 #define HANDLE_TAG_BITS 8
 #define HANDLE_GENERATION_MASK 0x7fffffffu
 #define HANDLE_TAG_ENVELOPE 255u /* tags below DECISION_ITEMS_MAXIMUM: that decision */
@@ -29,7 +29,8 @@
  * there is room to make a new coroutine and to collect. */
 #define STATE_RESERVE_BYTES (256u << 10)
 
-/* How many agents bridge.agents() looks at in one go: enough to make the shard's lock cheap, few enough for the state. */
+/* How many agents bridge.agents() looks at in one go: enough to make the shard's lock cheap, few enough for the state.
+ */
 #define AGENT_BATCH 32
 
 /* The cached values of one envelope: its fields and, behind them, `sender`. */
@@ -51,11 +52,11 @@ struct arena_chunk {
 
 /* One user script, or the mode (the last one). */
 struct script {
-    char *path;                  /* NULL for the mode */
-    char *folder;                /* for `require`; NULL for the mode */
-    int environment;             /* registry reference */
-    int modules;                 /* registry reference: what `require` has loaded */
-    int hooks[HOOK_COUNT];       /* registry references, LUA_NOREF where it has none */
+    char *path;            /* NULL for the mode */
+    char *folder;          /* for `require`; NULL for the mode */
+    int environment;       /* registry reference */
+    int modules;           /* registry reference: what `require` has loaded */
+    int hooks[HOOK_COUNT]; /* registry references, LUA_NOREF where it has none */
 };
 
 struct script_state {
@@ -67,8 +68,8 @@ struct script_state {
     struct envelope *envelope;
     const struct script_sender *sender;
     const struct envelope_defaults *defaults;
-    uint32_t cached;           /* bit per cached value of this call */
-    unsigned item_count;       /* decisions made in this call: made.items[0..item_count) */
+    uint32_t cached;     /* bit per cached value of this call */
+    unsigned item_count; /* decisions made in this call: made.items[0..item_count) */
     char *arena_at, *arena_end;
 
     /* Interned field names: pointer to index in CACHE_COUNT. */
@@ -80,20 +81,20 @@ struct script_state {
 
     lua_State *lua;
     struct watchdog watchdog;
-    struct arena_chunk *arena;  /* the newest first; the last is kept between calls */
-    struct decision made;       /* what constructors fill in; returned as it is when it is one decision */
+    struct arena_chunk *arena; /* the newest first; the last is kept between calls */
+    struct decision made;      /* what constructors fill in; returned as it is when it is one decision */
     struct slice single_ids[DECISION_ITEMS_MAXIMUM]; /* what made.items[i].ids points to when it is one id */
-    struct decision listed;     /* what a returned list of them is copied to */
+    struct decision listed;                          /* what a returned list of them is copied to */
 
     _Atomic uint64_t heap_bytes; /* Lua's heap, arena and buffers; written by this thread only */
     uint64_t memory_limit, ceiling;
-    bool loading;               /* scripts are being loaded: `require` may read files */
+    bool loading; /* scripts are being loaded: `require` may read files */
     bool in_hook;
     int coroutine_reference, bridge_reference, cache_reference, decode_reference;
     const void *array_metatable; /* marks tables as JSON arrays; anchored in array_reference */
     int array_reference;
     const struct script *loading_script;
-    unsigned coroutine_depth;   /* coroutines inside coroutines, each on the C stack */
+    unsigned coroutine_depth; /* coroutines inside coroutines, each on the C stack */
     uint64_t load_deadline_ns;
 
     char *buffer; /* where JSON is written before it goes to the arena */
@@ -108,17 +109,17 @@ struct script_state {
     script_log *log;
     void *log_context;
     uint32_t budget_ms;
-    bool stop_noted;               /* the watchdog's stop has been seen, and where it struck is in stop_text */
+    bool stop_noted; /* the watchdog's stop has been seen, and where it struck is in stop_text */
     char stop_text[FAILURE_TEXT_BYTES];
-    uint64_t failure_window_ns;    /* when the current second of logged failures began */
-    unsigned failures_logged;      /* in it */
+    uint64_t failure_window_ns; /* when the current second of logged failures began */
+    unsigned failures_logged;   /* in it */
     uint64_t failures_unlogged;
 
     /* The collector. */
-    bool collecting;               /* a cycle is under way */
-    uint64_t collect_from_bytes;   /* the heap size at which the next cycle begins */
-    uint64_t collected_at_bytes;   /* the heap after the last step */
-    uint64_t full_collection_ns;   /* when the last forced one was */
+    bool collecting;             /* a cycle is under way */
+    uint64_t collect_from_bytes; /* the heap size at which the next cycle begins */
+    uint64_t collected_at_bytes; /* the heap after the last step */
+    uint64_t full_collection_ns; /* when the last forced one was */
     _Atomic uint64_t full_collections, longest_collect_ns;
 
     struct {

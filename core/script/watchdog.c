@@ -8,8 +8,8 @@
  * the hot side needs none. */
 #include "script/watchdog.h"
 
-#include <lua.h>
 #include <linux/membarrier.h>
+#include <lua.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>

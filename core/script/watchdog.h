@@ -1,7 +1,7 @@
-/* Stops a hook that runs over its budget. The thread that runs hooks only numbers its calls (two plain stores a call, no
- * clock); one supervising thread looks every few milliseconds whether the same call is still running, and if so signals
- * that very thread. The signal's handler arms LuaJIT's debug hook, which raises an error at every instruction until the
- * call has unwound, so that a script's own pcall cannot swallow the stop.
+/* Stops a hook that runs over its budget. The thread that runs hooks only numbers its calls (two plain stores a call,
+ * no clock); one supervising thread looks every few milliseconds whether the same call is still running, and if so
+ * signals that very thread. The signal's handler arms LuaJIT's debug hook, which raises an error at every instruction
+ * until the call has unwound, so that a script's own pcall cannot swallow the stop.
  *
  * The signal is SIGURG: its default is to be ignored, so one that comes late or astray harms nobody, and nothing else
  * here asks for it (out-of-band data raises it only after F_SETOWN). */
@@ -20,13 +20,15 @@ struct lua_Debug;
 #define WATCHDOG_TICK_MS 5
 
 struct watchdog {
-    /* Written by the thread that runs hooks, read by the supervisor: odd while a hook runs, one higher at each change. */
+    /* Written by the thread that runs hooks, read by the supervisor: odd while a hook runs, one higher at each change.
+     */
     _Atomic uint64_t sequence;
     /* Set by the signal handler on the thread that runs hooks; long C loops (patterns, sorting, JSON) look at it. */
     atomic_bool stop;
     /* Set by the supervisor when it sleeps: the next hook writes to wake_fd. */
     atomic_bool asleep;
-    /* Written by the supervisor: the call that the signal means. An older signal meets a newer number and does nothing. */
+    /* Written by the supervisor: the call that the signal means. An older signal meets a newer number and does nothing.
+     */
     _Atomic uint64_t meant;
 
     struct lua_State *lua;
@@ -46,8 +48,8 @@ bool watchdog_install(void);
 void watchdog_init(struct watchdog *watchdog, struct lua_State *lua,
                    void (*on_stop)(struct lua_State *, struct lua_Debug *), uint32_t budget_ms, int wake_fd);
 
-/* Around each call into a hook, on the thread that runs it. watchdog_leave tells whether the call was stopped, and takes
- * the debug hook away again. Calls do not nest. */
+/* Around each call into a hook, on the thread that runs it. watchdog_leave tells whether the call was stopped, and
+ * takes the debug hook away again. Calls do not nest. */
 void watchdog_enter(struct watchdog *watchdog);
 bool watchdog_leave(struct watchdog *watchdog);
 
@@ -55,9 +57,9 @@ bool watchdog_leave(struct watchdog *watchdog);
  * has run since the last check). One supervising thread; ends before the state is freed. */
 bool watchdog_check(struct watchdog *watchdog, uint64_t now_ns);
 
-/* The supervisor, before it sleeps without a tick: true when no hook runs, and the next one will write to wake_fd. False
- * when a hook runs after all, or when there is no way to be sure (no wake_fd, no membarrier(2)): keep ticking. Any
- * watchdog_check ends the sleep. */
+/* The supervisor, before it sleeps without a tick: true when no hook runs, and the next one will write to wake_fd.
+ * False when a hook runs after all, or when there is no way to be sure (no wake_fd, no membarrier(2)): keep ticking.
+ * Any watchdog_check ends the sleep. */
 bool watchdog_sleep(struct watchdog *watchdog);
 
 #endif

@@ -7,9 +7,9 @@ here=$(cd "$(dirname "$0")" && pwd)
 luaduct=${LUADUCT:-$here/../../build/luaduct}
 export AI_BRIDGE_URL=${AI_BRIDGE_URL:-ws://127.0.0.1:4567} # for `send` too: either port answers both
 
-# Made up, every one of them, and put together here so that no scanner takes this file for a leak.
+# Made up, every one of them.
 key=sk-proj-0123456789abcdef0123
-pem="-----BEGIN PRIVATE ""KEY-----\\nMIIBVAIBADANBgkqhkiG9w0BAQ\\n-----END PRIVATE ""KEY-----"
+pem="-----BEGIN PRIVATE KEY-----\\nMIIBVAIBADANBgkqhkiG9w0BAQ\\n-----END PRIVATE KEY-----"
 
 send() {
     echo "sent      $1"

@@ -7,12 +7,20 @@
 #include "runtime/bundle.h"
 #include "runtime/config.h"
 
-static const char *const names[] = {
-    "AI_BRIDGE_HOST",          "AI_BRIDGE_INSECURE",      "AI_BRIDGE_PORT",
-    "AI_BRIDGE_HTTP_PORT",     "PORT",                    "AI_BRIDGE_AUTH_TOKEN",
-    "AI_BRIDGE_CORS_ORIGINS",  "AI_BRIDGE_HISTORY_LIMIT", "AI_BRIDGE_MAX_QUEUE",
-    "AI_BRIDGE_CLIENT_TTL_MS", "AI_BRIDGE_RATE_MAX",      "AI_BRIDGE_CLEANUP_INTERVAL_MS",
-    "NODE_ENV",                "AI_BRIDGE_RATE_WINDOW_MS"};
+static const char *const names[] = {"AI_BRIDGE_HOST",
+                                    "AI_BRIDGE_INSECURE",
+                                    "AI_BRIDGE_PORT",
+                                    "AI_BRIDGE_HTTP_PORT",
+                                    "PORT",
+                                    "AI_BRIDGE_AUTH_TOKEN",
+                                    "AI_BRIDGE_CORS_ORIGINS",
+                                    "AI_BRIDGE_HISTORY_LIMIT",
+                                    "AI_BRIDGE_MAX_QUEUE",
+                                    "AI_BRIDGE_CLIENT_TTL_MS",
+                                    "AI_BRIDGE_RATE_MAX",
+                                    "AI_BRIDGE_CLEANUP_INTERVAL_MS",
+                                    "NODE_ENV",
+                                    "AI_BRIDGE_RATE_WINDOW_MS"};
 enum { NAMES = sizeof names / sizeof *names };
 
 static void require(bool holds)

@@ -34,13 +34,13 @@ describe("luaduct send", function()
         assert.truthy(raw:find('"payload":{"n":1.10}', 1, true))
     end)
 
-    it("sends text that is no JSON as a string", function()
+    it("sends other text as an object with the text", function()
         local server = bridge.start()
         local bob = websocket.agent(server, "bob")
 
         bridge.luaduct({"send", "--to", "bob", "--url", server:url(), 'say "hello"\n\1 é'})
 
-        assert.equal('say "hello"\n\1 é', bob:receive_envelope().payload)
+        assert.same({text = 'say "hello"\n\1 é'}, bob:receive_envelope().payload)
     end)
 
     it("reads the payload from standard input with -", function()
@@ -58,9 +58,9 @@ describe("luaduct send", function()
         local server = bridge.start()
         local bob = websocket.agent(server, "bob")
 
-        bridge.luaduct({"send", "--broadcast", "--url", server:url(), '"news"'})
+        bridge.luaduct({"send", "--broadcast", "--url", server:url(), "[1.10]"})
 
-        assert.equal("news", bob:receive_envelope().payload)
+        assert.same({1.1}, bob:receive_envelope().payload)
     end)
 
     it("finds the bridge by AI_BRIDGE_URL", function()
@@ -72,34 +72,33 @@ describe("luaduct send", function()
     end)
 
     it("exits 1 and says why when the bridge refuses", function()
-        local server = bridge.start()
+        local server = bridge.start({config = {agents = {maxMailboxes = 0}}})
 
-        local status, _, errors = bridge.luaduct({
-            "send", "--to", "bob", "--from", "somebody", "--url", server:url(), "{}",
-        })
+        local status, output, errors = bridge.luaduct({"send", "--to", "bob", "--url", server:url(), "{}"})
 
         assert.equal(1, status)
-        assert.truthy(errors:find("from_mismatch", 1, true) or errors:find("from", 1, true), errors)
+        assert.truthy((output .. errors):find("mailbox_full", 1, true), output .. errors)
     end)
 end)
 
 describe("luaduct agent", function()
     after_each(bridge.clean)
 
-    it("with a pipe: sends a line as an envelope each, and ends when they are delivered", function()
+    it("with a pipe: sends each line, and ends when the bridge has taken them", function()
         local server = bridge.start()
         local bob = websocket.agent(server, "bob")
+        local carol = websocket.agent(server, "carol")
 
-        local status = bridge.luaduct({"agent", "alice", "--url", server:url()}, {
-            input = '{"to":"bob","payload":{"n":1}}\nplain text\n',
+        local status = bridge.luaduct({"agent", "alice", "--to", "bob", "--url", server:url()}, {
+            input = '{"n":1.10}\nplain text\n@carol hello\n',
         })
 
         assert.equal(0, status)
         local first = bob:receive_envelope()
         assert.equal("alice", first.from)
-        local second = bob:receive_envelope()
-        assert.equal("plain text", second.payload)
-        assert.equal("alice", second.from)
+        assert.same({n = 1.1}, first.payload)
+        assert.same({text = "plain text"}, bob:receive_envelope().payload)
+        assert.same({text = "hello"}, carol:receive_envelope().payload)
     end)
 
     it("registers with role, labels and tools", function()

@@ -184,7 +184,7 @@ describe("the moderator", function()
 
     local R = "[redacted]"
     local KEY = "sk-proj-0123456789abcdefABCD"
-    local PEM = "-----BEGIN RSA PRIVATE " .. "KEY-----\nMIIB+/=\n-----END RSA PRIVATE " .. "KEY-----"
+    local PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIB+/=\n-----END RSA PRIVATE KEY-----"
 
     -- Text in a payload, and how it arrives.
     local TEXTS = {

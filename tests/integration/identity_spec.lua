@@ -41,16 +41,27 @@ describe("identity", function()
         assert.equal(0, #http.get(server, "/history").history)
     end)
 
-    it("in enhanced mode: over HTTP `from` is api and nothing else", function()
-        local server = bridge.start()
-        local bob = websocket.agent(server, "bob")
+    it("in enhanced mode: over HTTP a caller who is no admin is api and nobody else", function()
+        local server = bridge.start({config = {auth = {token = "secret"}}})
+        local bob = websocket.agent(server, "bob", {authToken = "secret"})
+        local headers = {Authorization = "Bearer secret"}
 
-        local body, answer = http.post(server, "/send", {to = "bob", from = "alice"})
+        local body, answer = http.post(server, "/send", {to = "bob", from = "alice"}, headers)
         assert.equal(403, answer.status)
         assert.equal("from_mismatch", body.code)
-        http.post(server, "/send", {to = "bob", from = "api"})
+        http.post(server, "/send", {to = "bob", from = "api"}, headers)
 
         assert.equal("api", bob:receive_envelope().from)
+    end)
+
+    it("in enhanced mode: over HTTP an admin may name anyone", function()
+        local guarded = bridge.start({config = {auth = {token = "secret", tokenIsAdmin = true}}})
+        local loopback = bridge.start()
+        local options = {Authorization = "Bearer secret"}
+
+        assert.equal(202, select(2, http.post(guarded, "/send", {to = "bob", from = "alice"}, options)).status)
+        assert.equal(202, select(2, http.post(loopback, "/send", {to = "bob", from = "alice"})).status)
+        assert.equal("alice", http.get(loopback, "/history").history[1].from)
     end)
 
     it("in original mode: `from` goes out as sent", function()

@@ -2,11 +2,11 @@
 local bridge = require "tests.support.bridge"
 local websocket = require "tests.support.websocket"
 
--- Runs the body in a route and gives what it returns as payload of a reply.
+-- Runs the body while the script is loaded and gives what it returns as payload of a reply.
 local function evaluate(body, files)
     local server = bridge.start({
-        script = "local function body()\n" .. body .. "\nend\nreturn {route = function(envelope, bridge)\n" ..
-            "return bridge.reply({body()})\nend}",
+        script = "local function body()\n" .. body .. "\nend\nlocal result = {body()}\n" ..
+            "return {route = function(_, bridge)\nreturn bridge.reply(result)\nend}",
         files = files,
     })
     local alice = websocket.agent(server, "alice")
@@ -41,14 +41,14 @@ describe("the sandbox", function()
             local list = {3, 1, 2}
             table.sort(list)
             local wrapped = coroutine.wrap(function() coroutine.yield("y") end)
-            return table.concat(list, ","), math.floor(2.5), string.format("%05.1f", 2.25), ("x"):rep(3),
+            return table.concat(list, ","), math.floor(2.5), string.format("%05.1f", 2.5), ("x"):rep(3),
                 bit.band(6, 3), wrapped(), type(os.time()), type(os.clock()), type(os.date()),
                 type(collectgarbage("count")), select("#", 1, 2), tostring(pcall(error, "e")), unpack({"u"}),
-                tostring(rawequal(list, list)), type(luaduct), next({n = 1}), tonumber("7")]])
+                tostring(rawequal(list, list)), tostring(luaduct ~= nil), next({n = 1}), tonumber("7")]])
 
         assert.same({
-            "1,2,3", 2, "002.2", "xxx", 2, "y", "number", "number", "string", "number", 2, "false", "u", "true",
-            "table", "n", 7,
+            "1,2,3", 2, "002.5", "xxx", 2, "y", "number", "number", "string", "number", 2, "false", "u", "true",
+            "true", "n", 7,
         }, result)
     end)
 

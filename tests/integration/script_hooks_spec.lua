@@ -143,7 +143,7 @@ describe("on_undeliverable", function()
                 route = function(_, bridge)
                     return bridge.role("nobody")
                 end,
-                on_undeliverable = function(envelope, reason)
+                on_undeliverable = function(envelope, reason, _, bridge)
                     assert(reason == "no_recipient", reason)
                     return bridge.to("fallback")
                 end,
@@ -176,7 +176,7 @@ describe("on_undeliverable", function()
         local server = bridge.start({script = [[
             return {
                 route = function(envelope, bridge) return bridge.role("nobody") end,
-                on_undeliverable = function(envelope, reason)
+                on_undeliverable = function(envelope, reason, _, bridge)
                     print("asked for " .. envelope.id)
                     return bridge.role("nobody either")
                 end,
@@ -192,7 +192,7 @@ describe("on_undeliverable", function()
 
     it("can take an envelope elsewhere that no mailbox takes", function()
         local server = bridge.start({config = {agents = {maxMailboxes = 1}}, script = [[
-            return {on_undeliverable = function(envelope, reason)
+            return {on_undeliverable = function(envelope, reason, _, bridge)
                 if reason == "mailbox_full" then
                     return bridge.to("fallback")
                 end
@@ -209,8 +209,8 @@ describe("on_undeliverable", function()
 
     it("can save what a full mailbox lets go", function()
         local server = bridge.start({config = {agents = {maxQueue = 1}}, script = [[
-            return {on_undeliverable = function(envelope, reason)
-                assert(reason == "evicted", reason)
+            return {on_undeliverable = function(envelope, reason, recipient, bridge)
+                assert(reason == "evicted" and recipient == "absent")
                 return bridge.to("archive")
             end}]]})
         local alice = websocket.agent(server, "alice")
@@ -268,7 +268,7 @@ describe("a script", function()
     it("assigns fields, and only those change", function()
         local server = bridge.start({script = route([[
             envelope.priority = "high"
-            envelope.taskId = "a \"quoted\" é\n"
+            envelope.taskId = "a \"quoted\" é"
             envelope.to = "carol"
             envelope.context = {list = luaduct.array{}, n = 1}
             return bridge.to("carol")]])})
@@ -280,7 +280,7 @@ describe("a script", function()
         local envelope, raw = carol:receive_envelope()
         local _, fields = json.fields(raw)
         assert.equal("high", envelope.priority)
-        assert.equal('a "quoted" é\n', envelope.taskId)
+        assert.equal('a "quoted" é', envelope.taskId)
         assert.equal("carol", envelope.to)
         assert.truthy(fields.context == '{"list":[],"n":1}' or fields.context == '{"n":1,"list":[]}', fields.context)
         assert.equal('{"n":1.10,"n":2}', fields.payload)

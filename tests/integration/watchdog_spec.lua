@@ -35,9 +35,9 @@ local RUNAWAYS = {
     ["tail calls without end"] = "local function f() return f() end return f()",
     ["recursion through a metamethod"] = [[
         local t = {} setmetatable(t, {__index = function(_, k) return t[k .. "x"] end}) return t.x]],
-    ["a catastrophic pattern"] = [[return (("a"):rep(100000)):find((".-"):rep(30) .. "b")]],
-    ["a catastrophic pattern in gsub"] = [[return (("a"):rep(100000)):gsub(("a*"):rep(30) .. "b", "")]],
-    ["a catastrophic pattern in match"] = [[return (("a"):rep(100000)):match(("a-"):rep(30) .. "b")]],
+    ["a catastrophic pattern"] = [[local _ = (("a"):rep(100000)):find((".-"):rep(30) .. "b")]],
+    ["a catastrophic pattern in gsub"] = [[local _ = (("a"):rep(100000)):gsub(("a*"):rep(30) .. "b", "")]],
+    ["a catastrophic pattern in match"] = [[local _ = (("a"):rep(100000)):match(("a-"):rep(30) .. "b")]],
     ["a catastrophic pattern in gmatch"] = [[for _ in (("a"):rep(100000)):gmatch(("a?"):rep(30000) .. "b") do end]],
     ["a plain search of very much"] = [[
         local s = ("a"):rep(2000000) while true do s:find(("a"):rep(1000000) .. "b", 1, true) end]],

@@ -1,4 +1,5 @@
-/* C unit tests: TEST("what it promises") { … CHECK(condition); }. tests/unit/units_spec.lua runs each in a process of its own. */
+/* C unit tests: TEST("what it promises") { … CHECK(condition); }. tests/unit/units_spec.lua runs each in a process of
+ * its own. */
 #ifndef LUADUCT_TESTS_UNIT_H
 #define LUADUCT_TESTS_UNIT_H
 

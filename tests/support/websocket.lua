@@ -245,6 +245,16 @@ function methods:receive_envelope()
     return message.envelope, fields.envelope
 end
 
+-- The same without decoding, for values that lua-cjson cannot read: raw text of each field of the envelope, by name.
+function methods:receive_fields()
+    local message = assert(self:receive())
+    assert(message.type == "text", message.type)
+    local _, outer = json.fields(message.payload)
+    assert(outer.envelope, message.payload)
+    local _, fields = json.fields(outer.envelope)
+    return fields
+end
+
 -- The next message, which must be a refusal with this code.
 function methods:expect_error(code)
     local message, raw = typed(self, "error")

@@ -1,6 +1,5 @@
 /* The C side of the configuration: values arrive typed, "auto" and "no limit" are numbers, nothing leaks. What a file
  * may say is tested in config_spec.lua. Runs in the checkout's root, where lua/ is. */
-#define _GNU_SOURCE
 #include "../support/unit.h"
 
 #include "base/system.h"

@@ -1,5 +1,4 @@
 /* The log: what a line looks like, what never happens (a caller that waits, a line that lies), and what is counted. */
-#define _GNU_SOURCE 1
 #include "../support/unit.h"
 
 #include <errno.h>
