@@ -8,6 +8,7 @@
 #include "bridge/attachment.h"
 #include "bridge/history.h"
 #include "protocol/registration.h"
+#include "runtime/api.h"
 #include "runtime/credential.h"
 #include "runtime/dispatch.h"
 #include "runtime/limits.h"
@@ -58,25 +59,34 @@ void agent_session_close(struct connection *connection, unsigned status, struct 
         reactor_answer(connection, websocket_close(status, reason));
 }
 
-static void refuse(struct connection *connection, enum code code, struct slice text, struct slice id)
+/* Says no and leaves the connection open. */
+static void object(struct connection *connection, enum code code, struct slice text, struct slice id)
 {
-    struct reactor *reactor = connection->reactor;
-    counter_add(&reactor->lane->counters.refused[code], 1);
+    api_count_refusal(connection->reactor->lane, code);
     if (connection_registered(connection))
         attachment_touch(&connection->endpoint, 0, 1);
     reactor_answer(connection, answer_error(code, text, id));
+}
+
+/* Says no, and closes where the code says so. */
+static void refuse(struct connection *connection, enum code code, struct slice text, struct slice id)
+{
+    object(connection, code, text, id);
     if (code_close_status(code) != 0)
         agent_session_close(connection, code_close_status(code), text);
 }
 
 /* --- register --- */
 
+/* Each register shows the token, unless the upgrade did; one that shows a wrong one is refused all the same. */
 static bool token_accepted(struct connection *connection, struct slice token)
 {
-    if (connection->authorized || !connection->reactor->config->auth.token)
+    const struct config *config = connection->reactor->config;
+    if (!config->auth.token)
         return true;
-    connection->authorized = credential_matches(connection->reactor->config, token);
-    return connection->authorized;
+    bool good = token.length > 0 ? credential_matches(config, token) : connection->token_at_upgrade;
+    connection->authorized = connection->authorized || good;
+    return good;
 }
 
 static void answer_register(struct connection *connection)
@@ -113,15 +123,16 @@ static void handle_register(struct connection *connection, struct slice text, co
     struct registration asked;
     char error[ERROR_TEXT_BYTES], made_id[UUID_LENGTH];
     enum code code = registration_scan(text, rules, &reactor->store, &asked, error);
+    bool again = connection_registered(connection);
     if (!token_accepted(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0))) {
-        refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
+        /* A second register that is refused leaves all as it was. */
+        (again ? object : refuse)(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }
     if (code != CODE_OK) {
         refuse(connection, code, slice_from_string(error), slice_from(NULL, 0));
         return;
     }
-    bool again = connection_registered(connection);
     if (again && asked.client_id.length == 0)
         asked.client_id = connection->endpoint.profile->id;
     if (again && !slice_equal(asked.client_id, connection->endpoint.profile->id)) {
@@ -327,6 +338,7 @@ void agent_session_start(struct connection *connection, const struct deflate_agr
     const struct config *config = connection->reactor->config;
     connection->phase = CONNECTION_WEBSOCKET;
     connection->is_websocket = true;
+    connection->token_at_upgrade = connection->authorized;
     websocket_start(&connection->websocket, agreement);
     connection->endpoint.outbox.window_bits = agreement->send_window_bits;
     bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.token;

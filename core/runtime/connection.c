@@ -70,6 +70,8 @@ void connection_readable(struct connection *connection)
     long received = transport_receive(&connection->transport, reactor->read_buffer, REACTOR_READ_BYTES);
     if (received == TRANSPORT_BLOCKED)
         return;
+    if (received == 0 && !connection->is_websocket && http_session_peer_finished(connection))
+        return; /* half closed: what was asked is still answered */
     if (received <= 0) {
         connection_kill(connection);
         return;

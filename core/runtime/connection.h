@@ -51,7 +51,8 @@ struct connection {
     bool is_websocket; /* also while closing */
     bool wants_write;  /* the socket was full: epoll tells when it is not */
     bool reads;        /* epoll tells of bytes */
-    bool authorized;   /* showed the token */
+    bool authorized;   /* showed the token, at the upgrade or in a register */
+    bool token_at_upgrade; /* the former: no register needs to show it again */
     bool pinged;       /* since the last byte */
     bool close_sent, close_received;
     struct peer_address address;

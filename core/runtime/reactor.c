@@ -381,8 +381,8 @@ void *reactor_run(void *argument)
         while (!(reactor->draining && !reactor->connections))
             ev_run(reactor->loop, EVRUN_ONCE);
     }
+    api_close(reactor->http); /* before the scripts: until then others read their figures */
     supervision_stop_scripts(reactor);
-    api_close(reactor->http);
     text_store_free(&reactor->store);
     deflate_leave_thread();
     pool_leave_thread();

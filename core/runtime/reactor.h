@@ -67,7 +67,6 @@ struct reactor {
 
     struct script_state *script;
     struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
-    int http_handle;        /* registry reference of its handler */
 
     struct latency latency;
     atomic_uint connection_count;

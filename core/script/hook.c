@@ -86,6 +86,7 @@ static inline int resume_hook(struct script_state *state, enum script_hook hook,
     count_up(&state->counts[hook].calls);
     state->ceiling = state->memory_limit;
     state->in_hook = true;
+    state->stack_base = (uintptr_t)__builtin_frame_address(0);
     watchdog_enter(&state->watchdog);
     int status = lua_resume(state->coroutine, arguments);
     *stopped = watchdog_leave(&state->watchdog);
@@ -98,7 +99,6 @@ static inline int resume_hook(struct script_state *state, enum script_hook hook,
 static void recover(struct script_state *state, bool out_of_memory)
 {
     state->stop_noted = false;
-    state->coroutine_depth = 0;
     bridge_release_views(state);
     state->coroutine = NULL;
     if (out_of_memory)

@@ -1,5 +1,6 @@
 /* The door of the script room: loads user scripts into a Lua state and calls their hooks. One state belongs to one
- * thread, which creates it, calls it and frees it; what another thread may call says so.
+ * thread, which creates it, calls it and frees it, and whose stack is 4 MiB or more (the default is 8); what another
+ * thread may call says so.
  *
  * The chain: user scripts in the order of `paths`, the mode's behaviour (luaduct.bridge.<mode>) last.
  *   route, on_undeliverable   the first that returns something other than nil decides

@@ -133,6 +133,7 @@ bool load_scripts(struct script_state *state, const struct script_options *optio
         return false;
     }
     state->loading = true;
+    state->stack_base = (uintptr_t)__builtin_frame_address(0);
     state->ceiling = state->memory_limit;
     state->load_deadline_ns = clock_steady_ns() + LOAD_LIMIT_MS * UINT64_C(1000000);
     lua_sethook(state->lua, check_load_time, LUA_MASKCOUNT, LOAD_CHECK_INSTRUCTIONS);

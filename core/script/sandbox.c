@@ -15,9 +15,6 @@
 #include "script/pattern.h"
 #include "script/state.h"
 
-/* Each coroutine inside a coroutine lies on the C stack, as C calls inside C calls do; Lua 5.1 allows 200 of those. */
-#define COROUTINE_DEPTH_MAXIMUM 200
-
 /* One log line of a script; the rest is cut. */
 #define LOG_TEXT_BYTES 4096
 
@@ -81,6 +78,7 @@ static __attribute__((noinline)) void write_log(lua_State *lua, struct script_st
 static void log_arguments(lua_State *lua, enum script_log_level level, char separator)
 {
     struct script_state *state = state_of(lua);
+    state_check_depth(lua, state);
     int count = lua_gettop(lua);
     luaL_checkstack(lua, count + 4, "too many arguments");
     for (int i = 1; i <= count; i++) {
@@ -153,6 +151,7 @@ static void sift_down(lua_State *lua, struct script_state *state, int root, int 
 static int sort_table(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
+    state_check_depth(lua, state);
     luaL_checktype(lua, 1, LUA_TTABLE);
     if (!lua_isnoneornil(lua, 2))
         luaL_checktype(lua, 2, LUA_TFUNCTION);
@@ -181,13 +180,11 @@ static int sort_table(lua_State *lua)
  * coroutines overflow the C stack. */
 static int resume(lua_State *lua, lua_State *coroutine)
 {
-    struct script_state *state = state_of(lua);
+    state_check_depth(lua, state_of(lua));
     int arguments = lua_gettop(lua) - 1;
     const char *refusal = NULL;
     lua_Debug record;
-    if (state->coroutine_depth >= COROUTINE_DEPTH_MAXIMUM)
-        refusal = "C stack overflow: coroutines nest too deep";
-    else if (coroutine == lua)
+    if (coroutine == lua)
         refusal = "cannot resume running coroutine";
     else if (lua_status(coroutine) == 0 && lua_getstack(coroutine, 0, &record) > 0)
         refusal = "cannot resume non-suspended coroutine";
@@ -203,9 +200,7 @@ static int resume(lua_State *lua, lua_State *coroutine)
         return -1;
     }
     lua_xmove(lua, coroutine, arguments);
-    state->coroutine_depth++;
     int status = lua_resume(coroutine, arguments);
-    state->coroutine_depth--;
     if (status != 0 && status != LUA_YIELD) {
         lua_xmove(coroutine, lua, 1);
         return -1;
@@ -301,6 +296,7 @@ static bool module_name_valid(const char *name, size_t length)
 static int require_module(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
+    state_check_depth(lua, state);
     const struct script *script = &state->scripts[lua_tointeger(lua, lua_upvalueindex(1))];
     size_t length;
     const char *name = luaL_checklstring(lua, 1, &length);

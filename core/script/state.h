@@ -44,6 +44,10 @@
 /* Bytes of a failure's text, traceback included; more is cut. */
 #define FAILURE_TEXT_BYTES 4096
 
+/* How much of the C stack a hook may use before functions of ours that call Lua refuse. LuaJIT counts no nesting of C
+ * calls; what it calls by itself (string.format and __tostring) takes up to 4 MiB before Lua's own stack is full. */
+#define C_STACK_BYTES (512u << 10)
+
 struct arena_chunk {
     struct arena_chunk *next;
     size_t size; /* of data */
@@ -94,7 +98,7 @@ struct script_state {
     const void *array_metatable; /* marks tables as JSON arrays; anchored in array_reference */
     int array_reference;
     const struct script *loading_script;
-    unsigned coroutine_depth; /* coroutines inside coroutines, each on the C stack */
+    uintptr_t stack_base; /* of the C stack, where Lua was entered */
     uint64_t load_deadline_ns;
 
     char *buffer; /* where JSON is written before it goes to the arena */
@@ -189,6 +193,13 @@ static inline void state_check_stop(lua_State *lua, struct script_state *state)
 {
     if (__builtin_expect(atomic_load_explicit(&state->watchdog.stop, memory_order_relaxed), 0))
         luaL_error(lua, "stopped: it ran longer than %d ms", (int)state->budget_ms);
+}
+
+/* Raises when C functions that call Lua have nested too deep. */
+static inline void state_check_depth(lua_State *lua, struct script_state *state)
+{
+    if (state->stack_base - (uintptr_t)__builtin_frame_address(0) > C_STACK_BYTES)
+        luaL_error(lua, "C stack overflow");
 }
 
 /* "a string", "nil", "a decision" …: how error texts call the value at that index. */

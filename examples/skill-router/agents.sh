@@ -7,10 +7,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 luaduct=${LUADUCT:-$here/../../build/luaduct}
 
 folder=$(mktemp -d)
-running=()
+workers=()
 clean() {
-    exec 3>&- # the boss leaves at the end of its input, a worker when it is gone
-    kill "${running[@]}" 2>/dev/null || true
+    # Both ends of each pipeline: an agent comes first, its worker last.
+    kill $(jobs -p) "${workers[@]}" 2>/dev/null || true
     wait || true
     rm -rf "$folder"
 }
@@ -24,7 +24,7 @@ worker() {
     mkfifo "$folder/$name"
     "$luaduct" agent "$name" --role worker "${labels[@]}" --intent task.complete <"$folder/$name" |
         luajit "$here/worker.lua" "$name" boss >"$folder/$name" &
-    running+=($!)
+    workers+=($!)
 }
 
 # The payload of the next envelope to the boss.
