@@ -242,7 +242,8 @@ static void append_to_history(const struct work *work, struct frame *frame)
 static void reply(struct work *work, const struct decision_item *item)
 {
     const struct delivery *delivery = work->delivery;
-    if (!work->sender) {
+    struct slice to = work->sender ? agent_id(work->sender) : delivery->answer_to;
+    if (!to.data) {
         refuse_nobody(work);
         return;
     }
@@ -253,7 +254,7 @@ static void reply(struct work *work, const struct decision_item *item)
     envelope_clear(&answer, &store);
     bool good = envelope_set_text(&answer, FIELD_FROM, SLICE("bridge"), error) == CODE_OK &&
                 envelope_set_text(&answer, FIELD_ROLE, SLICE("bridge"), error) == CODE_OK &&
-                envelope_set_text(&answer, FIELD_TO, agent_id(work->sender), error) == CODE_OK &&
+                envelope_set_text(&answer, FIELD_TO, to, error) == CODE_OK &&
                 envelope_set_text(&answer, FIELD_REPLY_TO, envelope_text(asked, FIELD_ID, delivery->defaults), error) ==
                     CODE_OK &&
                 envelope_set_json(&answer, FIELD_PAYLOAD, item->payload, error) == CODE_OK;
@@ -263,14 +264,14 @@ static void reply(struct work *work, const struct decision_item *item)
     struct frame *frame = good ? envelope_build(&answer, delivery->defaults, FRAME_ENVELOPE) : NULL;
     text_store_free(&store);
     if (!frame) {
-        settle(work, work->sender->hash, agent_id(work->sender), CODE_OVERLOADED);
+        settle(work, hash_slice(to), to, CODE_OVERLOADED);
         return;
     }
     struct delivery_result answered = {.frame = frame};
     struct work back = {
         .delivery = delivery, .result = &answered, .stamp = next_stamp(delivery->lane), .recipient_capacity = 1};
     back.recipients = &back.first_recipient;
-    give_to_id(&back, agent_id(work->sender));
+    give_to_id(&back, to);
     if (answered.taken > 0) {
         append_to_history(&back, frame);
         work->result->taken++;

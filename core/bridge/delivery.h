@@ -12,6 +12,7 @@ struct delivery {
     struct envelope *envelope;
     const struct envelope_defaults *defaults;
     struct endpoint *sender; /* the connection it came by; NULL: HTTP, or the bridge itself */
+    struct slice answer_to;  /* without a sender: the id that a reply goes to; data NULL: nobody */
 };
 
 struct delivery_result {

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "bridge/profile.h"
+#include "protocol/registration.h"
 
 /* Reads again what the sender sent, without the script's changes. */
 static bool scan_again(struct reactor *reactor, const struct dispatch *dispatch)
@@ -26,9 +27,9 @@ static const struct decision *decision_after_failure(struct reactor *reactor, co
     return &by_default;
 }
 
-/* Lets the script decide once more about each failed delivery. True: one of them was of `current`, and that found a
- * taker after all. */
-static bool resolve_undeliverable(struct reactor *reactor, const struct frame *current)
+/* Lets the script decide once more about each failed delivery. `current` is the frame of the dispatch that is under way
+ * and `sender` where it came from. True: one of the failures was of it, and it found a taker after all. */
+static bool resolve_undeliverable(struct reactor *reactor, const struct frame *current, struct endpoint *sender)
 {
     struct lane *lane = reactor->lane;
     bool taken = false;
@@ -50,6 +51,11 @@ static bool resolve_undeliverable(struct reactor *reactor, const struct frame *c
             if (decision) {
                 /* Its own failures are counted, but not told again: once is the rule. */
                 struct delivery delivery = {.lane = lane, .envelope = &envelope, .defaults = &defaults};
+                struct slice from = envelope_text(&envelope, FIELD_FROM, &defaults);
+                if (failure->frame == current)
+                    delivery.sender = sender;
+                if (!client_id_reserved(from))
+                    delivery.answer_to = from;
                 struct delivery_result result;
                 lane->report_undeliverable = false;
                 delivery_carry_out(&delivery, decision, &result);
@@ -67,7 +73,7 @@ static bool resolve_undeliverable(struct reactor *reactor, const struct frame *c
 void dispatch_undeliverable(struct reactor *reactor)
 {
     if (reactor->lane->undeliverable_first)
-        resolve_undeliverable(reactor, NULL);
+        resolve_undeliverable(reactor, NULL, NULL);
 }
 
 static struct slice refusal_text(enum code code)
@@ -115,7 +121,7 @@ void dispatch_envelope(struct reactor *reactor, const struct dispatch *dispatch,
         result->text = delivered.reason;
         return;
     }
-    if (lane->undeliverable_first && resolve_undeliverable(reactor, delivered.frame))
+    if (lane->undeliverable_first && resolve_undeliverable(reactor, delivered.frame, dispatch->sender))
         delivered.accepted = true;
     if (!delivered.accepted) {
         result->code = delivered.refusal != CODE_OK ? delivered.refusal : CODE_NO_RECIPIENT;
