@@ -1,9 +1,9 @@
-/* The registry's entry, for the files of this room only. Protected by its shard's mutex except where a field says
+/* The registry's entry, for the files of this room only. Protected by its shard's lock except where a field says
  * otherwise. */
 #ifndef LUADUCT_BRIDGE_AGENT_H
 #define LUADUCT_BRIDGE_AGENT_H
 
-#include <pthread.h>
+#include "base/lock.h"
 
 #include "bridge/lane.h"
 #include "bridge/profile.h"
@@ -14,15 +14,11 @@
 #define OPEN_TASKS_MAXIMUM 1024
 
 struct agent {
-    atomic_uint references; /* the shard's table, the endpoint, whoever looks */
-    atomic_uint open_tasks; /* written under the mutex, read without: who is least busy is a guess anyway */
+    atomic_uint open_tasks; /* written with the shard locked, read without: who is least busy is a guess anyway */
+    bool counted;           /* an absent agent's mailbox, one of maxMailboxes */
     atomic_ullong last_chosen;
-    struct agent *next;        /* in the shard's chain */
-    uint64_t hash;             /* of the id */
-    struct endpoint *endpoint; /* the connection that serves it; NULL: absent */
-    struct profile *profile;   /* while connected */
-    struct profile *indexed;   /* the one whose tags are in the directory; the directory's mutex */
-    uint64_t last_stamp;       /* the last envelope delivered to it: each recipient gets one once */
+    struct profile *profile; /* while connected */
+    struct profile *indexed; /* the one whose tags are in the directory; the directory's lock */
     struct frame_queue mailbox;
     int64_t stored_at_ms;           /* when the mailbox last grew (wall clock) */
     struct detachment *detachments; /* in the order of their connections */
@@ -31,7 +27,12 @@ struct agent {
     int64_t connected_at_ms;
     atomic_llong last_seen_ms;                /* written by its lane, read by all */
     atomic_ullong message_count, error_count; /* the same */
-    bool counted;                             /* an absent agent's mailbox, one of maxMailboxes */
+    /* From here on what every delivery looks at, beside each other and the id for the cache's sake. */
+    struct agent *next;        /* in the shard's chain */
+    uint64_t hash;             /* of the id */
+    struct endpoint *endpoint; /* the connection that serves it; NULL: absent */
+    uint64_t last_stamp;       /* the last envelope delivered to it: each recipient gets one once */
+    atomic_uint references;    /* the shard's table, the endpoint, whoever looks */
     uint32_t id_length;
     char id[];
 };
@@ -49,7 +50,7 @@ static inline struct agent *agent_retain(struct agent *agent)
 
 void agent_release(struct agent *agent);
 
-pthread_mutex_t *agent_lock(uint64_t hash);               /* locks and gives the shard's mutex */
+struct lock *agent_lock(uint64_t hash);                   /* takes the shard's lock and gives it */
 struct agent *agent_find(uint64_t hash, struct slice id); /* shard locked; borrowed */
 
 /* Found, or made; shard locked; borrowed; NULL when memory is out. */

@@ -52,10 +52,10 @@ bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
 
     struct lane *lane = endpoint->lane;
     uint64_t hash = hash_slice(profile->id);
-    pthread_mutex_t *mutex = agent_lock(hash);
+    struct lock *lock = agent_lock(hash);
     struct agent *agent = agent_find_or_add(hash, profile->id);
     if (!agent) {
-        pthread_mutex_unlock(mutex);
+        lock_release(lock);
         detachment_free(reserve);
         return false;
     }
@@ -76,7 +76,7 @@ bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
     atomic_store_explicit(&agent->message_count, 0, memory_order_relaxed);
     atomic_store_explicit(&agent->error_count, 0, memory_order_relaxed);
     mailbox_count_absent(agent, false);
-    pthread_mutex_unlock(mutex);
+    lock_release(lock);
 
     profile_release(old_profile);
     link_endpoint(endpoint);
@@ -92,20 +92,20 @@ bool attachment_change_profile(struct endpoint *endpoint, struct profile *profil
 {
     struct agent *agent = endpoint->agent;
     struct profile *before = NULL;
-    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    struct lock *lock = agent_lock(agent->hash);
     if (agent->endpoint == endpoint) {
         before = agent->profile;
         agent->profile = profile_retain(profile);
     }
-    pthread_mutex_unlock(mutex);
+    lock_release(lock);
     if (before && !directory_sync(agent)) {
-        mutex = agent_lock(agent->hash);
+        lock = agent_lock(agent->hash);
         if (agent->endpoint == endpoint) {
             profile_release(agent->profile);
             agent->profile = before;
             before = NULL;
         }
-        pthread_mutex_unlock(mutex);
+        lock_release(lock);
         profile_release(before);
         directory_sync(agent); /* the old tags held as much, so putting them back finds room */
         return false;
@@ -123,7 +123,7 @@ void attachment_go_live(struct endpoint *endpoint)
     struct agent *agent = endpoint->agent;
     struct outbox *outbox = &endpoint->outbox;
     bool moved = false;
-    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    struct lock *lock = agent_lock(agent->hash);
     if (agent->endpoint == endpoint && !agent->detachments) {
         while (agent->mailbox.count > 0 &&
                (outbox->queue.count == 0 || outbox->queue.bytes < lane_send_queue_bytes())) {
@@ -141,7 +141,7 @@ void attachment_go_live(struct endpoint *endpoint)
         if (agent->mailbox.count == 0)
             endpoint->state = ENDPOINT_LIVE;
     }
-    pthread_mutex_unlock(mutex);
+    lock_release(lock);
     if (moved)
         lane_mark_dirty(endpoint->lane, endpoint);
 }
@@ -152,7 +152,7 @@ void attachment_detach(struct endpoint *endpoint)
         return;
     struct lane *lane = endpoint->lane;
     struct agent *agent = endpoint->agent;
-    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    struct lock *lock = agent_lock(agent->hash);
     bool replaced = agent->endpoint != endpoint;
     struct profile *profile = NULL;
     if (!replaced) {
@@ -163,7 +163,7 @@ void attachment_detach(struct endpoint *endpoint)
         agent->task_count = 0;
         atomic_store_explicit(&agent->open_tasks, 0, memory_order_relaxed);
     }
-    pthread_mutex_unlock(mutex);
+    lock_release(lock);
     endpoint->state = ENDPOINT_LEAVING;
     unlink_endpoint(endpoint);
     if (replaced)
@@ -200,7 +200,7 @@ void attachment_finish(struct endpoint *endpoint)
 {
     struct lane *lane = endpoint->lane;
     struct agent *agent = endpoint->agent;
-    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    struct lock *lock = agent_lock(agent->hash);
     struct frame_queue unsent = {0};
     uint32_t lost = outbox_take_unsent(&endpoint->outbox, &unsent);
     lost += frame_queue_prepend(&endpoint->detachment->frames, &unsent);
@@ -216,7 +216,7 @@ void attachment_finish(struct endpoint *endpoint)
             inbox_notify(lane, agent->endpoint, NOTICE_FLUSH);
         agent_forget_if_idle(agent);
     }
-    pthread_mutex_unlock(mutex);
+    lock_release(lock);
     profile_release(endpoint->profile);
     agent_release(agent);
     endpoint->detachment = NULL;
@@ -238,7 +238,7 @@ void attachment_touch(struct endpoint *endpoint, unsigned messages, unsigned err
 void attachment_view(const struct endpoint *endpoint, struct agent_view *out)
 {
     struct agent *agent = endpoint->agent;
-    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    struct lock *lock = agent_lock(agent->hash);
     *out = (struct agent_view){
         .profile = profile_retain(endpoint->profile),
         .connected_at_ms = agent->connected_at_ms,
@@ -247,5 +247,5 @@ void attachment_view(const struct endpoint *endpoint, struct agent_view *out)
         .error_count = atomic_load_explicit(&agent->error_count, memory_order_relaxed),
         .open_tasks = atomic_load_explicit(&agent->open_tasks, memory_order_relaxed),
     };
-    pthread_mutex_unlock(mutex);
+    lock_release(lock);
 }

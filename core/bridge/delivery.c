@@ -60,7 +60,7 @@ static void open_task(struct agent *agent, uint64_t task)
 
 static void close_task(struct agent *agent, uint64_t task)
 {
-    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    struct lock *lock = agent_lock(agent->hash);
     for (uint32_t i = 0; i < agent->task_count; i++) {
         if (agent->tasks[i] == task) {
             agent->tasks[i] = agent->tasks[--agent->task_count];
@@ -68,7 +68,7 @@ static void close_task(struct agent *agent, uint64_t task)
         }
     }
     atomic_store_explicit(&agent->open_tasks, agent->task_count, memory_order_relaxed);
-    pthread_mutex_unlock(mutex);
+    lock_release(lock);
 }
 
 /* --- One recipient --- */
@@ -123,21 +123,21 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, bool w
     struct lane *lane = work->delivery->lane;
     struct frame *frame = work->result->frame;
     enum code code;
-    pthread_mutex_t *mutex = agent_lock(hash);
+    struct lock *lock = agent_lock(hash);
     struct agent *agent = with_mailbox ? agent_find_or_add(hash, id) : agent_find(hash, id);
     struct endpoint *endpoint = agent ? agent->endpoint : NULL;
     if (!endpoint && !with_mailbox) {
-        pthread_mutex_unlock(mutex);
+        lock_release(lock);
         return NOT_CONNECTED;
     }
     if (!agent) {
-        pthread_mutex_unlock(mutex);
+        lock_release(lock);
         settle(work, hash, id, CODE_OVERLOADED);
         return GIVEN;
     }
     /* The broadcast beside this decision reaches every connected agent but the sender. */
     if (agent->last_stamp == work->stamp || (work->everyone && endpoint && agent != work->sender)) {
-        pthread_mutex_unlock(mutex);
+        lock_release(lock);
         return HAS_IT;
     }
     agent->last_stamp = work->stamp;
@@ -146,13 +146,13 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, bool w
     if (!endpoint) {
         code = code_of_mailbox(mailbox_push(lane, agent, frame));
         agent_forget_if_idle(agent);
-        pthread_mutex_unlock(mutex);
+        lock_release(lock);
     } else if (endpoint->lane == lane) {
-        pthread_mutex_unlock(mutex); /* the endpoint is ours: it cannot go away under us */
+        lock_release(lock); /* the endpoint is ours: it cannot go away under us */
         code = lane_deliver(lane, endpoint, frame);
     } else {
         code = inbox_push(lane, endpoint->lane, endpoint, frame) ? CODE_OK : CODE_OVERLOADED;
-        pthread_mutex_unlock(mutex);
+        lock_release(lock);
     }
     settle(work, hash, id, code);
     return GIVEN;

@@ -1,5 +1,5 @@
 /* Connected agents by tag, so that a role or a label finds its agents without walking all of them. A tag's posting is a
- * plain array; a selector walks the shortest of its postings and asks each agent's profile for the rest. One mutex: it
+ * plain array; a selector walks the shortest of its postings and asks each agent's profile for the rest. One lock: it
  * is taken when agents come and go and by decisions that select, never by direct messages. It may be held while a
  * shard's is taken, never the other way round. */
 #include <stdlib.h>
@@ -17,7 +17,7 @@ struct posting {
 /* The posting of all connected agents, for selectors that name nothing else. No tag's text gives this kind. */
 #define EVERYONE 0x5eed5eed5eed5eedull
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct lock lock = LOCK_INITIALIZER;
 static struct posting **buckets;
 static uint32_t bucket_count, posting_count;
 
@@ -110,10 +110,10 @@ static void remove_all(struct agent *agent, struct profile *profile)
 bool directory_sync(struct agent *agent)
 {
     bool added = true;
-    pthread_mutex_lock(&mutex);
-    pthread_mutex_t *shard = agent_lock(agent->hash);
+    lock_acquire(&lock);
+    struct lock *shard = agent_lock(agent->hash);
     struct profile *wanted = agent->profile ? profile_retain(agent->profile) : NULL;
-    pthread_mutex_unlock(shard);
+    lock_release(shard);
     struct profile *before = agent->indexed;
     if (before != wanted) {
         if (before)
@@ -131,7 +131,7 @@ bool directory_sync(struct agent *agent)
     }
     bool indexed_before = before != NULL, indexed_now = agent->indexed != NULL;
     bool changed = before != agent->indexed;
-    pthread_mutex_unlock(&mutex);
+    lock_release(&lock);
 
     /* The index holds a reference on the agent and on the profile it was entered with. */
     if (indexed_now && !indexed_before)
@@ -170,7 +170,7 @@ unsigned directory_match(const struct selector *selector, struct agent **out, un
 {
     unsigned given = 0;
     *total = 0;
-    pthread_mutex_lock(&mutex);
+    lock_acquire(&lock);
     const struct posting *posting = shortest(selector);
     for (uint32_t i = 0; posting && i < posting->count; i++) {
         struct agent *agent = posting->agents[i];
@@ -180,7 +180,7 @@ unsigned directory_match(const struct selector *selector, struct agent **out, un
         if (given < capacity)
             out[given++] = agent_retain(agent);
     }
-    pthread_mutex_unlock(&mutex);
+    lock_release(&lock);
     return given;
 }
 
@@ -199,9 +199,9 @@ static bool goes_before(const struct agent *a, const struct agent *b)
 
 struct agent *directory_choose(const struct selector *selector, const struct agent *except)
 {
-    static uint64_t chosen; /* protected by the mutex */
+    static uint64_t chosen; /* protected by the lock */
     struct agent *best = NULL;
-    pthread_mutex_lock(&mutex);
+    lock_acquire(&lock);
     const struct posting *posting = shortest(selector);
     for (uint32_t i = 0; posting && i < posting->count; i++) {
         struct agent *agent = posting->agents[i];
@@ -212,7 +212,7 @@ struct agent *directory_choose(const struct selector *selector, const struct age
         atomic_store_explicit(&best->last_chosen, ++chosen, memory_order_relaxed);
         agent_retain(best);
     }
-    pthread_mutex_unlock(&mutex);
+    lock_release(&lock);
     return best;
 }
 

@@ -1,6 +1,6 @@
 #include "bridge/history.h"
 
-#include <pthread.h>
+#include "base/lock.h"
 #include <stdlib.h>
 
 #include "memory/pool.h"
@@ -16,7 +16,7 @@ struct entry {
     } recipients;
 };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct lock lock = LOCK_INITIALIZER;
 static struct entry *ring;
 static uint32_t limit, count, head; /* head: the oldest */
 static uint64_t bytes_limit, bytes;
@@ -66,10 +66,10 @@ void history_append(struct frame *frame, const struct history_parties *parties)
     }
     frame_retain(frame);
 
-    /* What falls out is released after the mutex: usually one entry, more when this one is large. */
+    /* What falls out is released outside of the lock: usually one entry, more when this one is large. */
     for (bool in = false; !in;) {
         struct entry oldest = {0};
-        pthread_mutex_lock(&mutex);
+        lock_acquire(&lock);
         if (count == limit || (count > 0 && bytes + frame->length > bytes_limit)) {
             oldest = ring[head];
             head = head + 1 == limit ? 0 : head + 1;
@@ -83,7 +83,7 @@ void history_append(struct frame *frame, const struct history_parties *parties)
             bytes += frame->length;
             in = true;
         }
-        pthread_mutex_unlock(&mutex);
+        lock_release(&lock);
         if (oldest.frame)
             release_entry(&oldest);
     }
@@ -104,13 +104,13 @@ static bool concerns(const struct entry *entry, uint64_t party)
 unsigned history_newest(struct frame **out, unsigned capacity, uint64_t party)
 {
     unsigned found = 0;
-    pthread_mutex_lock(&mutex);
+    lock_acquire(&lock);
     for (uint32_t i = count; i-- > 0 && found < capacity;) {
         const struct entry *entry = &ring[(head + i) % limit];
         if (concerns(entry, party))
             out[found++] = frame_retain(entry->frame);
     }
-    pthread_mutex_unlock(&mutex);
+    lock_release(&lock);
     for (unsigned i = 0; i < found / 2; i++) {
         struct frame *newer = out[i];
         out[i] = out[found - 1 - i];
@@ -121,9 +121,9 @@ unsigned history_newest(struct frame **out, unsigned capacity, uint64_t party)
 
 uint32_t history_count(void)
 {
-    pthread_mutex_lock(&mutex);
+    lock_acquire(&lock);
     uint32_t now = count;
-    pthread_mutex_unlock(&mutex);
+    lock_release(&lock);
     return now;
 }
 

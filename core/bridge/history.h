@@ -1,5 +1,5 @@
 /* The newest accepted envelopes, as they left the route: a ring bounded by count and by bytes. Frames are shared, not
- * copied. One mutex, held for a pointer's worth of work on the way in; readers copy references out. */
+ * copied. One lock, held for a pointer's worth of work on the way in; readers copy references out. */
 #ifndef LUADUCT_BRIDGE_HISTORY_H
 #define LUADUCT_BRIDGE_HISTORY_H
 

@@ -1,4 +1,4 @@
-/* Each inbox is two arrays: lanes push to one under its mutex while the owner works through the other. Notices
+/* Each inbox is two arrays: lanes push to one under its lock while the owner works through the other. Notices
  * (replaced, flush) are a list through the endpoints themselves, taken in the same step as the entries, so they need no
  * memory and come after every delivery that was pushed before them. */
 #include "bridge/lane.h"
@@ -33,6 +33,7 @@ const char *undeliverable_reason_name(enum undeliverable_reason reason)
 bool lanes_start(const struct lane_options *chosen)
 {
     options = *chosen;
+    lock_shared = options.count > 1;
     size_t size = (options.count * sizeof *lanes + 63) / 64 * 64;
     lanes = aligned_alloc(64, size);
     if (!lanes)
@@ -42,7 +43,7 @@ bool lanes_start(const struct lane_options *chosen)
         lanes[i].index = i;
         lanes[i].wake = options.wake;
         lanes[i].undeliverable_last = &lanes[i].undeliverable_first;
-        pthread_mutex_init(&lanes[i].inbox.mutex, NULL);
+        pthread_mutex_init(&lanes[i].inbox.lock.mutex, NULL);
     }
     return true;
 }
@@ -63,7 +64,7 @@ void lanes_stop(void)
         release_entries(lane->inbox.entries, lane->inbox.count);
         free(lane->inbox.entries);
         free(lane->inbox.spare);
-        pthread_mutex_destroy(&lane->inbox.mutex);
+        pthread_mutex_destroy(&lane->inbox.lock.mutex);
     }
     free(lanes);
     lanes = NULL;
@@ -97,7 +98,7 @@ bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, s
 {
     struct inbox *inbox = &to->inbox;
     bool pushed = false;
-    pthread_mutex_lock(&inbox->mutex);
+    lock_acquire(&inbox->lock);
     if (inbox->count == inbox->capacity && inbox->capacity < INBOX_MAXIMUM) {
         uint32_t capacity = inbox->capacity ? inbox->capacity * 2 : INBOX_FIRST;
         struct inbox_entry *entries = realloc(inbox->entries, capacity * sizeof *entries);
@@ -110,7 +111,7 @@ bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, s
         inbox->entries[inbox->count++] = (struct inbox_entry){endpoint, frame_retain(frame)};
         pushed = true;
     }
-    pthread_mutex_unlock(&inbox->mutex);
+    lock_release(&inbox->lock);
     remember_to_wake(from, to);
     return pushed;
 }
@@ -118,13 +119,13 @@ bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, s
 void inbox_notify(struct lane *from, struct endpoint *endpoint, unsigned notice)
 {
     struct inbox *inbox = &endpoint->lane->inbox;
-    pthread_mutex_lock(&inbox->mutex);
+    lock_acquire(&inbox->lock);
     if (!endpoint->notices) {
         endpoint->next_notice = inbox->notices;
         inbox->notices = endpoint;
     }
     endpoint->notices |= (uint8_t)notice;
-    pthread_mutex_unlock(&inbox->mutex);
+    lock_release(&inbox->lock);
     remember_to_wake(from, endpoint->lane);
 }
 
@@ -153,7 +154,7 @@ void lane_drain(struct lane *lane)
     struct endpoint *leaving = lane->leaving;
     lane->leaving = NULL;
 
-    pthread_mutex_lock(&inbox->mutex);
+    lock_acquire(&inbox->lock);
     struct inbox_entry *entries = inbox->entries;
     uint32_t count = inbox->count, capacity = inbox->capacity;
     inbox->entries = inbox->spare;
@@ -162,25 +163,25 @@ void lane_drain(struct lane *lane)
     inbox->spare = NULL;
     struct endpoint *notices = inbox->notices;
     inbox->notices = NULL;
-    pthread_mutex_unlock(&inbox->mutex);
+    lock_release(&inbox->lock);
 
     for (uint32_t i = 0; i < count; i++) {
         deliver_entry(lane, &entries[i]);
         frame_release(entries[i].frame);
     }
 
-    pthread_mutex_lock(&inbox->mutex);
+    lock_acquire(&inbox->lock);
     inbox->spare = entries;
     inbox->spare_capacity = capacity;
-    pthread_mutex_unlock(&inbox->mutex);
+    lock_release(&inbox->lock);
 
     while (notices) {
         struct endpoint *endpoint = notices;
-        pthread_mutex_lock(&inbox->mutex);
+        lock_acquire(&inbox->lock);
         notices = endpoint->next_notice;
         unsigned said = endpoint->notices;
         endpoint->notices = 0;
-        pthread_mutex_unlock(&inbox->mutex);
+        lock_release(&inbox->lock);
         if (said & NOTICE_REPLACED) {
             if (endpoint->state != ENDPOINT_LEAVING)
                 attachment_detach(endpoint);
@@ -236,10 +237,10 @@ static enum code hold(struct lane *lane, struct endpoint *endpoint, struct frame
     static const enum code answers[] = {
         [MAILBOX_STORED] = CODE_OK, [MAILBOX_FULL] = CODE_MAILBOX_FULL, [MAILBOX_NO_MEMORY] = CODE_OVERLOADED};
     struct agent *agent = endpoint->agent;
-    pthread_mutex_t *mutex = agent_lock(agent->hash);
+    struct lock *lock = agent_lock(agent->hash);
     bool ours = agent->endpoint == endpoint;
     enum mailbox_result result = ours ? mailbox_push(lane, agent, frame) : MAILBOX_STORED;
-    pthread_mutex_unlock(mutex);
+    lock_release(lock);
     if (ours)
         return answers[result];
     /* Replaced, and the notice of it is still to come: the mailbox is the newer connection's, and this is older than

@@ -3,7 +3,7 @@
 #ifndef LUADUCT_BRIDGE_LANE_H
 #define LUADUCT_BRIDGE_LANE_H
 
-#include <pthread.h>
+#include "base/lock.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,7 +28,7 @@ enum endpoint_state {
     ENDPOINT_LEAVING,  /* given up; what other lanes sent before is still coming in */
 };
 
-/* What other lanes have to tell an endpoint; written under its lane's inbox mutex. */
+/* What other lanes have to tell an endpoint; written with its lane's inbox locked. */
 enum { NOTICE_REPLACED = 1, NOTICE_FLUSH = 2 };
 
 /* Unsent frames on their way back to the mailbox of an agent that lost a connection. The agent keeps a list of them in
@@ -42,20 +42,22 @@ struct detachment {
 /* A connection as the bridge sees it. Embedded in the connection; its lane's thread only, but for the inbox's fields.
  */
 struct endpoint {
+    /* What a delivery from elsewhere touches: one cache line. */
+    struct outbox outbox;
+    struct endpoint *next_dirty;
+    uint8_t state;         /* enum endpoint_state */
+    uint8_t notices;       /* inbox */
+    bool dirty;            /* on the lane's list of those to flush */
+    bool grace_over;       /* deliveries may start */
+    uint16_t close_status; /* the runtime should close the connection with this; 0: no */
+
     struct lane *lane;
     struct agent *agent;           /* while not detached; a reference is held */
     struct profile *profile;       /* while not detached; a reference is held */
     struct detachment *detachment; /* reserved at attach, so that leaving never needs memory */
-    struct endpoint *next_dirty;
-    struct endpoint *next_notice; /* inbox */
+    struct endpoint *next_notice;  /* inbox */
     struct endpoint *next_leaving;
     struct endpoint *next, **previous; /* all attached endpoints of the lane: who a broadcast reaches */
-    uint8_t state;                     /* enum endpoint_state */
-    uint8_t notices;                   /* inbox */
-    bool dirty;                        /* on the lane's list of those to flush */
-    bool grace_over;                   /* deliveries may start */
-    uint16_t close_status;             /* the runtime should close the connection with this; 0: no */
-    struct outbox outbox;
 };
 
 /* Something that could not be delivered, waiting for the script to hear of it. */
@@ -117,7 +119,7 @@ struct lane {
     struct lane_counters counters;
 
     struct inbox {
-        pthread_mutex_t mutex;
+        struct lock lock;
         struct inbox_entry *entries;
         uint32_t count, capacity;
         struct endpoint *notices;

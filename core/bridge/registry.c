@@ -1,5 +1,5 @@
 /* 256 shards by the top byte of the id's keyed hash, each a chained hash table that doubles as it fills. A shard's
- * mutex is held for a lookup and a push: so briefly that reactors hardly ever meet there. */
+ * lock is held for a lookup and a push: so briefly that reactors hardly ever meet there. */
 #include "bridge/registry.h"
 
 #include <stdlib.h>
@@ -13,7 +13,7 @@
 #define FIRST_BUCKETS 8u
 
 static struct shard {
-    pthread_mutex_t mutex;
+    struct lock lock;
     struct agent **buckets;
     uint32_t bucket_count; /* a power of two, 0 before the first agent */
     uint32_t agent_count;
@@ -27,14 +27,14 @@ static struct shard *shard_of(uint64_t hash)
 __attribute__((constructor)) static void prepare_shards(void)
 {
     for (unsigned i = 0; i < SHARDS; i++)
-        pthread_mutex_init(&shards[i].mutex, NULL);
+        pthread_mutex_init(&shards[i].lock.mutex, NULL);
 }
 
-pthread_mutex_t *agent_lock(uint64_t hash)
+struct lock *agent_lock(uint64_t hash)
 {
-    pthread_mutex_t *mutex = &shard_of(hash)->mutex;
-    pthread_mutex_lock(mutex);
-    return mutex;
+    struct lock *lock = &shard_of(hash)->lock;
+    lock_acquire(lock);
+    return lock;
 }
 
 struct agent *agent_find(uint64_t hash, struct slice id)
@@ -135,12 +135,12 @@ void agent_view_release(struct agent_view *view)
 bool registry_find(struct slice id, struct agent_view *out)
 {
     uint64_t hash = hash_slice(id);
-    pthread_mutex_t *mutex = agent_lock(hash);
+    struct lock *lock = agent_lock(hash);
     struct agent *agent = agent_find(hash, id);
     bool connected = agent && agent->endpoint;
     if (connected)
         view_agent(agent, out);
-    pthread_mutex_unlock(mutex);
+    lock_release(lock);
     return connected;
 }
 
@@ -167,7 +167,7 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
     while (shard_index < SHARDS) {
         struct shard *shard = &shards[shard_index];
         bool full = false;
-        pthread_mutex_lock(&shard->mutex);
+        lock_acquire(&shard->lock);
         while (shard->bucket_count > 0) {
             unsigned in_bucket = 0;
             for (struct agent *agent = shard->buckets[bucket & (shard->bucket_count - 1)]; agent; agent = agent->next)
@@ -184,7 +184,7 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
             if (bucket == 0)
                 break;
         }
-        pthread_mutex_unlock(&shard->mutex);
+        lock_release(&shard->lock);
         if (full)
             break;
         shard_index++;
@@ -211,10 +211,10 @@ unsigned registry_match(const struct selector *selector, struct agent_view *out,
     }
     unsigned found = directory_match(selector, agents, room, &total);
     for (unsigned i = 0; i < found; i++) {
-        pthread_mutex_t *mutex = agent_lock(agents[i]->hash);
+        struct lock *lock = agent_lock(agents[i]->hash);
         if (agents[i]->endpoint)
             view_agent(agents[i], &out[count++]);
-        pthread_mutex_unlock(mutex);
+        lock_release(lock);
         agent_release(agents[i]);
     }
     if (agents != few)
@@ -239,7 +239,7 @@ void registry_expire_mailboxes(struct lane *lane, int64_t now_ms)
 {
     for (unsigned i = lane->index; i < SHARDS; i += lanes_count()) {
         struct shard *shard = &shards[i];
-        pthread_mutex_lock(&shard->mutex);
+        lock_acquire(&shard->lock);
         for (uint32_t bucket = 0; bucket < shard->bucket_count; bucket++) {
             for (struct agent *agent = shard->buckets[bucket], *next; agent; agent = next) {
                 next = agent->next;
@@ -247,7 +247,7 @@ void registry_expire_mailboxes(struct lane *lane, int64_t now_ms)
                     mailbox_expire_one(lane, agent, now_ms);
             }
         }
-        pthread_mutex_unlock(&shard->mutex);
+        lock_release(&shard->lock);
     }
 }
 
@@ -265,7 +265,7 @@ void registry_stop(void)
             }
         }
         free(shard->buckets);
-        *shard = (struct shard){.mutex = PTHREAD_MUTEX_INITIALIZER};
+        *shard = (struct shard){.lock = LOCK_INITIALIZER};
     }
     directory_stop();
 }

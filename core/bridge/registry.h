@@ -1,5 +1,5 @@
 /* Who is known: every connected agent, and every absent one whose mailbox holds something. Sharded by a keyed hash of
- * the id, one mutex a shard, never held over a call into Lua or the kernel.
+ * the id, one lock a shard, never held over a call into Lua or the kernel.
  *
  * An agent's life:
  *
@@ -10,7 +10,7 @@
  *     └────── detach ─────┴──────── detach (its unsent frames return to the head of the mailbox)
  *
  * While an agent has an endpoint, everything for it passes through that endpoint's lane, so there is one queue and one
- * order. A lane that gives up an endpoint does so under the shard's mutex: what other lanes sent before that is already
+ * order. A lane that gives up an endpoint does so under the shard's lock: what other lanes sent before that is already
  * in its inbox and is returned with the rest (see `detachment`). */
 #ifndef LUADUCT_BRIDGE_REGISTRY_H
 #define LUADUCT_BRIDGE_REGISTRY_H

@@ -102,6 +102,13 @@ static enum outbox_result flush_partial(struct outbox *outbox, struct transport 
     return OUTBOX_EMPTY;
 }
 
+/* Seeing the bound on the length, gcc would inline a `rep movs`, which takes longer to start than the copy takes. */
+static inline void copy_small(char *to, const char *from, size_t length)
+{
+    __asm__("" : "+r"(length));
+    memcpy(to, from, length);
+}
+
 /* Gathers what fits into one call to the kernel; gives the number of bytes in it. */
 static size_t gather(struct outbox *outbox, struct outbox_scratch *scratch, struct iovec vectors[VECTORS],
                      unsigned *vector_count)
@@ -121,7 +128,7 @@ static size_t gather(struct outbox *outbox, struct outbox_scratch *scratch, stru
                 vectors[used++] = (struct iovec){scratch->bytes + in_scratch, 0};
                 open = true;
             }
-            memcpy(scratch->bytes + in_scratch, wire->data, wire->length);
+            copy_small(scratch->bytes + in_scratch, wire->data, wire->length);
             vectors[used - 1].iov_len += wire->length;
             in_scratch += wire->length;
         } else {

@@ -34,15 +34,23 @@ static int return_item(lua_State *lua, struct script_state *state)
     return 1;
 }
 
-/* True for 1 to 32 bytes of printable ASCII, as nearly all ids are: no reason to call the whole check. */
+/* A bit for each of eight bytes that is below U+0020, U+007F or above (or, once one is, for its neighbours). */
+static inline uint64_t odd_bytes(const char *at)
+{
+    uint64_t bytes, ones = UINT64_C(0x0101010101010101);
+    memcpy(&bytes, at, sizeof bytes);
+    return ((bytes - 0x20 * ones) | (bytes + ones) | bytes) & (0x80 * ones);
+}
+
+/* True for 8 to 32 bytes of printable ASCII, as most ids are: no reason to call the whole check. */
 static inline bool is_plain_name(struct slice text)
 {
-    if (text.length == 0 || text.length > 32)
+    if (text.length < 8 || text.length > 32)
         return false;
-    unsigned char odd = 0;
-    for (size_t i = 0; i < text.length; i++)
-        odd |= (unsigned char)((unsigned char)text.data[i] - 0x20) >= 0x5f;
-    return !odd;
+    uint64_t odd = odd_bytes(text.data + text.length - 8);
+    for (size_t i = 0; i + 8 < text.length; i += 8)
+        odd |= odd_bytes(text.data + i);
+    return odd == 0;
 }
 
 /* A name as the wire allows it: for ids, roles, labels, tools and intents. */

@@ -147,6 +147,8 @@ void failure_report(struct script_state *state, enum script_hook hook, int hook_
                 put_place(&text, lua, state, hook_reference);
             if (message)
                 put(&text, "%.1024s", message);
+            else if (lua == state->lua) /* not the script's own error: there was no memory to begin with */
+                put(&text, "not enough memory");
             else
                 put(&text, "an error that is %s", lua_gettop(lua) > 0 ? state_value_name(lua, -1) : "nil");
         }

@@ -1,6 +1,6 @@
-/* A hook runs in a pooled coroutine whose first slots hold the bridge and the chain's route functions, so that a call
- * is three pushes and a resume. The coroutine of a call that failed is thrown away: its stack shows where it died, and
- * what it held on to goes with it.
+/* A hook runs in a pooled coroutine whose first slots hold the chain's route functions, so that a call is three pushes
+ * and a resume. The coroutine of a call that failed is thrown away: its stack shows where it died, and what it held on
+ * to goes with it.
  *
  * Nothing outside of a protected call may raise: LuaJIT would abort the process. Pushing a value that exists, resuming,
  * and reading a light userdata never do; all else here (making an agent's table, reading a changed one) runs in
@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "protocol/registration.h"
 #include "script/bridge_binding.h"
 #include "script/envelope_binding.h"
@@ -18,13 +17,6 @@
 #include "script/json_value.h"
 #include "script/load.h"
 #include "script/state.h"
-
-/* script_collect aims at this long, and looks at the clock after each piece of so many KiB. */
-#define COLLECT_NS 500000u
-#define COLLECT_PIECE_KIB 32
-
-/* Collecting is cheap for a small heap, so a cycle does not begin below this. */
-#define COLLECT_FLOOR_BYTES (512u << 10)
 
 struct script_state *script_state_new(const struct script_options *options, char *error, size_t error_size)
 {
@@ -39,6 +31,8 @@ struct script_state *script_state_new(const struct script_options *options, char
         state_close(state);
         return NULL;
     }
+    state_collect_fully(state); /* what loading left */
+    state->full_collection_ns = 0;
     return state;
 }
 
@@ -146,7 +140,7 @@ static __attribute__((noinline)) void report_nonsense(struct script_state *state
     failure_report_mistake(state, hook, lua, function, text);
 }
 
-/* The registry's reference to the route in slot ROUTE_SLOT + `number`. */
+/* The registry's reference to the route in ROUTE_SLOT(number). */
 static int route_reference(const struct script_state *state, int number)
 {
     const struct script *script = state->scripts;
@@ -161,11 +155,11 @@ static enum script_result route_by_chain(struct script_state *state, struct deci
         if (__builtin_expect(!state->coroutine, 0) && !has_coroutine(state, HOOK_ROUTE))
             return SCRIPT_FAILED;
         lua_State *coroutine = state->coroutine;
-        int base = ROUTE_SLOT + state->route_count - 1;
+        int base = 2 * state->route_count;
         state->envelope_handle = next_generation(state) | HANDLE_TAG_ENVELOPE;
-        lua_pushvalue(coroutine, ROUTE_SLOT + i);
+        lua_pushvalue(coroutine, ROUTE_SLOT(i));
         lua_pushlightuserdata(coroutine, (void *)state->envelope_handle);
-        lua_pushvalue(coroutine, BRIDGE_SLOT);
+        lua_pushvalue(coroutine, BRIDGE_SLOT(i));
         bool stopped;
         int status = resume_hook(state, HOOK_ROUTE, 2, &stopped);
         if (__builtin_expect(status != 0 || stopped, 0)) {
@@ -184,7 +178,7 @@ static enum script_result route_by_chain(struct script_state *state, struct deci
         struct decision *decision = bridge_read_decision(coroutine, state, base + 1, mistake, sizeof mistake);
         lua_settop(coroutine, base);
         if (__builtin_expect(mistake[0] != '\0', 0)) {
-            report_nonsense(state, HOOK_ROUTE, coroutine, ROUTE_SLOT + i, mistake);
+            report_nonsense(state, HOOK_ROUTE, coroutine, ROUTE_SLOT(i), mistake);
             return SCRIPT_FAILED;
         }
         if (decision) {
@@ -288,9 +282,9 @@ static void push_slice(lua_State *lua, struct slice text)
         lua_pushnil(lua);
 }
 
-static void push_bridge(lua_State *lua, const struct script_state *state)
+static void push_bridge(lua_State *lua, const struct slow_call *call)
 {
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, state->bridge_reference);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, call->script->bridge);
 }
 
 static int push_undeliverable(lua_State *lua, struct slow_call *call)
@@ -298,7 +292,7 @@ static int push_undeliverable(lua_State *lua, struct slow_call *call)
     lua_pushlightuserdata(lua, (void *)call->state->envelope_handle);
     push_slice(lua, call->reason);
     push_slice(lua, call->recipient);
-    push_bridge(lua, call->state);
+    push_bridge(lua, call);
     return 4;
 }
 
@@ -345,7 +339,7 @@ static int push_disconnected(lua_State *lua, struct slow_call *call)
 {
     bridge_push_agent(lua, call->state, call->agent);
     push_slice(lua, call->reason);
-    push_bridge(lua, call->state);
+    push_bridge(lua, call);
     return 3;
 }
 
@@ -387,7 +381,7 @@ static int push_registering(lua_State *lua, struct slow_call *call)
     }
     lua_pushnumber(lua, registration->max_concurrent_tasks);
     lua_setfield(lua, -2, "maxConcurrentTasks");
-    push_bridge(lua, call->state);
+    push_bridge(lua, call);
     return 2;
 }
 
@@ -538,60 +532,7 @@ bool script_on_register(struct script_state *state, struct script_registration *
     return true;
 }
 
-/* --- Collecting and counting ------------------------------------------------------------------------------------ */
-
-struct collect_step {
-    struct script_state *state;
-    uint64_t until_ns;
-    uint64_t debt; /* bytes to free or traverse */
-};
-
-static int step_collector(lua_State *lua)
-{
-    struct collect_step *step = lua_touserdata(lua, 1);
-    struct script_state *state = step->state;
-    if (!state->collecting)
-        lua_gc(lua, LUA_GCRESTART, 0);
-    state->collecting = true;
-    for (uint64_t paid = 0; state->collecting && paid < step->debt; paid += COLLECT_PIECE_KIB << 10) {
-        state->collecting = lua_gc(lua, LUA_GCSTEP, COLLECT_PIECE_KIB) == 0;
-        if (clock_steady_ns() >= step->until_ns)
-            break;
-    }
-    return 0;
-}
-
-static __attribute__((noinline)) void collect_some(struct script_state *state, uint64_t heap)
-{
-    uint64_t start = clock_steady_ns();
-    uint64_t grown = heap > state->collected_at_bytes ? heap - state->collected_at_bytes : 0;
-    /* Twice what was allocated, so that the collector gains on the script; at least a piece, so that it ends. */
-    struct collect_step step = {state, start + COLLECT_NS, 2 * grown + (COLLECT_PIECE_KIB << 10)};
-    if (lua_cpcall(state->lua, step_collector, &step) != 0) {
-        lua_settop(state->lua, 0);
-        state->collecting = false;
-    }
-    heap = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
-    state->collected_at_bytes = heap;
-    if (!state->collecting) {
-        /* Again at twice what is left, at half the ceiling at the latest; but not at once when more than that is alive.
-         */
-        uint64_t half = state->memory_limit / 2, least = heap + heap / 8 + (COLLECT_FLOOR_BYTES / 8);
-        state->collect_from_bytes = 2 * heap < half ? 2 * heap : half > least ? half : least;
-        if (state->collect_from_bytes < COLLECT_FLOOR_BYTES)
-            state->collect_from_bytes = COLLECT_FLOOR_BYTES;
-    }
-    uint64_t took = clock_steady_ns() - start;
-    if (took > atomic_load_explicit(&state->longest_collect_ns, memory_order_relaxed))
-        atomic_store_explicit(&state->longest_collect_ns, took, memory_order_relaxed);
-}
-
-void script_collect(struct script_state *state)
-{
-    uint64_t heap = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
-    if (state->collecting ? heap > state->collected_at_bytes : heap >= state->collect_from_bytes)
-        collect_some(state, heap);
-}
+/* --- Counting ----------------------------------------------------------------------------------------------------- */
 
 void script_read_statistics(const struct script_state *state, struct script_statistics *out)
 {

@@ -93,6 +93,10 @@ static int load_all(lua_State *lua)
         lua_call(lua, 0, 1);
         take_hooks(lua, script, script->path);
     }
+    for (size_t i = 0; i < state->script_count; i++) { /* a copy each: as cheap to read as a table is, and its own */
+        bridge_binding_push(lua);
+        state->scripts[i].bridge = luaL_ref(lua, LUA_REGISTRYINDEX);
+    }
     for (size_t i = 0; i < state->script_count; i++)
         state->route_count += state->scripts[i].hooks[HOOK_ROUTE] != LUA_NOREF;
     return 0;
@@ -165,12 +169,14 @@ static int make_coroutine(lua_State *lua)
     struct script_state *state = lua_touserdata(lua, 1);
     lua_State *coroutine = lua_newthread(lua);
     /* Enough for an ordinary route, so that one needs no more memory even when there is none. */
-    if (!lua_checkstack(coroutine, state->route_count + 4 * LUA_MINSTACK))
+    if (!lua_checkstack(coroutine, 2 * state->route_count + 4 * LUA_MINSTACK))
         luaL_error(lua, "not enough memory"); /* not raised in the coroutine: nothing catches there */
-    lua_rawgeti(coroutine, LUA_REGISTRYINDEX, state->bridge_reference);
-    for (size_t i = 0; i < state->script_count; i++)
-        if (state->scripts[i].hooks[HOOK_ROUTE] != LUA_NOREF)
-            lua_rawgeti(coroutine, LUA_REGISTRYINDEX, state->scripts[i].hooks[HOOK_ROUTE]);
+    for (size_t i = 0; i < state->script_count; i++) {
+        if (state->scripts[i].hooks[HOOK_ROUTE] == LUA_NOREF)
+            continue;
+        lua_rawgeti(coroutine, LUA_REGISTRYINDEX, state->scripts[i].bridge);
+        lua_rawgeti(coroutine, LUA_REGISTRYINDEX, state->scripts[i].hooks[HOOK_ROUTE]);
+    }
     lua_rawseti(lua, LUA_REGISTRYINDEX, state->coroutine_reference);
     state->coroutine = coroutine;
     return 0;

@@ -353,6 +353,8 @@ void sandbox_load_file(lua_State *lua, const struct script *script, const char *
     fclose(reader.file);
     if (unreadable)
         luaL_error(lua, "%s: cannot be read", path);
+    if (status != 0 && strstr(lua_tostring(lua, -1), "wrong mode"))
+        luaL_error(lua, "%s: this is bytecode; a script is text", path);
     if (status != 0)
         lua_error(lua);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, script->environment);
@@ -494,11 +496,6 @@ void sandbox_open(lua_State *lua, struct script_state *state)
     }
 
     open_luaduct(lua);
-    bridge_binding_push(lua);
-    protect(lua, "bridge");
-    lua_pushvalue(lua, -1);
-    state->bridge_reference = luaL_ref(lua, LUA_REGISTRYINDEX);
-    lua_setfield(lua, -2, "bridge");
     protect(lua, "luaduct");
     lua_setfield(lua, globals, "luaduct");
 

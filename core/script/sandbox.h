@@ -10,7 +10,7 @@ struct script;
 struct script_state;
 
 /* Builds the shared libraries and takes the string library's metatable away from scripts. After our own modules are
- * loaded and before any user script is. Leaves `bridge`'s reference in the state. Raises. */
+ * loaded and before any user script is. Raises. */
 void sandbox_open(lua_State *lua, struct script_state *state);
 
 /* Makes a script's environment and its table of modules and keeps both in the script. Raises. */

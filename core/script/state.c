@@ -10,13 +10,8 @@
 #include <lualib.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
-
 /* Holds the texts of an ordinary decision many times over. */
 #define ARENA_CHUNK_BYTES 4096
-
-/* A forced full collection at most this often: it takes some 20 ms for a heap of 64 MiB. */
-#define FULL_COLLECTION_DISTANCE_NS 1000000000u
 
 void *state_allocate(struct script_state *state, void *block, size_t old_size, size_t size)
 {
@@ -63,6 +58,8 @@ static bool arena_grow(struct script_state *state, size_t length)
     return true;
 }
 
+/* Its argument, NULL, is the state's first light userdata: LuaJIT numbers the upper halves of their addresses as they
+ * come, and searches the handles' own (0, state.h) first when it came first. */
 static int open_libraries(lua_State *lua)
 {
     static const luaL_Reg libraries[] = {
@@ -79,13 +76,13 @@ static int open_libraries(lua_State *lua)
         lua_pushstring(lua, libraries[i].name);
         lua_call(lua, 1, 0);
     }
-    const struct script_options *options = lua_touserdata(lua, 1);
-    if (options->jit) {
+    const struct script_state *state = state_of(lua);
+    if (state->jit) {
         lua_pushcfunction(lua, luaopen_jit); /* switches the engine on */
         lua_pushliteral(lua, LUA_JITLIBNAME);
         lua_call(lua, 1, 0);
     }
-    luaJIT_setmode(lua, 0, LUAJIT_MODE_ENGINE | (options->jit ? LUAJIT_MODE_ON : LUAJIT_MODE_OFF));
+    luaJIT_setmode(lua, 0, LUAJIT_MODE_ENGINE | (state->jit ? LUAJIT_MODE_ON : LUAJIT_MODE_OFF));
     return 0;
 }
 
@@ -99,11 +96,12 @@ struct script_state *state_open(const struct script_options *options)
     state->log = options->log;
     state->log_context = options->log_context;
     state->budget_ms = options->budget_ms;
-    state->collect_from_bytes = state->memory_limit / 2;
+    state->jit = options->jit;
     /* The first chunk at once: a script that fills its memory can then still be asked for a decision. */
     state->lua = lua_newstate(allocate_for_lua, state);
-    if (!state->lua || !arena_grow(state, ARENA_CHUNK_BYTES) ||
-        lua_cpcall(state->lua, open_libraries, (void *)(uintptr_t)options) != 0) {
+    if (arena_grow(state, ARENA_CHUNK_BYTES))
+        state->arena_start = state->arena_at;
+    if (!state->lua || !state->arena_start || lua_cpcall(state->lua, open_libraries, NULL) != 0) {
         state_close(state);
         return NULL;
     }
@@ -140,17 +138,16 @@ char *arena_grow_and_take(struct script_state *state, size_t length)
     return state->arena->data;
 }
 
-void arena_reset(struct script_state *state)
+void arena_free_chunks(struct script_state *state)
 {
     struct arena_chunk *chunk = state->arena;
-    while (chunk && (chunk->next || chunk->size > ARENA_CHUNK_BYTES)) {
+    while (chunk->next) {
         struct arena_chunk *next = chunk->next;
         state_allocate(state, chunk, sizeof *chunk + chunk->size, 0);
         chunk = next;
     }
     state->arena = chunk;
-    state->arena_at = chunk ? chunk->data : NULL;
-    state->arena_end = chunk ? chunk->data + chunk->size : NULL;
+    state->arena_end = chunk->data + chunk->size;
 }
 
 void *arena_take_aligned(lua_State *lua, struct script_state *state, size_t size)
@@ -166,31 +163,6 @@ struct slice arena_copy_string(lua_State *lua, struct script_state *state, int i
     struct slice text;
     text.data = lua_tolstring(lua, index, &text.length);
     return arena_copy(lua, state, text);
-}
-
-static int collect_everything(lua_State *lua)
-{
-    lua_gc(lua, LUA_GCCOLLECT, 0);
-    return 0;
-}
-
-bool state_collect_fully(struct script_state *state)
-{
-    uint64_t now = clock_steady_ns();
-    if (state->full_collection_ns != 0 && now - state->full_collection_ns < FULL_COLLECTION_DISTANCE_NS)
-        return false;
-    uint64_t ceiling = state->ceiling;
-    state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
-    /* A collection may resize the table of strings, so it may raise; one that does has swept all the same. */
-    if (lua_cpcall(state->lua, collect_everything, NULL) != 0)
-        lua_pop(state->lua, 1);
-    state->ceiling = ceiling;
-    state->full_collection_ns = clock_steady_ns();
-    state->collecting = false;
-    uint64_t heap = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
-    state->collected_at_bytes = heap;
-    count_up(&state->full_collections);
-    return true;
 }
 
 const char *state_value_name(lua_State *lua, int index)

@@ -58,6 +58,7 @@ struct arena_chunk {
 struct script {
     char *path;            /* NULL for the mode */
     char *folder;          /* for `require`; NULL for the mode */
+    int bridge;            /* registry reference: this script's own copy of the bridge's functions */
     int environment;       /* registry reference */
     int modules;           /* registry reference: what `require` has loaded */
     int hooks[HOOK_COUNT]; /* registry references, LUA_NOREF where it has none */
@@ -66,15 +67,15 @@ struct script {
 struct script_state {
     /* The hot line of a call. */
     lua_State *coroutine; /* pooled: runs one hook after the other; NULL after one died until the next is made */
-    int route_count;      /* the route functions lie in the coroutine's slots ROUTE_SLOT … */
+    int route_count;      /* the route functions lie in the coroutine's fixed slots */
     uint32_t generation;
     uintptr_t envelope_handle; /* of the call under way; 0 outside */
     struct envelope *envelope;
     const struct script_sender *sender;
     const struct envelope_defaults *defaults;
-    uint32_t cached;     /* bit per cached value of this call */
-    unsigned item_count; /* decisions made in this call: made.items[0..item_count) */
-    char *arena_at, *arena_end;
+    uint32_t cached;                          /* bit per cached value of this call */
+    unsigned item_count;                      /* decisions made in this call: made.items[0..item_count) */
+    char *arena_at, *arena_end, *arena_start; /* start: of the chunk that is kept */
 
     /* Interned field names: pointer to index in CACHE_COUNT. */
     uint64_t key_multiplier;
@@ -92,9 +93,10 @@ struct script_state {
 
     _Atomic uint64_t heap_bytes; /* Lua's heap, arena and buffers; written by this thread only */
     uint64_t memory_limit, ceiling;
+    bool jit;
     bool loading; /* scripts are being loaded: `require` may read files */
     bool in_hook;
-    int coroutine_reference, bridge_reference, cache_reference, decode_reference;
+    int coroutine_reference, cache_reference, decode_reference;
     const void *array_metatable; /* marks tables as JSON arrays; anchored in array_reference */
     int array_reference;
     const struct script *loading_script;
@@ -131,9 +133,9 @@ struct script_state {
     } counts[HOOK_COUNT];
 };
 
-/* The coroutine's fixed slots: the bridge, then the route functions of the chain in order. */
-#define BRIDGE_SLOT 1
-#define ROUTE_SLOT 2
+/* The coroutine's fixed slots: for each route of the chain in order, its script's bridge and the function. */
+#define BRIDGE_SLOT(number) (2 * (number) + 1)
+#define ROUTE_SLOT(number) (2 * (number) + 2)
 
 /* One writer, many readers: no locked instruction needed. */
 static inline void count_up(_Atomic uint64_t *counter)
@@ -169,7 +171,13 @@ static inline char *arena_take(struct script_state *state, size_t length)
     state->arena_at += length;
     return taken;
 }
-void arena_reset(struct script_state *state);
+void arena_free_chunks(struct script_state *state);
+static inline void arena_reset(struct script_state *state)
+{
+    if (state->arena->next)
+        arena_free_chunks(state);
+    state->arena_at = state->arena_start;
+}
 
 /* As arena_take, aligned for any object, but raises Lua's memory error. */
 void *arena_take_aligned(lua_State *lua, struct script_state *state, size_t size);
@@ -187,6 +195,9 @@ struct slice arena_copy_string(lua_State *lua, struct script_state *state, int i
 /* Collects everything, at most once a second: a script that lives at its ceiling must not make each call collect. False
  * when it was not time yet. May run inside a hook; never raises. */
 bool state_collect_fully(struct script_state *state);
+
+/* After a cycle of the collector: sets when script_collect begins the next one, and when Lua would by itself. */
+void state_end_cycle(struct script_state *state);
 
 /* Raises the watchdog's error when it wants the call to end. For loops in C that a debug hook does not reach. */
 static inline void state_check_stop(lua_State *lua, struct script_state *state)

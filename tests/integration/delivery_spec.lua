@@ -61,6 +61,10 @@ describe("delivery", function()
                     senders[index] = websocket.agent(server, "sender-" .. index)
                 end
 
+                -- Out of the grace, in which a mailbox takes a thousand at most.
+                senders[1]:send_envelope({to = "bob", id = "ready"})
+                assert.equal("ready", bob:receive_envelope().id)
+
                 for number = 1, 500 do
                     for index = 1, 4 do
                         senders[index]:send_envelope(('{"to":"bob","payload":%d}'):format(number))

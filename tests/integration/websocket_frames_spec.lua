@@ -185,6 +185,7 @@ describe("a WebSocket connection is closed", function()
             end
 
             client:expect_close(row[2])
+            client.stream:half_close()
             assert.equal("ended", client:receive().type)
         end)
     end

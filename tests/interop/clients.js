@@ -48,7 +48,8 @@ class Client {
 
     // The next `count` envelopes.
     collect(count) {
-        return new Promise((resolve) => {
+        return new Promise((resolve, reject) => {
+            if (this.lost) reject(new Error(`${this.lost} envelopes came before a handler was attached`));
             const list = [];
             this.onenvelope = (envelope) => {
                 list.push(envelope);

@@ -1,0 +1,3 @@
+#include "base/lock.h"
+
+bool lock_shared = true;
