@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 /* One refill makes this many blocks at once, a lane of the vector registers each. */
 #define BLOCKS 4
@@ -120,23 +123,37 @@ uint64_t random_u64(void)
     return value;
 }
 
-/* Two hexadecimal digits for each byte value, made at start: half the time of looking up single digits. */
-static char hex_pairs[256][2];
+/* Sixteen bytes as 32 lower-case hexadecimal digits. */
+#ifdef __SSE2__
+static inline __m128i digits_of(__m128i nibbles)
+{
+    __m128i letters = _mm_and_si128(_mm_cmpgt_epi8(nibbles, _mm_set1_epi8(9)), _mm_set1_epi8('a' - '0' - 10));
+    return _mm_add_epi8(_mm_add_epi8(nibbles, _mm_set1_epi8('0')), letters);
+}
 
-__attribute__((constructor)) static void make_hex_pairs(void)
+static inline void write_hex(const unsigned char bytes[16], char out[32])
+{
+    __m128i low_nibbles = _mm_set1_epi8(15), all = _mm_loadu_si128((const __m128i *)bytes);
+    __m128i high = digits_of(_mm_and_si128(_mm_srli_epi16(all, 4), low_nibbles));
+    __m128i low = digits_of(_mm_and_si128(all, low_nibbles));
+    _mm_storeu_si128((__m128i *)out, _mm_unpacklo_epi8(high, low));
+    _mm_storeu_si128((__m128i *)(out + 16), _mm_unpackhi_epi8(high, low));
+}
+#else
+static inline void write_hex(const unsigned char bytes[16], char out[32])
 {
     static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < 256; i++) {
-        hex_pairs[i][0] = digits[i >> 4];
-        hex_pairs[i][1] = digits[i & 15];
+    for (int i = 0; i < 16; i++) {
+        out[2 * i] = digits[bytes[i] >> 4];
+        out[2 * i + 1] = digits[bytes[i] & 15];
     }
 }
+#endif
 
 void uuid_format(char out[UUID_LENGTH])
 {
-    /* Where each byte's digits stand: 8-4-4-4-12. */
-    static const unsigned char places[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
     unsigned char bytes[16];
+    char hex[32];
     if (__builtin_expect(stream.position + sizeof bytes <= sizeof stream.buffer && stream.keyed, 1)) {
         memcpy(bytes, stream.buffer + stream.position, sizeof bytes);
         stream.position += sizeof bytes;
@@ -145,7 +162,11 @@ void uuid_format(char out[UUID_LENGTH])
     }
     bytes[6] = (unsigned char)(0x40 | (bytes[6] & 0x0f));
     bytes[8] = (unsigned char)(0x80 | (bytes[8] & 0x3f));
-    for (int i = 0; i < 16; i++)
-        memcpy(out + places[i], hex_pairs[bytes[i]], 2);
+    write_hex(bytes, hex);
+    memcpy(out, hex, 8);
+    memcpy(out + 9, hex + 8, 4);
+    memcpy(out + 14, hex + 12, 4);
+    memcpy(out + 19, hex + 16, 4);
+    memcpy(out + 24, hex + 20, 12);
     out[8] = out[13] = out[18] = out[23] = '-';
 }

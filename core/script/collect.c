@@ -23,7 +23,7 @@ static int collect_everything(lua_State *lua)
     return 0;
 }
 
-bool state_collect_fully(struct script_state *state)
+bool state_collect_fully(lua_State *lua, struct script_state *state)
 {
     uint64_t now = clock_steady_ns();
     if (state->full_collection_ns != 0 && now - state->full_collection_ns < FULL_COLLECTION_DISTANCE_NS)
@@ -31,8 +31,8 @@ bool state_collect_fully(struct script_state *state)
     uint64_t ceiling = state->ceiling;
     state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
     /* A collection may resize the table of strings, so it may raise; one that does has swept all the same. */
-    if (lua_cpcall(state->lua, collect_everything, NULL) != 0)
-        lua_pop(state->lua, 1);
+    if (lua_cpcall(lua, collect_everything, NULL) != 0)
+        lua_pop(lua, 1);
     state->ceiling = ceiling;
     state->full_collection_ns = clock_steady_ns();
     state->collecting = false;

@@ -31,7 +31,7 @@ struct script_state *script_state_new(const struct script_options *options, char
         state_close(state);
         return NULL;
     }
-    state_collect_fully(state); /* what loading left */
+    state_collect_fully(state->lua, state); /* what loading left */
     state->full_collection_ns = 0;
     return state;
 }
@@ -96,7 +96,7 @@ static void recover(struct script_state *state, bool out_of_memory)
     bridge_release_views(state);
     state->coroutine = NULL;
     if (out_of_memory)
-        state_collect_fully(state);
+        state_collect_fully(state->lua, state);
     load_coroutine(state); /* on failure the next call tries again */
 }
 
@@ -121,7 +121,7 @@ static bool has_coroutine(struct script_state *state, enum script_hook hook)
     if (state->coroutine || load_coroutine(state))
         return true;
     lua_settop(state->lua, 0);
-    state_collect_fully(state);
+    state_collect_fully(state->lua, state);
     if (load_coroutine(state))
         return true;
     lua_pushnil(state->lua);
@@ -506,7 +506,7 @@ static bool ask_to_register(struct slow_call *call, struct slice *reason)
         lua_settop(state->lua, 0);
         report_slow_mistake(call, text);
         if (status == LUA_ERRMEM)
-            state_collect_fully(state);
+            state_collect_fully(state->lua, state);
         end_slow_call(call, first);
         return false;
     }

@@ -137,7 +137,7 @@ static void mark_empty_arrays(lua_State *lua, struct script_state *state, int se
 void json_value_push(lua_State *lua, struct script_state *state, struct slice json)
 {
     struct estimate estimate = estimate_decode(json);
-    if (state_room(state) < estimate.bytes && !(state_collect_fully(state) && state_room(state) >= estimate.bytes))
+    if (state_room(state) < estimate.bytes && !(state_collect_fully(lua, state) && state_room(state) >= estimate.bytes))
         luaL_error(lua, "not enough memory to decode %d bytes of JSON: script.memoryLimit leaves %d KiB",
                    (int)json.length, (int)(state_room(state) >> 10));
     luaL_checkstack(lua, 6, NULL);

@@ -193,8 +193,8 @@ static inline struct slice arena_copy(lua_State *lua, struct script_state *state
 struct slice arena_copy_string(lua_State *lua, struct script_state *state, int index);
 
 /* Collects everything, at most once a second: a script that lives at its ceiling must not make each call collect. False
- * when it was not time yet. May run inside a hook; never raises. */
-bool state_collect_fully(struct script_state *state);
+ * when it was not time yet. `lua` is the thread that runs: inside a hook its own, else the main one. Never raises. */
+bool state_collect_fully(lua_State *lua, struct script_state *state);
 
 /* After a cycle of the collector: sets when script_collect begins the next one, and when Lua would by itself. */
 void state_end_cycle(struct script_state *state);
