@@ -20,6 +20,9 @@
 /* A peer that makes us answer and does not read the answers is not read from past this many waiting bytes. */
 #define ANSWERS_WAITING_BYTES (256u * 1024)
 
+/* While the bridge stops, hooks may take this long in all. */
+#define DRAIN_HOOKS_MS 5000u
+
 static void log_disconnect(struct connection *connection, struct slice reason)
 {
     struct reactor *reactor = connection->reactor;
@@ -27,6 +30,10 @@ static void log_disconnect(struct connection *connection, struct slice reason)
     log_debug("agent %.*s left: %.*s", (int)profile->id.length, profile->id.data, (int)reason.length, reason.data);
     if (!script_has_hook(reactor->script, HOOK_ON_DISCONNECT))
         return;
+    if (reactor->draining && clock_steady_ns() / 1000000 - reactor->drain_started_ms > DRAIN_HOOKS_MS) {
+        log_warn("stopping: on_disconnect is not called any more, its calls took too long");
+        return;
+    }
     struct agent_view view;
     attachment_view(&connection->endpoint, &view);
     script_on_disconnect(reactor->script, &view, reason);

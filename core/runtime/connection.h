@@ -46,14 +46,14 @@ struct connection {
     uint64_t due_ms;                                       /* steady clock */
     uint64_t last_byte_ms;                                 /* steady clock: the peer's last sign of life */
     struct transport transport;
-    uint8_t phase;     /* enum connection_phase */
-    uint8_t deadline;  /* enum deadline */
-    bool is_websocket; /* also while closing */
-    bool wants_write;  /* the socket was full: epoll tells when it is not */
-    bool reads;        /* epoll tells of bytes */
-    bool authorized;   /* showed the token, at the upgrade or in a register */
+    uint8_t phase;         /* enum connection_phase */
+    uint8_t deadline;      /* enum deadline */
+    bool is_websocket;     /* also while closing */
+    bool wants_write;      /* the socket was full: epoll tells when it is not */
+    bool reads;            /* epoll tells of bytes */
+    bool authorized;       /* showed the token, at the upgrade or in a register */
     bool token_at_upgrade; /* the former: no register needs to show it again */
-    bool pinged;       /* since the last byte */
+    bool pinged;           /* since the last byte */
     bool close_sent, close_received;
     struct peer_address address;
     union {

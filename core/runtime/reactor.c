@@ -270,6 +270,7 @@ void reactor_add_listener(struct reactor *reactor, int fd)
 static void begin_drain(struct reactor *reactor)
 {
     reactor->draining = true;
+    reactor->drain_started_ms = reactor->now_ms;
     ev_timer_stop(reactor->loop, &reactor->accept_timer);
     for (unsigned i = 0; i < reactor->listener_count; i++) {
         ev_io_stop(reactor->loop, &reactor->listeners[i].watcher);
@@ -386,6 +387,7 @@ void *reactor_run(void *argument)
     text_store_free(&reactor->store);
     deflate_leave_thread();
     pool_leave_thread();
+    supervision_report_ended();
     return NULL;
 }
 

@@ -59,6 +59,7 @@ struct reactor {
     uint64_t pass_start_ns; /* steady clock */
     uint32_t pass_messages;
     bool draining;
+    uint64_t drain_started_ms;
 
     char *read_buffer; /* REACTOR_READ_BYTES and WEBSOCKET_SLACK behind */
     struct message message;

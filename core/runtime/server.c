@@ -197,6 +197,7 @@ static int serve(const struct config *config, const char *config_path)
     }
     for (unsigned i = 0; i < running; i++)
         reactor_request_stop(&reactors[i]);
+    supervision_wait_ended(running);
     for (unsigned i = 0; i < running; i++)
         pthread_join(reactors[i].thread, NULL);
     log_stop();

@@ -18,7 +18,7 @@
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but the descriptors */
 static pthread_cond_t reported = PTHREAD_COND_INITIALIZER;
 static struct watchdog *watchdogs[LANES_MAXIMUM];
-static unsigned expected, ready_count, failed_count;
+static unsigned expected, ready_count, failed_count, ended_count;
 static int wake_fd = -1, signal_fd = -1;
 
 static void log_from_script(void *context, enum script_log_level level, struct slice text)
@@ -92,10 +92,19 @@ bool supervision_wait_ready(void)
     return all;
 }
 
+void supervision_report_ended(void)
+{
+    pthread_mutex_lock(&mutex);
+    ended_count++;
+    pthread_mutex_unlock(&mutex);
+    uint64_t one = 1;
+    (void)!write(wake_fd, &one, sizeof one);
+}
+
 bool supervision_start(unsigned reactors)
 {
     expected = reactors;
-    ready_count = failed_count = 0;
+    ready_count = failed_count = ended_count = 0;
     sigset_t handled;
     sigemptyset(&handled);
     sigaddset(&handled, SIGTERM);
@@ -162,6 +171,31 @@ static bool handle_signals(void)
     return true;
 }
 
+static void drain_wake_fd(void)
+{
+    uint64_t ignored;
+    (void)!read(wake_fd, &ignored, sizeof ignored);
+}
+
+static bool all_ended(unsigned running)
+{
+    pthread_mutex_lock(&mutex);
+    bool all = ended_count >= running;
+    pthread_mutex_unlock(&mutex);
+    return all;
+}
+
+void supervision_wait_ended(unsigned running)
+{
+    bool busy = true;
+    while (!all_ended(running)) {
+        struct pollfd woken = {.fd = wake_fd, .events = POLLIN};
+        if (poll(&woken, 1, busy ? WATCHDOG_TICK_MS : -1) > 0)
+            drain_wake_fd();
+        busy = check_watchdogs();
+    }
+}
+
 void supervision_run(void)
 {
     bool busy = true;
@@ -172,10 +206,8 @@ void supervision_run(void)
             log_error("poll: %s", strerror(errno));
             return;
         }
-        if (count > 0 && descriptors[1].revents) {
-            uint64_t ignored;
-            (void)!read(wake_fd, &ignored, sizeof ignored);
-        }
+        if (count > 0 && descriptors[1].revents)
+            drain_wake_fd();
         if (count > 0 && descriptors[0].revents && !handle_signals())
             return;
         busy = check_watchdogs();

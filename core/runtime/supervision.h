@@ -14,6 +14,9 @@ void supervision_stop_scripts(struct reactor *reactor);
 /* Says once that this reactor serves, or that it could not start. */
 void supervision_report_ready(struct reactor *reactor, bool ready);
 
+/* Says that this reactor's thread is about to return. */
+void supervision_report_ended(void);
+
 /* --- Main --- */
 
 /* Before the reactors start. False: errno says why. */
@@ -25,5 +28,8 @@ bool supervision_wait_ready(void);
 
 /* Handles signals and watches the scripts until SIGTERM or SIGINT came. */
 void supervision_run(void);
+
+/* Watches the scripts on until that many reactors have ended: their last hooks may run away too. */
+void supervision_wait_ended(unsigned running);
 
 #endif
