@@ -61,13 +61,17 @@ bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
     }
     agent_retain(agent);
     struct profile *old_profile = agent->profile;
+    uint64_t next_broadcast = lane_next_broadcast();
     if (agent->endpoint) { /* the newest connection wins */
         start_detachment(agent, agent->endpoint->detachment);
+        atomic_store_explicit(&agent->endpoint->until_broadcast, next_broadcast, memory_order_relaxed);
+        atomic_store_explicit(&agent->endpoint->replaced, true, memory_order_release);
         inbox_notify(lane, agent->endpoint, NOTICE_REPLACED);
     }
     endpoint->agent = agent;
     endpoint->profile = profile_retain(profile);
     endpoint->detachment = reserve;
+    endpoint->from_broadcast = next_broadcast;
     endpoint->state = ENDPOINT_HOLDING;
     agent->endpoint = endpoint;
     agent->profile = profile;
@@ -166,14 +170,30 @@ void attachment_detach(struct endpoint *endpoint)
     lock_release(lock);
     endpoint->state = ENDPOINT_LEAVING;
     unlink_endpoint(endpoint);
-    if (replaced)
+    if (replaced) {
+        endpoint->lingers = false;
         return; /* the notice is in the inbox, behind all that was sent before: it finishes this endpoint */
+    }
     directory_sync(agent);
     profile_release(profile);
     endpoint->next_leaving = lane->leaving;
     lane->leaving = endpoint;
     lane->woke[lane->index] = true;
     lane->woke_any = true;
+}
+
+void attachment_linger(struct endpoint *endpoint)
+{
+    endpoint->lingers = endpoint->state == ENDPOINT_HOLDING || endpoint->state == ENDPOINT_LIVE;
+}
+
+void attachment_linger_end(struct endpoint *endpoint)
+{
+    if (!endpoint->lingers)
+        return;
+    endpoint->lingers = false;
+    endpoint->lane->woke[endpoint->lane->index] = true;
+    endpoint->lane->woke_any = true;
 }
 
 /* All detachments are home: what they bring goes before what the mailbox gathered meanwhile. Shard locked. */

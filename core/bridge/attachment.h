@@ -22,6 +22,11 @@ void attachment_go_live(struct endpoint *endpoint);
  * has finished it (then DETACHED, and it may be freed). Harmless when it is not attached. */
 void attachment_detach(struct endpoint *endpoint);
 
+/* Before attachment_detach: what the outbox holds is still to be written, and returns to the mailbox only when
+ * attachment_linger_end says that the writing is over. */
+void attachment_linger(struct endpoint *endpoint);
+void attachment_linger_end(struct endpoint *endpoint);
+
 /* For lane_drain: the last step of leaving, when nothing more can come in for this endpoint. */
 void attachment_finish(struct endpoint *endpoint);
 

@@ -58,16 +58,17 @@ static void open_task(struct agent *agent, uint64_t task)
     atomic_store_explicit(&agent->open_tasks, agent->task_count, memory_order_relaxed);
 }
 
-static void close_task(struct agent *agent, uint64_t task)
+static void close_task(uint64_t hash, struct slice id, uint64_t task)
 {
-    struct lock *lock = agent_lock(agent->hash);
-    for (uint32_t i = 0; i < agent->task_count; i++) {
+    struct lock *lock = agent_lock(hash);
+    struct agent *agent = agent_find(hash, id);
+    for (uint32_t i = 0; agent && i < agent->task_count; i++) {
         if (agent->tasks[i] == task) {
             agent->tasks[i] = agent->tasks[--agent->task_count];
+            atomic_store_explicit(&agent->open_tasks, agent->task_count, memory_order_relaxed);
             break;
         }
     }
-    atomic_store_explicit(&agent->open_tasks, agent->task_count, memory_order_relaxed);
     lock_release(lock);
 }
 
@@ -151,9 +152,11 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, bool w
         lock_release(lock); /* the endpoint is ours: it cannot go away under us */
         code = lane_deliver(lane, endpoint, frame);
     } else {
-        code = inbox_push(lane, endpoint->lane, endpoint, frame) ? CODE_OK : CODE_OVERLOADED;
+        code = inbox_push(lane, endpoint->lane, endpoint, frame, 0) ? CODE_OK : CODE_OVERLOADED;
         lock_release(lock);
     }
+    if (code != CODE_OK && work->task_effect == TASK_OPENS)
+        close_task(hash, id, work->task);
     settle(work, hash, id, code);
     return GIVEN;
 }
@@ -340,9 +343,6 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
         else
             work.task_effect = TASK_NONE;
     }
-    if (work.task_effect == TASK_CLOSES && work.sender)
-        close_task(work.sender, work.task);
-
     result->frame = envelope_build(delivery->envelope, delivery->defaults, FRAME_ENVELOPE);
     if (!result->frame) {
         result->refusal = CODE_OVERLOADED;
@@ -358,8 +358,11 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
         carry_out_item(&work, &decision->items[i]);
 
     result->accepted = result->accepted || result->taken > 0;
-    if (result->accepted)
+    if (result->accepted) {
         append_to_history(&work, result->frame);
+        if (work.task_effect == TASK_CLOSES && work.sender)
+            close_task(work.sender->hash, agent_id(work.sender), work.task);
+    }
     if (work.recipients != &work.first_recipient)
         pool_release(POOL_ARRAYS, work.recipients, work.recipient_capacity * sizeof *work.recipients);
 }

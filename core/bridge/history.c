@@ -31,6 +31,12 @@ bool history_start(uint32_t envelope_limit, uint64_t byte_limit)
     return ring || limit == 0;
 }
 
+/* What an entry holds, recipients included: one envelope to 50,000 agents is more list than text. */
+static uint64_t cost(const struct entry *entry)
+{
+    return entry->frame->length + (entry->recipient_count > 1 ? entry->recipient_count * sizeof(uint64_t) : 0);
+}
+
 static void release_entry(struct entry *entry)
 {
     if (entry->recipient_count > 1)
@@ -49,20 +55,23 @@ void history_stop(void)
 
 void history_append(struct frame *frame, const struct history_parties *parties)
 {
-    if (limit == 0 || frame->length > bytes_limit)
+    if (limit == 0)
         return;
     struct entry entry = {.frame = frame,
                           .sender = parties->sender,
                           .everyone = parties->everyone,
                           .recipient_count = parties->recipient_count};
+    uint64_t size = cost(&entry);
+    if (size > bytes_limit)
+        return;
     if (parties->recipient_count == 1) {
         entry.recipients.one = parties->recipients[0];
     } else if (parties->recipient_count > 1) {
-        size_t size = parties->recipient_count * sizeof(uint64_t);
-        entry.recipients.many = pool_acquire(POOL_ARRAYS, size);
+        size_t list = parties->recipient_count * sizeof(uint64_t);
+        entry.recipients.many = pool_acquire(POOL_ARRAYS, list);
         if (!entry.recipients.many)
             return;
-        memcpy(entry.recipients.many, parties->recipients, size);
+        memcpy(entry.recipients.many, parties->recipients, list);
     }
     frame_retain(frame);
 
@@ -70,17 +79,17 @@ void history_append(struct frame *frame, const struct history_parties *parties)
     for (bool in = false; !in;) {
         struct entry oldest = {0};
         lock_acquire(&lock);
-        if (count == limit || (count > 0 && bytes + frame->length > bytes_limit)) {
+        if (count == limit || (count > 0 && bytes + size > bytes_limit)) {
             oldest = ring[head];
             head = head + 1 == limit ? 0 : head + 1;
             count--;
-            bytes -= oldest.frame->length;
+            bytes -= cost(&oldest);
         }
-        if (count < limit && bytes + frame->length <= bytes_limit) {
+        if (count < limit && bytes + size <= bytes_limit) {
             uint32_t at = head + count;
             ring[at >= limit ? at - limit : at] = entry;
             count++;
-            bytes += frame->length;
+            bytes += size;
             in = true;
         }
         lock_release(&lock);

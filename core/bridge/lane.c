@@ -17,6 +17,7 @@
 #define UNDELIVERABLE_WAITING 10000u
 
 static struct lane *lanes;
+static atomic_ullong broadcasts; /* sent so far, by all lanes */
 static struct lane_options options;
 
 static const char *const reason_names[UNDELIVERABLE_REASONS] = {
@@ -62,6 +63,9 @@ void lanes_stop(void)
         while ((undeliverable = lane_take_undeliverable(lane)))
             undeliverable_free(undeliverable);
         release_entries(lane->inbox.entries, lane->inbox.count);
+        if (lane->batch.entries)
+            release_entries(lane->batch.entries + lane->batch.at, lane->batch.count - lane->batch.at);
+        free(lane->batch.entries);
         free(lane->inbox.entries);
         free(lane->inbox.spare);
         pthread_mutex_destroy(&lane->inbox.lock.mutex);
@@ -94,7 +98,7 @@ static void remember_to_wake(struct lane *from, struct lane *to)
     from->woke_any = true;
 }
 
-bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, struct frame *frame)
+bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, struct frame *frame, uint64_t broadcast)
 {
     struct inbox *inbox = &to->inbox;
     bool pushed = false;
@@ -108,7 +112,7 @@ bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, s
         }
     }
     if (inbox->count < inbox->capacity) {
-        inbox->entries[inbox->count++] = (struct inbox_entry){endpoint, frame_retain(frame)};
+        inbox->entries[inbox->count++] = (struct inbox_entry){endpoint, frame_retain(frame), broadcast};
         pushed = true;
     }
     lock_release(&inbox->lock);
@@ -134,13 +138,35 @@ static enum undeliverable_reason reason_of(enum code code)
     return code == CODE_MAILBOX_FULL ? UNDELIVERABLE_MAILBOX_FULL : UNDELIVERABLE_SLOW_AGENT;
 }
 
+uint64_t lane_next_broadcast(void)
+{
+    return atomic_load_explicit(&broadcasts, memory_order_acquire);
+}
+
+/* To the attached endpoints of this lane whose broadcast it is; gives how many took it. */
+static unsigned broadcast_here(struct lane *lane, struct frame *frame, uint64_t number, const struct endpoint *except)
+{
+    unsigned reached = 0;
+    for (struct endpoint *endpoint = lane->attached, *next; endpoint; endpoint = next) {
+        next = endpoint->next;
+        if (endpoint == except || number < endpoint->from_broadcast)
+            continue;
+        if (__builtin_expect(atomic_load_explicit(&endpoint->replaced, memory_order_acquire), 0) &&
+            number >= atomic_load_explicit(&endpoint->until_broadcast, memory_order_relaxed))
+            continue;
+        enum code code = lane_deliver(lane, endpoint, frame);
+        if (code == CODE_OK)
+            reached++;
+        else
+            lane_report_undeliverable(lane, frame, endpoint->profile->id, reason_of(code));
+    }
+    return reached;
+}
+
 static void deliver_entry(struct lane *lane, const struct inbox_entry *entry)
 {
     if (!entry->endpoint) {
-        for (struct endpoint *endpoint = lane->attached, *next; endpoint; endpoint = next) {
-            next = endpoint->next;
-            lane_deliver(lane, endpoint, entry->frame);
-        }
+        broadcast_here(lane, entry->frame, entry->broadcast, NULL);
         return;
     }
     enum code code = lane_deliver(lane, entry->endpoint, entry->frame);
@@ -148,37 +174,46 @@ static void deliver_entry(struct lane *lane, const struct inbox_entry *entry)
         lane_report_undeliverable(lane, entry->frame, entry->endpoint->profile->id, reason_of(code));
 }
 
-void lane_drain(struct lane *lane)
+/* Takes all that the inbox holds, and whoever has left before: nothing more can come in for those than what is here. */
+static void take_batch(struct lane *lane)
 {
     struct inbox *inbox = &lane->inbox;
-    struct endpoint *leaving = lane->leaving;
+    struct inbox_batch *batch = &lane->batch;
+    batch->leaving = lane->leaving;
     lane->leaving = NULL;
-
+    batch->at = 0;
+    batch->busy = true;
     lock_acquire(&inbox->lock);
-    struct inbox_entry *entries = inbox->entries;
-    uint32_t count = inbox->count, capacity = inbox->capacity;
+    batch->entries = inbox->entries;
+    batch->count = inbox->count;
+    batch->capacity = inbox->capacity;
     inbox->entries = inbox->spare;
     inbox->capacity = inbox->spare_capacity;
     inbox->count = 0;
     inbox->spare = NULL;
-    struct endpoint *notices = inbox->notices;
+    inbox->spare_capacity = 0;
+    batch->notices = inbox->notices;
     inbox->notices = NULL;
     lock_release(&inbox->lock);
+}
 
-    for (uint32_t i = 0; i < count; i++) {
-        deliver_entry(lane, &entries[i]);
-        frame_release(entries[i].frame);
-    }
-
+static void give_back_array(struct lane *lane)
+{
+    struct inbox *inbox = &lane->inbox;
     lock_acquire(&inbox->lock);
-    inbox->spare = entries;
-    inbox->spare_capacity = capacity;
+    inbox->spare = lane->batch.entries;
+    inbox->spare_capacity = lane->batch.capacity;
     lock_release(&inbox->lock);
+    lane->batch.entries = NULL;
+}
 
-    while (notices) {
-        struct endpoint *endpoint = notices;
+static void handle_notices(struct lane *lane)
+{
+    struct inbox *inbox = &lane->inbox;
+    while (lane->batch.notices) {
+        struct endpoint *endpoint = lane->batch.notices;
         lock_acquire(&inbox->lock);
-        notices = endpoint->next_notice;
+        lane->batch.notices = endpoint->next_notice;
         unsigned said = endpoint->notices;
         endpoint->notices = 0;
         lock_release(&inbox->lock);
@@ -192,12 +227,40 @@ void lane_drain(struct lane *lane)
             attachment_go_live(endpoint);
         }
     }
-    while (leaving) {
-        struct endpoint *endpoint = leaving;
-        leaving = endpoint->next_leaving;
-        attachment_finish(endpoint);
-        lane_mark_dirty(lane, endpoint);
+}
+
+static void handle_leaving(struct lane *lane)
+{
+    while (lane->batch.leaving) {
+        struct endpoint *endpoint = lane->batch.leaving;
+        lane->batch.leaving = endpoint->next_leaving;
+        if (endpoint->lingers) { /* attachment_linger's end puts it back to work */
+            endpoint->next_leaving = lane->leaving;
+            lane->leaving = endpoint;
+        } else {
+            attachment_finish(endpoint);
+        }
     }
+}
+
+bool lane_drain(struct lane *lane)
+{
+    struct inbox_batch *batch = &lane->batch;
+    if (!batch->busy)
+        take_batch(lane);
+    for (uint64_t bytes = 0; batch->at < batch->count; batch->at++) {
+        if (bytes > LANE_DRAIN_BYTES)
+            return true;
+        struct inbox_entry *entry = &batch->entries[batch->at];
+        bytes += entry->frame->length;
+        deliver_entry(lane, entry);
+        frame_release(entry->frame);
+    }
+    give_back_array(lane);
+    handle_notices(lane);
+    handle_leaving(lane);
+    batch->busy = false;
+    return false;
 }
 
 void lane_wake_others(struct lane *lane)
@@ -258,7 +321,11 @@ static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, st
             lane_report_undeliverable(lane, oldest, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
             frame_release(oldest);
         }
-        lane_mark_dirty(lane, endpoint);
+        if (endpoint->outbox.queue.bytes + frame->length > options.send_queue_bytes) {
+            /* All that waits is half written or not an envelope: then the new one is what goes. */
+            lane_report_undeliverable(lane, frame, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            return CODE_OK;
+        }
         return push(endpoint, frame);
     }
     endpoint->state = ENDPOINT_HOLDING;
@@ -273,8 +340,8 @@ enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct fram
 {
     switch ((enum endpoint_state)endpoint->state) {
     case ENDPOINT_LIVE:
-        if (__builtin_expect(endpoint->outbox.queue.bytes + frame->length > options.send_queue_bytes, 0) &&
-            endpoint->outbox.queue.count > 0)
+        if (__builtin_expect(endpoint->blocked, 0) &&
+            endpoint->outbox.queue.bytes + frame->length > options.send_queue_bytes)
             return deliver_slowly(lane, endpoint, frame);
         if (push(endpoint, frame) != CODE_OK)
             return CODE_OVERLOADED;
@@ -292,20 +359,16 @@ enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct fram
 
 unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct endpoint *except)
 {
-    unsigned reached = 0;
-    for (struct endpoint *endpoint = lane->attached, *next; endpoint; endpoint = next) {
-        next = endpoint->next;
-        if (endpoint != except && lane_deliver(lane, endpoint, frame) == CODE_OK)
-            reached++;
-    }
+    uint64_t number = atomic_fetch_add_explicit(&broadcasts, 1, memory_order_acq_rel);
+    unsigned reached = broadcast_here(lane, frame, number, except);
     for (unsigned i = 0; i < options.count; i++) {
         if (i == lane->index)
             continue;
         unsigned there = atomic_load_explicit(&lanes[i].attached_count, memory_order_relaxed);
-        if (inbox_push(lane, &lanes[i], NULL, frame))
+        if (inbox_push(lane, &lanes[i], NULL, frame, number))
             reached += there;
-        else
-            counter_add(&lane->counters.lost_without_memory, there);
+        else /* too far behind: who would have got it is not known here */
+            counter_add(&lane->counters.undeliverable[UNDELIVERABLE_SLOW_AGENT], there);
     }
     return reached;
 }

@@ -49,6 +49,8 @@ struct endpoint {
     uint8_t notices;       /* inbox */
     bool dirty;            /* on the lane's list of those to flush */
     bool grace_over;       /* deliveries may start */
+    bool blocked;          /* the socket took less than there was: only then is the agent slow */
+    atomic_bool replaced;  /* by a newer connection of the agent; set by that one's lane */
     uint16_t close_status; /* the runtime should close the connection with this; 0: no */
 
     struct lane *lane;
@@ -58,6 +60,11 @@ struct endpoint {
     struct endpoint *next_notice;  /* inbox */
     struct endpoint *next_leaving;
     struct endpoint *next, **previous; /* all attached endpoints of the lane: who a broadcast reaches */
+    /* The broadcasts that are this connection's: those numbered from when it attached to when it was replaced, so that
+     * a takeover neither repeats nor loses one that is on its way between lanes. */
+    uint64_t from_broadcast;
+    atomic_ullong until_broadcast; /* counts once replaced */
+    bool lingers;                  /* leaving, but its outbox is still being written: see attachment_linger */
 };
 
 /* Something that could not be delivered, waiting for the script to hear of it. */
@@ -83,6 +90,7 @@ struct undeliverable {
 struct inbox_entry {
     struct endpoint *endpoint; /* NULL: a broadcast */
     struct frame *frame;       /* a reference */
+    uint64_t broadcast;        /* its number */
 };
 
 /* Written by its lane alone, read by all. */
@@ -126,6 +134,12 @@ struct lane {
         struct inbox_entry *spare; /* the other half of the double buffer */
         uint32_t spare_capacity;
     } inbox;
+    struct inbox_batch { /* what lane_drain took out of the inbox and is working through */
+        struct inbox_entry *entries;
+        uint32_t count, capacity, at;
+        struct endpoint *notices, *leaving;
+        bool busy;
+    } batch;
     void (*wake)(struct lane *lane); /* any thread: makes the lane call lane_drain soon; set by the runtime */
 };
 
@@ -150,8 +164,13 @@ struct lane *lanes_get(unsigned index);
 
 /* --- The lane's own thread --- */
 
-/* Handles what other lanes sent. Endpoints that need the runtime (to flush, to close) are on the dirty list after. */
-void lane_drain(struct lane *lane);
+/* Handles what other lanes sent, up to LANE_DRAIN_BYTES of it. Endpoints that need the runtime (to flush, to close) are
+ * on the dirty list after. True: there is more: flush, then call again. */
+#define LANE_DRAIN_BYTES (128u * 1024)
+bool lane_drain(struct lane *lane);
+
+/* The number that the next broadcast of any lane will have. */
+uint64_t lane_next_broadcast(void);
 
 /* Wakes the lanes that this one has pushed to since the last call: once per pass, not per message. */
 void lane_wake_others(struct lane *lane);
@@ -177,8 +196,8 @@ enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct fram
 unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct endpoint *except);
 
 /* Any lane, for another: retains the frame. Call with the agent's shard locked, so that nothing follows a detach.
- * False: the inbox is full or memory is out. frame NULL is not allowed; endpoint NULL is a broadcast. */
-bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, struct frame *frame);
+ * False: the inbox is full or memory is out. endpoint NULL is a broadcast, and `broadcast` its number. */
+bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, struct frame *frame, uint64_t broadcast);
 
 /* Tells an endpoint of another (or this) lane; never fails. Shard locked, as above. */
 void inbox_notify(struct lane *from, struct endpoint *endpoint, unsigned notice);

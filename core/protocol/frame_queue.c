@@ -61,6 +61,15 @@ struct frame *frame_queue_pop_front(struct frame_queue *queue)
     return frame;
 }
 
+struct frame *frame_queue_remove(struct frame_queue *queue, uint32_t index)
+{
+    struct frame *removed = frame_queue_at(queue, index);
+    for (uint32_t i = index; i > 0; i--)
+        queue->slots[(queue->head + i) & (queue->capacity - 1)] = frame_queue_at(queue, i - 1);
+    queue->slots[queue->head] = removed;
+    return frame_queue_pop_front(queue);
+}
+
 uint32_t frame_queue_prepend(struct frame_queue *queue, struct frame_queue *first)
 {
     uint32_t lost = 0;

@@ -26,6 +26,9 @@ static inline struct frame *frame_queue_at(const struct frame_queue *queue, uint
     return queue->slots[(queue->head + index) & (queue->capacity - 1)];
 }
 
+/* Takes the frame at that index out, with its reference. Costs a move of the frames before it. */
+struct frame *frame_queue_remove(struct frame_queue *queue, uint32_t index);
+
 /* Puts all of `first` before all of `queue` and leaves `first` empty. Frames that find no memory are released and
  * counted in the answer. */
 uint32_t frame_queue_prepend(struct frame_queue *queue, struct frame_queue *first);

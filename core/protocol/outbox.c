@@ -191,25 +191,10 @@ enum outbox_result outbox_flush(struct outbox *outbox, struct transport *transpo
 
 struct frame *outbox_take_oldest(struct outbox *outbox)
 {
-    /* Take the frames before it off and put them back: this path is taken only for an agent that does not read. */
-    struct frame *before[UINT8_MAX], *found = NULL;
-    unsigned count = 0;
-    if (outbox->covered >= UINT8_MAX)
-        return NULL;
-    while (outbox->queue.count > 0 && count < UINT8_MAX) {
-        struct frame *frame = frame_queue_pop_front(&outbox->queue);
-        if (count >= outbox->covered && frame->kind == FRAME_ENVELOPE) {
-            found = frame;
-            break;
-        }
-        before[count++] = frame;
-    }
-    while (count > 0) {
-        struct frame *frame = before[--count];
-        if (!frame_queue_push_front(&outbox->queue, frame))
-            frame_release(frame);
-    }
-    return found;
+    for (uint32_t i = outbox->covered; i < outbox->queue.count; i++)
+        if (frame_queue_at(&outbox->queue, i)->kind == FRAME_ENVELOPE)
+            return frame_queue_remove(&outbox->queue, i);
+    return NULL;
 }
 
 uint32_t outbox_take_unsent(struct outbox *outbox, struct frame_queue *unsent)

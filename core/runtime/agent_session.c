@@ -23,6 +23,9 @@
 /* While the bridge stops, hooks may take this long in all. */
 #define DRAIN_HOOKS_MS 5000u
 
+/* … and is closed past this many. */
+#define ANSWERS_UNREAD_BYTES (4u << 20)
+
 static void log_disconnect(struct connection *connection, struct slice reason)
 {
     struct reactor *reactor = connection->reactor;
@@ -45,7 +48,9 @@ static void leave(struct connection *connection, struct slice reason)
 {
     if (!connection_registered(connection))
         return;
-    log_disconnect(connection, reason);
+    /* A replaced agent has not left: its newer connection is there. */
+    if (!atomic_load_explicit(&connection->endpoint.replaced, memory_order_acquire))
+        log_disconnect(connection, reason);
     attachment_detach(&connection->endpoint);
 }
 
@@ -55,6 +60,7 @@ void agent_session_close(struct connection *connection, unsigned status, struct 
         return;
     char said[128];
     int length = snprintf(said, sizeof said, "%u %.*s", status, (int)reason.length, reason.data);
+    attachment_linger(&connection->endpoint);
     leave(connection, slice_from(said, (size_t)length < sizeof said ? (size_t)length : sizeof said - 1));
     connection->phase = CONNECTION_CLOSING;
     connection->close_sent = true;
@@ -113,14 +119,16 @@ static void answer_register(struct connection *connection)
 static bool join(struct connection *connection, struct profile *profile, bool again)
 {
     struct endpoint *endpoint = &connection->endpoint;
-    if (!sender_fragment_set(&connection->fragment, profile->id, profile->role))
+    struct sender_fragment fragment = {0};
+    if (!sender_fragment_set(&fragment, profile->id, profile->role))
         return false;
-    if (again)
-        return attachment_change_profile(endpoint, profile);
-    endpoint->grace_over = profile->has_features || connection->reactor->config->agents.register_grace_ms == 0;
-    if (!attachment_attach(endpoint, profile))
+    endpoint->grace_over = endpoint->grace_over || profile->has_features;
+    if (!(again ? attachment_change_profile : attachment_attach)(endpoint, profile)) {
+        sender_fragment_free(&fragment);
         return false;
-    connection->rate = rate_bucket_new(connection->reactor->config, connection->reactor->now_ms);
+    }
+    sender_fragment_free(&connection->fragment);
+    connection->fragment = fragment;
     return true;
 }
 
@@ -183,15 +191,13 @@ static void handle_register(struct connection *connection, struct slice text, co
     }
     connection->endpoint.outbox.batches = asked.wants_batches;
     answer_register(connection);
-    if (again)
+    if (connection->phase != CONNECTION_WEBSOCKET || again)
         return;
     log_debug("agent %.*s registered", (int)wanted.id.length, wanted.id.data);
     if (connection->endpoint.grace_over) {
         attachment_go_live(&connection->endpoint);
-        connection_wait_for(connection, DEADLINE_IDLE);
-    } else {
-        connection_wait_for(connection, DEADLINE_GRACE);
     }
+    connection_wait_for(connection, DEADLINE_IDLE); /* the grace period starts when `registered` is written */
 }
 
 /* --- envelope --- */
@@ -238,7 +244,8 @@ static void handle_envelope(struct connection *connection, struct slice text)
     struct dispatch_result result;
     dispatch_envelope(reactor, &dispatch, &result);
     if (result.code != CODE_OK)
-        refuse(connection, result.code, result.text, envelope_text(&message->envelope, FIELD_ID, &defaults));
+        /* Never closes: a recipient that is overloaded is not this sender's fault. */
+        object(connection, result.code, result.text, envelope_text(&message->envelope, FIELD_ID, &defaults));
     else if (registered)
         attachment_touch(&connection->endpoint, 1, 0);
     frame_release(result.frame);
@@ -303,14 +310,15 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             websocket_next(&connection->websocket, &at, end, reactor->config->limits.message_bytes, &received);
         if (event == WEBSOCKET_NEED_BYTES)
             break;
-        if (connection->phase == CONNECTION_CLOSING && event != WEBSOCKET_ON_CLOSE)
-            continue; /* what comes after our close frame is not for us any more */
+        /* What comes after our close frame, or over a connection that a newer one replaced, is not for us any more. */
+        bool over = connection->phase == CONNECTION_CLOSING || connection->endpoint.close_status ||
+                    atomic_load_explicit(&connection->endpoint.replaced, memory_order_relaxed);
+        if (over && event != WEBSOCKET_ON_CLOSE)
+            continue;
         switch (event) {
         case WEBSOCKET_ON_MESSAGE:
             handle_message(connection, &received);
             websocket_message_done(&connection->websocket);
-            if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES)
-                reactor_flush(reactor);
             break;
         case WEBSOCKET_ON_PING:
             reactor_answer(connection, websocket_pong(slice_from(received.data, received.length)));
@@ -331,6 +339,11 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             agent_session_close(connection, received.status, slice_from_string(received.reason));
             break;
         }
+        if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {
+            reactor_flush(reactor);
+            if (connection->wants_write && connection->answer_bytes > ANSWERS_UNREAD_BYTES)
+                agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("answers are not read"));
+        }
     }
     if (connection->phase != CONNECTION_GONE && connection_registered(connection))
         attachment_touch(&connection->endpoint, 0, 0);
@@ -346,6 +359,8 @@ void agent_session_start(struct connection *connection, const struct deflate_agr
     connection->phase = CONNECTION_WEBSOCKET;
     connection->is_websocket = true;
     connection->token_at_upgrade = connection->authorized;
+    connection->endpoint.grace_over = config->agents.register_grace_ms == 0;
+    connection->rate = rate_bucket_new(config, connection->reactor->now_ms);
     websocket_start(&connection->websocket, agreement);
     connection->endpoint.outbox.window_bits = agreement->send_window_bits;
     bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.token;
@@ -373,7 +388,13 @@ enum outbox_result agent_session_flush(struct connection *connection)
     counter_add(&reactor->lane->counters.messages_out, frames);
     if (result != OUTBOX_EMPTY)
         return result;
+    connection->answer_bytes = 0;
     connection_read_on(connection, true);
+    attachment_linger_end(endpoint);
+    if (endpoint->state == ENDPOINT_HOLDING && !endpoint->grace_over && connection->deadline != DEADLINE_GRACE) {
+        reactor->now_ms = clock_steady_ns() / 1000000; /* the period counts from now, not from the start of the pass */
+        connection_wait_for(connection, DEADLINE_GRACE);
+    }
     if (connection->close_sent && connection->close_received)
         return OUTBOX_BROKEN; /* both sides are done: close the socket */
     attachment_go_live(endpoint);
@@ -411,5 +432,6 @@ void agent_session_deadline(struct connection *connection)
 void agent_session_end(struct connection *connection)
 {
     leave(connection, SLICE("connection closed"));
+    attachment_linger_end(&connection->endpoint);
     websocket_stop(&connection->websocket);
 }

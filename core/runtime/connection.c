@@ -59,6 +59,7 @@ static void want_write(struct connection *connection, bool on)
     if (connection->wants_write == on || connection->phase == CONNECTION_GONE)
         return;
     connection->wants_write = on;
+    connection->endpoint.blocked = on;
     epoll_change(connection, EPOLL_CTL_MOD);
 }
 
@@ -93,7 +94,11 @@ void connection_writable(struct connection *connection)
 
 void connection_flush(struct connection *connection)
 {
-    if (connection->phase == CONNECTION_GONE || connection->wants_write)
+    if (connection->phase == CONNECTION_GONE)
+        return;
+    /* While the socket is full there is nothing to try, unless the connection is to be closed. */
+    bool must_close = connection->phase == CONNECTION_WEBSOCKET && connection->endpoint.close_status;
+    if (connection->wants_write && !must_close)
         return;
     enum outbox_result result =
         connection->is_websocket ? agent_session_flush(connection) : http_session_flush(connection);
@@ -106,6 +111,8 @@ void connection_flush(struct connection *connection)
 void connection_wait_for(struct connection *connection, enum deadline deadline)
 {
     struct reactor *reactor = connection->reactor;
+    if (connection->phase == CONNECTION_GONE)
+        return;
     if (connection->deadline != DEADLINE_NONE) {
         *connection->deadline_previous = connection->deadline_next;
         if (connection->deadline_next)

@@ -55,6 +55,7 @@ struct connection {
     bool token_at_upgrade; /* the former: no register needs to show it again */
     bool pinged;           /* since the last byte */
     bool close_sent, close_received;
+    uint32_t answer_bytes; /* of answers queued since the outbox was last empty */
     struct peer_address address;
     union {
         struct websocket websocket;

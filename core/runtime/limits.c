@@ -56,9 +56,15 @@ void limits_stop(void)
     }
 }
 
+/* The clocks of two reactors may be a pass apart: a start in the future is now. */
+static bool window_over(const struct entry *entry, uint64_t now_ms)
+{
+    return (int64_t)(now_ms - entry->window_start_ms) >= (int64_t)config->http.rate_window_ms;
+}
+
 static bool stale(const struct entry *entry, uint64_t now_ms)
 {
-    return entry->connections == 0 && now_ms - entry->window_start_ms >= config->http.rate_window_ms;
+    return entry->connections == 0 && window_over(entry, now_ms);
 }
 
 /* The address's entry with its shard locked. now_ms 0: nothing is dropped on the way. */
@@ -112,6 +118,8 @@ void limits_connection_closed(const struct peer_address *address)
         return;
     struct shard *shard;
     struct entry *entry = lock_entry(address, 0, &shard);
+    if (entry->connections == 0) /* it came while the shard was full */
+        entry = &shard->common;
     if (entry->connections > 0)
         entry->connections--;
     pthread_mutex_unlock(&shard->mutex);
@@ -124,7 +132,7 @@ unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms
     struct shard *shard;
     unsigned wait = 0;
     struct entry *entry = lock_entry(address, now_ms, &shard);
-    if (entry->requests == 0 || now_ms - entry->window_start_ms >= config->http.rate_window_ms) {
+    if (entry->requests == 0 || window_over(entry, now_ms)) {
         entry->window_start_ms = now_ms;
         entry->requests = 0;
     }

@@ -27,6 +27,8 @@
 /* Polls of the set in one turn of the loop: enough that libev's share vanishes under load, few enough that a timer is
  * late by a fraction of a millisecond. */
 #define POLLS_PER_TURN 8
+/* … and not when one of them took this long: then timers, the inbox and new connections are due. */
+#define TURN_NS 2000000u
 #define ACCEPTS_PER_TURN 64
 /* After descriptors ran out: how long until the listeners are tried again. */
 #define ACCEPT_PAUSE_SECONDS 0.2
@@ -117,11 +119,14 @@ void reactor_answer(struct connection *connection, struct frame *frame)
         frame_release(frame);
         return;
     }
+    uint32_t length = frame ? frame->length : 0;
     if (!frame || !outbox_push(&connection->endpoint.outbox, frame)) {
         frame_release(frame);
         connection_kill(connection);
         return;
     }
+    connection->answer_bytes += length;
+    connection->endpoint.lane->pass_bytes += length;
     lane_mark_dirty(connection->endpoint.lane, &connection->endpoint);
 }
 
@@ -151,7 +156,7 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
                 reactor_flush(reactor);
         }
         end_pass(reactor);
-        if (count < EVENTS_PER_POLL / 16)
+        if (count < EVENTS_PER_POLL / 16 || clock_steady_ns() - reactor->pass_start_ns > TURN_NS)
             break;
     }
     arm_deadline_timer(reactor);
@@ -292,7 +297,8 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
     struct reactor *reactor = watcher->data;
     (void)loop, (void)events;
     start_pass(reactor);
-    lane_drain(reactor->lane);
+    while (lane_drain(reactor->lane))
+        reactor_flush(reactor);
     if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
         begin_drain(reactor);
     end_pass(reactor);
@@ -306,6 +312,7 @@ static void on_cleanup(struct ev_loop *loop, ev_timer *watcher, int events)
     start_pass(reactor);
     registry_expire_mailboxes(reactor->lane, reactor->lane->wall_ms);
     end_pass(reactor);
+    arm_deadline_timer(reactor);
 }
 
 void reactor_request_stop(struct reactor *reactor)

@@ -189,9 +189,14 @@ void supervision_wait_ended(unsigned running)
 {
     bool busy = true;
     while (!all_ended(running)) {
-        struct pollfd woken = {.fd = wake_fd, .events = POLLIN};
-        if (poll(&woken, 1, busy ? WATCHDOG_TICK_MS : -1) > 0)
+        struct pollfd descriptors[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+        int count = poll(descriptors, 2, busy ? WATCHDOG_TICK_MS : -1);
+        if (count > 0 && descriptors[1].revents)
             drain_wake_fd();
+        if (count > 0 && descriptors[0].revents && !handle_signals()) {
+            fprintf(stderr, "luaduct: told to stop a second time: leaving at once\n");
+            _exit(1);
+        }
         busy = check_watchdogs();
     }
 }

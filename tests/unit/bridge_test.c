@@ -36,7 +36,8 @@ static void drain_all(void)
 {
     for (int turn = 0; turn < 4; turn++)
         for (unsigned i = 0; i < lanes_count(); i++)
-            lane_drain(lanes_get(i));
+            while (lane_drain(lanes_get(i)))
+                continue;
 }
 
 static void stop(void)
@@ -256,6 +257,7 @@ TEST("a slow agent's surplus waits in its mailbox and follows in order")
 {
     start(1, &wide, 1000, SLOW_AGENT_QUEUE);
     struct endpoint *bob = join(0, "bob");
+    bob->blocked = true;
     for (unsigned i = 0; i < 20; i++)
         CHECK(send_to(lanes_get(0), "bob", i).accepted);
     CHECK(bob->outbox.queue.bytes <= 1000 && registry_queued_count() > 0);
@@ -272,6 +274,7 @@ TEST("with the rule drop a slow agent loses its oldest waiting envelopes")
 {
     start(1, &wide, 1000, SLOW_AGENT_DROP);
     struct endpoint *bob = join(0, "bob");
+    bob->blocked = true;
     for (unsigned i = 0; i < 20; i++)
         send_to(lanes_get(0), "bob", i);
     uint32_t kept = bob->outbox.queue.count;
@@ -286,6 +289,7 @@ TEST("with the rule close a slow agent is to be closed with 1013 and loses nothi
 {
     start(1, &wide, 1000, SLOW_AGENT_CLOSE);
     struct endpoint *bob = join(0, "bob");
+    bob->blocked = true;
     for (unsigned i = 0; i < 20; i++)
         send_to(lanes_get(0), "bob", i);
     CHECK(bob->close_status == 1013);
@@ -309,6 +313,66 @@ TEST("a broadcast reaches every connected agent of every lane but the sender")
 static struct decision one(enum decision_kind kind, struct selector selector)
 {
     return (struct decision){.count = 1, .items = {{.kind = kind, .selector = selector}}};
+}
+
+TEST("an agent that reads gets everything, however much arrives before it is written to")
+{
+    start(1, &wide, 1000, SLOW_AGENT_DROP);
+    struct endpoint *bob = join(0, "bob");
+    for (unsigned i = 0; i < 200; i++)
+        send_to(lanes_get(0), "bob", i);
+    for (unsigned i = 0; i < 200; i++)
+        CHECK(take(bob) == (long)i);
+    leave(bob);
+    stop();
+}
+
+TEST("a takeover neither repeats nor loses a broadcast that is on its way between lanes")
+{
+    start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *sender = join(1, "sender"), *old = join(0, "bob");
+    send(lanes_get(1), sender, &by_default, NULL, NULL, NULL, 1); /* the old connection's */
+    struct endpoint *fresh = join(1, "bob");
+    send(lanes_get(1), sender, &by_default, NULL, NULL, NULL, 2); /* the new one's */
+    drain_all();
+    send(lanes_get(1), sender, &by_default, NULL, NULL, NULL, 3);
+    drain_all();
+    CHECK(old->state == ENDPOINT_DETACHED && old->outbox.queue.count == 0);
+    CHECK(take(fresh) == 1 && take(fresh) == 2 && take(fresh) == 3 && take(fresh) == -1);
+    leave(fresh), leave(sender);
+    free(old);
+    stop();
+}
+
+TEST("an agent that takes over does not hear its own broadcast on the connection it replaced")
+{
+    start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *old = join(0, "bob"), *fresh = join(1, "bob");
+    send(lanes_get(1), fresh, &by_default, NULL, NULL, NULL, 1);
+    drain_all();
+    CHECK(take(fresh) == -1 && registry_queued_count() == 0);
+    leave(fresh);
+    free(old);
+    stop();
+}
+
+TEST("an open task counts only once its envelope was taken, and closes only with an accepted answer")
+{
+    struct mailbox_limits none = wide;
+    none.total_bytes = 1;
+    start(1, &none, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *held = join_as(0, "worker", "agent", "[]", 1, false);
+    CHECK(send(lanes_get(0), NULL, &by_default, "worker", "task.assign", "t1", 1).refusal == CODE_MAILBOX_FULL);
+    CHECK(atomic_load(&held->agent->open_tasks) == 0);
+    held->grace_over = true;
+    attachment_go_live(held);
+    CHECK(send(lanes_get(0), NULL, &by_default, "worker", "task.assign", "t1", 1).accepted);
+    CHECK(!send(lanes_get(0), held, &by_default, "absent", "task.complete", "t1", 1).accepted);
+    CHECK(atomic_load(&held->agent->open_tasks) == 1);
+    CHECK(send(lanes_get(0), held, &by_default, "worker", "task.complete", "t1", 1).accepted);
+    CHECK(atomic_load(&held->agent->open_tasks) == 0);
+    leave(held);
+    stop();
 }
 
 TEST("bridge.all finds every agent with role and label, not the sender")
@@ -488,6 +552,7 @@ TEST("no order and no envelope is lost between reconnects, takeovers and lanes")
                 if (endpoint)
                     model.retired[model.retired_count++] = endpoint;
                 model.current[agent] = join_as(lane, id, "agent", "[]", 1, random_below(&state, 2));
+                model.current[agent]->blocked = random_below(&state, 2);
                 break;
             case 1: /* disconnect */
                 if (endpoint && random_below(&state, 2) && model.retired_count < 4096) {
@@ -504,7 +569,8 @@ TEST("no order and no envelope is lost between reconnects, takeovers and lanes")
                 break;
             case 3:
             case 4:
-                lane_drain(lanes_get(lane));
+                while (lane_drain(lanes_get(lane)))
+                    continue;
                 break;
             case 5:
             case 6: /* the socket takes some */
