@@ -139,8 +139,8 @@ function methods:send_envelope(envelope)
 end
 
 -- The next frame as it is on the wire: fin, rsv1, opcode, payload; or nil and the reason.
-function methods:receive_frame(seconds)
-    local deadline = wait.deadline(seconds)
+function methods:receive_frame(deadline)
+    deadline = deadline or wait.deadline()
     local head, reason = self.stream:read(2, deadline)
     if not head then
         return nil, reason
@@ -165,9 +165,10 @@ end
 -- The next message: {type = "text" | "binary" | "ping" | "pong", payload}, {type = "close", status, reason} or
 -- {type = "ended"}; nil and "timeout" when none comes in time. Pings are answered and skipped while answer_ping is set.
 function methods:receive(seconds)
+    local deadline = wait.deadline(seconds)
     local parts, first
     while true do
-        local frame, reason = self:receive_frame(seconds)
+        local frame, reason = self:receive_frame(deadline)
         if not frame then
             if reason == "closed" then
                 return {type = "ended"}

@@ -88,7 +88,9 @@ local function run_file(path, label, variable)
         return describe_error(label, raised)
     end)
     if not good then
-        return nil, result
+        -- After a stack overflow there may be no room for the handler: then LuaJIT's own words are what is left.
+        result = tostring(result)
+        return nil, result:sub(1, #label) == label and result or format("%s: %s", label, result)
     elseif type(result) ~= "table" then
         return nil, format("%s: expected the file to return a table, got %s", label,
             result == nil and "nothing" or "a " .. type(result))
