@@ -64,7 +64,7 @@ bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
     uint64_t next_broadcast = lane_next_broadcast();
     if (agent->endpoint) { /* the newest connection wins */
         start_detachment(agent, agent->endpoint->detachment);
-        atomic_store_explicit(&agent->endpoint->until_broadcast, next_broadcast, memory_order_relaxed);
+        agent->endpoint->detachment->until_broadcast = next_broadcast;
         atomic_store_explicit(&agent->endpoint->replaced, true, memory_order_release);
         inbox_notify(lane, agent->endpoint, NOTICE_REPLACED);
     }

@@ -152,7 +152,7 @@ static unsigned broadcast_here(struct lane *lane, struct frame *frame, uint64_t 
         if (endpoint == except || number < endpoint->from_broadcast)
             continue;
         if (__builtin_expect(atomic_load_explicit(&endpoint->replaced, memory_order_acquire), 0) &&
-            number >= atomic_load_explicit(&endpoint->until_broadcast, memory_order_relaxed))
+            number >= endpoint->detachment->until_broadcast)
             continue;
         enum code code = lane_deliver(lane, endpoint, frame);
         if (code == CODE_OK)

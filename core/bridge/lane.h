@@ -36,6 +36,7 @@ enum { NOTICE_REPLACED = 1, NOTICE_FLUSH = 2 };
 struct detachment {
     struct detachment *next;
     struct frame_queue frames;
+    uint64_t until_broadcast; /* see endpoint.from_broadcast; set before endpoint.replaced */
     bool home;
 };
 
@@ -46,10 +47,11 @@ struct endpoint {
     struct outbox outbox;
     struct endpoint *next_dirty;
     uint8_t state;         /* enum endpoint_state */
+    bool dirty : 1;        /* on the lane's list of those to flush */
+    bool grace_over : 1;   /* deliveries may start */
+    bool blocked : 1;      /* the socket took less than there was: only then is the agent slow */
+    bool lingers : 1;      /* leaving, but its outbox is still being written: see attachment_linger */
     uint8_t notices;       /* inbox */
-    bool dirty;            /* on the lane's list of those to flush */
-    bool grace_over;       /* deliveries may start */
-    bool blocked;          /* the socket took less than there was: only then is the agent slow */
     atomic_bool replaced;  /* by a newer connection of the agent; set by that one's lane */
     uint16_t close_status; /* the runtime should close the connection with this; 0: no */
 
@@ -60,11 +62,10 @@ struct endpoint {
     struct endpoint *next_notice;  /* inbox */
     struct endpoint *next_leaving;
     struct endpoint *next, **previous; /* all attached endpoints of the lane: who a broadcast reaches */
-    /* The broadcasts that are this connection's: those numbered from when it attached to when it was replaced, so that
-     * a takeover neither repeats nor loses one that is on its way between lanes. */
+    /* The broadcasts that are this connection's: those numbered from when it attached to when it was replaced
+     * (detachment.until_broadcast), so that a takeover neither repeats nor loses one that is on its way between lanes.
+     */
     uint64_t from_broadcast;
-    atomic_ullong until_broadcast; /* counts once replaced */
-    bool lingers;                  /* leaving, but its outbox is still being written: see attachment_linger */
 };
 
 /* Something that could not be delivered, waiting for the script to hear of it. */

@@ -26,9 +26,12 @@
 /* … and is closed past this many. */
 #define ANSWERS_UNREAD_BYTES (4u << 20)
 
+/* A connection whose messages take this long has the rest of them wait for the others' turns. */
+#define SESSION_TURN_NS 5000000u
+
 static void log_disconnect(struct connection *connection, struct slice reason)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     const struct profile *profile = connection->endpoint.profile;
     log_debug("agent %.*s left: %.*s", (int)profile->id.length, profile->id.data, (int)reason.length, reason.data);
     if (!script_has_hook(reactor->script, HOOK_ON_DISCONNECT))
@@ -75,7 +78,7 @@ void agent_session_close(struct connection *connection, unsigned status, struct 
 /* Says no and leaves the connection open. */
 static void object(struct connection *connection, enum code code, struct slice text, struct slice id)
 {
-    api_count_refusal(connection->reactor->lane, code);
+    api_count_refusal(connection_reactor(connection)->lane, code);
     if (connection_registered(connection))
         attachment_touch(&connection->endpoint, 0, 1);
     reactor_answer(connection, answer_error(code, text, id));
@@ -94,7 +97,7 @@ static void refuse(struct connection *connection, enum code code, struct slice t
 /* Each register shows the token, unless the upgrade did; one that shows a wrong one is refused all the same. */
 static bool token_accepted(struct connection *connection, struct slice token)
 {
-    const struct config *config = connection->reactor->config;
+    const struct config *config = connection_reactor(connection)->config;
     if (!config->auth.token)
         return true;
     bool good = token.length > 0 ? credential_matches(config, token) : connection->token_at_upgrade;
@@ -104,7 +107,7 @@ static bool token_accepted(struct connection *connection, struct slice token)
 
 static void answer_register(struct connection *connection)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     bool enhanced = reactor->config->mode == CONFIG_MODE_ENHANCED;
     struct agent_view view;
     struct frame *history[REGISTERED_HISTORY];
@@ -134,7 +137,7 @@ static bool join(struct connection *connection, struct profile *profile, bool ag
 
 static void handle_register(struct connection *connection, struct slice text, const struct message_rules *rules)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     struct registration asked;
     char error[ERROR_TEXT_BYTES], made_id[UUID_LENGTH];
     enum code code = registration_scan(text, rules, &reactor->store, &asked, error);
@@ -204,7 +207,7 @@ static void handle_register(struct connection *connection, struct slice text, co
 
 static enum code identity_refusal(struct connection *connection, const struct envelope *envelope, struct slice *text)
 {
-    const struct config *config = connection->reactor->config;
+    const struct config *config = connection_reactor(connection)->config;
     if (!connection_registered(connection)) {
         if (!config->agents.require_register)
             return CODE_OK;
@@ -221,7 +224,7 @@ static enum code identity_refusal(struct connection *connection, const struct en
 
 static void handle_envelope(struct connection *connection, struct slice text)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     struct message *message = &reactor->message;
     struct slice why;
     enum code code = identity_refusal(connection, &message->envelope, &why);
@@ -255,7 +258,7 @@ static void handle_envelope(struct connection *connection, struct slice text)
 
 static void handle_message(struct connection *connection, const struct websocket_message *received)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
     struct message_rules rules = {.depth = config->limits.json_depth,
@@ -302,7 +305,7 @@ static void peer_closes(struct connection *connection, const struct websocket_me
 
 void agent_session_bytes(struct connection *connection, char *bytes, size_t length)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     char *at = bytes, *end = bytes + length;
     struct websocket_message received;
     while (connection->phase != CONNECTION_GONE) {
@@ -339,15 +342,19 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             agent_session_close(connection, received.status, slice_from_string(received.reason));
             break;
         }
+        if (at < end && connection->phase != CONNECTION_GONE &&
+            clock_coarse_ns() > reactor->pass_start_ns + SESSION_TURN_NS &&
+            reactor_hold(connection, at, (size_t)(end - at)))
+            break;
         if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {
             reactor_flush(reactor);
-            if (connection->wants_write && connection->answer_bytes > ANSWERS_UNREAD_BYTES)
+            if (connection_blocked(connection) && connection->answer_bytes > ANSWERS_UNREAD_BYTES)
                 agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("answers are not read"));
         }
     }
     if (connection->phase != CONNECTION_GONE && connection_registered(connection))
         attachment_touch(&connection->endpoint, 0, 0);
-    if (connection->endpoint.outbox.queue.bytes > ANSWERS_WAITING_BYTES && connection->wants_write)
+    if (connection->endpoint.outbox.queue.bytes > ANSWERS_WAITING_BYTES && connection_blocked(connection))
         connection_read_on(connection, false);
 }
 
@@ -355,12 +362,12 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
 
 void agent_session_start(struct connection *connection, const struct deflate_agreement *agreement)
 {
-    const struct config *config = connection->reactor->config;
+    const struct config *config = connection_reactor(connection)->config;
     connection->phase = CONNECTION_WEBSOCKET;
     connection->is_websocket = true;
     connection->token_at_upgrade = connection->authorized;
     connection->endpoint.grace_over = config->agents.register_grace_ms == 0;
-    connection->rate = rate_bucket_new(config, connection->reactor->now_ms);
+    connection->rate = rate_bucket_new(config, connection_reactor(connection)->now_ms);
     websocket_start(&connection->websocket, agreement);
     connection->endpoint.outbox.window_bits = agreement->send_window_bits;
     bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.token;
@@ -369,7 +376,7 @@ void agent_session_start(struct connection *connection, const struct deflate_agr
 
 enum outbox_result agent_session_flush(struct connection *connection)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     struct endpoint *endpoint = &connection->endpoint;
     if (endpoint->close_status && connection->phase == CONNECTION_WEBSOCKET) {
         unsigned status = endpoint->close_status;
@@ -403,7 +410,7 @@ enum outbox_result agent_session_flush(struct connection *connection)
 
 void agent_session_deadline(struct connection *connection)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     switch ((enum deadline)connection->deadline) {
     case DEADLINE_REGISTER:
@@ -419,7 +426,6 @@ void agent_session_deadline(struct connection *connection)
         if (reactor->now_ms - connection->last_byte_ms >= config->agents.ttl_ms) {
             agent_session_close(connection, WEBSOCKET_GOING_AWAY, SLICE("no sign of life"));
         } else if (reactor->now_ms - connection->last_byte_ms + 1 >= config->agents.ping_interval_ms) {
-            connection->pinged = true;
             reactor_answer(connection, websocket_ping(slice_from(NULL, 0)));
         }
         break;
@@ -431,6 +437,7 @@ void agent_session_deadline(struct connection *connection)
 
 void agent_session_end(struct connection *connection)
 {
+    reactor_forget_held(connection);
     leave(connection, SLICE("connection closed"));
     attachment_linger_end(&connection->endpoint);
     websocket_stop(&connection->websocket);

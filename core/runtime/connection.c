@@ -13,10 +13,10 @@
 static bool epoll_change(struct connection *connection, int operation)
 {
     struct epoll_event event = {
-        .events = (connection->reads ? EPOLLIN | EPOLLRDHUP : 0) | (connection->wants_write ? EPOLLOUT : 0),
+        .events = (connection->reads ? EPOLLIN | EPOLLRDHUP : 0) | (connection_blocked(connection) ? EPOLLOUT : 0),
         .data.ptr = connection,
     };
-    return epoll_ctl(connection->reactor->epoll_fd, operation, connection->transport.fd, &event) == 0;
+    return epoll_ctl(connection_reactor(connection)->epoll_fd, operation, connection->transport.fd, &event) == 0;
 }
 
 bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address)
@@ -25,7 +25,6 @@ bool connection_open(struct reactor *reactor, int fd, const struct peer_address 
     if (!connection)
         return false;
     memset(connection, 0, sizeof *connection);
-    connection->reactor = reactor;
     connection->endpoint.lane = reactor->lane;
     connection->transport.fd = fd;
     connection->deadline = DEADLINE_NONE;
@@ -48,7 +47,7 @@ bool connection_open(struct reactor *reactor, int fd, const struct peer_address 
 
 void connection_read_on(struct connection *connection, bool on)
 {
-    if (connection->reads == on || connection->phase == CONNECTION_GONE)
+    if (connection->reads == on || connection->phase == CONNECTION_GONE || (on && connection->holds))
         return;
     connection->reads = on;
     epoll_change(connection, EPOLL_CTL_MOD);
@@ -56,16 +55,15 @@ void connection_read_on(struct connection *connection, bool on)
 
 static void want_write(struct connection *connection, bool on)
 {
-    if (connection->wants_write == on || connection->phase == CONNECTION_GONE)
+    if (connection_blocked(connection) == on || connection->phase == CONNECTION_GONE)
         return;
-    connection->wants_write = on;
     connection->endpoint.blocked = on;
     epoll_change(connection, EPOLL_CTL_MOD);
 }
 
 void connection_readable(struct connection *connection)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     if (connection->phase == CONNECTION_GONE)
         return;
     long received = transport_receive(&connection->transport, reactor->read_buffer, REACTOR_READ_BYTES);
@@ -78,7 +76,6 @@ void connection_readable(struct connection *connection)
         return;
     }
     connection->last_byte_ms = reactor->now_ms;
-    connection->pinged = false;
     counter_add(&reactor->lane->counters.bytes_in, (unsigned long long)received);
     if (connection->is_websocket)
         agent_session_bytes(connection, reactor->read_buffer, (size_t)received);
@@ -98,7 +95,7 @@ void connection_flush(struct connection *connection)
         return;
     /* While the socket is full there is nothing to try, unless the connection is to be closed. */
     bool must_close = connection->phase == CONNECTION_WEBSOCKET && connection->endpoint.close_status;
-    if (connection->wants_write && !must_close)
+    if (connection_blocked(connection) && !must_close)
         return;
     enum outbox_result result =
         connection->is_websocket ? agent_session_flush(connection) : http_session_flush(connection);
@@ -110,7 +107,7 @@ void connection_flush(struct connection *connection)
 
 void connection_wait_for(struct connection *connection, enum deadline deadline)
 {
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     if (connection->phase == CONNECTION_GONE)
         return;
     if (connection->deadline != DEADLINE_NONE) {
@@ -144,7 +141,7 @@ void connection_kill(struct connection *connection)
 {
     if (connection->phase == CONNECTION_GONE)
         return;
-    struct reactor *reactor = connection->reactor;
+    struct reactor *reactor = connection_reactor(connection);
     connection_wait_for(connection, DEADLINE_NONE);
     if (connection->is_websocket)
         agent_session_end(connection);
@@ -166,7 +163,7 @@ static void free_connection(struct connection *connection)
     *connection->previous = connection->next;
     if (connection->next)
         connection->next->previous = connection->previous;
-    atomic_fetch_sub_explicit(&connection->reactor->connection_count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&connection_reactor(connection)->connection_count, 1, memory_order_relaxed);
     sender_fragment_free(&connection->fragment);
     rate_bucket_free(connection->rate);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);

@@ -39,8 +39,7 @@ struct peer_address {
 };
 
 struct connection {
-    struct endpoint endpoint; /* first: an endpoint's address is its connection's */
-    struct reactor *reactor;
+    struct endpoint endpoint;                              /* first: an endpoint's address is its connection's */
     struct connection *next, **previous;                   /* all of the reactor */
     struct connection *deadline_next, **deadline_previous; /* of its kind; once gone, of the gone */
     uint64_t due_ms;                                       /* steady clock */
@@ -49,12 +48,11 @@ struct connection {
     uint8_t phase;         /* enum connection_phase */
     uint8_t deadline;      /* enum deadline */
     bool is_websocket;     /* also while closing */
-    bool wants_write;      /* the socket was full: epoll tells when it is not */
     bool reads;            /* epoll tells of bytes */
     bool authorized;       /* showed the token, at the upgrade or in a register */
     bool token_at_upgrade; /* the former: no register needs to show it again */
-    bool pinged;           /* since the last byte */
-    bool close_sent, close_received;
+    bool close_sent : 1, close_received : 1;
+    bool holds : 1;        /* bytes of it wait on the reactor's list: none are read before those */
     uint32_t answer_bytes; /* of answers queued since the outbox was last empty */
     struct peer_address address;
     union {
@@ -68,6 +66,17 @@ struct connection {
 static inline struct connection *connection_of(struct endpoint *endpoint)
 {
     return (struct connection *)(void *)endpoint;
+}
+
+static inline struct reactor *connection_reactor(const struct connection *connection)
+{
+    return connection->endpoint.lane->owner;
+}
+
+/* The socket was full: epoll tells when it is not. */
+static inline bool connection_blocked(const struct connection *connection)
+{
+    return connection->endpoint.blocked;
 }
 
 static inline bool connection_registered(const struct connection *connection)

@@ -12,7 +12,7 @@
 void http_exchange_end_request(struct connection *connection)
 {
     struct request *request = &connection->http->request;
-    api_end(connection->reactor->http, &request->call);
+    api_end(connection_reactor(connection)->http, &request->call);
     buffer_free(&request->body);
     buffer_free(&request->kept);
     *request = (struct request){0};
@@ -26,7 +26,7 @@ void http_answer_head(struct connection *connection, const struct http_answer *a
     char seconds[12];
     if (answer->framing == HTTP_FRAMING_NONE && answer->status != 204)
         exchange->request.keep_alive = false;
-    if (!exchange->request.keep_alive || connection->reactor->draining)
+    if (!exchange->request.keep_alive || connection_reactor(connection)->draining)
         exchange->last = true;
     headers[count++] = (struct http_header){SLICE("Cache-Control"), SLICE("no-store")};
     if (exchange->request.origin.length > 0 && exchange->request.gate.code != CODE_FORBIDDEN) {
@@ -78,7 +78,7 @@ void http_answer_error(struct connection *connection, enum code code, struct htt
 {
     struct buffer body = {0};
     api_append_error(&body, code, slice_from_string(text));
-    api_count_refusal(connection->reactor->lane, code);
+    api_count_refusal(connection_reactor(connection)->lane, code);
     answer.content_type = "application/json";
     if (code == CODE_OVERLOADED)
         answer.retry_after = 1;

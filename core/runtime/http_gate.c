@@ -91,7 +91,7 @@ static bool shows_token(const struct config *config, const struct http_request *
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out)
 {
-    const struct config *config = connection->reactor->config;
+    const struct config *config = connection_reactor(connection)->config;
     *out = (struct http_gate){0};
     if (!check_browser(config, request, out))
         return;
@@ -100,7 +100,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     }
     if (!request->upgrade && !is_probe(path)) {
-        out->retry_after = limits_http_request(&connection->address, connection->reactor->now_ms);
+        out->retry_after = limits_http_request(&connection->address, connection_reactor(connection)->now_ms);
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
     }

@@ -35,7 +35,7 @@ static struct kept_text keep(struct http_exchange *exchange, struct slice text)
  * a deadline of its own, which stays. */
 static void restart_deadline(struct connection *connection)
 {
-    if (!connection->reactor->draining)
+    if (!connection_reactor(connection)->draining)
         connection_wait_for(connection, DEADLINE_HEADER);
 }
 
@@ -124,7 +124,7 @@ static void answer_request(struct connection *connection)
                               .accept = http_exchange_kept(exchange, exchange->request.accept),
                               .body = slice_from(exchange->request.body.data, exchange->request.body.length),
                               .admin = gate->admin};
-        pass_on(connection, api_start(connection->reactor->http, &exchange->request.call));
+        pass_on(connection, api_start(connection_reactor(connection)->http, &exchange->request.call));
     }
 }
 
@@ -146,7 +146,7 @@ static bool write_now(struct connection *connection, struct slice answer)
     size_t length = http_exchange_waiting(exchange);
     long sent = transport_send(&connection->transport, exchange->output.data + exchange->output_at, length);
     if (sent > 0)
-        counter_add(&connection->reactor->lane->counters.bytes_out, (unsigned long long)sent);
+        counter_add(&connection_reactor(connection)->lane->counters.bytes_out, (unsigned long long)sent);
     return sent == (long)length;
 }
 
@@ -187,7 +187,7 @@ static void upgrade(struct connection *connection, const struct http_request *re
                           gate->text);
         return;
     }
-    if (connection->reactor->draining) {
+    if (connection_reactor(connection)->draining) {
         http_answer_last(connection, CODE_DRAINING, code_http_status(CODE_DRAINING), "the bridge is going away");
         return;
     }
@@ -196,7 +196,7 @@ static void upgrade(struct connection *connection, const struct http_request *re
         return;
     }
     struct handshake handshake;
-    bool compression = connection->reactor->config->performance.compression;
+    bool compression = connection_reactor(connection)->config->performance.compression;
     handshake_answer(request, compression ? HANDSHAKE_DEFLATE_TAKEOVER : HANDSHAKE_PLAIN, &handshake);
     if (handshake.status == 101)
         become_websocket(connection, &handshake);
@@ -214,7 +214,7 @@ static struct http_limits limits_of(const struct connection *connection)
 {
     return (struct http_limits){.head_bytes = HEAD_BYTES,
                                 .headers = HTTP_HEADERS_MAX,
-                                .body_bytes = connection->reactor->config->limits.body_bytes};
+                                .body_bytes = connection_reactor(connection)->config->limits.body_bytes};
 }
 
 static void take_head(struct connection *connection, const struct http_request *request)
@@ -327,12 +327,12 @@ static void settle(struct connection *connection)
     }
     bool busy = http_exchange_waiting(exchange) > 0 || exchange->request.calling || exchange->last || exchange->paused;
     if (busy) {
-        lane_mark_dirty(connection->reactor->lane, &connection->endpoint);
+        lane_mark_dirty(connection_reactor(connection)->lane, &connection->endpoint);
     } else if (!exchange->request.in_body && exchange->input_at == exchange->input.length) {
         http_session_end(connection);
         restart_deadline(connection);
         connection_read_on(connection, true);
-        if (connection->reactor->draining)
+        if (connection_reactor(connection)->draining)
             connection_kill(connection);
         return;
     }
@@ -381,7 +381,7 @@ static enum outbox_result send_output(struct connection *connection)
         if (sent < 0)
             return OUTBOX_BROKEN;
         exchange->output_at += (size_t)sent;
-        counter_add(&connection->reactor->lane->counters.bytes_out, (unsigned long long)sent);
+        counter_add(&connection_reactor(connection)->lane->counters.bytes_out, (unsigned long long)sent);
         restart_deadline(connection);
     }
     buffer_free(&exchange->output);
@@ -411,7 +411,7 @@ enum outbox_result http_session_flush(struct connection *connection)
     if (exchange->its_turn && http_exchange_waiting(exchange) == 0) {
         exchange->its_turn = false;
         if (exchange->request.calling)
-            pass_on(connection, api_continue(connection->reactor->http, &exchange->request.call));
+            pass_on(connection, api_continue(connection_reactor(connection)->http, &exchange->request.call));
         advance(connection);
         settle(connection);
         if (connection->phase != CONNECTION_HTTP || !(exchange = connection->http))

@@ -162,6 +162,74 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
     arm_deadline_timer(reactor);
 }
 
+/* --- Taking turns --- */
+
+bool reactor_hold(struct connection *connection, const char *bytes, size_t length)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct held_bytes *held = pool_acquire(POOL_BUFFERS, sizeof *held + length);
+    if (!held)
+        return false;
+    *held = (struct held_bytes){.connection = connection, .length = length};
+    memcpy(held->bytes, bytes, length);
+    *reactor->held_last = held;
+    reactor->held_last = &held->next;
+    connection_read_on(connection, false);
+    connection->holds = true;
+    if (!ev_is_active(&reactor->held_timer))
+        ev_timer_start(reactor->loop, &reactor->held_timer);
+    return true;
+}
+
+static void take_held(struct reactor *reactor, struct held_bytes **place)
+{
+    struct held_bytes *held = *place;
+    *place = held->next;
+    if (!held->next)
+        reactor->held_last = place;
+}
+
+void reactor_forget_held(struct connection *connection)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    for (struct held_bytes **place = &reactor->held; connection->holds && *place; place = &(*place)->next) {
+        struct held_bytes *held = *place;
+        if (held->connection != connection)
+            continue;
+        take_held(reactor, place);
+        pool_release(POOL_BUFFERS, held, sizeof *held + held->length);
+        connection->holds = false;
+        return;
+    }
+}
+
+/* Every connection that holds bytes gets one turn; what is held again meanwhile waits for the next. */
+static void on_held(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct reactor *reactor = watcher->data;
+    (void)loop, (void)events;
+    unsigned waiting = 0;
+    for (struct held_bytes *held = reactor->held; held; held = held->next)
+        waiting++;
+    for (; waiting > 0 && reactor->held; waiting--) {
+        struct held_bytes *held = reactor->held;
+        struct connection *connection = held->connection;
+        take_held(reactor, &reactor->held);
+        start_pass(reactor);
+        memcpy(reactor->read_buffer, held->bytes, held->length);
+        size_t length = held->length;
+        pool_release(POOL_BUFFERS, held, sizeof *held + length);
+        connection->holds = false;
+        connection_read_on(connection, true);
+        agent_session_bytes(connection, reactor->read_buffer, length);
+        reactor_flush(reactor);
+    }
+    end_pass(reactor);
+    if (reactor->held && !ev_is_active(&reactor->held_timer))
+        ev_timer_start(reactor->loop, &reactor->held_timer);
+    arm_deadline_timer(reactor);
+}
+
 /* --- Accepting --- */
 
 static void peer_address_from(const struct sockaddr_storage *from, struct peer_address *out)
@@ -368,6 +436,8 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     ev_async_start(reactor->loop, &reactor->wake_watcher);
     start_timer(reactor, &reactor->deadline_timer, on_deadline, 0);
     start_timer(reactor, &reactor->accept_timer, on_accept_timer, 0);
+    start_timer(reactor, &reactor->held_timer, on_held, 0); /* of no time: due in the loop's next turn */
+    reactor->held_last = &reactor->held;
     start_timer(reactor, &reactor->cleanup_timer, on_cleanup, config->agents.cleanup_interval_ms / 1000.0);
     return true;
 }

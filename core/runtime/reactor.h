@@ -26,6 +26,14 @@ struct lua_State;
 /* WebSocket and HTTP listener, each on up to two addresses. */
 #define REACTOR_LISTENERS_MAXIMUM 4
 
+/* Bytes that a connection's turn had no time for. */
+struct held_bytes {
+    struct held_bytes *next;
+    struct connection *connection;
+    size_t length;
+    char bytes[];
+};
+
 struct reactor_listener {
     ev_io watcher;
     struct reactor *reactor;
@@ -42,14 +50,15 @@ struct reactor {
     int epoll_fd; /* the connections' own set, watched by the loop as one descriptor */
     ev_io epoll_watcher;
     ev_async wake_watcher;
-    ev_timer deadline_timer, accept_timer, cleanup_timer;
+    ev_timer deadline_timer, accept_timer, cleanup_timer, held_timer;
     uint64_t deadline_timer_ms; /* when it will fire; 0: not running */
     struct reactor_listener listeners[REACTOR_LISTENERS_MAXIMUM];
     unsigned listener_count;
     int reserve_fd; /* given up for a moment when descriptors run out, to answer 503 */
 
     struct connection *connections;
-    struct connection *gone; /* closed ones, to be freed at the end of a pass */
+    struct held_bytes *held, **held_last; /* first in, first out */
+    struct connection *gone;              /* closed ones, to be freed at the end of a pass */
     struct {
         struct connection *first, **last;
         uint64_t after_ms;
@@ -92,6 +101,11 @@ void reactor_release(struct reactor *reactor);
 
 /* For the loop's owner and the sessions: writes everything that is due. */
 void reactor_flush(struct reactor *reactor);
+
+/* Keeps the rest of what a connection sent for its next turn, which comes after one of everybody else's; it is not read
+ * meanwhile. False: no memory. */
+bool reactor_hold(struct connection *connection, const char *bytes, size_t length);
+void reactor_forget_held(struct connection *connection);
 
 /* A frame from the bridge itself to this connection (an answer): queued and marked for the next flush. Takes the
  * reference; NULL (no memory) closes the connection. */

@@ -236,6 +236,7 @@ describe("a signal", function()
             end
         end
         bob:expect_close(1001)
+        assert.equal(0, server:wait_exit())
     end)
 
     it("SIGHUP logs that reload is not there yet, and the bridge goes on", function()

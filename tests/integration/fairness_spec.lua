@@ -1,0 +1,59 @@
+-- One agent's work does not keep the others of its reactor waiting until all of it is done.
+local bridge = require "tests.support.bridge"
+local http = require "tests.support.http"
+local wait = require "tests.support.wait"
+local websocket = require "tests.support.websocket"
+
+describe("turns", function()
+    after_each(bridge.clean)
+
+    local SLOW = [[
+        return {
+            route = function()
+                local till = os.clock() + 0.02
+                while os.clock() < till do end
+            end,
+        }
+    ]]
+
+    local function flood(server, count)
+        local alice = websocket.agent(server, "alice")
+        local frames = {}
+        for index = 1, count do
+            local text = ('{"type":"envelope","envelope":{"to":"bob","id":"%d"}}'):format(index)
+            frames[index] = websocket.frame({payload = text})
+        end
+        alice:send_bytes(table.concat(frames))
+        return alice
+    end
+
+    it("are taken while one agent's envelopes are slow to route", function()
+        local server = bridge.start({config = {performance = {worker_threads = 1}}, script = SLOW})
+        flood(server, 100)
+
+        local health = http.get(server, "/health")
+
+        assert.is_true(health.metrics.messages < 100)
+    end)
+
+    it("lose nothing and keep the order", function()
+        local server = bridge.start({config = {performance = {worker_threads = 1}}, script = SLOW})
+        local bob = websocket.agent(server, "bob")
+        flood(server, 60)
+
+        for index = 1, 60 do
+            assert.equal(tostring(index), bob:receive_envelope().id)
+        end
+    end)
+
+    it("are given up with the connection", function()
+        local server = bridge.start({config = {performance = {worker_threads = 1}}, script = SLOW})
+        local alice = flood(server, 100)
+        alice:close()
+
+        wait.eventually(function()
+            return #http.get(server, "/agents").agents == 0
+        end)
+        assert.is_true(http.get(server, "/health").metrics.messages <= 100)
+    end)
+end)
