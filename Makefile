@@ -25,7 +25,7 @@ MAKEFLAGS += --no-print-directory
 
 core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c))
 lua_sources := $(sort $(shell find lua -name '*.lua' 2>/dev/null)) $(wildcard config/luaduct.lua)
-unit_sources := $(sort $(wildcard tests/unit/*.c))
+unit_sources := $(sort $(shell find tests/unit -name '*.c'))
 fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 peer_sources := $(sort $(wildcard bench/peers/*.c))
 c_files := $(sort $(shell find core tests bench -name node_modules -prune -o -name '*.[ch]' -print 2>/dev/null))

@@ -8,7 +8,7 @@
 #include "bridge/lane.h"
 #include "bridge/profile.h"
 #include "bridge/registry.h"
-#include "protocol/frame_queue.h"
+#include "protocol/websocket/frame_queue.h"
 
 /* taskIds that one agent may have open at a time and still be counted; past it further ones count as one more. */
 #define OPEN_TASKS_MAXIMUM 1024

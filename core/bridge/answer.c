@@ -3,7 +3,7 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
-#include "protocol/json_write.h"
+#include "protocol/json/json_write.h"
 
 void buffer_append_json_string(struct buffer *out, struct slice text)
 {

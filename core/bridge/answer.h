@@ -5,7 +5,7 @@
 #include "bridge/registry.h"
 #include "memory/buffer.h"
 #include "protocol/code.h"
-#include "protocol/frame.h"
+#include "protocol/websocket/frame.h"
 
 /* {"type":"error","error":text,"code":…,"id"?:id}. id of length 0: left out. NULL when memory is out. */
 struct frame *answer_error(enum code code, struct slice text, struct slice id);

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
-#include "protocol/frame.h"
+#include "protocol/websocket/frame.h"
 
 /* Main thread, before any lane runs. limit 0 keeps nothing. False: no memory. */
 bool history_start(uint32_t limit, uint64_t bytes);

@@ -11,8 +11,8 @@
 #include "base/clock.h"
 #include "base/slice.h"
 #include "protocol/code.h"
-#include "protocol/frame.h"
-#include "protocol/outbox.h"
+#include "protocol/websocket/frame.h"
+#include "protocol/websocket/outbox.h"
 
 #define LANES_MAXIMUM 64
 

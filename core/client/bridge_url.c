@@ -7,7 +7,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "protocol/url.h"
+#include "protocol/http/url.h"
 
 static const char *take_scheme(const char **text)
 {

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
-#include "protocol/websocket.h"
+#include "protocol/websocket/websocket.h"
 
 struct server_frame {
     enum websocket_opcode opcode;

@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "client/tcp.h"
-#include "protocol/http_request.h"
+#include "protocol/http/http_request.h"
 
 #define ANSWER_MAXIMUM (64u << 20) /* a history of large envelopes is a few MiB */
 

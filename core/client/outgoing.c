@@ -1,7 +1,7 @@
 #include "client/outgoing.h"
 
-#include "protocol/json.h"
-#include "protocol/json_write.h"
+#include "protocol/json/json.h"
+#include "protocol/json/json_write.h"
 
 void outgoing_string(struct buffer *out, struct slice text)
 {

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "client/agent/view.h"
 #include "client/commands.h"
 #include "client/http_client.h"
 #include "client/options.h"
 #include "client/outgoing.h"
-#include "client/view.h"
-#include "protocol/json.h"
+#include "protocol/json/json.h"
 
 static const char help[] =
     "usage: luaduct send --to ID [OPTION]… [PAYLOAD|-]\n"

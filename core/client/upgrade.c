@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "base/random.h"
-#include "protocol/handshake.h"
+#include "protocol/websocket/handshake.h"
 
 void upgrade_make_key(char key[UPGRADE_KEY_LENGTH])
 {

@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "protocol/json_write.h"
-#include "protocol/scan.h"
-#include "protocol/utf8.h"
+#include "protocol/json/json_write.h"
+#include "protocol/json/scan.h"
+#include "protocol/json/utf8.h"
 
 static const struct {
     struct slice name, default_json;

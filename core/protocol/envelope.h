@@ -14,9 +14,9 @@
 #include "base/random.h"
 #include "base/slice.h"
 #include "protocol/code.h"
-#include "protocol/frame.h"
-#include "protocol/json.h"
-#include "protocol/text_store.h"
+#include "protocol/json/json.h"
+#include "protocol/json/text_store.h"
+#include "protocol/websocket/frame.h"
 
 /* What a field may hold. */
 enum field_class {

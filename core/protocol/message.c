@@ -3,8 +3,8 @@
 
 #include <stdio.h>
 
-#include "protocol/scan.h"
-#include "protocol/utf8.h"
+#include "protocol/json/scan.h"
+#include "protocol/json/utf8.h"
 
 enum code message_scan(char *data, size_t length, const struct message_rules *rules, struct text_store *store,
                        struct message *out)

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "protocol/scan.h"
-#include "protocol/utf8.h"
+#include "protocol/json/scan.h"
+#include "protocol/json/utf8.h"
 
 bool identifier_valid(struct slice text)
 {

@@ -8,9 +8,9 @@
 #include "bridge/attachment.h"
 #include "bridge/history.h"
 #include "protocol/registration.h"
-#include "runtime/api.h"
 #include "runtime/credential.h"
 #include "runtime/dispatch.h"
+#include "runtime/http/api.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 

@@ -6,7 +6,7 @@
 #include "bridge/attachment.h"
 #include "memory/pool.h"
 #include "runtime/agent_session.h"
-#include "runtime/http_session.h"
+#include "runtime/http/http_session.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 

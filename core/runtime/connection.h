@@ -15,7 +15,7 @@
 #include "bridge/lane.h"
 #include "net/transport.h"
 #include "protocol/envelope.h"
-#include "protocol/websocket.h"
+#include "protocol/websocket/websocket.h"
 
 struct reactor;
 struct http_exchange;

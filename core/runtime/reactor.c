@@ -15,11 +15,11 @@
 #include "bridge/attachment.h"
 #include "bridge/registry.h"
 #include "memory/pool.h"
-#include "protocol/deflate.h"
+#include "protocol/websocket/deflate.h"
 #include "runtime/agent_session.h"
-#include "runtime/api.h"
 #include "runtime/bundle.h"
 #include "runtime/dispatch.h"
+#include "runtime/http/api.h"
 #include "runtime/limits.h"
 #include "runtime/supervision.h"
 

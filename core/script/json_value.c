@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "protocol/json_write.h"
+#include "protocol/json/json_write.h"
 #include "script/state.h"
 
 /* What LuaJIT (GC64) allocates at most, with a table's growth (old and new part at once) and the allocator's rounding:

@@ -12,7 +12,7 @@
 
 #include "script/bridge_binding.h"
 #include "script/json_value.h"
-#include "script/pattern.h"
+#include "script/pattern/pattern.h"
 #include "script/state.h"
 
 /* One log line of a script; the rest is cut. */

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "protocol/http_request.h"
-#include "protocol/origin.h"
-#include "protocol/url.h"
+#include "protocol/http/http_request.h"
+#include "protocol/http/origin.h"
+#include "protocol/http/url.h"
 
 /* Longer inputs find nothing that these do not. */
 #define INPUT_MOST 8192

@@ -3,9 +3,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "protocol/json_write.h"
-#include "protocol/scan.h"
-#include "protocol/utf8.h"
+#include "protocol/json/json_write.h"
+#include "protocol/json/scan.h"
+#include "protocol/json/utf8.h"
 
 #define MUST(condition)                                                                                                \
     do {                                                                                                               \

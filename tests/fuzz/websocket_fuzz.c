@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "memory/pool.h"
-#include "protocol/utf8.h"
-#include "protocol/websocket.h"
+#include "protocol/json/utf8.h"
+#include "protocol/websocket/websocket.h"
 
 #define LIMIT_SMALL 200u
 #define LIMIT_LARGE 70000u

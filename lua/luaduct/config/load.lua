@@ -72,6 +72,27 @@ local function describe_error(label, problem)
     return line and format("%s:%s: %s", label, line, rest) or format("%s: %s", label, rest)
 end
 
+-- A config file that runs this long is a mistake; every real one is done in milliseconds.
+local RUN_SECONDS = 5
+
+-- Calls the function, and stops it when its time is over. Hooks do not fire in compiled code: JIT off for that long.
+local function call_bounded(call)
+    local compiled = jit.status()
+    local deadline = os.clock() + RUN_SECONDS
+    jit.off()
+    debug.sethook(function()
+        if os.clock() > deadline then
+            error(format("stopped: it ran longer than %d seconds", RUN_SECONDS), 2)
+        end
+    end, "", 10000)
+    local good, result = call()
+    debug.sethook()
+    if compiled then
+        jit.on()
+    end
+    return good, result
+end
+
 -- The table that the file returns, or nil and one text.
 local function run_file(path, label, variable)
     local text, reason = read_file(path, LARGEST_FILE)
@@ -84,8 +105,10 @@ local function run_file(path, label, variable)
     if not chunk then
         return nil, describe_error(label, problem)
     end
-    local good, result = xpcall(chunk, function(raised)
-        return describe_error(label, raised)
+    local good, result = call_bounded(function()
+        return xpcall(chunk, function(raised)
+            return describe_error(label, raised)
+        end)
     end)
     if not good then
         -- After a stack overflow there may be no room for the handler: then LuaJIT's own words are what is left.

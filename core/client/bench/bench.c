@@ -1,0 +1,194 @@
+/* `luaduct bench`: reads what to run, runs it, says what it found. */
+#include <stdio.h>
+#include <string.h>
+
+#include "client/bench/bench_load.h"
+#include "client/bench/bench_report.h"
+#include "client/commands.h"
+#include "client/options.h"
+
+static const char help[] =
+    "usage: luaduct bench SCENARIO [OPTION]…\n"
+    "Loads a bridge (or a server that does the same job) and reports what it delivered and what it cost.\n"
+    "\n"
+    "Scenarios\n"
+    "  direct       agents in pairs, each keeps --window messages on the way to the other\n"
+    "  open         --rate messages a second in all; latency counts from when each should have been sent\n"
+    "  broadcast    one agent keeps --window broadcasts on the way to --agents others\n"
+    "  idle         --agents register and do nothing: the server's memory for each\n"
+    "  churn        --agents over and over connect, register, send themselves one message and close\n"
+    "\n"
+    "Options\n"
+    "  --agents N        agents; standard 1000, of broadcast 200, of idle 10000, of churn 16\n"
+    "  --window N        messages on the way from each sender; standard 16\n"
+    "  --size BYTES      of a message's JSON; standard 256\n"
+    "  --rate N          messages a second, open only; standard 40000\n"
+    "  --ring            each agent sends to the next one, not in pairs\n"
+    "  --seconds S       measured time; standard 5\n"
+    "  --warmup S        before it; standard 1\n"
+    "  --url URL         where; standard AI_BRIDGE_URL, else ws://127.0.0.1:4567\n"
+    "  --protocol P      websocket (the bridge's JSON) or nats (nats-server's text protocol, same payload bytes)\n"
+    "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
+    "  --server-pid PID  report this process's CPU time per delivered message and its memory\n"
+    "  --json            one JSON object instead of a table\n"
+    "\n"
+    "The generator is one thread; give it and the server a core each (taskset), and look at \"generator CPU\": near 1\n"
+    "it is the generator that limits. In a message, a mask key is used that is drawn once a run.\n"
+    "Exit status: 0; 1 when the run failed or anything was lost, repeated, reordered, refused or cut off; 2 wrong "
+    "usage.\n";
+
+enum option_code {
+    OPTION_AGENTS = 256,
+    OPTION_WINDOW,
+    OPTION_SIZE,
+    OPTION_RATE,
+    OPTION_RING,
+    OPTION_SECONDS,
+    OPTION_WARMUP,
+    OPTION_URL,
+    OPTION_PROTOCOL,
+    OPTION_TOKEN_FILE,
+    OPTION_SERVER_PID,
+    OPTION_JSON,
+    OPTION_HELP,
+};
+
+static const struct option known[] = {
+    {"agents", required_argument, NULL, OPTION_AGENTS},
+    {"window", required_argument, NULL, OPTION_WINDOW},
+    {"size", required_argument, NULL, OPTION_SIZE},
+    {"rate", required_argument, NULL, OPTION_RATE},
+    {"ring", no_argument, NULL, OPTION_RING},
+    {"seconds", required_argument, NULL, OPTION_SECONDS},
+    {"warmup", required_argument, NULL, OPTION_WARMUP},
+    {"url", required_argument, NULL, OPTION_URL},
+    {"protocol", required_argument, NULL, OPTION_PROTOCOL},
+    {"token-file", required_argument, NULL, OPTION_TOKEN_FILE},
+    {"server-pid", required_argument, NULL, OPTION_SERVER_PID},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"help", no_argument, NULL, OPTION_HELP},
+    {0},
+};
+
+static const unsigned standard_agents[] = {1000, 1000, 200, 10000, 16};
+
+static bool find_scenario(const char *name, enum bench_scenario *scenario)
+{
+    for (unsigned i = BENCH_DIRECT; i <= BENCH_CHURN; i++) {
+        if (strcmp(name, bench_scenario_name((enum bench_scenario)i)) == 0) {
+            *scenario = (enum bench_scenario)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+struct arguments {
+    struct bench_plan plan;
+    const char *url, *token_file;
+    bool json, help;
+};
+
+/* 0, or EXIT_USAGE with the line written. */
+static int read_options(int argc, char **argv, struct arguments *arguments)
+{
+    struct bench_plan *plan = &arguments->plan;
+    const char *command = argv[0];
+    double number = 0;
+    int option;
+    bool good = true;
+    while (good && (option = options_next(argc, argv, known)) != OPTIONS_END) {
+        switch (option) {
+        case OPTION_AGENTS: /* five digits of an id */
+            good = option_number(command, "agents", optarg, 1, 99999, &number);
+            plan->agents = (unsigned)number;
+            break;
+        case OPTION_WINDOW:
+            good = option_number(command, "window", optarg, 1, 65536, &number);
+            plan->window = (unsigned)number;
+            break;
+        case OPTION_SIZE:
+            good = option_number(command, "size", optarg, 128, 64 << 20, &number);
+            plan->size = (unsigned)number;
+            break;
+        case OPTION_RATE:
+            good = option_number(command, "rate", optarg, 1, 1e8, &plan->rate);
+            break;
+        case OPTION_RING:
+            plan->ring = true;
+            break;
+        case OPTION_SECONDS:
+            good = option_number(command, "seconds", optarg, 0.01, 1e6, &plan->seconds);
+            break;
+        case OPTION_WARMUP:
+            good = option_number(command, "warmup", optarg, 0, 1e6, &plan->warmup);
+            break;
+        case OPTION_URL:
+            arguments->url = optarg;
+            break;
+        case OPTION_PROTOCOL:
+            if (strcmp(optarg, "websocket") != 0 && strcmp(optarg, "nats") != 0)
+                return usage_error(command, "--protocol: expected websocket or nats, got \"%s\"", optarg);
+            plan->protocol = strcmp(optarg, "nats") == 0 ? WIRE_NATS : WIRE_WEBSOCKET;
+            break;
+        case OPTION_TOKEN_FILE:
+            arguments->token_file = optarg;
+            break;
+        case OPTION_SERVER_PID:
+            good = option_number(command, "server-pid", optarg, 1, 1 << 22, &number); /* the kernel's PID_MAX_LIMIT */
+            plan->server = (pid_t)number;
+            break;
+        case OPTION_JSON:
+            arguments->json = true;
+            break;
+        case OPTION_HELP:
+            arguments->help = true;
+            return 0;
+        default:
+            return EXIT_USAGE;
+        }
+    }
+    if (!good)
+        return EXIT_USAGE;
+    if (optind + 1 != argc)
+        return usage_error(command, "expected one scenario: direct, open, broadcast, idle or churn");
+    if (!find_scenario(argv[optind], &plan->scenario))
+        return usage_error(command, "unknown scenario \"%s\", there are direct, open, broadcast, idle and churn",
+                           argv[optind]);
+    if (plan->agents == 0)
+        plan->agents = standard_agents[plan->scenario];
+    return 0;
+}
+
+int command_bench(int argc, char **argv)
+{
+    struct arguments arguments = {.plan = {.window = 16, .size = 256, .rate = 40000, .seconds = 5, .warmup = 1}};
+    static struct bench_result result; /* large: the histogram */
+    char token[TOKEN_MAXIMUM], error[BENCH_ERROR_SIZE];
+    int wrong = read_options(argc, argv, &arguments);
+    if (wrong)
+        return wrong;
+    if (arguments.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (!option_url(argv[0], arguments.url, "ws://127.0.0.1:4567", &arguments.plan.url))
+        return EXIT_USAGE;
+    if (!option_token(argv[0], arguments.token_file, token, &arguments.plan.token))
+        return 1;
+    if (!bench_run(&arguments.plan, &result, error)) {
+        fprintf(stderr, "luaduct bench: %s\n", error);
+        return 1;
+    }
+    if (arguments.json)
+        bench_report_json(stdout, &arguments.plan, &result);
+    else
+        bench_report_text(stdout, &arguments.plan, &result);
+    if (result.lost + result.repeated + result.reordered + result.refused + result.disconnected == 0)
+        return 0;
+    fprintf(stderr, "luaduct bench: %llu lost, %llu repeated, %llu reordered, %llu refused, %llu disconnected%s%s\n",
+            (unsigned long long)result.lost, (unsigned long long)result.repeated, (unsigned long long)result.reordered,
+            (unsigned long long)result.refused, (unsigned long long)result.disconnected,
+            result.refused ? "; first refusal: " : "", result.first_refusal);
+    return 1;
+}

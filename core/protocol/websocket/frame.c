@@ -1,0 +1,56 @@
+#include "protocol/websocket/frame.h"
+
+#include "memory/pool.h"
+
+struct frame *frame_new(enum frame_kind kind, unsigned opcode, size_t payload_length)
+{
+    if (payload_length > UINT32_MAX - 64)
+        return NULL;
+    unsigned header = frame_header_length(payload_length);
+    size_t size = pool_usable_size(sizeof(struct frame) + header + payload_length);
+    struct frame *frame = pool_acquire(POOL_ENVELOPES, size);
+    if (!frame)
+        return NULL;
+    atomic_init(&frame->references, 1);
+    frame->length = (uint32_t)(header + payload_length);
+    frame->capacity = (uint32_t)(size - sizeof(struct frame));
+    frame->header_length = (uint8_t)header;
+    frame->kind = (uint8_t)kind;
+    frame->window_bits = 0;
+    atomic_init(&frame->deflated, NULL);
+    frame->next_deflated = NULL;
+
+    unsigned char *at = (unsigned char *)frame->data;
+    at[0] = (unsigned char)(0x80 | opcode);
+    if (header == 2) {
+        at[1] = (unsigned char)payload_length;
+    } else if (header == 4) {
+        at[1] = 126;
+        at[2] = (unsigned char)(payload_length >> 8);
+        at[3] = (unsigned char)payload_length;
+    } else {
+        at[1] = 127;
+        for (int i = 0; i < 8; i++)
+            at[2 + i] = (unsigned char)((uint64_t)payload_length >> (56 - 8 * i));
+    }
+    return frame;
+}
+
+struct frame *frame_from(enum frame_kind kind, unsigned opcode, struct slice payload)
+{
+    struct frame *frame = frame_new(kind, opcode, payload.length);
+    if (frame && payload.length > 0)
+        memcpy(frame_payload(frame), payload.data, payload.length);
+    return frame;
+}
+
+void frame_release(struct frame *frame)
+{
+    if (!frame || atomic_fetch_sub_explicit(&frame->references, 1, memory_order_acq_rel) != 1)
+        return;
+    for (struct frame *twin = atomic_load_explicit(&frame->deflated, memory_order_relaxed), *next; twin; twin = next) {
+        next = twin->next_deflated;
+        frame_release(twin);
+    }
+    pool_release(POOL_ENVELOPES, frame, sizeof(struct frame) + frame->capacity);
+}

@@ -1,0 +1,217 @@
+/* Frames up to SMALL bytes are copied side by side into the scratch buffer and leave in one send, larger ones as
+ * vectors of the shared frame: copying a small frame costs less than a vector entry costs the kernel. */
+#include "protocol/websocket/outbox.h"
+
+#include <limits.h>
+
+#include "protocol/websocket/deflate.h"
+
+#define SMALL 2048u
+#define VECTORS 64u
+/* One batch message holds at most this many bytes of envelopes, so that a receiver's buffer stays modest. */
+#define BATCH_BYTES (256u * 1024)
+#define BATCH_ENVELOPES 1024u
+
+static const char batch_start[] = "{\"type\":\"batch\",\"envelopes\":[";
+static const char batch_end[] = "]}";
+
+/* The bytes that go to this peer for a queued frame: itself, or its compressed twin. */
+static inline struct frame *wire_form(const struct outbox *outbox, struct frame *frame)
+{
+    return outbox->window_bits ? deflate_twin(frame, outbox->window_bits) : frame;
+}
+
+static void drop_first(struct outbox *outbox, unsigned count, uint64_t *sent_frames)
+{
+    for (; count > 0; count--) {
+        struct frame *done = frame_queue_pop_front(&outbox->queue);
+        if (done->kind == FRAME_ENVELOPE)
+            ++*sent_frames;
+        frame_release(done);
+    }
+}
+
+static void start_partial(struct outbox *outbox, struct frame *wire, uint32_t sent, unsigned covered)
+{
+    outbox->partial = wire;
+    outbox->partial_sent = sent;
+    outbox->covered = (uint16_t)covered;
+}
+
+/* Whether a batch message may start at this place of the queue. */
+static bool batch_starts_at(const struct outbox *outbox, uint32_t index)
+{
+    return outbox->batches && index + 1 < outbox->queue.count &&
+           frame_queue_at(&outbox->queue, index)->kind == FRAME_ENVELOPE &&
+           frame_queue_at(&outbox->queue, index + 1)->kind == FRAME_ENVELOPE;
+}
+
+/* One batch message for the envelopes at the head of the queue; false when there are fewer than two or no memory. */
+static bool start_batch(struct outbox *outbox)
+{
+    if (!batch_starts_at(outbox, 0))
+        return false;
+    unsigned count = 0;
+    size_t length = sizeof batch_start - 1 + sizeof batch_end - 1;
+    while (count < outbox->queue.count && count < BATCH_ENVELOPES) {
+        struct frame *frame = frame_queue_at(&outbox->queue, count);
+        size_t envelope = frame_envelope(frame).length + 1;
+        if (frame->kind != FRAME_ENVELOPE || (count > 0 && length + envelope > BATCH_BYTES))
+            break;
+        length += envelope;
+        count++;
+    }
+    if (count < 2)
+        return false;
+    struct frame *batch = frame_new(FRAME_CONTROL, 1, length - 1); /* one comma fewer than envelopes */
+    if (!batch)
+        return false;
+    char *at = frame_payload(batch);
+    at = mempcpy(at, batch_start, sizeof batch_start - 1);
+    for (unsigned i = 0; i < count; i++) {
+        struct slice envelope = frame_envelope(frame_queue_at(&outbox->queue, i));
+        if (i > 0)
+            *at++ = ',';
+        at = mempcpy(at, envelope.data, envelope.length);
+    }
+    memcpy(at, batch_end, sizeof batch_end - 1);
+    struct frame *wire = wire_form(outbox, batch);
+    if (wire != batch) {
+        frame_retain(wire);
+        frame_release(batch);
+    }
+    start_partial(outbox, wire, 0, count);
+    return true;
+}
+
+static enum outbox_result flush_partial(struct outbox *outbox, struct transport *transport, uint64_t *sent_bytes,
+                                        uint64_t *sent_frames)
+{
+    struct frame *wire = outbox->partial;
+    while (outbox->partial_sent < wire->length) {
+        long n = transport_send(transport, wire->data + outbox->partial_sent, wire->length - outbox->partial_sent);
+        if (n < 0)
+            return n == TRANSPORT_BLOCKED ? OUTBOX_BLOCKED : OUTBOX_BROKEN;
+        outbox->partial_sent += (uint32_t)n;
+        *sent_bytes += (uint64_t)n;
+    }
+    drop_first(outbox, outbox->covered, sent_frames);
+    frame_release(wire);
+    outbox->partial = NULL;
+    outbox->covered = 0;
+    return OUTBOX_EMPTY;
+}
+
+/* Seeing the bound on the length, gcc would inline a `rep movs`, which takes longer to start than the copy takes. */
+static inline void copy_small(char *to, const char *from, size_t length)
+{
+    __asm__("" : "+r"(length));
+    memcpy(to, from, length);
+}
+
+/* Gathers what fits into one call to the kernel; gives the number of bytes in it. */
+static size_t gather(struct outbox *outbox, struct outbox_scratch *scratch, struct iovec vectors[VECTORS],
+                     unsigned *vector_count)
+{
+    size_t total = 0, in_scratch = 0;
+    unsigned used = 0;
+    bool open = false; /* the last vector is a run of the scratch buffer that may grow */
+    for (uint32_t i = 0; i < outbox->queue.count && i < OUTBOX_GATHER; i++) {
+        if (i > 0 && batch_starts_at(outbox, i))
+            break;
+        struct frame *wire = wire_form(outbox, frame_queue_at(&outbox->queue, i));
+        scratch->wires[i] = wire;
+        if (wire->length <= SMALL) {
+            if (in_scratch + wire->length > sizeof scratch->bytes || (!open && used == VECTORS))
+                break;
+            if (!open) {
+                vectors[used++] = (struct iovec){scratch->bytes + in_scratch, 0};
+                open = true;
+            }
+            copy_small(scratch->bytes + in_scratch, wire->data, wire->length);
+            vectors[used - 1].iov_len += wire->length;
+            in_scratch += wire->length;
+        } else {
+            if (used == VECTORS)
+                break;
+            vectors[used++] = (struct iovec){wire->data, wire->length};
+            open = false;
+        }
+        total += wire->length;
+    }
+    *vector_count = used;
+    return total;
+}
+
+enum outbox_result outbox_flush(struct outbox *outbox, struct transport *transport, struct outbox_scratch *scratch,
+                                uint64_t *sent_bytes, uint64_t *sent_frames)
+{
+    for (;;) {
+        if (outbox->partial || (outbox->batches && start_batch(outbox))) {
+            enum outbox_result result = flush_partial(outbox, transport, sent_bytes, sent_frames);
+            if (result != OUTBOX_EMPTY)
+                return result;
+            continue;
+        }
+        if (outbox->queue.count == 0)
+            return OUTBOX_EMPTY;
+
+        long sent;
+        size_t wanted;
+        if (outbox->queue.count == 1) {
+            struct frame *only = wire_form(outbox, frame_queue_at(&outbox->queue, 0));
+            scratch->wires[0] = only;
+            wanted = only->length;
+            sent = transport_send(transport, only->data, wanted);
+        } else {
+            struct iovec vectors[VECTORS];
+            unsigned count;
+            wanted = gather(outbox, scratch, vectors, &count);
+            sent = count == 1 ? transport_send(transport, vectors[0].iov_base, vectors[0].iov_len)
+                              : transport_send_vector(transport, vectors, count);
+        }
+        if (sent < 0)
+            return sent == TRANSPORT_BLOCKED ? OUTBOX_BLOCKED : OUTBOX_BROKEN;
+        *sent_bytes += (uint64_t)sent;
+        bool short_write = (size_t)sent < wanted;
+        size_t left = (size_t)sent;
+        for (unsigned i = 0; left > 0; i++) {
+            struct frame *wire = scratch->wires[i];
+            if (left < wire->length) {
+                start_partial(outbox, frame_retain(wire), (uint32_t)left, 1);
+                break;
+            }
+            left -= wire->length;
+            drop_first(outbox, 1, sent_frames);
+        }
+        if (short_write)
+            return OUTBOX_BLOCKED;
+    }
+}
+
+struct frame *outbox_take_oldest(struct outbox *outbox)
+{
+    for (uint32_t i = outbox->covered; i < outbox->queue.count; i++)
+        if (frame_queue_at(&outbox->queue, i)->kind == FRAME_ENVELOPE)
+            return frame_queue_remove(&outbox->queue, i);
+    return NULL;
+}
+
+uint32_t outbox_take_unsent(struct outbox *outbox, struct frame_queue *unsent)
+{
+    uint32_t lost = 0;
+    outbox->cut = outbox->partial && outbox->partial_sent > 0;
+    frame_release(outbox->partial);
+    outbox->partial = NULL;
+    outbox->covered = 0;
+    struct frame *frame;
+    while ((frame = frame_queue_pop_front(&outbox->queue))) {
+        if (frame->kind != FRAME_ENVELOPE) {
+            frame_release(frame);
+        } else if (!frame_queue_push_back(unsent, frame)) {
+            frame_release(frame);
+            lost++;
+        }
+    }
+    return lost;
+}

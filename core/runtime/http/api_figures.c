@@ -1,0 +1,377 @@
+/* Figures are sums over all lanes and reactors, read without stopping any. The reactors that may be read are those
+ * between api_figures_join and api_figures_leave; a mutex, which only those who show figures take, keeps a script from
+ * being freed while it is read. */
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/version.h"
+#include "bridge/history.h"
+#include "bridge/mailbox.h"
+#include "memory/pool.h"
+#include "protocol/websocket/deflate.h"
+#include "runtime/http/api_native.h"
+#include "runtime/reactor.h"
+#include "runtime/server.h"
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but last_refusal */
+static struct api *apis[LANES_MAXIMUM];                   /* by reactor; NULL: not started, or ended */
+static struct {
+    uint64_t at_ms, messages;
+    double per_second;
+} rate;
+
+/* Wall clock in milliseconds and the code in the lowest byte; 0: none yet. */
+static atomic_ullong last_refusal;
+
+void api_figures_join(struct api *api)
+{
+    pthread_mutex_lock(&mutex);
+    apis[api->reactor->index] = api;
+    pthread_mutex_unlock(&mutex);
+}
+
+void api_figures_leave(struct api *api)
+{
+    pthread_mutex_lock(&mutex);
+    apis[api->reactor->index] = NULL;
+    pthread_mutex_unlock(&mutex);
+}
+
+void api_count_refusal(struct lane *lane, enum code code)
+{
+    counter_add(&lane->counters.refused[code], 1);
+    atomic_store_explicit(&last_refusal, (unsigned long long)lane->wall_ms << 8 | code, memory_order_relaxed);
+}
+
+/* --- Small helpers: each sets a field of the table on top --- */
+
+static void set_number(lua_State *L, const char *name, double value)
+{
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_text(lua_State *L, const char *name, const char *data, size_t length)
+{
+    lua_pushlstring(L, data, length);
+    lua_setfield(L, -2, name);
+}
+
+static void set_boolean(lua_State *L, const char *name, bool value)
+{
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static unsigned long long read_counter(const atomic_ullong *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* --- Messages --- */
+
+struct traffic {
+    uint64_t messages_in, messages_out, bytes_in, bytes_out, dropped, lost;
+    uint64_t refused[CODE_COUNT], undeliverable[UNDELIVERABLE_REASONS];
+};
+
+static struct traffic sum_traffic(void)
+{
+    struct traffic sum = {0};
+    for (unsigned i = 0; i < lanes_count(); i++) {
+        const struct lane_counters *counters = &lanes_get(i)->counters;
+        sum.messages_in += read_counter(&counters->messages_in);
+        sum.messages_out += read_counter(&counters->messages_out);
+        sum.bytes_in += read_counter(&counters->bytes_in);
+        sum.bytes_out += read_counter(&counters->bytes_out);
+        sum.dropped += read_counter(&counters->dropped_by_script);
+        sum.lost += read_counter(&counters->lost_without_memory);
+        for (unsigned code = 0; code < CODE_COUNT; code++)
+            sum.refused[code] += read_counter(&counters->refused[code]);
+        for (unsigned reason = 0; reason < UNDELIVERABLE_REASONS; reason++)
+            sum.undeliverable[reason] += read_counter(&counters->undeliverable[reason]);
+    }
+    return sum;
+}
+
+/* Since somebody last asked, at least a second ago; before that since the start. Mutex held. */
+static double messages_per_second(uint64_t messages, uint64_t now_ms)
+{
+    if (rate.at_ms == 0)
+        rate.at_ms = server_started_ms();
+    if (now_ms > rate.at_ms && now_ms - rate.at_ms >= 1000) {
+        rate.per_second = (double)(messages - rate.messages) * 1000 / (double)(now_ms - rate.at_ms);
+        rate.at_ms = now_ms;
+        rate.messages = messages;
+    }
+    return rate.per_second;
+}
+
+static void push_traffic(lua_State *L, uint64_t now_ms)
+{
+    struct traffic sum = sum_traffic();
+    uint64_t errors = 0;
+    lua_newtable(L);
+    set_number(L, "in_count", (double)sum.messages_in);
+    set_number(L, "out_count", (double)sum.messages_out);
+    set_number(L, "bytes_in", (double)sum.bytes_in);
+    set_number(L, "bytes_out", (double)sum.bytes_out);
+    set_number(L, "dropped", (double)sum.dropped);
+    set_number(L, "lost", (double)sum.lost);
+    lua_newtable(L);
+    for (unsigned code = CODE_OK + 1; code < CODE_COUNT; code++) {
+        errors += sum.refused[code];
+        set_number(L, code_name(code), (double)sum.refused[code]);
+    }
+    lua_setfield(L, -2, "refused");
+    set_number(L, "errors", (double)errors);
+    lua_newtable(L);
+    for (unsigned reason = 0; reason < UNDELIVERABLE_REASONS; reason++)
+        set_number(L, undeliverable_reason_name(reason), (double)sum.undeliverable[reason]);
+    lua_setfield(L, -2, "undeliverable");
+    pthread_mutex_lock(&mutex);
+    double per_second = messages_per_second(sum.messages_in, now_ms);
+    pthread_mutex_unlock(&mutex);
+    set_number(L, "per_second", per_second);
+    lua_setfield(L, -2, "messages");
+
+    unsigned long long last = read_counter(&last_refusal);
+    if (last != 0) {
+        char timestamp[CLOCK_ISO_LENGTH];
+        const char *name = code_name((enum code)(last & 0xff));
+        clock_format_iso((int64_t)(last >> 8), timestamp);
+        lua_newtable(L);
+        set_text(L, "code", name, strlen(name));
+        set_text(L, "timestamp", timestamp, sizeof timestamp);
+        lua_setfield(L, -2, "last_error");
+    }
+}
+
+/* --- Reactors --- */
+
+struct reactor_sums {
+    uint64_t latency[LATENCY_BUCKETS];
+    struct script_hook_statistics hooks[HOOK_COUNT];
+    uint64_t script_heaps, api_heaps, full_collections, longest_collect_ns;
+    unsigned connections;
+};
+
+static struct reactor_sums sum_reactors(void)
+{
+    struct reactor_sums sum = {0};
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < LANES_MAXIMUM; i++) {
+        if (!apis[i])
+            continue;
+        const struct reactor *reactor = apis[i]->reactor;
+        struct script_statistics script;
+        script_read_statistics(reactor->script, &script);
+        for (unsigned hook = 0; hook < HOOK_COUNT; hook++) {
+            sum.hooks[hook].calls += script.hooks[hook].calls;
+            sum.hooks[hook].errors += script.hooks[hook].errors;
+            sum.hooks[hook].overruns += script.hooks[hook].overruns;
+        }
+        sum.script_heaps += script.heap_bytes;
+        sum.full_collections += script.full_collections;
+        if (script.longest_collect_ns > sum.longest_collect_ns)
+            sum.longest_collect_ns = script.longest_collect_ns;
+        sum.api_heaps += read_counter(&apis[i]->heap_bytes);
+        sum.connections += atomic_load_explicit(&reactor->connection_count, memory_order_relaxed);
+        latency_add(&reactor->latency, sum.latency);
+    }
+    pthread_mutex_unlock(&mutex);
+    return sum;
+}
+
+static double milliseconds(uint64_t nanoseconds)
+{
+    return round((double)nanoseconds / 1000) / 1000;
+}
+
+/* Percentiles in milliseconds; for scrapers, how many stayed within each power of two of nanoseconds, in seconds. */
+static void push_latency(lua_State *L, const uint64_t sums[LATENCY_BUCKETS])
+{
+    static const struct {
+        const char *name;
+        double share;
+    } percentiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
+    uint64_t count = 0;
+    double seconds = 0;
+    int within = 0;
+    lua_newtable(L);
+    lua_newtable(L);
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+        count += sums[i];
+        seconds += (double)sums[i] * (double)latency_bucket_end(i) / 1e9;
+        /* Powers of two from 1 µs to 8 s: finer is noise, beyond is a fault. */
+        uint64_t limit = latency_bucket_end(i) + 1;
+        if ((limit & (limit - 1)) == 0 && limit >= (1u << 10) && limit <= ((uint64_t)1 << 33)) {
+            lua_newtable(L);
+            set_number(L, "seconds", (double)limit / 1e9);
+            set_number(L, "count", (double)count);
+            lua_rawseti(L, -2, ++within);
+        }
+    }
+    lua_setfield(L, -2, "within");
+    for (unsigned i = 0; i < sizeof percentiles / sizeof *percentiles; i++)
+        set_number(L, percentiles[i].name, milliseconds(latency_percentile(sums, percentiles[i].share)));
+    set_number(L, "count", (double)count);
+    set_number(L, "seconds", seconds);
+    lua_setfield(L, -2, "latency");
+}
+
+static void push_reactors(lua_State *L)
+{
+    struct reactor_sums sum = sum_reactors();
+    push_latency(L, sum.latency);
+    set_number(L, "connections", sum.connections);
+    lua_newtable(L);
+    set_number(L, "heap_bytes", (double)sum.script_heaps);
+    set_number(L, "api_heap_bytes", (double)sum.api_heaps);
+    set_number(L, "full_collections", (double)sum.full_collections);
+    set_number(L, "longest_collect_ms", milliseconds(sum.longest_collect_ns));
+    lua_newtable(L);
+    for (unsigned hook = 0; hook < HOOK_COUNT; hook++) {
+        lua_newtable(L);
+        set_number(L, "calls", (double)sum.hooks[hook].calls);
+        set_number(L, "errors", (double)sum.hooks[hook].errors);
+        set_number(L, "overruns", (double)sum.hooks[hook].overruns);
+        lua_setfield(L, -2, script_hook_name(hook));
+    }
+    lua_setfield(L, -2, "hooks");
+    lua_setfield(L, -2, "scripts");
+}
+
+/* --- Memory --- */
+
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+static uint64_t push_pools(lua_State *L)
+{
+    static const char *const names[POOL_COUNT] = {
+        [POOL_ENVELOPES] = "envelopes", [POOL_ARRAYS] = "arrays", [POOL_BUFFERS] = "buffers"};
+    uint64_t bytes = 0;
+    lua_newtable(L);
+    for (unsigned pool = 0; pool < POOL_COUNT; pool++) {
+        struct pool_statistics read;
+        pool_read_statistics(pool, &read);
+        uint64_t held = minus(read.acquired, read.released);
+        lua_newtable(L);
+        set_number(L, "acquired", (double)read.acquired);
+        set_number(L, "released", (double)(read.acquired - held));
+        set_number(L, "held", (double)held);
+        set_number(L, "available", (double)minus(minus(read.created, read.destroyed), held));
+        set_number(L, "hits", (double)read.hits);
+        set_number(L, "created", (double)read.created);
+        set_number(L, "destroyed", (double)read.destroyed);
+        set_number(L, "bytes", (double)read.bytes);
+        lua_setfield(L, -2, names[pool]);
+        bytes += read.bytes;
+    }
+    lua_setfield(L, -2, "pools");
+    return bytes;
+}
+
+/* Resident bytes of this process; 0 where /proc does not say. */
+static uint64_t resident_bytes(void)
+{
+    uint64_t size, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%" SCNu64 " %" SCNu64, &size, &resident) != 2)
+        resident = 0;
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The level's name by the share of the budget that is in use. */
+static const char *level_of(uint64_t used, uint64_t budget)
+{
+    double share = budget == CONFIG_UNLIMITED ? 0 : (double)used / (double)budget;
+    return share < 0.6 ? "low" : share < 0.75 ? "moderate" : share < 0.9 ? "high" : "critical";
+}
+
+static void push_memory(lua_State *L, const struct config *config)
+{
+    uint64_t pools = push_pools(L), resident = resident_bytes();
+    const char *level = level_of(resident, config->limits.memory);
+    lua_newtable(L);
+    set_number(L, "resident", (double)resident);
+    if (config->limits.memory != CONFIG_UNLIMITED)
+        set_number(L, "budget", (double)config->limits.memory);
+    set_text(L, "level", level, strlen(level));
+    set_number(L, "pools", (double)pools);
+    set_number(L, "compression", (double)deflate_state_bytes());
+    set_number(L, "mailboxes", (double)mailbox_bytes_in_all());
+    lua_setfield(L, -2, "memory");
+}
+
+/* --- All of it --- */
+
+static void push_identity(lua_State *L, const struct api *api)
+{
+    const struct config *config = api->reactor->config;
+    set_text(L, "version", LUADUCT_VERSION, strlen(LUADUCT_VERSION));
+    set_text(L, "environment", config->environment, strlen(config->environment));
+    set_text(L, "timestamp", api->reactor->lane->timestamp, CLOCK_ISO_LENGTH);
+    set_text(L, "script_hash", api->script_hash, strlen(api->script_hash));
+    set_boolean(L, "enhanced", config->mode == CONFIG_MODE_ENHANCED);
+    set_boolean(L, "draining", api->reactor->draining);
+    set_number(L, "uptime_ms", (double)minus(api->reactor->now_ms, server_started_ms()));
+    set_number(L, "ws_port", server_ws_port());
+    set_number(L, "http_port", server_http_port());
+    set_number(L, "reactors", server_reactor_count());
+    set_number(L, "script_memory_limit", (double)config->script.memory_limit);
+}
+
+/* summary(): identity, counts and messages. */
+static int native_summary(lua_State *L)
+{
+    struct api *api = api_of(L);
+    lua_newtable(L);
+    push_identity(L, api);
+    set_number(L, "agents", (double)registry_connected_count());
+    set_number(L, "queued", (double)registry_queued_count());
+    set_number(L, "history", history_count());
+    set_number(L, "history_limit", history_limit());
+    push_traffic(L, api->reactor->now_ms);
+    return 1;
+}
+
+/* figures(): the same with latency, scripts, pools and memory. */
+static int native_figures(lua_State *L)
+{
+    native_summary(L);
+    push_reactors(L);
+    push_memory(L, api_of(L)->reactor->config);
+    return 1;
+}
+
+/* memory_level(): "low", "moderate", "high" or "critical". */
+static int native_memory_level(lua_State *L)
+{
+    lua_pushstring(L, level_of(resident_bytes(), api_of(L)->reactor->config->limits.memory));
+    return 1;
+}
+
+/* draining() */
+static int native_draining(lua_State *L)
+{
+    lua_pushboolean(L, api_of(L)->reactor->draining);
+    return 1;
+}
+
+const luaL_Reg api_figures_functions[] = {
+    {"summary", native_summary},
+    {"figures", native_figures},
+    {"memory_level", native_memory_level},
+    {"draining", native_draining},
+    {NULL, NULL},
+};

@@ -1,0 +1,301 @@
+/* Endpoints write their answer piece by piece into the call's buffer; `pause` stops them for the peer or, when they
+ * have looked at much without writing anything, for the other connections. What a call holds (frames) hangs on the
+ * call, not on Lua: a peer that goes away gives it back at once. */
+#include "runtime/http/api_native.h"
+
+#include "bridge/answer.h"
+#include "bridge/history.h"
+#include "memory/pool.h"
+#include "protocol/http/url.h"
+#include "protocol/json/json_write.h"
+#include "runtime/dispatch.h"
+#include "runtime/reactor.h"
+
+/* Looking at this many bytes takes about a millisecond: as long as one turn may be. */
+#define WORK_PER_TURN (1024u * 1024)
+
+/* Agents shown between two looks at how much waits. */
+#define AGENTS_AT_ONCE 64
+
+static struct slice check_slice(lua_State *L, int index)
+{
+    size_t length;
+    const char *data = luaL_checklstring(L, index, &length);
+    return slice_from(data, length);
+}
+
+/* write(text…) */
+static int native_write(lua_State *L)
+{
+    struct api_call *call = api_of(L)->call;
+    for (int i = 1; i <= lua_gettop(L); i++)
+        buffer_append_slice(&call->content, check_slice(L, i));
+    return 0;
+}
+
+/* pause(): returns when the peer has taken most of what was written. */
+static int native_pause(lua_State *L)
+{
+    struct api_call *call = api_of(L)->call;
+    if (call->content.failed)
+        return luaL_error(L, "out of memory");
+    return call->content.length >= API_PIECE_BYTES || call->worked >= WORK_PER_TURN ? lua_yield(L, 0) : 0;
+}
+
+/* content_type(text): of an answer that is not JSON. */
+static int native_content_type(lua_State *L)
+{
+    struct api_call *call = api_of(L)->call;
+    struct slice type = check_slice(L, 1);
+    luaL_argcheck(L, type.length < sizeof call->content_type, 1, "too long");
+    memcpy(call->content_type, type.data, type.length + 1);
+    return 0;
+}
+
+/* refuse(code, text, allow?) gives the status: the answer is this refusal. */
+static int native_refuse(lua_State *L)
+{
+    struct api *api = api_of(L);
+    const char *name = luaL_checkstring(L, 1);
+    struct slice text = check_slice(L, 2), allow = lua_isnoneornil(L, 3) ? slice_from("", 0) : check_slice(L, 3);
+    enum code code = CODE_OK;
+    while (code < CODE_COUNT && strcmp(code_name(code), name) != 0)
+        code++;
+    luaL_argcheck(L, code < CODE_COUNT, 1, "no such code");
+    luaL_argcheck(L, allow.length < sizeof api->call->allow, 3, "too long");
+    memcpy(api->call->allow, allow.data, allow.length);
+    api->call->allow[allow.length] = 0;
+    lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));
+    return 1;
+}
+
+/* json_string(text): quoted and escaped. */
+static int native_json_string(lua_State *L)
+{
+    struct slice text = check_slice(L, 1);
+    size_t length = json_string_length(text);
+    char *out = lua_newuserdata(L, length);
+    json_write_string(out, text);
+    lua_pushlstring(L, out, length);
+    return 1;
+}
+
+/* parameters(query): a table of names and values, decoded; nil and what is wrong. */
+static int native_parameters(lua_State *L)
+{
+    struct slice rest = check_slice(L, 1), name, value;
+    char *decoded = lua_newuserdata(L, rest.length + 1);
+    lua_newtable(L);
+    while (url_query_next(&rest, &name, &value)) {
+        size_t name_length, value_length;
+        if (!url_decode_query(name, decoded, name.length, &name_length) ||
+            !url_decode_query(value, decoded + name_length, value.length, &value_length)) {
+            lua_pushnil(L);
+            lua_pushliteral(L, "the query has a bad percent escape");
+            return 2;
+        }
+        lua_pushlstring(L, decoded, name_length);
+        lua_pushvalue(L, -1);
+        lua_rawget(L, 3);
+        if (!lua_isnil(L, -1)) {
+            lua_pushnil(L);
+            lua_pushliteral(L, "the query names a parameter twice");
+            return 2;
+        }
+        lua_pop(L, 1);
+        lua_pushlstring(L, decoded + name_length, value_length);
+        lua_rawset(L, 3);
+    }
+    return 1;
+}
+
+/* --- Sending --- */
+
+/* A broadcast that came with `to`: its text without, because a script that fails makes dispatch read the text again. */
+static enum code clear_recipient(struct api_call *call, struct envelope *envelope,
+                                 const struct envelope_defaults *defaults, const struct message_rules *rules,
+                                 struct slice *text, char error[ERROR_TEXT_BYTES])
+{
+    enum code code = envelope_set_json(envelope, FIELD_TO, slice_from(NULL, 0), error);
+    if (code != CODE_OK)
+        return code;
+    call->sent = envelope_build(envelope, defaults, FRAME_ENVELOPE);
+    if (!call->sent)
+        return CODE_INTERNAL;
+    *text = frame_envelope(call->sent);
+    return envelope_scan(*text, rules, envelope->store, envelope, error);
+}
+
+static enum code identity_refusal(const struct api *api, const struct envelope *envelope)
+{
+    if (!api->reactor->config->agents.verify_from || api->call->admin || !envelope_has(envelope, FIELD_FROM) ||
+        slice_equal(envelope_sent_text(envelope, FIELD_FROM), SLICE("api")))
+        return CODE_OK;
+    return CODE_FROM_MISMATCH;
+}
+
+static int push_refusal(lua_State *L, enum code code, struct slice text)
+{
+    unsigned status = api_refuse(api_of(L), code, text);
+    lua_pushliteral(L, "refused");
+    lua_pushinteger(L, (lua_Integer)status);
+    return 2;
+}
+
+/* send(broadcast): dispatches the body. "queued" (then write_sent writes the envelope as it went out), "dropped" and
+ * the reason, or "refused" and the status. */
+static int native_send(lua_State *L)
+{
+    struct api *api = api_of(L);
+    struct api_call *call = api->call;
+    struct reactor *reactor = api->reactor;
+    const struct config *config = reactor->config;
+    bool broadcast = lua_toboolean(L, 1);
+    if (reactor->draining)
+        return push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
+
+    struct envelope envelope;
+    struct message_rules rules = {.depth = config->limits.json_depth, .lenient = config->mode == CONFIG_MODE_ORIGINAL};
+    struct envelope_defaults defaults = {.sender = &api->fragment, .timestamp = reactor->lane->timestamp};
+    struct slice text = call->body;
+    char error[ERROR_TEXT_BYTES] = "";
+    enum code code = envelope_scan(text, &rules, &reactor->store, &envelope, error);
+    if (code == CODE_OK && !broadcast && !envelope_has(&envelope, FIELD_TO))
+        return push_refusal(L, CODE_RECIPIENT_REQUIRED, SLICE("Recipient `to` is required"));
+    if (code == CODE_OK && identity_refusal(api, &envelope) != CODE_OK)
+        return push_refusal(L, CODE_FROM_MISMATCH, SLICE("over HTTP `from` is \"api\", unless an administrator asks"));
+    if (code == CODE_OK && broadcast && envelope_has(&envelope, FIELD_TO))
+        code = clear_recipient(call, &envelope, &defaults, &rules, &text, error);
+    if (code != CODE_OK)
+        return push_refusal(L, code, error[0] ? slice_from_string(error) : SLICE("out of memory"));
+
+    struct frame *rewritten = call->sent; /* the text lies in it */
+    struct dispatch dispatch = {.envelope = &envelope, .defaults = &defaults, .text = text};
+    struct dispatch_result result;
+    dispatch_envelope(reactor, &dispatch, &result);
+    call->sent = result.frame;
+    frame_release(rewritten);
+    if (result.dropped) {
+        lua_pushliteral(L, "dropped");
+        lua_pushlstring(L, result.text.data ? result.text.data : "", result.text.length);
+        return 2;
+    }
+    if (result.code != CODE_OK)
+        return push_refusal(L, result.code, result.text);
+    lua_pushliteral(L, "queued");
+    return 1;
+}
+
+/* write_sent() */
+static int native_write_sent(lua_State *L)
+{
+    struct api_call *call = api_of(L)->call;
+    if (!call->sent)
+        return luaL_error(L, "nothing was sent");
+    buffer_append_slice(&call->content, frame_envelope(call->sent));
+    return 0;
+}
+
+/* --- Looking --- */
+
+/* write_agents(cursor, written): writes some more agents with commas between, and gives the next cursor (nil at the
+ * end) and how many are written by now. */
+static int native_write_agents(lua_State *L)
+{
+    struct api *api = api_of(L);
+    struct buffer *out = &api->call->content;
+    struct agent_view views[AGENTS_AT_ONCE];
+    uint64_t cursor = (uint64_t)luaL_checknumber(L, 1); /* 41 bits: shard and bucket */
+    lua_Number written = luaL_checknumber(L, 2);
+    bool enhanced = api->reactor->config->mode == CONFIG_MODE_ENHANCED;
+    unsigned count = registry_list(&cursor, views, AGENTS_AT_ONCE);
+    for (unsigned i = 0; i < count; i++) {
+        if (written + i > 0)
+            buffer_append_slice(out, SLICE(","));
+        meta_append(out, &views[i], enhanced, api->reactor->lane->wall_ms);
+        agent_view_release(&views[i]);
+    }
+    if (count > 0)
+        lua_pushnumber(L, (lua_Number)cursor);
+    else
+        lua_pushnil(L);
+    lua_pushnumber(L, written + count);
+    return 2;
+}
+
+/* take_history(limit): how many of the newest envelopes there are to look at; number 1 is the oldest of them. */
+static int native_take_history(lua_State *L)
+{
+    struct api_call *call = api_of(L)->call;
+    lua_Number limit = luaL_checknumber(L, 1);
+    uint32_t there = history_count(), wanted = limit < there ? (uint32_t)limit : there;
+    if (!call->frames && wanted > 0) {
+        call->frames = pool_acquire(POOL_ARRAYS, wanted * sizeof(struct frame *));
+        if (!call->frames)
+            return luaL_error(L, "out of memory");
+        call->frame_capacity = wanted;
+        call->frame_count = history_newest(call->frames, wanted, 0);
+    }
+    lua_pushinteger(L, (lua_Integer)call->frame_count);
+    return 1;
+}
+
+static struct frame *check_frame(lua_State *L, struct api_call *call)
+{
+    lua_Integer number = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, number >= 1 && number <= (lua_Integer)call->frame_count, 1, "no such envelope");
+    return call->frames[number - 1];
+}
+
+/* write_envelope(number) */
+static int native_write_envelope(lua_State *L)
+{
+    struct api_call *call = api_of(L)->call;
+    buffer_append_slice(&call->content, frame_envelope(check_frame(L, call)));
+    return 0;
+}
+
+static void push_text(lua_State *L, const struct envelope *envelope, enum field field)
+{
+    struct slice text = envelope_sent_text(envelope, field);
+    if (text.data)
+        lua_pushlstring(L, text.data, text.length);
+    else
+        lua_pushnil(L);
+}
+
+/* read_envelope(number): its taskId, intent, from, to (each nil when null) and the timestamp as JSON. */
+static int native_read_envelope(lua_State *L)
+{
+    struct api *api = api_of(L);
+    struct slice text = frame_envelope(check_frame(L, api->call));
+    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
+    rules.lenient = api->reactor->config->mode == CONFIG_MODE_ORIGINAL;
+    struct envelope envelope;
+    char error[ERROR_TEXT_BYTES];
+    if (envelope_scan(text, &rules, &api->reactor->store, &envelope, error) != CODE_OK)
+        return luaL_error(L, "an envelope of the history cannot be read: %s", error);
+    api->call->worked += text.length;
+    push_text(L, &envelope, FIELD_TASK_ID);
+    push_text(L, &envelope, FIELD_INTENT);
+    push_text(L, &envelope, FIELD_FROM);
+    push_text(L, &envelope, FIELD_TO);
+    lua_pushlstring(L, envelope.json[FIELD_TIMESTAMP].data, envelope.json[FIELD_TIMESTAMP].length);
+    return 5;
+}
+
+const luaL_Reg api_native_functions[] = {
+    {"write", native_write},
+    {"pause", native_pause},
+    {"content_type", native_content_type},
+    {"refuse", native_refuse},
+    {"json_string", native_json_string},
+    {"parameters", native_parameters},
+    {"send", native_send},
+    {"write_sent", native_write_sent},
+    {"write_agents", native_write_agents},
+    {"take_history", native_take_history},
+    {"write_envelope", native_write_envelope},
+    {"read_envelope", native_read_envelope},
+    {NULL, NULL},
+};

@@ -1,0 +1,48 @@
+/* What the files of the HTTP API share. Endpoints reach the bridge through the module luaduct.http.native, whose
+ * functions work on the call that is being run. */
+#ifndef LUADUCT_RUNTIME_API_NATIVE_H
+#define LUADUCT_RUNTIME_API_NATIVE_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdatomic.h>
+
+#include "protocol/envelope.h"
+#include "runtime/http/api.h"
+
+struct reactor;
+
+/* 64 hexadecimal digits and a NUL. */
+#define SCRIPT_HASH_BYTES 65
+
+struct api {
+    lua_State *lua;
+    struct reactor *reactor;
+    struct api_call *call; /* being run; NULL outside */
+    int handler;           /* registry reference */
+    lua_State *spare;      /* a coroutine whose last call has ended: the next one runs in it; NULL: none */
+    int spare_reference;
+    struct sender_fragment fragment;     /* who sends over HTTP, unless the envelope says otherwise */
+    char script_hash[SCRIPT_HASH_BYTES]; /* of the files that were loaded */
+    atomic_ullong heap_bytes;            /* written by its thread, read by all */
+};
+
+/* The API that a Lua thread belongs to. */
+static inline struct api *api_of(lua_State *L)
+{
+    void *api;
+    lua_getallocf(L, &api);
+    return api;
+}
+
+/* Makes the call's answer a refusal and gives its status. */
+unsigned api_refuse(struct api *api, enum code code, struct slice text);
+
+/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c and of api_figures.c. */
+extern const luaL_Reg api_native_functions[], api_figures_functions[];
+
+/* Enters the API's reactor among those whose figures are shown, and takes it out again; its script lives in between. */
+void api_figures_join(struct api *api);
+void api_figures_leave(struct api *api);
+
+#endif

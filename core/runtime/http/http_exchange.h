@@ -1,0 +1,89 @@
+/* A request and its answer while they are under way on one connection, and the writing of answers into it. For
+ * http_session.c, which moves it, and http_answer.c. */
+#ifndef LUADUCT_RUNTIME_HTTP_EXCHANGE_H
+#define LUADUCT_RUNTIME_HTTP_EXCHANGE_H
+
+#include "protocol/http/http_request.h"
+#include "protocol/http/http_response.h"
+#include "runtime/http/api.h"
+#include "runtime/http/http_gate.h"
+
+/* A place in `kept`, which moves as it grows. */
+struct kept_text {
+    uint32_t at, length;
+};
+
+struct http_exchange {
+    struct buffer input;
+    size_t input_at; /* used up to here */
+    struct buffer output;
+    size_t output_at; /* written up to here */
+
+    /* The request being read or answered. */
+    struct request {
+        struct http_scan scan;
+        struct http_body reader;
+        struct buffer body;
+        struct buffer kept;
+        struct kept_text method, path, query, accept, origin;
+        struct http_gate gate;
+        struct api_call call;
+        bool in_body;    /* its head is done */
+        bool is_head;    /* HEAD: nothing but the head goes out */
+        bool http_1_0;   /* knows no chunks, and must be told that the connection stays */
+        bool keep_alive; /* another request may follow */
+        bool streams;    /* its answer goes out in pieces, and the head of it is written */
+        bool calling;    /* the endpoint has not finished */
+    } request;
+
+    bool paused;        /* requests may wait in input because of what waits in output */
+    bool its_turn;      /* all was written: when the socket takes more, go on */
+    bool last;          /* nothing more is read: close when output is written */
+    bool peer_finished; /* nothing more comes */
+};
+
+/* Bytes of answers that the socket has not taken yet. */
+static inline size_t http_exchange_waiting(const struct http_exchange *exchange)
+{
+    return exchange->output.length - exchange->output_at;
+}
+
+static inline struct slice http_exchange_kept(const struct http_exchange *exchange, struct kept_text text)
+{
+    return slice_from(exchange->request.kept.data + text.at, text.length);
+}
+
+/* Forgets the request, answered or not; input and output stay. */
+void http_exchange_end_request(struct connection *connection);
+
+/* What an answer says besides its body. */
+struct http_answer {
+    unsigned status;
+    enum http_framing framing;
+    uint64_t length;
+    const char *content_type;          /* NULL: none */
+    const char *allow;                 /* NULL: none */
+    unsigned retry_after;              /* seconds; 0: none */
+    const struct http_header *headers; /* more of them, at most 6 */
+    size_t header_count;
+};
+
+/* The head alone; pieces follow. In all of these, memory's end sets output.failed. */
+void http_answer_head(struct connection *connection, const struct http_answer *answer);
+
+/* Some of the body; nothing for an empty piece. */
+void http_answer_piece(struct http_exchange *exchange, struct slice data);
+
+/* Head and body; the request is over. */
+void http_answer_whole(struct connection *connection, struct http_answer answer, struct slice body);
+
+/* The same with an error body; counts the refusal. */
+void http_answer_error(struct connection *connection, enum code code, struct http_answer answer, const char *text);
+
+/* An error after which the connection closes: where a next request would start is not known, or nobody may go on. */
+void http_answer_last(struct connection *connection, enum code code, unsigned status, const char *text);
+
+/* What a browser may ask from this origin. */
+void http_answer_preflight(struct connection *connection);
+
+#endif

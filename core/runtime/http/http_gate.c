@@ -1,0 +1,119 @@
+/* The order matters. A web page that was not let in learns nothing, not even whether its token is right; a preflight
+ * carries no token (Fetch standard, CORS-preflight fetch), so it is answered before one is asked for; and the rate is
+ * counted before the token is looked at, so that tokens cannot be tried at will. */
+#include "runtime/http/http_gate.h"
+
+#include "protocol/http/origin.h"
+#include "runtime/credential.h"
+#include "runtime/limits.h"
+#include "runtime/reactor.h"
+
+static bool is_loopback(const struct peer_address *address)
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff}, one[16] = {[15] = 1};
+    return (memcmp(address->bytes, mapped, sizeof mapped) == 0 && address->bytes[12] == 127) ||
+           memcmp(address->bytes, one, sizeof one) == 0;
+}
+
+/* Open to anyone on this machine, and not counted: what supervisors and scrapers ask for. */
+static bool is_probe(struct slice path)
+{
+    return slice_equal(path, SLICE("/health")) || slice_equal(path, SLICE("/ready")) ||
+           slice_equal(path, SLICE("/metrics"));
+}
+
+bool http_gate_path_reserved(struct slice path)
+{
+    static const struct slice admin = {"/admin", 6};
+    return slice_equal(path, SLICE("/events")) || slice_equal(path, SLICE("/console")) || slice_equal(path, admin) ||
+           (path.length > admin.length && memcmp(path.data, admin.data, admin.length) == 0 &&
+            path.data[admin.length] == '/');
+}
+
+static bool origin_passes(const struct config *config, struct slice origin, struct slice host)
+{
+    /* The bridge's own: without TLS its scheme is http. */
+    if (config->http.cors_any || origin_allowed(origin, SLICE("http"), host, NULL, 0))
+        return true;
+    for (size_t i = 0; i < config->http.cors_origins.count; i++) {
+        struct slice listed = slice_from_string(config->http.cors_origins.items[i]);
+        if (origin_allowed(origin, SLICE("http"), host, &listed, 1))
+            return true;
+    }
+    return false;
+}
+
+static bool host_passes(const struct config *config, struct slice host)
+{
+    if (origin_host_allowed(host, NULL, 0))
+        return true;
+    for (size_t i = 0; i < config->http.hosts.count; i++) {
+        struct slice listed = slice_from_string(config->http.hosts.items[i]);
+        if (origin_host_allowed(host, &listed, 1))
+            return true;
+    }
+    return false;
+}
+
+static void refuse(struct http_gate *out, enum code code, const char *text)
+{
+    out->code = code;
+    out->text = text;
+}
+
+static bool check_browser(const struct config *config, const struct http_request *request, struct http_gate *out)
+{
+    const struct http_header *header = NULL;
+    while ((header = http_request_header(request, SLICE("origin"), header))) {
+        if (!origin_passes(config, header->value, request->host)) {
+            out->origin = slice_from(NULL, 0);
+            refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
+            return false;
+        }
+        out->origin = header->value;
+    }
+    if (!config->auth.token && !host_passes(config, request->host)) {
+        refuse(out, CODE_FORBIDDEN, "this Host is not allowed while no credential is configured: see http.hosts");
+        return false;
+    }
+    return true;
+}
+
+/* Two Authorization headers are none that could be trusted. */
+static bool shows_token(const struct config *config, const struct http_request *request, bool *shows_any)
+{
+    const struct http_header *header = http_request_header(request, SLICE("authorization"), NULL);
+    *shows_any = header != NULL;
+    return header && !http_request_header(request, SLICE("authorization"), header) &&
+           credential_matches(config, credential_bearer(header->value));
+}
+
+void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
+                     struct http_gate *out)
+{
+    const struct config *config = connection_reactor(connection)->config;
+    *out = (struct http_gate){0};
+    if (!check_browser(config, request, out))
+        return;
+    if (slice_equal(request->method, SLICE("OPTIONS"))) {
+        out->preflight = true;
+        return;
+    }
+    if (!request->upgrade && !is_probe(path)) {
+        out->retry_after = limits_http_request(&connection->address, connection_reactor(connection)->now_ms);
+        if (out->retry_after > 0)
+            return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
+    }
+    bool loopback = is_loopback(&connection->address);
+    if (!config->auth.token) {
+        out->admin = loopback;
+        return;
+    }
+    bool shows_any;
+    out->authorized = shows_token(config, request, &shows_any);
+    out->admin = out->authorized && config->auth.token_is_admin;
+    /* An upgrade may do without: the token can follow in the register message. */
+    bool may_be_absent = request->upgrade ? !shows_any : loopback && is_probe(path);
+    if (!out->authorized && !may_be_absent)
+        refuse(out, CODE_UNAUTHORIZED, "unauthorized");
+}

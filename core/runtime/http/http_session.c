@@ -1,0 +1,459 @@
+/* Bytes that came are kept in `input` until a request is whole; answers are collected in `output` until the socket has
+ * taken them. Pipelined requests are answered one after the other while little output waits; past that, and while an
+ * endpoint is making its answer piece by piece, the session goes on only when the socket took what waited and epoll
+ * says so: a turn of its own, between those of other connections.
+ *
+ * What an answer needs of a request's head is copied out of it (`kept`), because input moves while the body comes. */
+#include "runtime/http/http_session.h"
+
+#include <sys/socket.h>
+
+#include "memory/pool.h"
+#include "protocol/http/url.h"
+#include "protocol/websocket/handshake.h"
+#include "runtime/agent_session.h"
+#include "runtime/http/http_exchange.h"
+#include "runtime/reactor.h"
+
+/* Browsers with many cookies send some 8 KiB; every common server allows that or twice as much. */
+#define HEAD_BYTES (16u * 1024)
+
+/* While an answer is on its way, this much of further requests may wait before the peer is not read any more. */
+#define WAITING_INPUT_BYTES (16u * 1024)
+
+/* No path of ours is nearly as long: a longer one is not found. */
+#define PATH_BYTES 256
+
+static struct kept_text keep(struct http_exchange *exchange, struct slice text)
+{
+    struct kept_text place = {(uint32_t)exchange->request.kept.length, (uint32_t)text.length};
+    buffer_append_slice(&exchange->request.kept, text);
+    return place;
+}
+
+/* The time for a request to come, for the next byte of an answer to be taken, and for the next request. A stop has set
+ * a deadline of its own, which stays. */
+static void restart_deadline(struct connection *connection)
+{
+    if (!connection_reactor(connection)->draining)
+        connection_wait_for(connection, DEADLINE_HEADER);
+}
+
+/* --- Life of an exchange --- */
+
+static struct http_exchange *begin_exchange(struct connection *connection)
+{
+    struct http_exchange *exchange = pool_acquire(POOL_BUFFERS, sizeof *exchange);
+    if (!exchange)
+        return NULL;
+    memset(exchange, 0, sizeof *exchange);
+    connection->http = exchange;
+    restart_deadline(connection);
+    return exchange;
+}
+
+void http_session_end(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    if (!exchange)
+        return;
+    http_exchange_end_request(connection);
+    buffer_free(&exchange->input);
+    buffer_free(&exchange->output);
+    pool_release(POOL_BUFFERS, exchange, sizeof *exchange);
+    connection->http = NULL;
+}
+
+/* --- Answers --- */
+
+/* What the endpoint has done so far goes out. */
+static void pass_on(struct connection *connection, enum api_step step)
+{
+    struct http_exchange *exchange = connection->http;
+    struct api_call *call = &exchange->request.call;
+    struct http_answer answer = {.status = call->status,
+                                 .content_type = call->content_type[0] ? call->content_type : NULL,
+                                 .allow = call->allow[0] ? call->allow : NULL,
+                                 .retry_after = call->retry_later ? 1 : 0};
+    struct slice content = slice_from(call->content.data, call->content.length);
+    if (step == API_FAILED || call->content.failed) {
+        /* What was said cannot be unsaid: the missing end tells the peer; to HTTP/1.0 only a broken connection does. */
+        exchange->last = true;
+        exchange->output.failed = exchange->output.failed || exchange->request.http_1_0;
+        http_exchange_end_request(connection);
+        return;
+    }
+    if (step == API_DONE && !exchange->request.streams) {
+        http_answer_whole(connection, answer, content);
+        return;
+    }
+    if (!exchange->request.streams) {
+        answer.framing = exchange->request.http_1_0 ? HTTP_FRAMING_NONE : HTTP_FRAMING_CHUNKED;
+        http_answer_head(connection, &answer);
+        exchange->request.streams = exchange->request.calling = true;
+    }
+    if (exchange->request.is_head) {
+        http_exchange_end_request(connection);
+        return;
+    }
+    http_answer_piece(exchange, content);
+    call->content.length = 0;
+    if (step == API_DONE) {
+        if (!exchange->request.http_1_0)
+            buffer_append_slice(&exchange->output, SLICE(HTTP_CHUNKS_END));
+        http_exchange_end_request(connection);
+    }
+}
+
+static void answer_request(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    struct http_gate *gate = &exchange->request.gate;
+    if (gate->code != CODE_OK) {
+        http_answer_error(
+            connection, gate->code,
+            (struct http_answer){.status = code_http_status(gate->code), .retry_after = gate->retry_after}, gate->text);
+    } else if (gate->preflight) {
+        http_answer_preflight(connection);
+    } else {
+        exchange->request.call =
+            (struct api_call){.connection = connection,
+                              .method = http_exchange_kept(exchange, exchange->request.method),
+                              .path = http_exchange_kept(exchange, exchange->request.path),
+                              .query = http_exchange_kept(exchange, exchange->request.query),
+                              .accept = http_exchange_kept(exchange, exchange->request.accept),
+                              .body = slice_from(exchange->request.body.data, exchange->request.body.length),
+                              .admin = gate->admin};
+        pass_on(connection, api_start(connection_reactor(connection)->http, &exchange->request.call));
+    }
+}
+
+/* --- WebSocket --- */
+
+static enum code code_of_refused_handshake(unsigned status)
+{
+    return status == 405 ? CODE_METHOD_NOT_ALLOWED : status == 500 ? CODE_INTERNAL : CODE_BAD_REQUEST;
+}
+
+/* Answers before this one and the 101 must be on their way before the first frame, which has a queue of its own; a
+ * socket that cannot take these few bytes is not worth a connection. */
+static bool write_now(struct connection *connection, struct slice answer)
+{
+    struct http_exchange *exchange = connection->http;
+    buffer_append_slice(&exchange->output, answer);
+    if (exchange->output.failed)
+        return false;
+    size_t length = http_exchange_waiting(exchange);
+    long sent = transport_send(&connection->transport, exchange->output.data + exchange->output_at, length);
+    if (sent > 0)
+        counter_add(&connection_reactor(connection)->lane->counters.bytes_out, (unsigned long long)sent);
+    return sent == (long)length;
+}
+
+static void become_websocket(struct connection *connection, const struct handshake *handshake)
+{
+    struct http_exchange *exchange = connection->http;
+    if (!write_now(connection, slice_from(handshake->answer, handshake->length))) {
+        connection_kill(connection);
+        return;
+    }
+    connection->authorized = exchange->request.gate.authorized;
+    /* What came behind the head is the beginning of the WebSocket. */
+    struct buffer input = exchange->input;
+    size_t at = exchange->input_at;
+    bool peer_finished = exchange->peer_finished;
+    exchange->input = (struct buffer){0};
+    http_session_end(connection);
+    connection_read_on(connection, true);
+    agent_session_start(connection, &handshake->agreement);
+    if (input.length > at) {
+        if (buffer_reserve(&input, WEBSOCKET_SLACK))
+            agent_session_bytes(connection, input.data + at, input.length - at);
+        else
+            connection_kill(connection);
+    }
+    if (peer_finished)
+        connection_kill(connection);
+    buffer_free(&input);
+}
+
+static void upgrade(struct connection *connection, const struct http_request *request, struct slice path)
+{
+    struct http_exchange *exchange = connection->http;
+    struct http_gate *gate = &exchange->request.gate;
+    exchange->request.keep_alive = false; /* when it is refused, what follows may be frames */
+    if (gate->code != CODE_OK) {
+        http_answer_error(connection, gate->code, (struct http_answer){.status = code_http_status(gate->code)},
+                          gate->text);
+        return;
+    }
+    if (connection_reactor(connection)->draining) {
+        http_answer_last(connection, CODE_DRAINING, code_http_status(CODE_DRAINING), "the bridge is going away");
+        return;
+    }
+    if (http_gate_path_reserved(path)) {
+        http_answer_last(connection, CODE_NOT_FOUND, 404, "no WebSocket opens here");
+        return;
+    }
+    struct handshake handshake;
+    bool compression = connection_reactor(connection)->config->performance.compression;
+    handshake_answer(request, compression ? HANDSHAKE_DEFLATE_TAKEOVER : HANDSHAKE_PLAIN, &handshake);
+    if (handshake.status == 101)
+        become_websocket(connection, &handshake);
+    else
+        http_answer_error(connection, code_of_refused_handshake(handshake.status),
+                          (struct http_answer){.status = handshake.status,
+                                               .headers = handshake.headers,
+                                               .header_count = handshake.header_count},
+                          handshake.text);
+}
+
+/* --- Requests --- */
+
+static struct http_limits limits_of(const struct connection *connection)
+{
+    return (struct http_limits){.head_bytes = HEAD_BYTES,
+                                .headers = HTTP_HEADERS_MAX,
+                                .body_bytes = connection_reactor(connection)->config->limits.body_bytes};
+}
+
+static void take_head(struct connection *connection, const struct http_request *request)
+{
+    struct http_exchange *exchange = connection->http;
+    struct http_limits limits = limits_of(connection);
+    char decoded[PATH_BYTES];
+    size_t length;
+    /* Where it cannot be decoded it is no path of ours: the empty one is not found. */
+    struct slice path = url_decode_path(request->path, decoded, sizeof decoded, &length) ? slice_from(decoded, length)
+                                                                                         : slice_from(NULL, 0);
+    const struct http_header *accept = http_request_header(request, SLICE("accept"), NULL);
+    exchange->input_at += request->head_bytes;
+    exchange->request.keep_alive = request->keep_alive;
+    exchange->request.http_1_0 = request->version_minor == 0;
+    exchange->request.is_head = slice_equal(request->method, SLICE("HEAD"));
+    http_gate_check(connection, request, path, &exchange->request.gate);
+    exchange->request.method = keep(exchange, exchange->request.is_head ? SLICE("GET") : request->method);
+    exchange->request.path = keep(exchange, path);
+    exchange->request.query = keep(exchange, request->query);
+    exchange->request.accept = keep(exchange, accept ? accept->value : slice_from(NULL, 0));
+    exchange->request.origin = keep(exchange, exchange->request.gate.origin);
+    if (exchange->request.kept.failed) {
+        exchange->output.failed = true;
+        return;
+    }
+    if (request->upgrade) {
+        upgrade(connection, request, path);
+        return;
+    }
+    exchange->request.in_body = true;
+    http_body_start(&exchange->request.reader, request, &limits);
+    if (request->expect_continue && exchange->input_at == exchange->input.length) {
+        if (exchange->request.gate.code == CODE_OK) {
+            buffer_append_slice(&exchange->output, SLICE(HTTP_CONTINUE));
+        } else {
+            exchange->request.keep_alive = false; /* the body may come or not */
+            answer_request(connection);
+        }
+    }
+}
+
+/* True: there may be more to do with the input. */
+static bool read_head(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    struct http_limits limits = limits_of(connection);
+    struct http_request request;
+    switch (http_request_parse(&exchange->request.scan, exchange->input.data + exchange->input_at,
+                               exchange->input.length - exchange->input_at, &limits, &request)) {
+    case HTTP_DONE:
+        take_head(connection, &request);
+        return true;
+    case HTTP_FAIL:
+        http_answer_last(connection, request.error.code, request.error.status, request.error.text);
+        return false;
+    default:
+        return false;
+    }
+}
+
+static bool read_body(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    const char *at = exchange->input.data + exchange->input_at, *end = exchange->input.data + exchange->input.length;
+    struct slice piece;
+    enum http_step step;
+    while ((step = http_body_next(&exchange->request.reader, &at, end, &piece)) == HTTP_DATA)
+        if (exchange->request.gate.code == CODE_OK)
+            buffer_append_slice(&exchange->request.body, piece);
+    exchange->input_at = (size_t)(at - exchange->input.data);
+    if (exchange->request.body.failed)
+        http_answer_last(connection, CODE_OVERLOADED, code_http_status(CODE_OVERLOADED), "out of memory");
+    else if (step == HTTP_FAIL)
+        http_answer_last(connection, exchange->request.reader.error.code, exchange->request.reader.error.status,
+                         exchange->request.reader.error.text);
+    else if (step == HTTP_DONE)
+        answer_request(connection);
+    return step == HTTP_DONE;
+}
+
+/* Answers what is there, as far as the output allows. The connection may be a WebSocket, or gone, afterwards. */
+static void advance(struct connection *connection)
+{
+    struct http_exchange *exchange;
+    bool more = true;
+    while (more && connection->phase == CONNECTION_HTTP && (exchange = connection->http)) {
+        if (exchange->output.failed) {
+            connection_kill(connection);
+            return;
+        }
+        exchange->paused = exchange->request.calling || http_exchange_waiting(exchange) >= API_PIECE_BYTES;
+        if (exchange->paused || exchange->last)
+            return;
+        if (!exchange->request.in_body && exchange->input_at == exchange->input.length)
+            return;
+        more = exchange->request.in_body ? read_body(connection) : read_head(connection);
+    }
+}
+
+/* After any progress: what happens next with this connection. */
+static void settle(struct connection *connection)
+{
+    struct http_exchange *exchange;
+    if (connection->phase != CONNECTION_HTTP || !(exchange = connection->http))
+        return;
+    if (exchange->output.failed) {
+        connection_kill(connection);
+        return;
+    }
+    bool busy = http_exchange_waiting(exchange) > 0 || exchange->request.calling || exchange->last || exchange->paused;
+    if (busy) {
+        lane_mark_dirty(connection_reactor(connection)->lane, &connection->endpoint);
+    } else if (!exchange->request.in_body && exchange->input_at == exchange->input.length) {
+        http_session_end(connection);
+        restart_deadline(connection);
+        connection_read_on(connection, true);
+        if (connection_reactor(connection)->draining)
+            connection_kill(connection);
+        return;
+    }
+    size_t unread = exchange->input.length - exchange->input_at;
+    connection_read_on(connection, !exchange->peer_finished && !(busy && unread > WAITING_INPUT_BYTES));
+}
+
+void http_session_bytes(struct connection *connection, char *bytes, size_t length)
+{
+    if (connection->phase != CONNECTION_HTTP)
+        return; /* half closed: what comes is swallowed */
+    struct http_exchange *exchange = connection->http ? connection->http : begin_exchange(connection);
+    if (!exchange) {
+        connection_kill(connection);
+        return;
+    }
+    if (exchange->last)
+        return;
+    struct buffer *input = &exchange->input;
+    if (exchange->input_at == input->length) {
+        input->length = 0;
+    } else if (exchange->input_at > 0) {
+        memmove(input->data, input->data + exchange->input_at, input->length - exchange->input_at);
+        input->length -= exchange->input_at;
+    }
+    exchange->input_at = 0;
+    buffer_append(input, bytes, length);
+    if (input->failed) {
+        connection_kill(connection);
+        return;
+    }
+    advance(connection);
+    settle(connection);
+}
+
+/* --- Writing --- */
+
+static enum outbox_result send_output(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    while (http_exchange_waiting(exchange) > 0) {
+        long sent = transport_send(&connection->transport, exchange->output.data + exchange->output_at,
+                                   http_exchange_waiting(exchange));
+        if (sent == TRANSPORT_BLOCKED)
+            return OUTBOX_BLOCKED;
+        if (sent < 0)
+            return OUTBOX_BROKEN;
+        exchange->output_at += (size_t)sent;
+        counter_add(&connection_reactor(connection)->lane->counters.bytes_out, (unsigned long long)sent);
+        restart_deadline(connection);
+    }
+    buffer_free(&exchange->output);
+    exchange->output_at = 0;
+    return OUTBOX_EMPTY;
+}
+
+/* The last answer is written. Closing at once could reset the connection and take the answer with it while the peer
+ * still sends (RFC 9112 9.6): so only our side is closed, and the peer has a moment to close its own. */
+static enum outbox_result close_gently(struct connection *connection)
+{
+    bool peer_finished = connection->http->peer_finished;
+    http_session_end(connection);
+    if (peer_finished || shutdown(connection->transport.fd, SHUT_WR) != 0)
+        return OUTBOX_BROKEN;
+    connection->phase = CONNECTION_CLOSING;
+    connection_read_on(connection, true);
+    connection_wait_for(connection, DEADLINE_LINGER);
+    return OUTBOX_EMPTY;
+}
+
+enum outbox_result http_session_flush(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    if (connection->phase != CONNECTION_HTTP || !exchange)
+        return OUTBOX_EMPTY;
+    if (exchange->its_turn && http_exchange_waiting(exchange) == 0) {
+        exchange->its_turn = false;
+        if (exchange->request.calling)
+            pass_on(connection, api_continue(connection_reactor(connection)->http, &exchange->request.call));
+        advance(connection);
+        settle(connection);
+        if (connection->phase != CONNECTION_HTTP || !(exchange = connection->http))
+            return OUTBOX_EMPTY;
+    }
+    enum outbox_result result = send_output(connection);
+    if (result != OUTBOX_EMPTY)
+        return result;
+    if (exchange->request.calling || (exchange->paused && !exchange->last)) {
+        exchange->its_turn = true;
+        return OUTBOX_BLOCKED;
+    }
+    if (exchange->last)
+        return close_gently(connection);
+    if (exchange->peer_finished)
+        return OUTBOX_BROKEN;
+    settle(connection);
+    return OUTBOX_EMPTY;
+}
+
+/* --- Ends --- */
+
+void http_session_deadline(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    if (!exchange || exchange->request.calling || exchange->last || http_exchange_waiting(exchange) > 0) {
+        connection_kill(connection);
+        return;
+    }
+    connection_wait_for(connection, DEADLINE_HEADER);
+    http_answer_last(connection, CODE_REQUEST_TIMEOUT, code_http_status(CODE_REQUEST_TIMEOUT),
+                     "the request took too long to come");
+    settle(connection);
+}
+
+bool http_session_peer_finished(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    if (connection->phase != CONNECTION_HTTP || !exchange ||
+        !(exchange->request.calling || exchange->paused || http_exchange_waiting(exchange) > 0))
+        return false;
+    exchange->peer_finished = true;
+    connection_read_on(connection, false);
+    return true;
+}

@@ -1,0 +1,309 @@
+/* The C side of the configuration: values arrive typed, "auto" and "no limit" are numbers, nothing leaks. What a file
+ * may say is tested in config_spec.lua. Runs in the checkout's root, where lua/ is. */
+#include "../../support/unit.h"
+
+#include "base/system.h"
+#include "runtime/config.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* What overrides a file must not come from the shell that runs the tests. */
+static const char *const variables[] = {
+    "AI_BRIDGE_HOST",
+    "AI_BRIDGE_INSECURE",
+    "AI_BRIDGE_PORT",
+    "AI_BRIDGE_HTTP_PORT",
+    "AI_BRIDGE_AUTH_TOKEN",
+    "AI_BRIDGE_CORS_ORIGINS",
+    "AI_BRIDGE_HISTORY_LIMIT",
+    "AI_BRIDGE_MAX_QUEUE",
+    "AI_BRIDGE_CLIENT_TTL_MS",
+    "AI_BRIDGE_CLEANUP_INTERVAL_MS",
+    "AI_BRIDGE_RATE_WINDOW_MS",
+    "AI_BRIDGE_RATE_MAX",
+    "NODE_ENV",
+    "PORT",
+};
+
+static void install_sources(lua_State *L)
+{
+    lua_getglobal(L, "package");
+    lua_pushliteral(L, "lua/?.lua");
+    lua_setfield(L, -2, "path");
+    lua_pop(L, 1);
+}
+
+static void install_nothing(lua_State *L)
+{
+    luaL_error(L, "no bundle");
+}
+
+static char path[] = "/tmp/luaduct-config-XXXXXX";
+
+static void write_file(const char *text)
+{
+    int descriptor = mkstemp(path);
+    CHECK(descriptor >= 0);
+    CHECK(write(descriptor, text, strlen(text)) == (ssize_t)strlen(text));
+    close(descriptor);
+}
+
+/* Loads a file with the text; `problems` gets what is wrong. */
+static bool load_text(const char *text, struct config_flags flags, struct config *config, char **problems)
+{
+    for (size_t i = 0; i < sizeof(variables) / sizeof(*variables); i++)
+        unsetenv(variables[i]);
+    write_file(text);
+    struct config_source source = {.path = path, .flags = flags, .install_bundle = install_sources};
+    bool good = config_load(config, &source, problems);
+    unlink(path);
+    strcpy(path, "/tmp/luaduct-config-XXXXXX");
+    return good;
+}
+
+static void load_good(const char *text, struct config *config)
+{
+    char *problems;
+    if (!load_text(text, (struct config_flags){0}, config, &problems)) {
+        fprintf(stderr, "%s", problems);
+        exit(1);
+    }
+    CHECK(problems == NULL);
+}
+
+#define CHECK_STRING(actual, expected) CHECK_TEXT(actual, strlen(actual), expected)
+
+TEST("config: every value of a file arrives with its type and unit")
+{
+    struct config config;
+    load_good("return { mode = 'original', environment = 'test',"
+              "listen = { host = '10.0.0.1', wsPort = 0, httpPort = 65535, insecure = true },"
+              "script = { path = { '/dev/null', '/etc/passwd' }, folder = '/tmp', budgetMs = 7, onError = 'drop',"
+              "  memoryLimit = '2MiB', jit = true },"
+              "agents = { maxQueue = 1, maxMailboxes = 2, mailboxBytes = 3, mailboxTotalBytes = '5GiB',"
+              "  mailboxTtlMs = 4, ttlMs = 2147483647, cleanupIntervalMs = 50, pingIntervalMs = 60,"
+              "  registerTimeoutMs = 70, registerGraceMs = 0, verifyFrom = true },"
+              "history = { limit = 0, bytes = '1TiB' },"
+              "limits = { messageBytes = 10, bodyBytes = 11, jsonDepth = 12, connections = 13,"
+              "  connectionsPerAddress = 14, messagesPerSecond = 15, messageBurst = 16, bytesPerSecond = 17,"
+              "  sendQueueBytes = '500MB', slowAgent = 'close', memory = '6GiB' },"
+              "http = { corsOrigins = { 'https://a.example', '*' }, hosts = { 'B.example' }, rateMax = 18,"
+              "  rateWindowMs = 19, headerTimeoutMs = 20 },"
+              "auth = { token = 'secret', tokenIsAdmin = true },"
+              "performance = { worker_threads = 21, compression = false },"
+              "log = { level = 'warn', format = 'json', file = '/tmp/bridge.log' } }",
+              &config);
+    CHECK(strncmp(config.file, "/tmp/luaduct-config-", 20) == 0);
+    CHECK(config.mode == CONFIG_MODE_ORIGINAL);
+    CHECK_STRING(config.mode_name, "original");
+    CHECK_STRING(config.environment, "test");
+    CHECK_STRING(config.listen.host, "10.0.0.1");
+    CHECK(config.listen.ws_port == 0 && config.listen.http_port == 65535 && config.listen.insecure);
+    CHECK(config.script.paths.count == 2);
+    CHECK_STRING(config.script.paths.items[1], "/etc/passwd");
+    CHECK_STRING(config.script.folder, "/tmp");
+    CHECK(config.script.budget_ms == 7 && config.script.on_error == CONFIG_ON_ERROR_DROP);
+    CHECK(config.script.memory_limit == 2 << 20 && config.script.jit);
+    CHECK(config.agents.max_queue == 1 && config.agents.max_mailboxes == 2 && config.agents.mailbox_bytes == 3);
+    CHECK(config.agents.mailbox_total_bytes == (uint64_t)5 << 30 && !config.agents.mailbox_total_bytes_is_auto);
+    CHECK(config.agents.mailbox_ttl_ms == 4 && config.agents.ttl_ms == 2147483647);
+    CHECK(config.agents.cleanup_interval_ms == 50 && config.agents.ping_interval_ms == 60);
+    CHECK(config.agents.register_timeout_ms == 70 && config.agents.register_grace_ms == 0);
+    CHECK(config.agents.verify_from && !config.agents.require_register);
+    CHECK(config.history.limit == 0 && config.history.bytes == (uint64_t)1 << 40);
+    CHECK(config.limits.message_bytes == 10 && config.limits.body_bytes == 11 && config.limits.json_depth == 12);
+    CHECK(config.limits.connections == 13 && !config.limits.connections_is_auto);
+    CHECK(config.limits.connections_per_address == 14 && config.limits.messages_per_second == 15);
+    CHECK(config.limits.message_burst == 16 && config.limits.bytes_per_second == 17);
+    CHECK(config.limits.send_queue_bytes == 500000000 && config.limits.slow_agent == CONFIG_SLOW_AGENT_CLOSE);
+    CHECK(config.limits.memory == (uint64_t)6 << 30 && !config.limits.memory_is_auto);
+    CHECK(config.http.cors_any && config.http.cors_origins.count == 2 && config.http.hosts.count == 1);
+    CHECK_STRING(config.http.cors_origins.items[0], "https://a.example");
+    CHECK_STRING(config.http.hosts.items[0], "b.example");
+    CHECK(config.http.rate_max == 18 && config.http.rate_window_ms == 19 && config.http.header_timeout_ms == 20);
+    CHECK_STRING(config.auth.token, "secret");
+    CHECK(config.auth.token_is_admin);
+    CHECK(config.performance.worker_threads == 21 && !config.performance.worker_threads_is_auto);
+    CHECK(!config.performance.compression);
+    CHECK(config.log.level == CONFIG_LOG_WARN && config.log.format == CONFIG_LOG_JSON);
+    CHECK_STRING(config.log.file, "/tmp/bridge.log");
+    config_free(&config);
+    CHECK(config.auth.token == NULL && config.script.paths.items == NULL);
+}
+
+TEST("config: auto follows processors, open files and memory")
+{
+    struct config config;
+    struct rlimit files;
+    CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
+    files.rlim_cur = 256;
+    CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    CHECK(sched_setaffinity(0, sizeof(one), &one) == 0);
+
+    load_good("return {}", &config);
+    CHECK(config.performance.worker_threads == 1 && config.performance.worker_threads_is_auto);
+    CHECK(config.limits.connections == 256 - 32 - 16 && config.limits.connections_is_auto);
+    CHECK(config.limits.memory == system_memory_limit() / 10 * 8 && config.limits.memory_is_auto);
+    CHECK(config.agents.mailbox_total_bytes == config.limits.memory / 4 && config.agents.mailbox_total_bytes_is_auto);
+    CHECK(config.auth.token == NULL && config.log.file == NULL && config.script.paths.count == 0);
+    config_free(&config);
+
+    load_good("return { limits = { memory = '64MiB' } }", &config);
+    CHECK(config.agents.mailbox_total_bytes == 16 << 20);
+    config_free(&config);
+}
+
+TEST("config: 0 of a limit is the most there is, and the mailboxes stay bounded")
+{
+    struct config config;
+    load_good("return { limits = { messageBytes = 0, bodyBytes = 0, jsonDepth = 0, connections = 0,"
+              "sendQueueBytes = 0, memory = 0 } }",
+              &config);
+    CHECK(config.limits.message_bytes == CONFIG_MESSAGE_CEILING && config.limits.body_bytes == CONFIG_MESSAGE_CEILING);
+    CHECK(config.limits.json_depth == CONFIG_JSON_DEPTH_CEILING && config.limits.connections == UINT32_MAX);
+    CHECK(config.limits.send_queue_bytes == CONFIG_UNLIMITED && config.limits.memory == CONFIG_UNLIMITED);
+    CHECK(config.agents.mailbox_total_bytes == system_memory_limit() / 10 * 8 / 4);
+    config_free(&config);
+}
+
+TEST("config: flags win over variables, variables over the file, and without a file all is at its default")
+{
+    struct config config;
+    char *problems;
+    write_file("return { environment = 'file', listen = { wsPort = 1, httpPort = 2 } }");
+    setenv("PORT", "4000", 1);
+    setenv("NODE_ENV", "variable", 1);
+    struct config_source source = {.path = path, .flags = {.ws_port = "3000"}, .install_bundle = install_sources};
+    CHECK(config_load(&config, &source, &problems));
+    unlink(path);
+    CHECK(config.listen.ws_port == 3000 && config.listen.http_port == 4000);
+    CHECK_STRING(config.environment, "variable");
+    config_free(&config);
+
+    unsetenv("PORT");
+    source = (struct config_source){.install_bundle = install_sources};
+    CHECK(config_load(&config, &source, &problems));
+    CHECK(config.file == NULL && config.listen.ws_port == 4567);
+    config_free(&config);
+}
+
+TEST("config: all problems come back, one a line, and nothing stays allocated")
+{
+    struct config config;
+    char *problems;
+    CHECK(!load_text("return { listen = { wsPort = 'x' }, auth = { token = 'secret' }, mod = 1 }",
+                     (struct config_flags){.workers = "many"}, &config, &problems));
+    CHECK(strstr(problems, ": mod: unknown key, did you mean mode?\n") != NULL);
+    CHECK(strstr(problems, ": listen.wsPort: expected a whole number from 0 to 65535, got \"x\"\n") != NULL);
+    CHECK(strstr(problems, "\n--workers (performance.worker_threads): expected ") != NULL);
+    CHECK(config.listen.host == NULL);
+    free(problems);
+
+    struct config_source source = {.path = "/nonexistent/config.lua", .install_bundle = install_sources};
+    CHECK(config_check(&source, &problems) == 1);
+    CHECK_STRING(problems, "/nonexistent/config.lua: cannot read the config file: No such file or directory\n");
+    free(problems);
+
+    source.install_bundle = install_nothing;
+    CHECK(config_check(&source, &problems) == 1);
+    CHECK_STRING(problems, "cannot load the configuration: no bundle\n");
+    free(problems);
+
+    source = (struct config_source){.path = "config/luaduct.lua", .install_bundle = install_sources};
+    CHECK(config_check(&source, &problems) == 0 && problems == NULL);
+}
+
+TEST("config: more connections than the limit of open files carries are refused")
+{
+    struct config config;
+    char *problems;
+    struct rlimit files;
+    CHECK(getrlimit(RLIMIT_NOFILE, &files) == 0);
+    files.rlim_cur = 200;
+    CHECK(setrlimit(RLIMIT_NOFILE, &files) == 0);
+    load_good("return { limits = { connections = 152 }, performance = { worker_threads = 1 } }", &config);
+    config_free(&config);
+    CHECK(!load_text("return { limits = { connections = 153 }, performance = { worker_threads = 1 } }",
+                     (struct config_flags){0}, &config, &problems));
+    CHECK(strstr(problems, ": limits.connections: expected at most 152, got 153: the limit of open files is 200 "
+                           "(ulimit -n)\n") != NULL);
+    CHECK(config.file == NULL);
+    free(problems);
+    CHECK(system_raise_file_limit() == files.rlim_max);
+}
+
+/* A copy of the files that the kernel would show, below a folder of its own. */
+static void write_below(const char *root, const char *name, const char *text)
+{
+    char file[512];
+    snprintf(file, sizeof(file), "%s%s", root, name);
+    for (char *slash = file + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
+        *slash = '\0';
+        char command[600];
+        snprintf(command, sizeof(command), "mkdir -p '%s'", file);
+        CHECK(system(command) == 0);
+        *slash = '/';
+    }
+    FILE *stream = fopen(file, "w");
+    CHECK(stream != NULL);
+    CHECK(fputs(text, stream) >= 0);
+    CHECK(fclose(stream) == 0);
+}
+
+static void remove_folder(const char *root)
+{
+    char command[600];
+    snprintf(command, sizeof(command), "rm -r '%s'", root);
+    CHECK(system(command) == 0);
+}
+
+TEST("system: the least memory limit counts, of both cgroup versions and of every parent")
+{
+    char root[] = "/tmp/luaduct-system-XXXXXX";
+    CHECK(mkdtemp(root) != NULL);
+    CHECK(system_cgroup_memory_limit(root) == UINT64_MAX);
+
+    write_below(root, "/proc/self/cgroup", "4:memory,pids:/docker/abc/job\n1:name=systemd:/\n0::/pod/box\n");
+    write_below(root, "/proc/self/mountinfo",
+                "30 23 0:26 / /proc rw - proc proc rw\n"
+                "31 23 0:27 / /sys/fs/cgroup/unified rw,nosuid shared:9 - cgroup2 cgroup2 rw\n"
+                "32 23 0:28 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+                "33 23 0:29 /docker/abc /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n");
+    write_below(root, "/sys/fs/cgroup/unified/pod/box/memory.max", "max\n");
+    write_below(root, "/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "9223372036854771712\n");
+    CHECK(system_cgroup_memory_limit(root) == UINT64_MAX);
+
+    write_below(root, "/sys/fs/cgroup/unified/pod/memory.max", "5000000\n");
+    CHECK(system_cgroup_memory_limit(root) == 5000000);
+    write_below(root, "/sys/fs/cgroup/memory/memory.limit_in_bytes", "4000000\n");
+    CHECK(system_cgroup_memory_limit(root) == 4000000);
+    write_below(root, "/sys/fs/cgroup/unified/pod/box/memory.max", "3000000\n");
+    CHECK(system_cgroup_memory_limit(root) == 3000000);
+    write_below(root, "/sys/fs/cgroup/memory/job/memory.limit_in_bytes", "2000000\n");
+    CHECK(system_cgroup_memory_limit(root) == 2000000);
+    remove_folder(root);
+}
+
+#ifndef __has_feature
+#define __has_feature(name) 0
+#endif
+
+/* A sanitizer's shadow memory alone is far past any limit that would show something. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !__has_feature(address_sanitizer) &&            \
+    !__has_feature(thread_sanitizer)
+TEST("system: a limit on the data segment bounds the memory")
+{
+    struct rlimit data;
+    CHECK(getrlimit(RLIMIT_DATA, &data) == 0);
+    data.rlim_cur = 100 << 20;
+    CHECK(setrlimit(RLIMIT_DATA, &data) == 0);
+    CHECK(system_memory_limit() == 100 << 20);
+}
+#endif
