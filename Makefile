@@ -158,7 +158,7 @@ sanitize-address:
 
 sanitize-thread:
 	@TSAN_OPTIONS=print_suppressions=0$(if $(wildcard tests/tsan.supp),:suppressions=$(abspath tests/tsan.supp)) \
-		LUADUCT_TEST_SLOW=1 $(MAKE) BUILD=$(BUILD)/tsan CFLAGS='-O1 -g' SANITIZE=thread suite
+		LUADUCT_TEST_SLOW=1 LUADUCT_TEST_TSAN=1 $(MAKE) BUILD=$(BUILD)/tsan CFLAGS='-O1 -g' SANITIZE=thread suite
 
 lint-setup:
 	@scripts/setup lint
