@@ -24,6 +24,7 @@
 #include "runtime/supervision.h"
 
 #define EVENTS_PER_POLL 256
+#define PREFETCH_AHEAD 3
 /* Polls of the set in one turn of the loop: enough that libev's share vanishes under load, few enough that a timer is
  * late by a fraction of a millisecond. */
 #define POLLS_PER_TURN 8
@@ -90,6 +91,14 @@ static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
 
 /* --- Writing --- */
 
+/* With many connections each one's lines have left the cache since its last turn: asked for a few connections ahead,
+ * they are there when its turn comes. */
+static inline void prefetch_connection(const struct connection *connection)
+{
+    for (size_t at = 0; at < sizeof *connection; at += 64)
+        __builtin_prefetch((const char *)connection + at);
+}
+
 void reactor_flush(struct reactor *reactor)
 {
     struct lane *lane = reactor->lane;
@@ -98,6 +107,8 @@ void reactor_flush(struct reactor *reactor)
         while (lane->dirty) {
             struct endpoint *endpoint = lane->dirty;
             lane->dirty = endpoint->next_dirty;
+            if (lane->dirty)
+                prefetch_connection(connection_of(lane->dirty));
             endpoint->dirty = false;
             connection_flush(connection_of(endpoint));
         }
@@ -142,8 +153,12 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
         if (count <= 0)
             break;
         start_pass(reactor);
+        for (int i = 0; i < PREFETCH_AHEAD && i < count; i++)
+            prefetch_connection(events[i].data.ptr);
         for (int i = 0; i < count; i++) {
             struct connection *connection = events[i].data.ptr;
+            if (i + PREFETCH_AHEAD < count)
+                prefetch_connection(events[i + PREFETCH_AHEAD].data.ptr);
             if (connection->phase == CONNECTION_GONE)
                 continue;
             if (events[i].events & EPOLLOUT)
