@@ -30,6 +30,15 @@ void attachment_linger_end(struct endpoint *endpoint);
 /* For lane_drain: the last step of leaving, when nothing more can come in for this endpoint. */
 void attachment_finish(struct endpoint *endpoint);
 
+/* Asks the cache for what a message from this endpoint will need. */
+static inline void attachment_prefetch(const struct endpoint *endpoint)
+{
+    __builtin_prefetch(endpoint->profile);
+    __builtin_prefetch((const char *)endpoint->profile + 64);
+    __builtin_prefetch((const char *)endpoint->agent + 64);
+    __builtin_prefetch((const char *)endpoint->agent + 128);
+}
+
 /* Marks life from this agent; counts a message or an error of it. */
 void attachment_touch(struct endpoint *endpoint, unsigned messages, unsigned errors);
 

@@ -48,6 +48,20 @@ struct agent *agent_find(uint64_t hash, struct slice id)
     return agent;
 }
 
+void registry_prefetch(struct slice id)
+{
+    uint64_t hash = hash_slice(id);
+    struct shard *shard = shard_of(hash);
+    /* With several reactors the table may be moved meanwhile: then only the shard itself is asked for. */
+    if (!lock_shared && shard->bucket_count > 0) {
+        struct agent *first = shard->buckets[hash & (shard->bucket_count - 1)];
+        if (first)
+            __builtin_prefetch(&first->next);
+    } else {
+        __builtin_prefetch(shard);
+    }
+}
+
 static bool grow(struct shard *shard)
 {
     uint32_t count = shard->bucket_count ? shard->bucket_count * 2 : FIRST_BUCKETS;

@@ -38,6 +38,9 @@ struct agent_view {
 
 void agent_view_release(struct agent_view *view);
 
+/* Asks the cache for what a lookup of that id will need, while there is other work to do. Any thread. */
+void registry_prefetch(struct slice id);
+
 /* A connected agent of that id; false when there is none. Any thread. */
 bool registry_find(struct slice id, struct agent_view *out);
 

@@ -236,6 +236,8 @@ static void handle_envelope(struct connection *connection, struct slice text)
         refuse(connection, code, why, message_error_id(message));
         return;
     }
+    if (envelope_has(&message->envelope, FIELD_TO))
+        registry_prefetch(envelope_sent_text(&message->envelope, FIELD_TO));
     bool registered = connection_registered(connection);
     struct envelope_defaults defaults = {.sender = registered ? &connection->fragment : NULL,
                                          .timestamp = reactor->lane->timestamp};
@@ -308,6 +310,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
     struct reactor *reactor = connection_reactor(connection);
     char *at = bytes, *end = bytes + length;
     struct websocket_message received;
+    attachment_prefetch(&connection->endpoint);
+    __builtin_prefetch(connection->fragment.data);
     while (connection->phase != CONNECTION_GONE) {
         enum websocket_event event =
             websocket_next(&connection->websocket, &at, end, reactor->config->limits.message_bytes, &received);
