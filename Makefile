@@ -97,8 +97,8 @@ test: ## Install what the tests need, build, and run all of them (SPECS=… for 
 	@scripts/setup test
 	@$(MAKE) suite
 
-check: build ## Check the configs that come with the project, and the example scripts
-	@for file in $(sort $(wildcard config/*.lua)); do $(BUILD)/luaduct check "$$file" || exit 1; done
+check: build ## Check the configs that come with the project and its examples
+	@for file in $(sort $(wildcard config/*.lua examples/*/config.lua)); do $(BUILD)/luaduct check "$$file" || exit 1; done
 
 lint: lint-setup ## Formatting, luacheck, and every warning of gcc and clang
 	@$(MAKE) lint-format lint-lua lint-shell lint-gcc lint-clang
