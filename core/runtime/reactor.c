@@ -4,8 +4,6 @@
 #include "runtime/reactor.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -16,6 +14,7 @@
 #include "bridge/registry.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
+#include "runtime/acceptor.h"
 #include "runtime/agent_session.h"
 #include "runtime/bundle.h"
 #include "runtime/dispatch.h"
@@ -30,15 +29,12 @@
 #define POLLS_PER_TURN 8
 /* … and not when one of them took this long: then timers, the inbox and new connections are due. */
 #define TURN_NS 2000000u
-#define ACCEPTS_PER_TURN 64
-/* After descriptors ran out: how long until the listeners are tried again. */
-#define ACCEPT_PAUSE_SECONDS 0.2
 /* How long a closing peer has, and how long a stop waits for all of them. */
 #define LINGER_MS 2000u
 
 /* --- Time --- */
 
-static void start_pass(struct reactor *reactor)
+void reactor_begin_pass(struct reactor *reactor)
 {
     struct lane *lane = reactor->lane;
     reactor->pass_start_ns = clock_steady_ns();
@@ -48,13 +44,6 @@ static void start_pass(struct reactor *reactor)
         lane->wall_ms = wall_ms;
         clock_format_iso(wall_ms, lane->timestamp);
     }
-}
-
-static void end_pass(struct reactor *reactor)
-{
-    reactor_flush(reactor);
-    connection_reap(reactor);
-    script_collect(reactor->script);
 }
 
 static void arm_deadline_timer(struct reactor *reactor)
@@ -74,19 +63,26 @@ static void arm_deadline_timer(struct reactor *reactor)
     ev_timer_start(reactor->loop, &reactor->deadline_timer);
 }
 
+void reactor_end_pass(struct reactor *reactor)
+{
+    reactor_flush(reactor);
+    connection_reap(reactor);
+    script_collect(reactor->script);
+    arm_deadline_timer(reactor);
+}
+
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     struct reactor *reactor = watcher->data;
     (void)loop, (void)events;
-    start_pass(reactor);
+    reactor_begin_pass(reactor);
     reactor->deadline_timer_ms = 0;
     for (unsigned kind = 0; kind < DEADLINE_COUNT; kind++) {
         struct connection *connection;
         while ((connection = reactor->deadlines[kind].first) && connection->due_ms <= reactor->now_ms)
             connection_deadline_passed(connection);
     }
-    end_pass(reactor);
-    arm_deadline_timer(reactor);
+    reactor_end_pass(reactor);
 }
 
 /* --- Writing --- */
@@ -152,7 +148,7 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
         int count = epoll_wait(reactor->epoll_fd, events, EVENTS_PER_POLL, 0);
         if (count <= 0)
             break;
-        start_pass(reactor);
+        reactor_begin_pass(reactor);
         for (int i = 0; i < PREFETCH_AHEAD && i < count; i++)
             prefetch_connection(events[i].data.ptr);
         for (int i = 0; i < count; i++) {
@@ -170,7 +166,7 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
             if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES)
                 reactor_flush(reactor);
         }
-        end_pass(reactor);
+        reactor_end_pass(reactor);
         if (count < EVENTS_PER_POLL / 16 || clock_steady_ns() - reactor->pass_start_ns > TURN_NS)
             break;
     }
@@ -230,7 +226,7 @@ static void on_held(struct ev_loop *loop, ev_timer *watcher, int events)
         struct held_bytes *held = reactor->held;
         struct connection *connection = held->connection;
         take_held(reactor, &reactor->held);
-        start_pass(reactor);
+        reactor_begin_pass(reactor);
         memcpy(reactor->read_buffer, held->bytes, held->length);
         size_t length = held->length;
         pool_release(POOL_BUFFERS, held, sizeof *held + length);
@@ -239,118 +235,10 @@ static void on_held(struct ev_loop *loop, ev_timer *watcher, int events)
         agent_session_bytes(connection, reactor->read_buffer, length);
         reactor_flush(reactor);
     }
-    end_pass(reactor);
+    reactor_end_pass(reactor);
     if (reactor->held && !ev_is_active(&reactor->held_timer))
         ev_timer_start(reactor->loop, &reactor->held_timer);
     arm_deadline_timer(reactor);
-}
-
-/* --- Accepting --- */
-
-static void peer_address_from(const struct sockaddr_storage *from, struct peer_address *out)
-{
-    memset(out, 0, sizeof *out);
-    if (from->ss_family == AF_INET) {
-        out->bytes[10] = out->bytes[11] = 0xff;
-        memcpy(out->bytes + 12, &((const struct sockaddr_in *)from)->sin_addr, 4);
-    } else if (from->ss_family == AF_INET6) {
-        memcpy(out->bytes, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
-        if (!IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)from)->sin6_addr))
-            memset(out->bytes + 8, 0, 8);
-    }
-}
-
-#define TURN_AWAY_BODY "{\"error\":\"the bridge can take no more connections\",\"code\":\"overloaded\"}"
-_Static_assert(sizeof TURN_AWAY_BODY - 1 == 71, "Content-Length below says it");
-
-/* One answer for those that cannot be served, written without a connection of their own. */
-static void turn_away(int fd)
-{
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-                                 "Content-Type: application/json\r\nContent-Length: 71\r\n\r\n" TURN_AWAY_BODY;
-    if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
-        /* Closing with unread bytes would reset the connection and take the answer with it. */
-        char ignored[4096];
-        shutdown(fd, SHUT_WR);
-        (void)!recv(fd, ignored, sizeof ignored, MSG_DONTWAIT);
-    }
-    close(fd);
-}
-
-static void pause_accepting(struct reactor *reactor)
-{
-    for (unsigned i = 0; i < reactor->listener_count; i++)
-        ev_io_stop(reactor->loop, &reactor->listeners[i].watcher);
-    ev_timer_stop(reactor->loop, &reactor->accept_timer);
-    ev_timer_set(&reactor->accept_timer, ACCEPT_PAUSE_SECONDS, 0);
-    ev_timer_start(reactor->loop, &reactor->accept_timer);
-}
-
-static void on_accept_timer(struct ev_loop *loop, ev_timer *watcher, int events)
-{
-    struct reactor *reactor = watcher->data;
-    (void)events;
-    if (reactor->reserve_fd < 0)
-        reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    for (unsigned i = 0; i < reactor->listener_count; i++)
-        ev_io_start(loop, &reactor->listeners[i].watcher);
-}
-
-/* Out of descriptors: the reserved one lets one waiting peer hear why, then accepting pauses. */
-static void accept_without_descriptors(struct reactor *reactor, int listener)
-{
-    log_warn("out of file descriptors: new connections wait");
-    if (reactor->reserve_fd >= 0) {
-        close(reactor->reserve_fd);
-        int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0)
-            turn_away(fd);
-        reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    }
-    pause_accepting(reactor);
-}
-
-static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
-{
-    struct reactor_listener *listener = watcher->data;
-    struct reactor *reactor = listener->reactor;
-    (void)loop, (void)events;
-    start_pass(reactor);
-    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        struct sockaddr_storage from;
-        socklen_t length = sizeof from;
-        int fd = accept4(listener->fd, (struct sockaddr *)&from, &length, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd < 0) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-                accept_without_descriptors(reactor, listener->fd);
-            else if (errno == EINTR || errno == ECONNABORTED)
-                continue;
-            break;
-        }
-        struct peer_address address;
-        peer_address_from(&from, &address);
-        if (!limits_connection_opened(&address)) {
-            counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
-            turn_away(fd);
-            continue;
-        }
-        int on = 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        if (!connection_open(reactor, fd, &address)) {
-            limits_connection_closed(&address);
-            turn_away(fd);
-        }
-    }
-    arm_deadline_timer(reactor);
-}
-
-void reactor_add_listener(struct reactor *reactor, int fd)
-{
-    struct reactor_listener *listener = &reactor->listeners[reactor->listener_count++];
-    listener->reactor = reactor;
-    listener->fd = fd;
-    ev_io_init(&listener->watcher, on_accept, fd, EV_READ);
-    listener->watcher.data = listener;
 }
 
 /* --- Other threads --- */
@@ -359,11 +247,7 @@ static void begin_drain(struct reactor *reactor)
 {
     reactor->draining = true;
     reactor->drain_started_ms = reactor->now_ms;
-    ev_timer_stop(reactor->loop, &reactor->accept_timer);
-    for (unsigned i = 0; i < reactor->listener_count; i++) {
-        ev_io_stop(reactor->loop, &reactor->listeners[i].watcher);
-        close(reactor->listeners[i].fd);
-    }
+    acceptor_stop(reactor);
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
         next = connection->next;
         if (connection->is_websocket)
@@ -379,23 +263,21 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
 {
     struct reactor *reactor = watcher->data;
     (void)loop, (void)events;
-    start_pass(reactor);
+    reactor_begin_pass(reactor);
     while (lane_drain(reactor->lane))
         reactor_flush(reactor);
     if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
         begin_drain(reactor);
-    end_pass(reactor);
-    arm_deadline_timer(reactor);
+    reactor_end_pass(reactor);
 }
 
 static void on_cleanup(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     struct reactor *reactor = watcher->data;
     (void)loop, (void)events;
-    start_pass(reactor);
+    reactor_begin_pass(reactor);
     registry_expire_mailboxes(reactor->lane, reactor->lane->wall_ms);
-    end_pass(reactor);
-    arm_deadline_timer(reactor);
+    reactor_end_pass(reactor);
 }
 
 void reactor_request_stop(struct reactor *reactor)
@@ -425,7 +307,6 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     reactor->lane = lanes_get(index);
     reactor->lane->owner = reactor;
     reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     reactor->read_buffer = aligned_alloc(64, REACTOR_READ_BYTES + WEBSOCKET_SLACK);
     reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
     if (reactor->epoll_fd < 0 || !reactor->read_buffer || !reactor->loop) {
@@ -450,7 +331,6 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     reactor->wake_watcher.data = reactor;
     ev_async_start(reactor->loop, &reactor->wake_watcher);
     start_timer(reactor, &reactor->deadline_timer, on_deadline, 0);
-    start_timer(reactor, &reactor->accept_timer, on_accept_timer, 0);
     start_timer(reactor, &reactor->held_timer, on_held, 0); /* of no time: due in the loop's next turn */
     reactor->held_last = &reactor->held;
     start_timer(reactor, &reactor->cleanup_timer, on_cleanup, config->agents.cleanup_interval_ms / 1000.0);
@@ -463,14 +343,13 @@ void *reactor_run(void *argument)
     char name[16];
     snprintf(name, sizeof name, "reactor %u", reactor->index);
     log_name_thread(name);
-    start_pass(reactor);
+    reactor_begin_pass(reactor);
     bool ready = supervision_start_scripts(reactor);
     reactor->http = ready ? api_open(reactor) : NULL;
     supervision_report_ready(reactor, ready && reactor->http);
     if (ready && reactor->http) {
         reactor->lane->report_undeliverable = script_has_hook(reactor->script, HOOK_ON_UNDELIVERABLE);
-        for (unsigned i = 0; i < reactor->listener_count; i++)
-            ev_io_start(reactor->loop, &reactor->listeners[i].watcher);
+        acceptor_start(reactor);
         while (!(reactor->draining && !reactor->connections))
             ev_run(reactor->loop, EVRUN_ONCE);
     }
@@ -489,7 +368,5 @@ void reactor_release(struct reactor *reactor)
         ev_loop_destroy(reactor->loop);
     if (reactor->epoll_fd >= 0)
         close(reactor->epoll_fd);
-    if (reactor->reserve_fd >= 0)
-        close(reactor->reserve_fd);
     free(reactor->read_buffer);
 }

@@ -87,9 +87,6 @@ struct reactor {
  * reactor). */
 bool reactor_prepare(struct reactor *reactor, unsigned index, const struct config *config, char *error, size_t size);
 
-/* A listening socket for it to serve; takes the descriptor. */
-void reactor_add_listener(struct reactor *reactor, int fd);
-
 /* The thread's function. Creates the Lua states on this thread; `started` is called when that worked or failed. */
 void *reactor_run(void *reactor);
 
@@ -99,7 +96,12 @@ void reactor_request_stop(struct reactor *reactor);
 /* After reactor_run returned. */
 void reactor_release(struct reactor *reactor);
 
-/* For the loop's owner and the sessions: writes everything that is due. */
+/* Around everything that a callback of the loop does with connections: takes the time, and at the end writes what
+ * became due, frees what is gone, pays Lua's collector and sets the timer for the next deadline. */
+void reactor_begin_pass(struct reactor *reactor);
+void reactor_end_pass(struct reactor *reactor);
+
+/* In the middle of a pass: writes everything that is due. */
 void reactor_flush(struct reactor *reactor);
 
 /* Keeps the rest of what a connection sent for its next turn, which comes after one of everybody else's; it is not read

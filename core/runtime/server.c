@@ -14,6 +14,7 @@
 #include "bridge/registry.h"
 #include "memory/pool.h"
 #include "net/listener.h"
+#include "runtime/acceptor.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 #include "runtime/supervision.h"
@@ -87,7 +88,7 @@ static bool listen_everywhere(struct port_plan *plan, uint16_t port, char *error
                 snprintf(error, size, "cannot listen on port %u: %s", port, strerror(errno));
                 return false;
             }
-            reactor_add_listener(&reactors[r], fd);
+            acceptor_add(&reactors[r], fd);
         }
     }
     return true;
