@@ -45,8 +45,8 @@ local RUNAWAYS = {
     ["unpack of very much"] = "while true do pcall(unpack, {}, 1, 1e7) end",
 }
 
--- ThreadSanitizer holds signals back in a Lua loop, so in its build the watchdog polls every thousand instructions. This
--- one is at the end of Lua's stack at nearly each of them, where no debug hook finds room to run.
+-- ThreadSanitizer holds signals back in a Lua loop, so in its build the watchdog polls every thousand instructions.
+-- This one is at the end of Lua's stack at nearly each of them, where no debug hook finds room to run.
 if os.getenv("LUADUCT_TEST_TSAN") == "1" then
     RUNAWAYS["pcall that recurses into itself"] = nil
 end
