@@ -216,16 +216,28 @@ static void merge_detachments(struct lane *lane, struct agent *agent)
         mailbox_count_absent(agent, agent->endpoint == NULL);
 }
 
+/* The outbox is older than all that the detachment has. */
+static void take_outbox_home(struct endpoint *endpoint)
+{
+    struct frame_queue unsent = {0};
+    uint32_t lost = outbox_take_unsent(&endpoint->outbox, &unsent);
+    lost += frame_queue_prepend(&endpoint->detachment->frames, &unsent);
+    if (lost > 0)
+        counter_add(&endpoint->lane->counters.lost_without_memory, lost);
+}
+
+void attachment_withdraw(struct endpoint *endpoint)
+{
+    if (endpoint->state == ENDPOINT_LEAVING)
+        take_outbox_home(endpoint);
+}
+
 void attachment_finish(struct endpoint *endpoint)
 {
     struct lane *lane = endpoint->lane;
     struct agent *agent = endpoint->agent;
     struct lock *lock = agent_lock(agent->hash);
-    struct frame_queue unsent = {0};
-    uint32_t lost = outbox_take_unsent(&endpoint->outbox, &unsent);
-    lost += frame_queue_prepend(&endpoint->detachment->frames, &unsent);
-    if (lost > 0)
-        counter_add(&lane->counters.lost_without_memory, lost);
+    take_outbox_home(endpoint);
     endpoint->detachment->home = true;
     bool all_home = true;
     for (struct detachment *detachment = agent->detachments; detachment; detachment = detachment->next)

@@ -27,6 +27,9 @@ void attachment_detach(struct endpoint *endpoint);
 void attachment_linger(struct endpoint *endpoint);
 void attachment_linger_end(struct endpoint *endpoint);
 
+/* After attachment_detach: takes home at once what the outbox holds, because the peer said that it listens no more. */
+void attachment_withdraw(struct endpoint *endpoint);
+
 /* For lane_drain: the last step of leaving, when nothing more can come in for this endpoint. */
 void attachment_finish(struct endpoint *endpoint);
 

@@ -302,6 +302,8 @@ static void peer_closes(struct connection *connection, const struct websocket_me
         return;
     }
     unsigned status = received->status == WEBSOCKET_NO_STATUS ? WEBSOCKET_NORMAL : received->status;
+    leave(connection, SLICE("closed by the agent"));
+    attachment_withdraw(&connection->endpoint); /* it need not read what comes after its close frame */
     agent_session_close(connection, status, slice_from(NULL, 0));
 }
 

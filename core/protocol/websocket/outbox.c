@@ -200,7 +200,7 @@ struct frame *outbox_take_oldest(struct outbox *outbox)
 uint32_t outbox_take_unsent(struct outbox *outbox, struct frame_queue *unsent)
 {
     uint32_t lost = 0;
-    outbox->cut = outbox->partial && outbox->partial_sent > 0;
+    outbox->cut = outbox->cut || (outbox->partial && outbox->partial_sent > 0);
     frame_release(outbox->partial);
     outbox->partial = NULL;
     outbox->covered = 0;

@@ -155,6 +155,24 @@ TEST("what was not handed over returns to the head of the mailbox when the conne
     stop();
 }
 
+TEST("what waits for an agent that says goodbye is taken home at once, before what comes after")
+{
+    start(1, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *bob = join(0, "bob");
+    send_to(lanes_get(0), "bob", 0);
+    send_to(lanes_get(0), "bob", 1);
+    attachment_detach(bob);
+    attachment_withdraw(bob);
+    CHECK(bob->outbox.queue.count == 0);
+    send_to(lanes_get(0), "bob", 2);
+    drain_all();
+    struct endpoint *again = join(0, "bob");
+    CHECK(take(again) == 0 && take(again) == 1 && take(again) == 2 && take(again) == -1);
+    leave(again);
+    free(bob);
+    stop();
+}
+
 TEST("the newest connection of an id wins and gets what the old one had not sent")
 {
     start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
