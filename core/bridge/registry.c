@@ -210,32 +210,6 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
     return given;
 }
 
-unsigned registry_match(const struct selector *selector, struct agent_view *out, unsigned capacity)
-{
-    struct agent *few[64];
-    unsigned total, count = 0;
-    unsigned room = capacity;
-    struct agent **agents = few;
-    if (room > sizeof few / sizeof *few) {
-        agents = pool_acquire(POOL_ARRAYS, room * sizeof(struct agent *));
-        if (!agents) {
-            agents = few;
-            room = sizeof few / sizeof *few;
-        }
-    }
-    unsigned found = directory_match(selector, agents, room, &total);
-    for (unsigned i = 0; i < found; i++) {
-        struct lock *lock = agent_lock(agents[i]->hash);
-        if (agents[i]->endpoint)
-            view_agent(agents[i], &out[count++]);
-        lock_release(lock);
-        agent_release(agents[i]);
-    }
-    if (agents != few)
-        pool_release(POOL_ARRAYS, agents, room * sizeof(struct agent *));
-    return count;
-}
-
 uint64_t registry_connected_count(void)
 {
     uint64_t count = 0;

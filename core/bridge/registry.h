@@ -49,9 +49,6 @@ bool registry_find(struct slice id, struct agent_view *out);
  * reconnected. Any thread. */
 unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capacity);
 
-/* Connected agents that match, at most `capacity` of them (uses the index of tags). Any thread. */
-unsigned registry_match(const struct selector *selector, struct agent_view *out, unsigned capacity);
-
 /* Gives up the mailboxes that nobody filled for their time to live, in this lane's share of the shards. Lane's thread.
  */
 struct lane;

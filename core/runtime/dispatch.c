@@ -1,7 +1,5 @@
 #include "runtime/dispatch.h"
 
-#include <stdio.h>
-
 #include "bridge/profile.h"
 #include "protocol/registration.h"
 

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "bridge/attachment.h"
 #include "bridge/registry.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
@@ -19,7 +18,6 @@
 #include "runtime/bundle.h"
 #include "runtime/dispatch.h"
 #include "runtime/http/api.h"
-#include "runtime/limits.h"
 #include "runtime/supervision.h"
 
 #define EVENTS_PER_POLL 256
@@ -313,16 +311,15 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
         snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
         return false;
     }
-    static const uint32_t none = 0;
-    const uint32_t *after[DEADLINE_COUNT] = {[DEADLINE_HEADER] = &config->http.header_timeout_ms,
-                                             [DEADLINE_REGISTER] = &config->agents.register_timeout_ms,
-                                             [DEADLINE_GRACE] = &config->agents.register_grace_ms,
-                                             [DEADLINE_IDLE] = &config->agents.ping_interval_ms,
-                                             [DEADLINE_LINGER] = &none};
+    const uint32_t after_ms[DEADLINE_COUNT] = {[DEADLINE_HEADER] = config->http.header_timeout_ms,
+                                               [DEADLINE_REGISTER] = config->agents.register_timeout_ms,
+                                               [DEADLINE_GRACE] = config->agents.register_grace_ms,
+                                               [DEADLINE_IDLE] = config->agents.ping_interval_ms,
+                                               [DEADLINE_LINGER] = LINGER_MS};
     for (unsigned kind = 0; kind < DEADLINE_COUNT; kind++) {
         reactor->deadlines[kind].last = &reactor->deadlines[kind].first;
         /* At least one: a deadline that is set again when it passes must lie ahead. */
-        reactor->deadlines[kind].after_ms = kind == DEADLINE_LINGER ? LINGER_MS : *after[kind] > 0 ? *after[kind] : 1;
+        reactor->deadlines[kind].after_ms = after_ms[kind] > 0 ? after_ms[kind] : 1;
     }
     ev_io_init(&reactor->epoll_watcher, on_connections, reactor->epoll_fd, EV_READ);
     reactor->epoll_watcher.data = reactor;
