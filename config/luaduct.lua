@@ -25,7 +25,7 @@ return {
         budgetMs = 50,                      -- a hook that runs longer is stopped
         -- an envelope whose route failed goes by the mode's own rule, or nowhere (fail closed)
         onError = "default",
-        -- suspendMs = 30000,               -- a hook that waits longer is ended; not available yet
+        suspendMs = 30000,                  -- a hook that waits longer is ended
         memoryLimit = "64MiB",              -- for one Lua state
         jit = false,                        -- true: scripts are compiled; then budgetMs cannot stop a compiled loop
         -- watch = false,                   -- reload when a script changes; not available yet
@@ -110,33 +110,36 @@ return {
         compression = true,                 -- offer permessage-deflate to WebSocket clients
     },
 
-    -- The engines. Not available yet.
-    -- phase2 = {
-    --     objectPooling = {
-    --         enabled = true,              -- reuse memory
-    --         envelopePoolSize = 100,      -- envelopes kept warm per reactor
-    --         arrayPoolSize = 50,          -- arrays kept warm per reactor
-    --         bufferPoolSize = 256,        -- buffers kept warm per reactor
-    --         maxAgeMs = 60000,            -- idle longer than this is given back
-    --     },
-    --     gcOptimization = {
-    --         enabled = true,              -- react to memory pressure
-    --         memoryThreshold = 0.75,      -- share of limits.memory that counts as pressure
-    --         cooldownMs = 15000,          -- between two full collections
-    --         sampleIntervalMs = 1000,     -- between two looks
-    --         predictHorizonMs = 30000,    -- how far ahead the trend is followed
-    --     },
-    --     workerPool = {
-    --         enabled = true,              -- run tasks on worker threads
-    --         minWorkers = 2,              -- threads that always run
-    --         maxWorkers = "auto",         -- "auto": the processors, at least 4, at most 8
-    --         taskTimeout = 30000,         -- milliseconds; a task that runs longer is stopped
-    --         queueLimit = 10000,          -- tasks that may wait
-    --         idleTimeoutMs = 30000,       -- a thread idle for longer ends
-    --         allowRoles = {},             -- roles that may ask for work
-    --         executeBytes = "16MiB",      -- data of one task
-    --     },
-    -- },
+    -- The engines.
+    phase2 = {
+        objectPooling = {
+            enabled = true,                 -- reuse memory
+            envelopePoolSize = 100,         -- envelopes kept warm per reactor
+            arrayPoolSize = 50,             -- arrays kept warm per reactor
+            bufferPoolSize = 256,           -- buffers kept warm per reactor
+            maxAgeMs = 60000,               -- idle longer than this is given back
+        },
+        gcOptimization = {
+            enabled = true,                 -- react to memory pressure
+            memoryThreshold = 0.75,         -- share of limits.memory that counts as pressure
+            cooldownMs = 15000,             -- between two full collections
+            sampleIntervalMs = 1000,        -- between two looks
+            predictHorizonMs = 30000,       -- how far ahead the trend is followed
+        },
+        workerPool = {
+            enabled = true,                 -- run tasks on worker threads
+            minWorkers = 2,                 -- threads that always run
+            maxWorkers = "auto",            -- "auto": the processors, at least 4, at most 8
+            taskTimeout = 30000,            -- milliseconds; a task that runs longer is stopped
+            queueLimit = 10000,             -- tasks that may wait
+            idleTimeoutMs = 30000,          -- a thread idle for longer ends
+            allowRoles = {},                -- roles that may ask for work
+            executeBytes = "16MiB",         -- data of one task that came by envelope or HTTP
+        },
+        predictiveScaling = {
+            enabled = true,                 -- workers and warm pools follow a forecast of the load, not only the load
+        },
+    },
 
     -- The three built-in alerts. Not available yet.
     -- alerts = {

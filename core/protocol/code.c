@@ -30,6 +30,9 @@ static const struct {
     [CODE_HEADERS_TOO_LARGE] = {"headers_too_large", 431, 0},
     [CODE_SCRIPT_DROPPED] = {"script_dropped", 200, 0},
     [CODE_SCRIPT_FAILED] = {"script_failed", 503, 0},
+    [CODE_UNKNOWN_OPERATION] = {"unknown_operation", 400, 0},
+    [CODE_TASK_FAILED] = {"task_failed", 422, 0},
+    [CODE_TASK_TIMEOUT] = {"task_timeout", 504, 0},
     [CODE_DRAINING] = {"draining", 503, 1001},
     [CODE_INTERNAL] = {"internal", 500, 0},
 };

@@ -156,6 +156,7 @@ static void read_script(lua_State *L, struct config *config)
     read_list(L, "script.path", &config->script.paths);
     config->script.folder = read_text(L, "script.folder");
     config->script.budget_ms = read_count(L, "script.budgetMs");
+    config->script.suspend_ms = read_count(L, "script.suspendMs");
     config->script.on_error = (enum config_on_error)read_choice(L, "script.onError", ways);
     config->script.memory_limit = read_size(L, "script.memoryLimit");
     config->script.jit = read_boolean(L, "script.jit");
@@ -252,6 +253,39 @@ static void read_http(lua_State *L, struct config *config)
     config->auth.token_is_admin = read_boolean(L, "auth.tokenIsAdmin");
 }
 
+/* One for each processor, but room for tasks that wait for memory rather than compute; past eight more threads only
+ * compete with the reactors. */
+static uint32_t auto_workers(uint32_t least)
+{
+    uint32_t processors = system_cpu_count(), workers = processors < 4 ? 4 : processors > 8 ? 8 : processors;
+    return workers < least ? least : workers;
+}
+
+static void read_phase2(lua_State *L, struct config *config)
+{
+    config->phase2.object_pooling.enabled = read_boolean(L, "phase2.objectPooling.enabled");
+    config->phase2.object_pooling.envelope_pool_size = read_count(L, "phase2.objectPooling.envelopePoolSize");
+    config->phase2.object_pooling.array_pool_size = read_count(L, "phase2.objectPooling.arrayPoolSize");
+    config->phase2.object_pooling.buffer_pool_size = read_count(L, "phase2.objectPooling.bufferPoolSize");
+    config->phase2.object_pooling.max_age_ms = read_count(L, "phase2.objectPooling.maxAgeMs");
+    config->phase2.gc_optimization.enabled = read_boolean(L, "phase2.gcOptimization.enabled");
+    config->phase2.gc_optimization.memory_threshold = read_number(L, "phase2.gcOptimization.memoryThreshold");
+    config->phase2.gc_optimization.cooldown_ms = read_count(L, "phase2.gcOptimization.cooldownMs");
+    config->phase2.gc_optimization.sample_interval_ms = read_count(L, "phase2.gcOptimization.sampleIntervalMs");
+    config->phase2.gc_optimization.predict_horizon_ms = read_count(L, "phase2.gcOptimization.predictHorizonMs");
+    config->phase2.worker_pool.enabled = read_boolean(L, "phase2.workerPool.enabled");
+    config->phase2.worker_pool.min_workers = read_count(L, "phase2.workerPool.minWorkers");
+    config->phase2.worker_pool.max_workers = is_auto(L, "phase2.workerPool.maxWorkers")
+                                                 ? auto_workers(config->phase2.worker_pool.min_workers)
+                                                 : read_count(L, "phase2.workerPool.maxWorkers");
+    config->phase2.worker_pool.task_timeout_ms = read_count(L, "phase2.workerPool.taskTimeout");
+    config->phase2.worker_pool.queue_limit = read_count(L, "phase2.workerPool.queueLimit");
+    config->phase2.worker_pool.idle_timeout_ms = read_count(L, "phase2.workerPool.idleTimeoutMs");
+    read_list(L, "phase2.workerPool.allowRoles", &config->phase2.worker_pool.allow_roles);
+    config->phase2.worker_pool.execute_bytes = read_size(L, "phase2.workerPool.executeBytes");
+    config->phase2.predictive_scaling.enabled = read_boolean(L, "phase2.predictiveScaling.enabled");
+}
+
 static void read_log(lua_State *L, struct config *config)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
@@ -271,6 +305,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_limits(L, config, auto_memory);
     read_agents(L, config, auto_memory);
     read_http(L, config);
+    read_phase2(L, config);
     read_log(L, config);
 }
 
@@ -393,6 +428,7 @@ void config_free(struct config *config)
     free(config->script.folder);
     free_list(&config->http.cors_origins);
     free_list(&config->http.hosts);
+    free_list(&config->phase2.worker_pool.allow_roles);
     if (config->auth.token)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);

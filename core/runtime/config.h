@@ -46,7 +46,7 @@ struct config {
         struct config_list
             paths;    /* routing scripts in their order, relative ones already joined to the file's folder */
         char *folder; /* for `require` in scripts; NULL: each script's own folder */
-        uint32_t budget_ms;
+        uint32_t budget_ms, suspend_ms;
         enum config_on_error on_error;
         uint64_t memory_limit; /* for one Lua state */
         bool jit;
@@ -99,6 +99,29 @@ struct config {
         bool worker_threads_is_auto;
         bool compression; /* permessage-deflate is offered */
     } performance;
+
+    struct {
+        struct {
+            bool enabled;
+            uint32_t envelope_pool_size, array_pool_size, buffer_pool_size; /* blocks kept warm per reactor */
+            uint32_t max_age_ms;
+        } object_pooling;
+        struct {
+            bool enabled;
+            double memory_threshold; /* share of limits.memory */
+            uint32_t cooldown_ms, sample_interval_ms, predict_horizon_ms;
+        } gc_optimization;
+        struct {
+            bool enabled;
+            uint32_t min_workers, max_workers; /* 1 <= min <= max */
+            uint32_t task_timeout_ms, queue_limit, idle_timeout_ms;
+            struct config_list allow_roles;
+            uint64_t execute_bytes;
+        } worker_pool;
+        struct {
+            bool enabled;
+        } predictive_scaling;
+    } phase2;
 
     struct {
         enum config_log_level level;

@@ -252,6 +252,13 @@ local function check_admin(state)
     end
 end
 
+local function check_workers(state)
+    local least, most = state.values["phase2.workerPool.minWorkers"], state.values["phase2.workerPool.maxWorkers"]
+    if most ~= "auto" and most < least then
+        state.report("phase2.workerPool.maxWorkers", format("expected at least minWorkers (%d), got %d", least, most))
+    end
+end
+
 local function decide_by_mode(state)
     local enhanced = state.values.mode == "enhanced"
     for _, path in ipairs({ "agents.verifyFrom", "agents.requireRegister" }) do
@@ -270,6 +277,7 @@ local rules = {
     { bound_ping_interval },
     { check_burst, "limits.messagesPerSecond", "limits.messageBurst" },
     { check_admin, "auth.token", "auth.tokenIsAdmin" },
+    { check_workers, "phase2.workerPool.minWorkers", "phase2.workerPool.maxWorkers" },
     { decide_by_mode, "mode" },
 }
 

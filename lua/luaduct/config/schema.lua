@@ -68,7 +68,7 @@ local keys = {
     },
     {
         path = "script.suspendMs", type = "integer", min = 1, max = MAX_MS, default = 30000,
-        feature = "a hook that waits", help = "a hook that waits longer is ended",
+        help = "a hook that waits longer is ended",
     },
     {
         path = "script.memoryLimit", type = "size", min = "1MiB", max = "1TiB", default = "64MiB",
@@ -265,76 +265,80 @@ local keys = {
     },
 
     {
-        path = "phase2.objectPooling.enabled", type = "boolean", default = true, feature = "the setting of pools",
+        path = "phase2.objectPooling.enabled", type = "boolean", default = true,
         help = "reuse memory",
     },
     {
         path = "phase2.objectPooling.envelopePoolSize", type = "integer", min = 0, max = MAX_COUNT, default = 100,
-        feature = "the setting of pools", help = "envelopes kept warm per reactor",
+        help = "envelopes kept warm per reactor",
     },
     {
         path = "phase2.objectPooling.arrayPoolSize", type = "integer", min = 0, max = MAX_COUNT, default = 50,
-        feature = "the setting of pools", help = "arrays kept warm per reactor",
+        help = "arrays kept warm per reactor",
     },
     {
         path = "phase2.objectPooling.bufferPoolSize", type = "integer", min = 0, max = MAX_COUNT, default = 256,
-        feature = "the setting of pools", help = "buffers kept warm per reactor",
+        help = "buffers kept warm per reactor",
     },
     {
         path = "phase2.objectPooling.maxAgeMs", type = "integer", min = 1, max = MAX_MS, default = 60000,
-        feature = "the setting of pools", help = "idle longer than this is given back",
+        help = "idle longer than this is given back",
     },
     {
-        path = "phase2.gcOptimization.enabled", type = "boolean", default = true, feature = "the pressure controller",
+        path = "phase2.gcOptimization.enabled", type = "boolean", default = true,
         help = "react to memory pressure",
     },
     {
         path = "phase2.gcOptimization.memoryThreshold", type = "number", min = 0, max = 1, default = 0.75,
-        feature = "the pressure controller", help = "share of limits.memory that counts as pressure",
+        help = "share of limits.memory that counts as pressure",
     },
     {
         path = "phase2.gcOptimization.cooldownMs", type = "integer", min = 0, max = MAX_MS, default = 15000,
-        feature = "the pressure controller", help = "between two full collections",
+        help = "between two full collections",
     },
     {
         path = "phase2.gcOptimization.sampleIntervalMs", type = "integer", min = 10, max = MAX_MS, default = 1000,
-        feature = "the pressure controller", help = "between two looks",
+        help = "between two looks",
     },
     {
         path = "phase2.gcOptimization.predictHorizonMs", type = "integer", min = 0, max = MAX_MS, default = 30000,
-        feature = "the pressure controller", help = "how far ahead the trend is followed",
+        help = "how far ahead the trend is followed",
     },
     {
-        path = "phase2.workerPool.enabled", type = "boolean", default = true, feature = "the worker pool",
+        path = "phase2.workerPool.enabled", type = "boolean", default = true,
         help = "run tasks on worker threads",
     },
     {
         path = "phase2.workerPool.minWorkers", type = "integer", min = 1, max = 256, default = 2,
-        feature = "the worker pool", help = "threads that always run",
+        help = "threads that always run",
     },
     {
         path = "phase2.workerPool.maxWorkers", type = "integer", min = 1, max = 256, default = "auto", auto = true,
-        feature = "the worker pool", help = '"auto": the processors, at least 4, at most 8',
+        help = '"auto": the processors, at least 4, at most 8',
     },
     {
         path = "phase2.workerPool.taskTimeout", type = "integer", min = 1, max = MAX_MS, default = 30000,
-        feature = "the worker pool", help = "milliseconds; a task that runs longer is stopped",
+        help = "milliseconds; a task that runs longer is stopped",
     },
     {
         path = "phase2.workerPool.queueLimit", type = "integer", min = 1, max = MAX_COUNT, default = 10000,
-        feature = "the worker pool", help = "tasks that may wait",
+        help = "tasks that may wait",
     },
     {
         path = "phase2.workerPool.idleTimeoutMs", type = "integer", min = 1, max = MAX_MS, default = 30000,
-        feature = "the worker pool", help = "a thread idle for longer ends",
+        help = "a thread idle for longer ends",
     },
     {
-        path = "phase2.workerPool.allowRoles", type = "texts", default = {}, feature = "the worker pool",
+        path = "phase2.workerPool.allowRoles", type = "texts", default = {},
         help = "roles that may ask for work",
     },
     {
         path = "phase2.workerPool.executeBytes", type = "size", min = 1, max = MAX_SIZE, default = "16MiB",
-        feature = "the worker pool", help = "data of one task",
+        help = "data of one task that came by envelope or HTTP",
+    },
+    {
+        path = "phase2.predictiveScaling.enabled", type = "boolean", default = true,
+        help = "workers and warm pools follow a forecast of the load, not only the load",
     },
 
     {
@@ -418,6 +422,7 @@ local sections = {
     ["phase2.objectPooling"] = "Memory that is used again.",
     ["phase2.gcOptimization"] = "Reaction to memory pressure.",
     ["phase2.workerPool"] = "Threads for tasks that need a processor.",
+    ["phase2.predictiveScaling"] = "Looking ahead.",
     alerts = "The three built-in alerts.",
     ["alerts.gcFrequency"] = "Full collections a minute.",
     ["alerts.poolHitRate"] = "Share of pool requests served without malloc.",
