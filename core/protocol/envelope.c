@@ -92,6 +92,21 @@ enum field field_from_name(struct slice name)
     return scan_field_of(padded, name.length);
 }
 
+void envelope_move(struct envelope *to, struct envelope *from, struct slice text, const char *copy,
+                   struct text_store *store)
+{
+    *to = *from;
+    for (unsigned field = 0; field < FIELD_COUNT; field++) {
+        struct slice *json = &to->json[field];
+        if (json->length > 0 && json->data >= text.data && json->data < text.data + text.length)
+            json->data = copy + (json->data - text.data);
+    }
+    to->readable_end = copy + text.length + JSON_SLACK;
+    to->store = store;
+    *store = *from->store;
+    *from->store = (struct text_store){0};
+}
+
 void envelope_clear(struct envelope *envelope, struct text_store *store)
 {
     text_store_reset(store);

@@ -91,6 +91,12 @@ struct message_rules {
 enum code envelope_scan(struct slice text, const struct message_rules *rules, struct text_store *store,
                         struct envelope *out, char error[ERROR_TEXT_BYTES]);
 
+/* Takes a scanned envelope over to a copy of its text, made by the caller with JSON_SLACK bytes behind it: for one that
+ * has to outlast its read buffer. Its store's texts move to `store` (empty before); what scripts assigned stays where
+ * it is. `from` is used up. */
+void envelope_move(struct envelope *to, struct envelope *from, struct slice text, const char *copy,
+                   struct text_store *store);
+
 /* All fields absent: the start of an envelope that the bridge itself makes. Resets the store. */
 void envelope_clear(struct envelope *envelope, struct text_store *store);
 

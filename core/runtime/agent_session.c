@@ -7,12 +7,16 @@
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
 #include "bridge/history.h"
+#include "memory/pool.h"
 #include "protocol/registration.h"
+#include "runtime/backlog.h"
 #include "runtime/credential.h"
 #include "runtime/dispatch.h"
 #include "runtime/http/api.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
+#include "runtime/work/execute.h"
+#include "runtime/work/waiting.h"
 
 /* Envelopes of the history in a `registered` answer. */
 #define REGISTERED_HISTORY 10u
@@ -20,14 +24,18 @@
 /* A peer that makes us answer and does not read the answers is not read from past this many waiting bytes. */
 #define ANSWERS_WAITING_BYTES (256u * 1024)
 
-/* While the bridge stops, hooks may take this long in all. */
-#define DRAIN_HOOKS_MS 5000u
-
 /* … and is closed past this many. */
 #define ANSWERS_UNREAD_BYTES (4u << 20)
 
 /* A connection whose messages take this long has the rest of them wait for the others' turns. */
 #define SESSION_TURN_NS 5000000u
+
+/* Nothing comes after on_disconnect. */
+static void disconnect_told(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
+{
+    (void)result, (void)outcome;
+    pool_release(POOL_ARRAYS, waiting, sizeof *waiting);
+}
 
 static void log_disconnect(struct connection *connection, struct slice reason)
 {
@@ -36,14 +44,20 @@ static void log_disconnect(struct connection *connection, struct slice reason)
     log_debug("agent %.*s left: %.*s", (int)profile->id.length, profile->id.data, (int)reason.length, reason.data);
     if (!script_has_hook(reactor->script, HOOK_ON_DISCONNECT))
         return;
-    if (reactor->draining && clock_steady_ns() / 1000000 - reactor->drain_started_ms > DRAIN_HOOKS_MS) {
+    if (reactor->draining && clock_steady_ns() / 1000000 - reactor->drain_started_ms > REACTOR_DRAIN_HOOKS_MS) {
         log_warn("stopping: on_disconnect is not called any more, its calls took too long");
         return;
     }
     struct agent_view view;
     attachment_view(&connection->endpoint, &view);
-    script_on_disconnect(reactor->script, &view, reason);
-    agent_view_release(&view);
+    if (script_on_disconnect(reactor->script, &view, reason) != SCRIPT_WAITS)
+        return;
+    struct script_wait *wait = script_take_wait(reactor->script);
+    struct waiting *waiting = pool_acquire(POOL_ARRAYS, sizeof *waiting);
+    if (waiting)
+        waiting_start(reactor, waiting, wait, disconnect_told);
+    else
+        script_abandon(reactor->script, wait, "not enough memory to wait");
 }
 
 /* Leaves the registry; what was not sent returns to the mailbox. */
@@ -74,6 +88,8 @@ void agent_session_close(struct connection *connection, unsigned status, struct 
     else
         reactor_answer(connection, websocket_close(status, reason));
 }
+
+static void hook_ended(struct connection *connection);
 
 /* Says no and leaves the connection open. */
 static void object(struct connection *connection, enum code code, struct slice text, struct slice id)
@@ -135,6 +151,110 @@ static bool join(struct connection *connection, struct profile *profile, bool ag
     return true;
 }
 
+/* What is asked of a register message once it has been read. */
+struct registering {
+    struct script_registration wanted;
+    bool has_features, wants_batches, again;
+};
+
+/* on_register has said, or there is none. */
+static void finish_register(struct connection *connection, const struct registering *registering,
+                            enum script_result result, struct slice reason)
+{
+    const struct script_registration *wanted = &registering->wanted;
+    bool again = registering->again;
+    if (result != SCRIPT_DECIDED) {
+        refuse(connection, CODE_FORBIDDEN, reason, slice_from(NULL, 0));
+        if (!again)
+            agent_session_close(connection, 1008, reason);
+        return;
+    }
+    struct profile *profile = profile_new(&(struct profile_source){
+        .id = wanted->id,
+        .role = wanted->role,
+        .labels = wanted->labels,
+        .tools = wanted->tools,
+        .intents = wanted->intents,
+        .max_concurrent_tasks = wanted->max_concurrent_tasks,
+        .has_features = registering->has_features,
+        .wants_batches = registering->wants_batches,
+    });
+    if (!profile || !join(connection, profile, again)) {
+        profile_release(profile);
+        refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        return;
+    }
+    connection->endpoint.outbox.batches = registering->wants_batches;
+    answer_register(connection);
+    if (connection->phase != CONNECTION_WEBSOCKET || again)
+        return;
+    log_debug("agent %.*s registered", (int)wanted->id.length, wanted->id.data);
+    if (connection->endpoint.grace_over)
+        attachment_go_live(&connection->endpoint);
+    connection_wait_for(connection, DEADLINE_IDLE); /* the grace period starts when `registered` is written */
+}
+
+/* A registration whose on_register runs, and may wait. */
+struct register_job {
+    struct waiting waiting; /* first */
+    struct connection *connection;
+    struct registering registering; /* its texts lie behind */
+    size_t size;
+    char texts[];
+};
+
+static void registered_later(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
+{
+    struct register_job *job = (struct register_job *)waiting;
+    struct connection *connection = job->connection;
+    if (connection->phase == CONNECTION_WEBSOCKET)
+        finish_register(connection, &job->registering, result, outcome->reason);
+    pool_release(POOL_BUFFERS, job, job->size);
+    hook_ended(connection);
+}
+
+/* The hook may wait, and the message does not last: so the texts are copied before it is asked. */
+static struct register_job *new_register_job(struct connection *connection, const struct registering *from)
+{
+    const struct script_registration *wanted = &from->wanted;
+    size_t length =
+        wanted->id.length + wanted->role.length + wanted->labels.length + wanted->tools.length + wanted->intents.length;
+    struct register_job *job = pool_acquire(POOL_BUFFERS, sizeof *job + length);
+    if (!job)
+        return NULL;
+    *job = (struct register_job){.connection = connection, .registering = *from, .size = sizeof *job + length};
+    struct script_registration *copy = &job->registering.wanted;
+    struct slice *texts[] = {&copy->id, &copy->role, &copy->labels, &copy->tools, &copy->intents};
+    char *at = job->texts;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        memcpy(at, texts[i]->data, texts[i]->length);
+        texts[i]->data = at;
+        at += texts[i]->length;
+    }
+    return job;
+}
+
+static void ask_to_register(struct connection *connection, const struct registering *registering)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct register_job *job = new_register_job(connection, registering);
+    if (!job) {
+        refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        return;
+    }
+    struct slice reason;
+    enum script_result result = script_on_register(reactor->script, &job->registering.wanted, &reason);
+    if (result == SCRIPT_WAITS) {
+        connection->hook_waits = true;
+        if (!registering->again)
+            connection_wait_for(connection, DEADLINE_NONE); /* its register has come */
+        waiting_start(reactor, &job->waiting, script_take_wait(reactor->script), registered_later);
+        return;
+    }
+    finish_register(connection, &job->registering, result, reason);
+    pool_release(POOL_BUFFERS, job, job->size);
+}
+
 static void handle_register(struct connection *connection, struct slice text, const struct message_rules *rules)
 {
     struct reactor *reactor = connection_reactor(connection);
@@ -162,45 +282,119 @@ static void handle_register(struct connection *connection, struct slice text, co
         uuid_format(made_id);
         asked.client_id = slice_from(made_id, sizeof made_id);
     }
-    struct script_registration wanted = {
-        .id = asked.client_id,
-        .role = asked.role.length > 0 ? asked.role : SLICE("agent"),
-        .labels = asked.labels.length > 0 ? asked.labels : SLICE("[]"),
-        .tools = asked.tools.length > 0 ? asked.tools : SLICE("[]"),
-        .intents = asked.intents.length > 0 ? asked.intents : SLICE("[]"),
-        .max_concurrent_tasks = asked.max_concurrent_tasks,
-    };
-    struct slice reason;
-    if (script_has_hook(reactor->script, HOOK_ON_REGISTER) && !script_on_register(reactor->script, &wanted, &reason)) {
-        refuse(connection, CODE_FORBIDDEN, reason, slice_from(NULL, 0));
-        if (!again)
-            agent_session_close(connection, 1008, reason);
-        return;
-    }
-    struct profile *profile = profile_new(&(struct profile_source){
-        .id = wanted.id,
-        .role = wanted.role,
-        .labels = wanted.labels,
-        .tools = wanted.tools,
-        .intents = wanted.intents,
-        .max_concurrent_tasks = wanted.max_concurrent_tasks,
+    struct registering registering = {
+        .wanted = {.id = asked.client_id,
+                   .role = asked.role.length > 0 ? asked.role : SLICE("agent"),
+                   .labels = asked.labels.length > 0 ? asked.labels : SLICE("[]"),
+                   .tools = asked.tools.length > 0 ? asked.tools : SLICE("[]"),
+                   .intents = asked.intents.length > 0 ? asked.intents : SLICE("[]"),
+                   .max_concurrent_tasks = asked.max_concurrent_tasks},
         .has_features = asked.has_features,
         .wants_batches = asked.wants_batches,
-    });
-    if (!profile || !join(connection, profile, again)) {
-        profile_release(profile);
-        refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        .again = again,
+    };
+    if (script_has_hook(reactor->script, HOOK_ON_REGISTER))
+        ask_to_register(connection, &registering);
+    else
+        finish_register(connection, &registering, SCRIPT_DECIDED, slice_from(NULL, 0));
+}
+
+/* --- bridge.execute --- */
+
+/* An envelope that asked for work, while the workers have it. */
+struct execute_job {
+    struct connection *connection;
+    struct frame *asked; /* the envelope as it would go out: its id, task and channel are the answer's */
+};
+
+static void answer_execute(struct execute_job *job, const struct work *work)
+{
+    struct connection *connection = job->connection;
+    struct reactor *reactor = connection_reactor(connection);
+    struct envelope asked;
+    struct text_store store = {0};
+    struct buffer result = {0};
+    char error[ERROR_TEXT_BYTES];
+    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
+    rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
+    struct envelope_defaults defaults = {.timestamp = reactor->lane->timestamp};
+    if (envelope_scan(frame_envelope(job->asked), &rules, &store, &asked, error) != CODE_OK) {
+        text_store_free(&store);
         return;
     }
-    connection->endpoint.outbox.batches = asked.wants_batches;
-    answer_register(connection);
-    if (connection->phase != CONNECTION_WEBSOCKET || again)
-        return;
-    log_debug("agent %.*s registered", (int)wanted.id.length, wanted.id.data);
-    if (connection->endpoint.grace_over) {
-        attachment_go_live(&connection->endpoint);
+    enum code code = work_code(work);
+    if (code == CODE_OK)
+        execute_append_result(&result, work);
+    if (code == CODE_OK && result.failed)
+        code = CODE_OVERLOADED;
+    if (code == CODE_OK) {
+        struct decision reply = {
+            .count = 1, .items = {{.kind = DECISION_REPLY, .payload = slice_from(result.data, result.length)}}};
+        struct delivery delivery = {.lane = reactor->lane, .envelope = &asked, .defaults = &defaults};
+        delivery.answer_to = envelope_text(&asked, FIELD_FROM, &defaults);
+        struct delivery_result delivered;
+        delivery_carry_out(&delivery, &reply, &delivered);
+        frame_release(delivered.frame);
+    } else if (connection->phase == CONNECTION_WEBSOCKET) {
+        object(connection, code, code == CODE_OVERLOADED ? SLICE("out of memory") : slice_from_string(work->task.error),
+               envelope_text(&asked, FIELD_ID, &defaults));
     }
-    connection_wait_for(connection, DEADLINE_IDLE); /* the grace period starts when `registered` is written */
+    buffer_free(&result);
+    text_store_free(&store);
+}
+
+static void executed(struct work *work)
+{
+    struct execute_job *job = work->owner;
+    execute_finished(work);
+    answer_execute(job, work);
+    job->connection->executing--;
+    frame_release(job->asked);
+    pool_release(POOL_ARRAYS, job, sizeof *job);
+    work_free(work);
+}
+
+static bool may_execute(const struct connection *connection)
+{
+    const struct config_list *roles = &connection_reactor(connection)->config->phase2.worker_pool.allow_roles;
+    for (size_t i = 0; i < roles->count && connection_registered(connection); i++)
+        if (slice_equal(connection->endpoint.profile->role, slice_from_string(roles->items[i])))
+            return true;
+    return false;
+}
+
+static enum code start_execute(struct connection *connection, struct envelope *envelope,
+                               const struct envelope_defaults *defaults, char error[ERROR_TEXT_BYTES])
+{
+    struct execute_job *job = pool_acquire(POOL_ARRAYS, sizeof *job);
+    struct frame *asked = envelope_build(envelope, defaults, FRAME_ENVELOPE);
+    struct work *work;
+    enum code code = CODE_OVERLOADED;
+    snprintf(error, ERROR_TEXT_BYTES, "out of memory");
+    if (job && asked) {
+        *job = (struct execute_job){connection, asked};
+        code = execute_start(connection_reactor(connection), envelope_json(envelope, FIELD_PAYLOAD, defaults), executed,
+                             job, &work, error);
+    }
+    if (code == CODE_OK) {
+        connection->executing++;
+        return code;
+    }
+    frame_release(asked);
+    pool_release(POOL_ARRAYS, job, sizeof *job);
+    return code;
+}
+
+/* The envelope is the bridge's to answer: no script sees it. */
+static void handle_execute(struct connection *connection, struct envelope *envelope,
+                           const struct envelope_defaults *defaults)
+{
+    char error[ERROR_TEXT_BYTES] = "this role may not ask for work: see phase2.workerPool.allowRoles";
+    enum code code = may_execute(connection) ? start_execute(connection, envelope, defaults, error) : CODE_FORBIDDEN;
+    if (code != CODE_OK)
+        object(connection, code, slice_from_string(error), envelope_text(envelope, FIELD_ID, defaults));
+    else
+        attachment_touch(&connection->endpoint, 1, 0);
 }
 
 /* --- envelope --- */
@@ -222,6 +416,26 @@ static enum code identity_refusal(struct connection *connection, const struct en
     return CODE_OK;
 }
 
+static void settle_envelope(struct connection *connection, struct dispatch_result *result)
+{
+    if (result->code != CODE_OK)
+        /* Never closes: a recipient that is overloaded is not this sender's fault. */
+        object(connection, result->code, result->text, result->id);
+    else if (connection_registered(connection))
+        attachment_touch(&connection->endpoint, 1, 0);
+    frame_release(result->frame);
+}
+
+static void dispatched_later(void *context, struct dispatch_result *result)
+{
+    struct connection *connection = context;
+    if (connection->phase == CONNECTION_WEBSOCKET)
+        settle_envelope(connection, result);
+    else
+        frame_release(result->frame);
+    hook_ended(connection);
+}
+
 static void handle_envelope(struct connection *connection, struct slice text)
 {
     struct reactor *reactor = connection_reactor(connection);
@@ -236,24 +450,30 @@ static void handle_envelope(struct connection *connection, struct slice text)
         refuse(connection, code, why, message_error_id(message));
         return;
     }
-    if (envelope_has(&message->envelope, FIELD_TO))
-        registry_prefetch(envelope_sent_text(&message->envelope, FIELD_TO));
     bool registered = connection_registered(connection);
     struct envelope_defaults defaults = {.sender = registered ? &connection->fragment : NULL,
                                          .timestamp = reactor->lane->timestamp};
+    if (__builtin_expect(slice_equal(envelope_sent_text(&message->envelope, FIELD_INTENT), SLICE(EXECUTE_INTENT)), 0)) {
+        handle_execute(connection, &message->envelope, &defaults);
+        return;
+    }
+    if (envelope_has(&message->envelope, FIELD_TO))
+        registry_prefetch(envelope_sent_text(&message->envelope, FIELD_TO));
     struct dispatch dispatch = {.envelope = &message->envelope,
                                 .defaults = &defaults,
                                 .sender = registered ? &connection->endpoint : NULL,
                                 .text = text,
-                                .is_message = true};
+                                .is_message = true,
+                                .done = dispatched_later,
+                                .context = connection};
     struct dispatch_result result;
-    dispatch_envelope(reactor, &dispatch, &result);
-    if (result.code != CODE_OK)
-        /* Never closes: a recipient that is overloaded is not this sender's fault. */
-        object(connection, result.code, result.text, envelope_text(&message->envelope, FIELD_ID, &defaults));
-    else if (registered)
-        attachment_touch(&connection->endpoint, 1, 0);
-    frame_release(result.frame);
+    if (dispatch_envelope(reactor, &dispatch, &result)) {
+        connection->hook_waits = true;
+        return;
+    }
+    if (__builtin_expect(result.code != CODE_OK, 0))
+        result.id = envelope_text(&message->envelope, FIELD_ID, &defaults);
+    settle_envelope(connection, &result);
 }
 
 /* --- messages --- */
@@ -307,6 +527,67 @@ static void peer_closes(struct connection *connection, const struct websocket_me
     agent_session_close(connection, status, slice_from(NULL, 0));
 }
 
+/* What comes after our close frame, or over a connection that a newer one replaced, is not for us any more. */
+static bool connection_over(const struct connection *connection)
+{
+    return connection->phase == CONNECTION_CLOSING || connection->endpoint.close_status ||
+           atomic_load_explicit(&connection->endpoint.replaced, memory_order_relaxed);
+}
+
+/* --- while a hook waits --- */
+
+/* Behind what waits already. False: the backlog is full, and has the rest of the bytes too. */
+static bool join_backlog(struct connection *connection, enum websocket_event event,
+                         const struct websocket_message *received, const char *at, const char *end)
+{
+    if (!connection->backlog)
+        connection->backlog = backlog_new();
+    if (!connection->backlog || !backlog_add(connection->backlog, event, received))
+        refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+    if (event == WEBSOCKET_ON_MESSAGE)
+        websocket_message_done(&connection->websocket);
+    if (connection->phase != CONNECTION_WEBSOCKET || connection->backlog->count < BACKLOG_MAXIMUM)
+        return true;
+    buffer_append(&connection->backlog->unread, at, (size_t)(end - at));
+    if (connection->backlog->unread.failed) {
+        connection_kill(connection);
+        return false;
+    }
+    connection->backlog_full = true;
+    connection_read_on(connection, false);
+    return false;
+}
+
+/* The hook that this connection's messages waited for is over: they are handled, until one's hook waits again. */
+static void hook_ended(struct connection *connection)
+{
+    struct backlog *backlog = connection->backlog;
+    struct backlog_entry *entry;
+    connection->hook_waits = false;
+    if (!backlog)
+        return;
+    while (!connection->hook_waits && (entry = backlog_take(backlog))) {
+        if (connection->phase != CONNECTION_GONE && !connection_over(connection)) {
+            if (entry->event == WEBSOCKET_ON_CLOSE)
+                peer_closes(connection, &entry->message);
+            else
+                handle_message(connection, &entry->message);
+        }
+        backlog_entry_free(entry);
+    }
+    if (connection->hook_waits)
+        return;
+    connection->backlog = NULL;
+    connection->backlog_full = false;
+    connection_read_on(connection, true);
+    if (backlog->unread.length > 0 && connection->phase != CONNECTION_GONE &&
+        !reactor_hold(connection, backlog->unread.data, backlog->unread.length))
+        connection_kill(connection);
+    backlog_free(backlog);
+}
+
+/* --- bytes --- */
+
 void agent_session_bytes(struct connection *connection, char *bytes, size_t length)
 {
     struct reactor *reactor = connection_reactor(connection);
@@ -319,11 +600,15 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             websocket_next(&connection->websocket, &at, end, reactor->config->limits.message_bytes, &received);
         if (event == WEBSOCKET_NEED_BYTES)
             break;
-        /* What comes after our close frame, or over a connection that a newer one replaced, is not for us any more. */
-        bool over = connection->phase == CONNECTION_CLOSING || connection->endpoint.close_status ||
-                    atomic_load_explicit(&connection->endpoint.replaced, memory_order_relaxed);
+        bool over = connection_over(connection);
         if (over && event != WEBSOCKET_ON_CLOSE)
             continue;
+        if (__builtin_expect(connection->hook_waits, 0) && !over &&
+            (event == WEBSOCKET_ON_MESSAGE || event == WEBSOCKET_ON_CLOSE)) {
+            if (!join_backlog(connection, event, &received, at, end))
+                break;
+            continue;
+        }
         switch (event) {
         case WEBSOCKET_ON_MESSAGE:
             handle_message(connection, &received);

@@ -6,6 +6,7 @@
 #include "bridge/attachment.h"
 #include "memory/pool.h"
 #include "runtime/agent_session.h"
+#include "runtime/backlog.h"
 #include "runtime/http/http_session.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
@@ -47,7 +48,8 @@ bool connection_open(struct reactor *reactor, int fd, const struct peer_address 
 
 void connection_read_on(struct connection *connection, bool on)
 {
-    if (connection->reads == on || connection->phase == CONNECTION_GONE || (on && connection->holds))
+    if (connection->reads == on || connection->phase == CONNECTION_GONE ||
+        (on && (connection->holds || connection->backlog_full)))
         return;
     connection->reads = on;
     epoll_change(connection, EPOLL_CTL_MOD);
@@ -165,6 +167,7 @@ static void free_connection(struct connection *connection)
         connection->next->previous = connection->previous;
     atomic_fetch_sub_explicit(&connection_reactor(connection)->connection_count, 1, memory_order_relaxed);
     sender_fragment_free(&connection->fragment);
+    backlog_free(connection->backlog);
     rate_bucket_free(connection->rate);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);
 }
@@ -174,7 +177,8 @@ void connection_reap(struct reactor *reactor)
     struct connection **place = &reactor->gone;
     while (*place) {
         struct connection *connection = *place;
-        if (connection->endpoint.state == ENDPOINT_DETACHED && !connection->endpoint.dirty) {
+        if (connection->endpoint.state == ENDPOINT_DETACHED && !connection->endpoint.dirty && !connection->hook_waits &&
+            connection->executing == 0) {
             *place = connection->deadline_next;
             free_connection(connection);
         } else {

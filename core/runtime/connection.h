@@ -18,6 +18,7 @@
 #include "protocol/websocket/websocket.h"
 
 struct reactor;
+struct backlog;
 struct http_exchange;
 
 enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
@@ -53,6 +54,9 @@ struct connection {
     bool token_at_upgrade; /* the former: no register needs to show it again */
     bool close_sent : 1, close_received : 1;
     bool holds : 1;        /* bytes of it wait on the reactor's list: none are read before those */
+    bool hook_waits : 1;   /* a hook that one of its messages called: the next ones join the backlog */
+    bool backlog_full : 1; /* no more is read until the backlog is empty */
+    uint32_t executing;    /* tasks of bridge.execute that are with the workers: it is not freed before */
     uint32_t answer_bytes; /* of answers queued since the outbox was last empty */
     struct peer_address address;
     union {
@@ -60,6 +64,7 @@ struct connection {
         struct http_exchange *http; /* NULL between requests */
     };
     struct sender_fragment fragment; /* once registered */
+    struct backlog *backlog;         /* while a hook waits, and until what came meanwhile is handled; else NULL */
     struct rate_bucket *rate;        /* with a rate limit configured; else NULL */
 };
 

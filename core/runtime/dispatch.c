@@ -1,7 +1,104 @@
 #include "runtime/dispatch.h"
 
 #include "bridge/profile.h"
+#include "memory/pool.h"
 #include "protocol/registration.h"
+#include "runtime/work/waiting.h"
+
+/* A dispatch whose hook waits: all that it needs, kept. */
+struct dispatch_job {
+    struct waiting waiting; /* first; of its route */
+    struct dispatch dispatch;
+    struct envelope envelope;
+    struct text_store store;
+    struct envelope_defaults defaults;
+    char timestamp[CLOCK_ISO_LENGTH];
+    struct script_sender who;
+    struct profile *profile; /* of who sent it; NULL over HTTP */
+    /* Once delivered: on_undeliverable hooks of its own failures that wait, and what holds without them. */
+    unsigned unresolved;
+    bool accepted;
+    enum code refusal;
+    struct frame *frame;
+    char *text; /* dispatch.text, JSON_SLACK bytes behind it */
+    size_t text_size;
+};
+
+/* A failed delivery whose on_undeliverable is asked. */
+struct resolution {
+    struct waiting waiting; /* first */
+    struct undeliverable *failure;
+    struct dispatch_job *job; /* whose failure it is; NULL: of none that is under way */
+    struct endpoint *sender;  /* of that dispatch */
+    struct envelope envelope;
+    struct text_store store;
+    struct envelope_defaults defaults;
+    char timestamp[CLOCK_ISO_LENGTH];
+};
+
+/* --- Jobs --- */
+
+static void free_job(struct dispatch_job *job)
+{
+    text_store_free(&job->store);
+    profile_release(job->profile);
+    frame_release(job->frame);
+    pool_release(POOL_BUFFERS, job->text, job->text_size);
+    pool_release(POOL_ARRAYS, job, sizeof *job);
+}
+
+/* Keeps what `dispatch` and `sender` point to. NULL: no memory. */
+static struct dispatch_job *new_job(const struct dispatch *dispatch, const struct script_sender *sender)
+{
+    struct dispatch_job *job = pool_acquire(POOL_ARRAYS, sizeof *job);
+    size_t size = dispatch->text.length + JSON_SLACK;
+    char *text = pool_acquire(POOL_BUFFERS, size);
+    if (!job || !text) {
+        pool_release(POOL_ARRAYS, job, sizeof *job);
+        pool_release(POOL_BUFFERS, text, size);
+        return NULL;
+    }
+    *job = (struct dispatch_job){.dispatch = *dispatch, .defaults = *dispatch->defaults, .text = text};
+    job->text_size = size;
+    memcpy(text, dispatch->text.data, dispatch->text.length);
+    memset(text + dispatch->text.length, 0, JSON_SLACK);
+    memcpy(job->timestamp, dispatch->defaults->timestamp, sizeof job->timestamp);
+    job->defaults.timestamp = job->timestamp;
+    envelope_move(&job->envelope, dispatch->envelope, dispatch->text, text, &job->store);
+    job->dispatch.text.data = text;
+    job->dispatch.envelope = &job->envelope;
+    job->dispatch.defaults = &job->defaults;
+    if (dispatch->sender && dispatch->sender->profile)
+        job->profile = profile_retain(dispatch->sender->profile);
+    if (sender)
+        job->who = *sender; /* its texts are the profile's */
+    return job;
+}
+
+static void end_job(struct dispatch_job *job, struct dispatch_result *result)
+{
+    result->id = envelope_text(&job->envelope, FIELD_ID, &job->defaults);
+    if (job->dispatch.done)
+        job->dispatch.done(job->dispatch.context, result);
+    else
+        frame_release(result->frame);
+    free_job(job);
+}
+
+void dispatch_forget(struct dispatch_job *job)
+{
+    job->dispatch.done = NULL;
+}
+
+/* The connection may have left while a hook waited; a reply still finds its agent. */
+static void look_after_sender(struct dispatch *dispatch, const struct profile *profile)
+{
+    if (!dispatch->sender || dispatch->sender->state == ENDPOINT_HOLDING || dispatch->sender->state == ENDPOINT_LIVE)
+        return;
+    dispatch->sender = NULL;
+    if (profile)
+        dispatch->answer_to = profile->id;
+}
 
 /* Reads again what the sender sent, without the script's changes. */
 static bool scan_again(struct reactor *reactor, const struct dispatch *dispatch)
@@ -9,11 +106,15 @@ static bool scan_again(struct reactor *reactor, const struct dispatch *dispatch)
     const struct config *config = reactor->config;
     struct message_rules rules = {
         .depth = config->limits.json_depth, .lenient = config->mode == CONFIG_MODE_ORIGINAL, .utf8_checked = true};
-    if (dispatch->is_message)
-        return message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, &reactor->store,
-                            &reactor->message) == CODE_OK;
     char error[ERROR_TEXT_BYTES];
-    return envelope_scan(dispatch->text, &rules, dispatch->envelope->store, dispatch->envelope, error) == CODE_OK;
+    if (!dispatch->is_message)
+        return envelope_scan(dispatch->text, &rules, dispatch->envelope->store, dispatch->envelope, error) == CODE_OK;
+    if (message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, dispatch->envelope->store,
+                     &reactor->message) != CODE_OK)
+        return false;
+    if (dispatch->envelope != &reactor->message.envelope) /* a job's own */
+        *dispatch->envelope = reactor->message.envelope;
+    return true;
 }
 
 /* The decision of a `route` that failed, by script.onError; NULL: the envelope is dropped. */
@@ -25,54 +126,126 @@ static const struct decision *decision_after_failure(struct reactor *reactor, co
     return &by_default;
 }
 
-/* Lets the script decide once more about each failed delivery. `current` is the frame of the dispatch that is under way
- * and `sender` where it came from. True: one of the failures was of it, and it found a taker after all. */
-static bool resolve_undeliverable(struct reactor *reactor, const struct frame *current, struct endpoint *sender)
+/* --- What could not be delivered --- */
+
+/* The dispatch whose failures are being asked about; all zero: none. */
+struct resolving {
+    const struct dispatch *dispatch;
+    struct frame *frame;      /* what it sent */
+    struct dispatch_job *job; /* once one of its hooks waits */
+    bool taken;               /* one of its failures found a taker after all */
+};
+
+/* Gives whether somebody took it. */
+static bool carry_out_again(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
 {
     struct lane *lane = reactor->lane;
-    bool taken = false;
-    struct undeliverable *failure;
-    while ((failure = lane_take_undeliverable(lane))) {
-        struct envelope envelope;
-        struct text_store store = {0};
-        char error[ERROR_TEXT_BYTES];
-        struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
-        rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
-        struct envelope_defaults defaults = {.timestamp = lane->timestamp};
-        if (envelope_scan(frame_envelope(failure->frame), &rules, &store, &envelope, error) == CODE_OK) {
-            struct decision *decision = NULL;
-            struct slice recipient =
-                slice_from(failure->recipient_length ? failure->recipient : NULL, failure->recipient_length);
-            script_on_undeliverable(reactor->script, &envelope, NULL, &defaults,
-                                    slice_from_string(undeliverable_reason_name(failure->reason)), recipient,
-                                    &decision);
-            if (decision) {
-                /* Its own failures are counted, but not told again: once is the rule. */
-                struct delivery delivery = {.lane = lane, .envelope = &envelope, .defaults = &defaults};
-                struct slice from = envelope_text(&envelope, FIELD_FROM, &defaults);
-                if (failure->frame == current)
-                    delivery.sender = sender;
-                if (!client_id_reserved(from))
-                    delivery.answer_to = from;
-                struct delivery_result result;
-                lane->report_undeliverable = false;
-                delivery_carry_out(&delivery, decision, &result);
-                lane->report_undeliverable = true;
-                frame_release(result.frame);
-                taken = taken || (result.accepted && failure->frame == current);
-            }
-        }
-        text_store_free(&store);
-        undeliverable_free(failure);
+    if (!decision)
+        return false;
+    /* Its own failures are counted, but not told again: once is the rule. */
+    struct delivery delivery = {.lane = lane,
+                                .envelope = &resolution->envelope,
+                                .defaults = &resolution->defaults,
+                                .sender = resolution->sender};
+    struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
+    if (!client_id_reserved(from))
+        delivery.answer_to = from;
+    struct delivery_result result;
+    bool told = lane->report_undeliverable;
+    lane->report_undeliverable = false;
+    delivery_carry_out(&delivery, decision, &result);
+    lane->report_undeliverable = told;
+    frame_release(result.frame);
+    return result.accepted;
+}
+
+static void free_resolution(struct resolution *resolution)
+{
+    text_store_free(&resolution->store);
+    undeliverable_free(resolution->failure);
+    pool_release(POOL_ARRAYS, resolution, sizeof *resolution);
+}
+
+static void finish_dispatch(struct reactor *reactor, bool accepted, enum code refusal, struct dispatch_result *result);
+
+static void resolved_later(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
+{
+    struct resolution *resolution = (struct resolution *)waiting;
+    struct reactor *reactor = waiting->reactor;
+    struct dispatch_job *job = resolution->job;
+    if (resolution->sender && job) {
+        look_after_sender(&job->dispatch, job->profile);
+        resolution->sender = job->dispatch.sender;
     }
-    return taken;
+    bool taken = carry_out_again(reactor, resolution, result == SCRIPT_DECIDED ? outcome->decision : NULL);
+    free_resolution(resolution);
+    if (!job)
+        return;
+    job->accepted = job->accepted || taken;
+    if (--job->unresolved > 0)
+        return;
+    struct dispatch_result answer = {.frame = job->frame};
+    job->frame = NULL;
+    finish_dispatch(reactor, job->accepted, job->refusal, &answer);
+    end_job(job, &answer);
+}
+
+static void resolve_one(struct reactor *reactor, struct undeliverable *failure, struct resolving *of)
+{
+    struct lane *lane = reactor->lane;
+    struct resolution *resolution = pool_acquire(POOL_ARRAYS, sizeof *resolution);
+    if (!resolution) {
+        undeliverable_free(failure);
+        return;
+    }
+    *resolution = (struct resolution){.failure = failure};
+    memcpy(resolution->timestamp, lane->timestamp, sizeof resolution->timestamp);
+    resolution->defaults.timestamp = resolution->timestamp;
+    bool own = of->frame && failure->frame == of->frame;
+    if (own)
+        resolution->sender = of->dispatch->sender;
+    char error[ERROR_TEXT_BYTES];
+    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
+    rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
+    struct decision *decision = NULL;
+    enum script_result result = SCRIPT_FAILED;
+    if (envelope_scan(frame_envelope(failure->frame), &rules, &resolution->store, &resolution->envelope, error) ==
+        CODE_OK)
+        result = script_on_undeliverable(
+            reactor->script, &resolution->envelope, NULL, &resolution->defaults,
+            slice_from_string(undeliverable_reason_name(failure->reason)),
+            slice_from(failure->recipient_length ? failure->recipient : NULL, failure->recipient_length), &decision);
+    if (result == SCRIPT_WAITS) {
+        /* Where the dispatch finds no memory to wait too, its sender is told what holds now. */
+        if (own && (of->job || (of->job = new_job(of->dispatch, NULL)))) {
+            resolution->job = of->job;
+            of->job->unresolved++;
+        } else {
+            resolution->sender = NULL;
+        }
+        waiting_start(reactor, &resolution->waiting, script_take_wait(reactor->script), resolved_later);
+        return;
+    }
+    bool taken = carry_out_again(reactor, resolution, decision);
+    of->taken = of->taken || (own && taken);
+    free_resolution(resolution);
+}
+
+/* Lets the script decide once more about each failed delivery. */
+static void resolve_all(struct reactor *reactor, struct resolving *of)
+{
+    struct undeliverable *failure;
+    while ((failure = lane_take_undeliverable(reactor->lane)))
+        resolve_one(reactor, failure, of);
 }
 
 void dispatch_undeliverable(struct reactor *reactor)
 {
-    if (reactor->lane->undeliverable_first)
-        resolve_undeliverable(reactor, NULL, NULL);
+    struct resolving none = {0};
+    resolve_all(reactor, &none);
 }
+
+/* --- The way of one envelope --- */
 
 static struct slice refusal_text(enum code code)
 {
@@ -86,9 +259,88 @@ static struct slice refusal_text(enum code code)
     }
 }
 
-void dispatch_envelope(struct reactor *reactor, const struct dispatch *dispatch, struct dispatch_result *result)
+static void finish_dispatch(struct reactor *reactor, bool accepted, enum code refusal, struct dispatch_result *result)
+{
+    if (!accepted) {
+        result->code = refusal != CODE_OK ? refusal : CODE_NO_RECIPIENT;
+        result->text = refusal_text(result->code);
+        return;
+    }
+    counter_add(&reactor->lane->counters.messages_in, 1);
+    reactor->pass_messages++;
+}
+
+/* After route. `job`: NULL while nothing of this dispatch has waited. NULL: it is over. */
+static struct dispatch_job *deliver(struct reactor *reactor, const struct dispatch *dispatch, struct dispatch_job *job,
+                                    const struct decision *decision, struct dispatch_result *result)
 {
     struct lane *lane = reactor->lane;
+    if (!decision) {
+        result->code = CODE_SCRIPT_FAILED;
+        result->text = SLICE("the routing script failed, and the configuration says to drop its envelopes then");
+        return NULL;
+    }
+    struct delivery delivery = {.lane = lane,
+                                .envelope = dispatch->envelope,
+                                .defaults = dispatch->defaults,
+                                .sender = dispatch->sender,
+                                .answer_to = dispatch->answer_to};
+    struct delivery_result delivered;
+    delivery_carry_out(&delivery, decision, &delivered);
+    result->frame = delivered.frame;
+    if (delivered.dropped) {
+        result->dropped = true;
+        result->code = delivered.tell ? CODE_SCRIPT_DROPPED : CODE_OK;
+        result->text = delivered.reason;
+        return NULL;
+    }
+    if (__builtin_expect(lane->undeliverable_first != NULL, 0)) {
+        struct resolving own = {.dispatch = dispatch, .frame = delivered.frame, .job = job};
+        resolve_all(reactor, &own);
+        delivered.accepted = delivered.accepted || own.taken;
+        if (own.job && own.job->unresolved > 0) {
+            own.job->accepted = delivered.accepted;
+            own.job->refusal = delivered.refusal;
+            own.job->frame = delivered.frame;
+            result->frame = NULL;
+            return own.job;
+        }
+    }
+    finish_dispatch(reactor, delivered.accepted, delivered.refusal, result);
+    return NULL;
+}
+
+static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome)
+{
+    struct dispatch_job *job = (struct dispatch_job *)waiting;
+    struct reactor *reactor = waiting->reactor;
+    struct dispatch_result result = {0};
+    look_after_sender(&job->dispatch, job->profile);
+    const struct decision *decision =
+        routed == SCRIPT_DECIDED ? outcome->decision : decision_after_failure(reactor, &job->dispatch);
+    if (!deliver(reactor, &job->dispatch, job, decision, &result))
+        end_job(job, &result);
+}
+
+static struct dispatch_job *wait_for_route(struct reactor *reactor, const struct dispatch *dispatch,
+                                           const struct script_sender *sender, struct dispatch_result *result)
+{
+    struct dispatch_job *job = new_job(dispatch, sender);
+    struct script_wait *wait = script_take_wait(reactor->script);
+    if (!job) {
+        script_abandon(reactor->script, wait, "not enough memory to wait");
+        result->code = CODE_OVERLOADED;
+        result->text = refusal_text(CODE_OVERLOADED);
+        return NULL;
+    }
+    script_wait_move(wait, &job->envelope, sender ? &job->who : NULL, &job->defaults);
+    waiting_start(reactor, &job->waiting, wait, routed_later);
+    return job;
+}
+
+struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dispatch *dispatch,
+                                       struct dispatch_result *result)
+{
     *result = (struct dispatch_result){0};
     struct script_sender who, *sender = NULL;
     if (dispatch->sender && dispatch->sender->profile) {
@@ -97,35 +349,12 @@ void dispatch_envelope(struct reactor *reactor, const struct dispatch *dispatch,
         sender = &who;
     }
     struct decision *decided = NULL;
-    const struct decision *decision;
-    if (script_route(reactor->script, dispatch->envelope, sender, dispatch->defaults, &decided) == SCRIPT_DECIDED)
-        decision = decided;
-    else
-        decision = decision_after_failure(reactor, dispatch);
-    if (!decision) {
-        result->code = CODE_SCRIPT_FAILED;
-        result->text = SLICE("the routing script failed, and the configuration says to drop its envelopes then");
-        return;
+    switch (script_route(reactor->script, dispatch->envelope, sender, dispatch->defaults, &decided)) {
+    case SCRIPT_DECIDED:
+        return deliver(reactor, dispatch, NULL, decided, result);
+    case SCRIPT_WAITS:
+        return wait_for_route(reactor, dispatch, sender, result);
+    default:
+        return deliver(reactor, dispatch, NULL, decision_after_failure(reactor, dispatch), result);
     }
-
-    struct delivery delivery = {
-        .lane = lane, .envelope = dispatch->envelope, .defaults = dispatch->defaults, .sender = dispatch->sender};
-    struct delivery_result delivered;
-    delivery_carry_out(&delivery, decision, &delivered);
-    result->frame = delivered.frame;
-    if (delivered.dropped) {
-        result->dropped = true;
-        result->code = delivered.tell ? CODE_SCRIPT_DROPPED : CODE_OK;
-        result->text = delivered.reason;
-        return;
-    }
-    if (lane->undeliverable_first && resolve_undeliverable(reactor, delivered.frame, dispatch->sender))
-        delivered.accepted = true;
-    if (!delivered.accepted) {
-        result->code = delivered.refusal != CODE_OK ? delivered.refusal : CODE_NO_RECIPIENT;
-        result->text = refusal_text(result->code);
-        return;
-    }
-    counter_add(&lane->counters.messages_in, 1);
-    reactor->pass_messages++;
 }

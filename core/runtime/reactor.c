@@ -19,6 +19,7 @@
 #include "runtime/dispatch.h"
 #include "runtime/http/api.h"
 #include "runtime/supervision.h"
+#include "runtime/work/waiting.h"
 
 #define EVENTS_PER_POLL 256
 #define PREFETCH_AHEAD 3
@@ -246,6 +247,7 @@ static void begin_drain(struct reactor *reactor)
     reactor->draining = true;
     reactor->drain_started_ms = reactor->now_ms;
     acceptor_stop(reactor);
+    waiting_hurry(reactor, REACTOR_DRAIN_HOOKS_MS);
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
         next = connection->next;
         if (connection->is_websocket)
@@ -264,6 +266,7 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
     reactor_begin_pass(reactor);
     while (lane_drain(reactor->lane))
         reactor_flush(reactor);
+    work_take_back(reactor);
     if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
         begin_drain(reactor);
     reactor_end_pass(reactor);
@@ -304,6 +307,7 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     reactor->config = config;
     reactor->lane = lanes_get(index);
     reactor->lane->owner = reactor;
+    work_inbox_start(&reactor->work);
     reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     reactor->read_buffer = aligned_alloc(64, REACTOR_READ_BYTES + WEBSOCKET_SLACK);
     reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
@@ -347,7 +351,7 @@ void *reactor_run(void *argument)
     if (ready && reactor->http) {
         reactor->lane->report_undeliverable = script_has_hook(reactor->script, HOOK_ON_UNDELIVERABLE);
         acceptor_start(reactor);
-        while (!(reactor->draining && !reactor->connections))
+        while (!(reactor->draining && !reactor->connections && !reactor->waiting && reactor->work.out == 0))
             ev_run(reactor->loop, EVRUN_ONCE);
     }
     api_close(reactor->http); /* before the scripts: until then others read their figures */

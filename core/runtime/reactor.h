@@ -12,6 +12,7 @@
 #include "runtime/config.h"
 #include "runtime/connection.h"
 #include "runtime/latency.h"
+#include "runtime/work/work.h"
 #include "script/hook.h"
 
 struct lua_State;
@@ -22,6 +23,9 @@ struct lua_State;
 /* What one pass may build before it writes: past this the frames would fall out of the second-level cache before the
  * kernel copies them (64 to 256 KiB measure alike). */
 #define REACTOR_PASS_BYTES (128u * 1024)
+
+/* While the bridge stops, hooks may take this long in all, and those that wait may wait as long. */
+#define REACTOR_DRAIN_HOOKS_MS 5000u
 
 /* WebSocket and HTTP listener, each on up to two addresses. */
 #define REACTOR_LISTENERS_MAXIMUM 4
@@ -76,6 +80,8 @@ struct reactor {
     struct outbox_scratch outbox_scratch;
 
     struct script_state *script;
+    struct waiting *waiting; /* hooks that wait */
+    struct work_inbox work;
     struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
 
     struct latency latency;

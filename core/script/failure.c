@@ -157,6 +157,17 @@ void failure_report(struct script_state *state, enum script_hook hook, int hook_
     log_failure(state, hook, &text);
 }
 
+void failure_report_waiting(struct script_state *state, enum script_hook hook, int hook_reference, lua_State *coroutine,
+                            const char *why)
+{
+    char buffer[FAILURE_TEXT_BYTES];
+    struct text text = begin(hook, buffer, sizeof buffer);
+    put_place(&text, coroutine, state, hook_reference);
+    put(&text, "%s", why);
+    put_traceback(&text, coroutine);
+    log_failure(state, hook, &text);
+}
+
 void failure_report_mistake(struct script_state *state, enum script_hook hook, lua_State *lua, int function,
                             const char *mistake)
 {

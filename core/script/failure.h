@@ -19,6 +19,10 @@ void failure_stop(lua_State *lua, lua_Debug *record);
 void failure_report(struct script_state *state, enum script_hook hook, int hook_reference, lua_State *lua,
                     bool stopped);
 
+/* Counts and logs a call that is ended while it waits; its coroutine's stack shows where. */
+void failure_report_waiting(struct script_state *state, enum script_hook hook, int hook_reference, lua_State *coroutine,
+                            const char *why);
+
 /* Counts and logs a call that returned nonsense. The function at that index tells the file and line. */
 void failure_report_mistake(struct script_state *state, enum script_hook hook, lua_State *lua, int function,
                             const char *mistake);

@@ -17,6 +17,8 @@
 #include "script/json_value.h"
 #include "script/load.h"
 #include "script/state.h"
+#include "script/wait.h"
+#include "workers/value_lua.h"
 
 struct script_state *script_state_new(const struct script_options *options, char *error, size_t error_size)
 {
@@ -67,17 +69,18 @@ static inline void begin_call(struct script_state *state)
 /* Handles of earlier calls into Lua end here. */
 static inline uintptr_t next_generation(struct script_state *state)
 {
-    state->generation = (state->generation + 1) & HANDLE_GENERATION_MASK;
-    if (state->generation == 0)
-        state->generation = 1;
+    state->last_generation = (state->last_generation + 1) & HANDLE_GENERATION_MASK;
+    if (state->last_generation == 0)
+        state->last_generation = 1;
+    state->generation = state->last_generation;
     state->item_count = 0;
     return (uintptr_t)state->generation << HANDLE_TAG_BITS;
 }
 
-/* Runs the function that lies in the coroutine below its arguments. True: its results lie there instead. */
-static inline int resume_hook(struct script_state *state, enum script_hook hook, int arguments, bool *stopped)
+/* Runs the function that lies in the coroutine below its arguments, or lets it go on with these as what it waited for.
+ * On status 0 its results lie there instead. */
+static inline int run_coroutine(struct script_state *state, int arguments, bool *stopped)
 {
-    count_up(&state->counts[hook].calls);
     state->ceiling = state->memory_limit;
     state->in_hook = true;
     state->stack_base = (uintptr_t)__builtin_frame_address(0);
@@ -93,14 +96,18 @@ static inline int resume_hook(struct script_state *state, enum script_hook hook,
 static void recover(struct script_state *state, bool out_of_memory)
 {
     state->stop_noted = false;
+    state->asks = false;
+    buffer_free(&state->asked.data);
     bridge_release_views(state);
+    luaL_unref(state->lua, LUA_REGISTRYINDEX, state->coroutine_reference);
+    state->coroutine_reference = LUA_NOREF;
     state->coroutine = NULL;
     if (out_of_memory)
         state_collect_fully(state->lua, state);
     load_coroutine(state); /* on failure the next call tries again */
 }
 
-/* After a resume that did not end well. */
+/* After a run that did not end well. Pushes on the stack of a coroutine that waits or has died. */
 static __attribute__((noinline)) void fail_call(struct script_state *state, enum script_hook hook, int hook_reference,
                                                 int status, bool stopped)
 {
@@ -108,12 +115,23 @@ static __attribute__((noinline)) void fail_call(struct script_state *state, enum
     bool out_of_memory = status == LUA_ERRMEM;
     if (status == LUA_YIELD) {
         lua_settop(coroutine, 0);
-        lua_pushnil(coroutine); /* coroutine.yield of the sandbox refuses before this */
+        lua_pushliteral(coroutine, "not enough memory"); /* to wait; a stop is told by itself */
+        out_of_memory = true;
     }
     if (lua_gettop(coroutine) > 0 && lua_type(coroutine, -1) == LUA_TSTRING)
         out_of_memory = out_of_memory || strstr(lua_tostring(coroutine, -1), "not enough memory") != NULL;
     failure_report(state, hook, hook_reference, coroutine, stopped);
     recover(state, out_of_memory);
+}
+
+/* A run has ended without results. True: the hook waits, and is put aside. */
+static __attribute__((noinline)) bool put_aside(struct script_state *state, const struct chain_call *call, int status,
+                                                bool stopped)
+{
+    if (status != LUA_YIELD || stopped || !state->asks)
+        return false;
+    state->taken = wait_save(state, call);
+    return state->taken != NULL;
 }
 
 static bool has_coroutine(struct script_state *state, enum script_hook hook)
@@ -149,20 +167,29 @@ static int route_reference(const struct script_state *state, int number)
     return script->hooks[HOOK_ROUTE];
 }
 
-static enum script_result route_by_chain(struct script_state *state, struct decision **out)
+/* From the route function of that number on. `answers`: how many values it waited for lie in its coroutine; negative:
+ * it has not begun. */
+static inline enum script_result route_by_chain(struct script_state *state, int number, int answers,
+                                                struct decision **out)
 {
-    for (int i = 0; i < state->route_count; i++) {
+    for (int i = number; i < state->route_count; i++, answers = -1) {
         if (__builtin_expect(!state->coroutine, 0) && !has_coroutine(state, HOOK_ROUTE))
             return SCRIPT_FAILED;
         lua_State *coroutine = state->coroutine;
         int base = 2 * state->route_count;
-        state->envelope_handle = next_generation(state) | HANDLE_TAG_ENVELOPE;
-        lua_pushvalue(coroutine, ROUTE_SLOT(i));
-        lua_pushlightuserdata(coroutine, (void *)state->envelope_handle);
-        lua_pushvalue(coroutine, BRIDGE_SLOT(i));
+        if (__builtin_expect(answers < 0, 1)) {
+            count_up(&state->counts[HOOK_ROUTE].calls);
+            state->envelope_handle = next_generation(state) | HANDLE_TAG_ENVELOPE;
+            lua_pushvalue(coroutine, ROUTE_SLOT(i));
+            lua_pushlightuserdata(coroutine, (void *)state->envelope_handle);
+            lua_pushvalue(coroutine, BRIDGE_SLOT(i));
+        }
         bool stopped;
-        int status = resume_hook(state, HOOK_ROUTE, 2, &stopped);
+        int status = run_coroutine(state, answers < 0 ? 2 : answers, &stopped);
         if (__builtin_expect(status != 0 || stopped, 0)) {
+            struct chain_call call = {.hook = HOOK_ROUTE, .index = i};
+            if (put_aside(state, &call, status, stopped))
+                return SCRIPT_WAITS;
             fail_call(state, HOOK_ROUTE, route_reference(state, i), status, stopped);
             return SCRIPT_FAILED;
         }
@@ -201,76 +228,64 @@ enum script_result script_route(struct script_state *state, struct envelope *env
     state->envelope = envelope;
     state->sender = sender;
     state->defaults = defaults;
-    enum script_result result = route_by_chain(state, out);
+    enum script_result result = route_by_chain(state, 0, -1, out);
     state->envelope_handle = 0;
     return result;
 }
 
 /* --- The other hooks -------------------------------------------------------------------------------------------- */
 
-/* A call whose arguments have to be made first, or whose results are more than a decision. */
-struct slow_call {
+/* A step of such a call: one script's function. Its arguments have to be made first, and its results may be more than a
+ * decision. */
+struct step {
     struct script_state *state;
-    enum script_hook hook;
+    struct chain_call *call;
     const struct script *script;
-    int (*push_arguments)(lua_State *lua, struct slow_call *call); /* returns their number; may raise */
-    int arguments;
-
-    struct slice reason, recipient;
-    const struct agent_view *agent;
-    struct script_registration *registration;
-    bool refused;
 };
 
+static int push_arguments(lua_State *lua, const struct step *step);
+
 /* On the main stack, protected: the function and its arguments, moved to the coroutine when all are there. */
-static int prepare_call(lua_State *lua)
+static int prepare_step(lua_State *lua)
 {
-    struct slow_call *call = lua_touserdata(lua, 1);
-    lua_State *coroutine = call->state->coroutine;
+    struct step *step = lua_touserdata(lua, 1);
+    lua_State *coroutine = step->state->coroutine;
     luaL_checkstack(lua, 20, NULL);
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, call->script->hooks[call->hook]);
-    call->arguments = call->push_arguments(lua, call);
-    if (!lua_checkstack(coroutine, call->arguments + LUA_MINSTACK))
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, step->script->hooks[step->call->hook]);
+    step->call->arguments = push_arguments(lua, step);
+    if (!lua_checkstack(coroutine, step->call->arguments + LUA_MINSTACK))
         luaL_error(lua, "not enough memory");
-    lua_xmove(lua, coroutine, call->arguments + 1);
+    lua_xmove(lua, coroutine, step->call->arguments + 1);
     return 0;
 }
 
-/* True: the results lie in the coroutine from *first on, and end_slow_call must follow. */
-static bool run_slow_call(struct slow_call *call, int *first)
+static bool begin_step(const struct step *step)
 {
-    struct script_state *state = call->state;
-    if (!has_coroutine(state, call->hook))
+    struct script_state *state = step->state;
+    enum script_hook hook = step->call->hook;
+    if (!has_coroutine(state, hook))
         return false;
-    state->envelope_handle = next_generation(state) | (state->envelope ? HANDLE_TAG_ENVELOPE : 0);
-    if (!state->envelope)
-        state->envelope_handle = 0;
-    *first = lua_gettop(state->coroutine) + 1;
-    if (lua_cpcall(state->lua, prepare_call, call) != 0) {
-        failure_report(state, call->hook, call->script->hooks[call->hook], state->lua, false);
-        lua_settop(state->lua, 0);
-        recover(state, true);
-        return false;
-    }
-    bool stopped;
-    int status = resume_hook(state, call->hook, call->arguments, &stopped);
-    if (status != 0 || stopped) {
-        fail_call(state, call->hook, call->script->hooks[call->hook], status, stopped);
-        return false;
-    }
-    return true;
+    uintptr_t generation = next_generation(state);
+    state->envelope_handle = state->envelope ? generation | HANDLE_TAG_ENVELOPE : 0;
+    step->call->first = lua_gettop(state->coroutine) + 1;
+    if (lua_cpcall(state->lua, prepare_step, (void *)step) == 0)
+        return true;
+    failure_report(state, hook, step->script->hooks[hook], state->lua, false);
+    lua_settop(state->lua, 0);
+    recover(state, true);
+    return false;
 }
 
-static void end_slow_call(struct slow_call *call, int first)
+static void end_step(const struct step *step)
 {
-    lua_settop(call->state->coroutine, first - 1);
+    lua_settop(step->state->coroutine, step->call->first - 1);
 }
 
-static void report_slow_mistake(struct slow_call *call, const char *mistake)
+static void report_mistake(const struct step *step, const char *mistake)
 {
-    lua_State *lua = call->state->lua;
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, call->script->hooks[call->hook]);
-    failure_report_mistake(call->state, call->hook, lua, lua_gettop(lua), mistake);
+    lua_State *lua = step->state->lua;
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, step->script->hooks[step->call->hook]);
+    failure_report_mistake(step->state, step->call->hook, lua, lua_gettop(lua), mistake);
     lua_settop(lua, 0);
 }
 
@@ -282,89 +297,49 @@ static void push_slice(lua_State *lua, struct slice text)
         lua_pushnil(lua);
 }
 
-static void push_bridge(lua_State *lua, const struct slow_call *call)
+static void push_bridge(lua_State *lua, const struct step *step)
 {
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, call->script->bridge);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, step->script->bridge);
 }
 
-static int push_undeliverable(lua_State *lua, struct slow_call *call)
+static int push_undeliverable(lua_State *lua, const struct step *step)
 {
-    lua_pushlightuserdata(lua, (void *)call->state->envelope_handle);
-    push_slice(lua, call->reason);
-    push_slice(lua, call->recipient);
-    push_bridge(lua, call);
+    lua_pushlightuserdata(lua, (void *)step->state->envelope_handle);
+    push_slice(lua, step->call->reason);
+    push_slice(lua, step->call->recipient);
+    push_bridge(lua, step);
     return 4;
 }
 
-enum script_result script_on_undeliverable(struct script_state *state, struct envelope *envelope,
-                                           const struct script_sender *sender, const struct envelope_defaults *defaults,
-                                           struct slice reason, struct slice recipient, struct decision **out)
+static int push_disconnected(lua_State *lua, const struct step *step)
 {
-    begin_call(state);
-    state->envelope = envelope;
-    state->sender = sender;
-    state->defaults = defaults;
-    *out = NULL;
-    enum script_result result = SCRIPT_DECIDED;
-    for (size_t i = 0; i < state->script_count && !*out && result == SCRIPT_DECIDED; i++) {
-        struct slow_call call = {.state = state,
-                                 .hook = HOOK_ON_UNDELIVERABLE,
-                                 .script = &state->scripts[i],
-                                 .push_arguments = push_undeliverable,
-                                 .reason = reason,
-                                 .recipient = recipient};
-        if (call.script->hooks[HOOK_ON_UNDELIVERABLE] == LUA_NOREF)
-            continue;
-        int first;
-        if (!run_slow_call(&call, &first)) {
-            result = SCRIPT_FAILED;
-            break;
-        }
-        char mistake[192];
-        *out = bridge_read_decision(state->coroutine, state, first, mistake, sizeof mistake);
-        end_slow_call(&call, first);
-        if (mistake[0] != '\0') {
-            char text[256];
-            snprintf(text, sizeof text, "on_undeliverable: expected a decision, a list of them or nil, %s", mistake);
-            report_slow_mistake(&call, text);
-            result = SCRIPT_FAILED;
-        }
-    }
-    state->envelope = NULL;
-    state->envelope_handle = 0;
-    return result;
-}
-
-static int push_disconnected(lua_State *lua, struct slow_call *call)
-{
-    bridge_push_agent(lua, call->state, call->agent);
-    push_slice(lua, call->reason);
-    push_bridge(lua, call);
+    bridge_push_agent(lua, step->state, &step->call->agent);
+    push_slice(lua, step->call->reason);
+    push_bridge(lua, step);
     return 3;
 }
 
-void script_on_disconnect(struct script_state *state, const struct agent_view *agent, struct slice reason)
+/* NULL: it decided nothing, or (*failed) nonsense. */
+static struct decision *read_undeliverable(const struct step *step, bool *failed)
 {
-    begin_call(state);
-    state->envelope = NULL;
-    for (size_t i = 0; i < state->script_count; i++) {
-        struct slow_call call = {.state = state,
-                                 .hook = HOOK_ON_DISCONNECT,
-                                 .script = &state->scripts[i],
-                                 .push_arguments = push_disconnected,
-                                 .agent = agent,
-                                 .reason = reason};
-        int first;
-        if (call.script->hooks[HOOK_ON_DISCONNECT] != LUA_NOREF && run_slow_call(&call, &first))
-            end_slow_call(&call, first);
+    char mistake[192];
+    struct decision *decision =
+        bridge_read_decision(step->state->coroutine, step->state, step->call->first, mistake, sizeof mistake);
+    end_step(step);
+    *failed = mistake[0] != '\0';
+    if (*failed) {
+        char text[256];
+        snprintf(text, sizeof text, "on_undeliverable: expected a decision, a list of them or nil, %s", mistake);
+        report_mistake(step, text);
     }
+    return decision;
 }
 
 /* --- on_register ------------------------------------------------------------------------------------------------ */
 
-static int push_registering(lua_State *lua, struct slow_call *call)
+static int push_registering(lua_State *lua, const struct step *step)
 {
-    const struct script_registration *registration = call->registration;
+    const struct script_registration *registration = step->call->registration;
     const struct {
         const char *name;
         struct slice text;
@@ -376,13 +351,25 @@ static int push_registering(lua_State *lua, struct slow_call *call)
         lua_setfield(lua, -2, texts[i].name);
     }
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
-        json_value_push(lua, call->state, lists[i].text.length ? lists[i].text : SLICE("[]"));
+        json_value_push(lua, step->state, lists[i].text.length ? lists[i].text : SLICE("[]"));
         lua_setfield(lua, -2, lists[i].name);
     }
     lua_pushnumber(lua, registration->max_concurrent_tasks);
     lua_setfield(lua, -2, "maxConcurrentTasks");
-    push_bridge(lua, call);
+    push_bridge(lua, step);
     return 2;
+}
+
+static int push_arguments(lua_State *lua, const struct step *step)
+{
+    switch (step->call->hook) {
+    case HOOK_ON_REGISTER:
+        return push_registering(lua, step);
+    case HOOK_ON_DISCONNECT:
+        return push_disconnected(lua, step);
+    default:
+        return push_undeliverable(lua, step);
+    }
 }
 
 static bool is_identifier(lua_State *lua, int index)
@@ -395,7 +382,7 @@ static bool is_identifier(lua_State *lua, int index)
 }
 
 /* A list of names in a changed agent (tools may be tables with a name), as JSON; absent: as it was. Raises. */
-static void read_list(lua_State *lua, struct slow_call *call, const char *name, bool objects, struct slice *out)
+static void read_list(lua_State *lua, const struct step *step, const char *name, bool objects, struct slice *out)
 {
     lua_pushstring(lua, name);
     lua_rawget(lua, 1);
@@ -424,14 +411,14 @@ static void read_list(lua_State *lua, struct slow_call *call, const char *name, 
                        lua_type(lua, -1) == LUA_TSTRING ? "another string" : state_value_name(lua, -1));
         lua_pop(lua, 1);
     }
-    *out = json_value_encode(lua, call->state, -1, JSON_WANT_ARRAY, name);
+    *out = json_value_encode(lua, step->state, -1, JSON_WANT_ARRAY, name);
     lua_pop(lua, 1);
 }
 
 /* Stack: the changed agent. Fills a copy, so that a mistake changes nothing. */
-static void read_changed_agent(lua_State *lua, struct slow_call *call)
+static void read_changed_agent(lua_State *lua, const struct step *step)
 {
-    struct script_registration changed = *call->registration;
+    struct script_registration changed = *step->call->registration;
     lua_pushliteral(lua, "id");
     lua_rawget(lua, 1);
     if (!lua_isnil(lua, -1)) {
@@ -448,7 +435,7 @@ static void read_changed_agent(lua_State *lua, struct slow_call *call)
             luaL_error(lua, "expected a string of 1 to %d bytes without control characters as role, got %s",
                        TEXT_BYTES_MAXIMUM,
                        lua_type(lua, -1) == LUA_TSTRING ? "another string" : state_value_name(lua, -1));
-        changed.role = arena_copy_string(lua, call->state, -1);
+        changed.role = arena_copy_string(lua, step->state, -1);
     }
     lua_pushliteral(lua, "maxConcurrentTasks");
     lua_rawget(lua, 1);
@@ -460,76 +447,228 @@ static void read_changed_agent(lua_State *lua, struct slow_call *call)
                        lua_type(lua, -1) == LUA_TNUMBER ? "another number" : state_value_name(lua, -1));
         changed.max_concurrent_tasks = (uint32_t)tasks;
     }
-    read_list(lua, call, "labels", false, &changed.labels);
-    read_list(lua, call, "tools", true, &changed.tools);
-    read_list(lua, call, "intents", false, &changed.intents);
-    *call->registration = changed;
+    read_list(lua, step, "labels", false, &changed.labels);
+    read_list(lua, step, "tools", true, &changed.tools);
+    read_list(lua, step, "intents", false, &changed.intents);
+    *step->call->registration = changed;
 }
 
 /* On the main stack, protected. Moves the first two results here and reads them; a mistake raises its text. */
 static int read_answer(lua_State *lua)
 {
-    struct slow_call *call = lua_touserdata(lua, 1);
-    lua_State *coroutine = call->state->coroutine;
+    const struct step *step = lua_touserdata(lua, 1);
+    struct chain_call *call = step->call;
+    lua_State *coroutine = step->state->coroutine;
     lua_settop(lua, 0);
     luaL_checkstack(lua, 20, NULL);
     lua_xmove(coroutine, lua, 2);
     if (lua_istable(lua, 1)) {
-        read_changed_agent(lua, call);
+        read_changed_agent(lua, step);
     } else if (lua_isboolean(lua, 1) && !lua_toboolean(lua, 1)) {
-        call->refused = true;
         if (lua_isnil(lua, 2))
             call->reason = SLICE("refused by the script");
         else if (lua_type(lua, 2) == LUA_TSTRING)
-            call->reason = arena_copy_string(lua, call->state, 2);
+            call->reason = arena_copy_string(lua, step->state, 2);
         else
             luaL_error(lua, "expected a reason (string) beside false, got %s", state_value_name(lua, 2));
+        call->refused = true;
     } else if (!lua_isnil(lua, 1) && !lua_isboolean(lua, 1)) {
         luaL_error(lua, "expected nil, true, a changed agent, or false and a reason, got %s", state_value_name(lua, 1));
     }
     return 0;
 }
 
-static bool ask_to_register(struct slow_call *call, struct slice *reason)
+/* True: this script lets the agent in. */
+static bool read_registered(const struct step *step)
 {
-    struct script_state *state = call->state;
-    *reason = SLICE("the bridge's script failed");
-    int first;
-    if (!run_slow_call(call, &first))
-        return false;
-    lua_settop(state->coroutine, first + 1); /* two results, nil where there are fewer */
-    int status = lua_cpcall(state->lua, read_answer, call);
+    struct script_state *state = step->state;
+    lua_settop(state->coroutine, step->call->first + 1); /* two results, nil where there are fewer */
+    int status = lua_cpcall(state->lua, read_answer, (void *)step);
     if (status != 0) {
         char text[256];
         bool has_text = lua_type(state->lua, -1) == LUA_TSTRING;
         snprintf(text, sizeof text, "on_register: %s", has_text ? lua_tostring(state->lua, -1) : "not enough memory");
         lua_settop(state->lua, 0);
-        report_slow_mistake(call, text);
+        report_mistake(step, text);
         if (status == LUA_ERRMEM)
             state_collect_fully(state->lua, state);
-        end_slow_call(call, first);
-        return false;
     }
-    end_slow_call(call, first);
-    if (call->refused)
-        *reason = call->reason;
-    return !call->refused;
+    end_step(step);
+    return status == 0 && !step->call->refused;
 }
 
-bool script_on_register(struct script_state *state, struct script_registration *registration, struct slice *reason)
+/* --- The chain ---------------------------------------------------------------------------------------------------- */
+
+/* From the script that call->index names on. `answers` as for route_by_chain. */
+static enum script_result run_chain(struct script_state *state, struct chain_call *call, int answers,
+                                    struct decision **decision)
+{
+    for (; call->index < (int)state->script_count; call->index++, answers = -1) {
+        struct step step = {state, call, &state->scripts[call->index]};
+        int reference = step.script->hooks[call->hook];
+        bool told = call->hook == HOOK_ON_DISCONNECT; /* the others are told whatever this one does */
+        if (reference == LUA_NOREF)
+            continue;
+        if (answers < 0) {
+            count_up(&state->counts[call->hook].calls);
+            if (!begin_step(&step)) {
+                if (told)
+                    continue;
+                return SCRIPT_FAILED;
+            }
+        }
+        bool stopped, failed = false;
+        int status = run_coroutine(state, answers < 0 ? call->arguments : answers, &stopped);
+        if (status != 0 || stopped) {
+            if (put_aside(state, call, status, stopped))
+                return SCRIPT_WAITS;
+            fail_call(state, call->hook, reference, status, stopped);
+            if (told)
+                continue;
+            return SCRIPT_FAILED;
+        }
+        if (call->hook == HOOK_ON_REGISTER)
+            failed = !read_registered(&step);
+        else if (call->hook == HOOK_ON_UNDELIVERABLE)
+            *decision = read_undeliverable(&step, &failed);
+        else
+            end_step(&step);
+        if (failed)
+            return SCRIPT_FAILED;
+        if (*decision)
+            break;
+    }
+    return SCRIPT_DECIDED;
+}
+
+/* What holds for the end of every chain that does not wait on. */
+static enum script_result finish_chain(struct script_state *state, struct chain_call *call, enum script_result result)
+{
+    state->envelope_handle = 0;
+    if (result == SCRIPT_WAITS)
+        return result;
+    state->envelope = NULL;
+    if (call->has_agent)
+        agent_view_release(&call->agent);
+    return result;
+}
+
+static struct slice refusal_reason(const struct chain_call *call)
+{
+    return call->refused ? call->reason : SLICE("the bridge's script failed");
+}
+
+enum script_result script_on_undeliverable(struct script_state *state, struct envelope *envelope,
+                                           const struct script_sender *sender, const struct envelope_defaults *defaults,
+                                           struct slice reason, struct slice recipient, struct decision **out)
+{
+    begin_call(state);
+    state->envelope = envelope;
+    state->sender = sender;
+    state->defaults = defaults;
+    *out = NULL;
+    struct chain_call call = {.hook = HOOK_ON_UNDELIVERABLE, .reason = reason, .recipient = recipient};
+    return finish_chain(state, &call, run_chain(state, &call, -1, out));
+}
+
+/* A copy that lasts as long as the call, waiting included; empty when memory is out. */
+static struct slice keep_text(struct script_state *state, struct slice text)
+{
+    char *copy = arena_take(state, text.length);
+    return copy ? slice_from(memcpy(copy, text.data, text.length), text.length) : slice_from("", 0);
+}
+
+enum script_result script_on_disconnect(struct script_state *state, struct agent_view *agent, struct slice reason)
 {
     begin_call(state);
     state->envelope = NULL;
-    for (size_t i = 0; i < state->script_count; i++) {
-        struct slow_call call = {.state = state,
-                                 .hook = HOOK_ON_REGISTER,
-                                 .script = &state->scripts[i],
-                                 .push_arguments = push_registering,
-                                 .registration = registration};
-        if (call.script->hooks[HOOK_ON_REGISTER] != LUA_NOREF && !ask_to_register(&call, reason))
-            return false;
+    struct chain_call call = {
+        .hook = HOOK_ON_DISCONNECT, .reason = keep_text(state, reason), .agent = *agent, .has_agent = true};
+    struct decision *none = NULL;
+    return finish_chain(state, &call, run_chain(state, &call, -1, &none));
+}
+
+enum script_result script_on_register(struct script_state *state, struct script_registration *registration,
+                                      struct slice *reason)
+{
+    begin_call(state);
+    state->envelope = NULL;
+    struct chain_call call = {.hook = HOOK_ON_REGISTER, .registration = registration};
+    struct decision *none = NULL;
+    enum script_result result = finish_chain(state, &call, run_chain(state, &call, -1, &none));
+    *reason = refusal_reason(&call);
+    return result;
+}
+
+/* --- Going on ----------------------------------------------------------------------------------------------------- */
+
+struct answering {
+    struct script_state *state;
+    const struct script_answer *answer;
+    int count;
+};
+
+/* On the main stack, protected: what the waiting call returns, moved to the coroutine. */
+static int push_answer(lua_State *lua)
+{
+    struct answering *answering = lua_touserdata(lua, 1);
+    struct script_state *state = answering->state;
+    const struct script_answer *answer = answering->answer;
+    lua_settop(lua, 0);
+    luaL_checkstack(lua, 20, NULL);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, state->array_reference);
+    if (answer->code != CODE_OK) {
+        lua_pushnil(lua);
+        push_slice(lua, answer->text);
+        lua_pushstring(lua, code_name(answer->code));
+    } else if (answer->value) {
+        value_to_lua(lua, answer->value, 1);
     }
-    return true;
+    answering->count = lua_gettop(lua) - 1;
+    if (!lua_checkstack(state->coroutine, answering->count + LUA_MINSTACK))
+        luaL_error(lua, "not enough memory");
+    lua_xmove(lua, state->coroutine, answering->count);
+    return 0;
+}
+
+static int hook_reference(const struct script_state *state, const struct chain_call *call)
+{
+    return call->hook == HOOK_ROUTE ? route_reference(state, call->index)
+                                    : state->scripts[call->index].hooks[call->hook];
+}
+
+enum script_result script_resume(struct script_state *state, struct script_wait *wait,
+                                 const struct script_answer *answer, struct script_outcome *outcome)
+{
+    struct chain_call call;
+    *outcome = (struct script_outcome){0};
+    begin_call(state);
+    wait_restore(state, wait, &call);
+    struct answering answering = {.state = state, .answer = answer};
+    enum script_result result = SCRIPT_FAILED;
+    if (lua_cpcall(state->lua, push_answer, &answering) != 0) {
+        failure_report(state, call.hook, hook_reference(state, &call), state->lua, false);
+        lua_settop(state->lua, 0);
+        recover(state, true);
+    } else if (call.hook == HOOK_ROUTE) {
+        result = route_by_chain(state, call.index, answering.count, &outcome->decision);
+    } else {
+        result = run_chain(state, &call, answering.count, &outcome->decision);
+    }
+    result = finish_chain(state, &call, result);
+    outcome->reason = refusal_reason(&call);
+    return result;
+}
+
+void script_abandon(struct script_state *state, struct script_wait *wait, const char *why)
+{
+    struct chain_call call;
+    begin_call(state);
+    wait_restore(state, wait, &call);
+    if (why)
+        failure_report_waiting(state, call.hook, hook_reference(state, &call), state->coroutine, why);
+    recover(state, false);
+    finish_chain(state, &call, SCRIPT_FAILED);
 }
 
 /* --- Counting ----------------------------------------------------------------------------------------------------- */

@@ -5,7 +5,9 @@
  * The chain: user scripts in the order of `paths`, the mode's behaviour (luaduct.bridge.<mode>) last.
  *   route, on_undeliverable   the first that returns something other than nil decides
  *   on_register               each is asked: one refusal refuses, a change is what the next one sees
- *   on_disconnect             each is told */
+ *   on_disconnect             each is told
+ *
+ * A hook may wait (SCRIPT_WAITS) for time or for a worker; it then goes on in a later call of script_resume. */
 #ifndef LUADUCT_SCRIPT_HOOK_H
 #define LUADUCT_SCRIPT_HOOK_H
 
@@ -15,6 +17,9 @@
 
 #include "base/slice.h"
 #include "bridge/decision.h"
+
+#include "workers/value.h"
+#include "workers/worker_pool.h"
 
 struct lua_State;
 struct envelope;
@@ -70,6 +75,7 @@ struct script_sender {
 enum script_result {
     SCRIPT_DECIDED, /* *out is set */
     SCRIPT_FAILED, /* raised, overran, ran out of memory or returned nonsense; counted and logged here. onError rules */
+    SCRIPT_WAITS,  /* the hook waits: script_take_wait must follow at once */
 };
 
 /* Runs the chain's `route`. `sender` is NULL for a caller over HTTP without an identity. *out is the state's own, valid
@@ -96,12 +102,56 @@ struct script_registration {
     struct slice identity; /* data NULL: nil; only shown to the script */
 };
 
-/* Runs the chain's `on_register(agent, bridge)`. True: let it in as *registration says now. False: refused, *reason is
- * the text for the agent, valid until the state's next call; a hook that failed refuses too. */
-bool script_on_register(struct script_state *state, struct script_registration *registration, struct slice *reason);
+/* Runs the chain's `on_register(agent, bridge)`. SCRIPT_DECIDED: let it in as *registration says now. SCRIPT_FAILED:
+ * refused, *reason is the text for the agent, valid until the state's next call; a hook that failed refuses too. While
+ * it waits, *registration and its texts must stay. */
+enum script_result script_on_register(struct script_state *state, struct script_registration *registration,
+                                      struct slice *reason);
 
-/* Runs the chain's `on_disconnect(agent, reason, bridge)`. Borrows the view. */
-void script_on_disconnect(struct script_state *state, const struct agent_view *agent, struct slice reason);
+/* Runs the chain's `on_disconnect(agent, reason, bridge)`. Takes the view. SCRIPT_DECIDED, or SCRIPT_WAITS. */
+enum script_result script_on_disconnect(struct script_state *state, struct agent_view *agent, struct slice reason);
+
+/* --- Hooks that wait ---------------------------------------------------------------------------------------------
+ * A hook that calls luaduct.sleep or luaduct.workers.execute stops there, and the caller gets SCRIPT_WAITS. Its
+ * coroutine, its texts and what it has decided so far are set aside in a script_wait, and the state is free for other
+ * calls. Each wait is ended once, by script_resume (unless that gives SCRIPT_WAITS again) or by script_abandon. */
+
+struct script_wait;
+
+/* The call that has just given SCRIPT_WAITS, the caller's from here on. It goes on using the envelope, the sender and
+ * the defaults that the call was given: where those do not last, script_wait_move names their copies. */
+struct script_wait *script_take_wait(struct script_state *state);
+void script_wait_move(struct script_wait *wait, struct envelope *envelope, const struct script_sender *sender,
+                      const struct envelope_defaults *defaults);
+
+/* What it waits for: work to be done, or, without an operation, time. */
+struct script_request {
+    char operation[64]; /* name; empty: it sleeps */
+    uint32_t ms;        /* how long it sleeps; the task's timeoutMs, 0 when it names none */
+    struct buffer data; /* one value; whoever hands it to a task takes it out */
+    enum task_priority priority;
+};
+struct script_request *script_wait_request(struct script_wait *wait);
+
+/* What the waiting call returns in Lua: nothing, the value, or nil, text and the code's name. Borrowed. */
+struct script_answer {
+    const struct value *value;
+    enum code code; /* not CODE_OK: an error, with its text */
+    struct slice text;
+};
+
+/* What came of the hook, in the fields that the hook's own function fills. */
+struct script_outcome {
+    struct decision *decision; /* route, on_undeliverable */
+    struct slice reason;       /* on_register that gives SCRIPT_FAILED */
+};
+
+/* Lets the hook go on. The wait is gone afterwards, but when SCRIPT_WAITS comes again: then it is the same one. */
+enum script_result script_resume(struct script_state *state, struct script_wait *wait,
+                                 const struct script_answer *answer, struct script_outcome *outcome);
+
+/* Ends the hook where it waits. `why`: counted and logged as its failure; NULL: without a word. */
+void script_abandon(struct script_state *state, struct script_wait *wait, const char *why);
 
 /* Between two batches of events: pays the collector's debt in steps that aim at 500 µs in all. One comparison when
  * there is nothing to do. */

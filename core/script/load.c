@@ -74,8 +74,6 @@ static int load_all(lua_State *lua)
     const struct script_options *options = load->options;
     luaL_checkstack(lua, 40, NULL);
     json_value_open(lua, state);
-    lua_pushboolean(lua, 0);
-    state->coroutine_reference = luaL_ref(lua, LUA_REGISTRYINDEX);
 
     struct script *mode = &state->scripts[state->script_count - 1];
     options->open_bundle(lua);
@@ -177,7 +175,7 @@ static int make_coroutine(lua_State *lua)
         lua_rawgeti(coroutine, LUA_REGISTRYINDEX, state->scripts[i].bridge);
         lua_rawgeti(coroutine, LUA_REGISTRYINDEX, state->scripts[i].hooks[HOOK_ROUTE]);
     }
-    lua_rawseti(lua, LUA_REGISTRYINDEX, state->coroutine_reference);
+    state->coroutine_reference = luaL_ref(lua, LUA_REGISTRYINDEX);
     state->coroutine = coroutine;
     return 0;
 }

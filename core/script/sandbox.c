@@ -14,6 +14,7 @@
 #include "script/json_value.h"
 #include "script/pattern/pattern.h"
 #include "script/state.h"
+#include "script/wait.h"
 
 /* One log line of a script; the rest is cut. */
 #define LOG_TEXT_BYTES 4096
@@ -429,6 +430,13 @@ static void open_luaduct(lua_State *lua)
     }
     protect(lua, "luaduct.log");
     lua_setfield(lua, -2, "log");
+    lua_newtable(lua);
+    lua_pushcfunction(lua, wait_execute);
+    lua_setfield(lua, -2, "execute");
+    protect(lua, "luaduct.workers");
+    lua_setfield(lua, -2, "workers");
+    lua_pushcfunction(lua, wait_sleep);
+    lua_setfield(lua, -2, "sleep");
     lua_pushcfunction(lua, json_value_array);
     lua_setfield(lua, -2, "array");
     lua_pushlightuserdata(lua, NULL); /* what lua-cjson gives for null */

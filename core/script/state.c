@@ -5,6 +5,7 @@
  * The arena is a list of chunks of which a call fills one after the other; the next call starts anew and keeps the
  * first chunk only, so that a call that needed much does not hold it for ever. */
 #include "script/state.h"
+#include "script/wait.h"
 
 #include <luajit.h>
 #include <lualib.h>
@@ -86,6 +87,27 @@ static int open_libraries(lua_State *lua)
     return 0;
 }
 
+bool arena_open(struct script_state *state)
+{
+    struct arena_chunk *before = state->arena;
+    state->arena = NULL;
+    if (!arena_grow(state, ARENA_CHUNK_BYTES)) {
+        state->arena = before;
+        return false;
+    }
+    state->arena_start = state->arena_at;
+    return true;
+}
+
+void arena_close(struct script_state *state)
+{
+    while (state->arena) {
+        struct arena_chunk *next = state->arena->next;
+        state_allocate(state, state->arena, sizeof *state->arena + state->arena->size, 0);
+        state->arena = next;
+    }
+}
+
 struct script_state *state_open(const struct script_options *options)
 {
     struct script_state *state = calloc(1, sizeof *state);
@@ -99,9 +121,8 @@ struct script_state *state_open(const struct script_options *options)
     state->jit = options->jit;
     /* The first chunk at once: a script that fills its memory can then still be asked for a decision. */
     state->lua = lua_newstate(allocate_for_lua, state);
-    if (arena_grow(state, ARENA_CHUNK_BYTES))
-        state->arena_start = state->arena_at;
-    if (!state->lua || !state->arena_start || lua_cpcall(state->lua, open_libraries, NULL) != 0) {
+    state->coroutine_reference = LUA_NOREF;
+    if (!state->lua || !arena_open(state) || lua_cpcall(state->lua, open_libraries, NULL) != 0) {
         state_close(state);
         return NULL;
     }
@@ -114,13 +135,11 @@ void state_close(struct script_state *state)
         return;
     for (unsigned i = 0; i < state->view_count; i++)
         agent_view_release(&state->views[state->view_first + i]);
+    wait_free_all(state);
+    buffer_free(&state->asked.data);
     if (state->lua)
         lua_close(state->lua);
-    while (state->arena) {
-        struct arena_chunk *next = state->arena->next;
-        free(state->arena);
-        state->arena = next;
-    }
+    arena_close(state);
     free(state->buffer);
     for (size_t i = 0; i < state->script_count; i++) {
         free(state->scripts[i].path);

@@ -44,6 +44,9 @@
 /* Bytes of a failure's text, traceback included; more is cut. */
 #define FAILURE_TEXT_BYTES 4096
 
+/* Coroutines kept for the next hook that waits. */
+#define SPARE_COROUTINES 16
+
 /* How much of the C stack a hook may use before functions of ours that call Lua refuse. LuaJIT counts no nesting of C
  * calls; what it calls by itself (string.format and __tostring) takes up to 4 MiB before Lua's own stack is full. */
 #define C_STACK_BYTES (512u << 10)
@@ -66,9 +69,9 @@ struct script {
 
 struct script_state {
     /* The hot line of a call. */
-    lua_State *coroutine; /* pooled: runs one hook after the other; NULL after one died until the next is made */
-    int route_count;      /* the route functions lie in the coroutine's fixed slots */
-    uint32_t generation;
+    lua_State *coroutine;      /* pooled: runs one hook after the other; NULL after one died until the next is made */
+    int route_count;           /* the route functions lie in the coroutine's fixed slots */
+    uint32_t generation;       /* of the call under way */
     uintptr_t envelope_handle; /* of the call under way; 0 outside */
     struct envelope *envelope;
     const struct script_sender *sender;
@@ -85,6 +88,7 @@ struct script_state {
     } keys[KEY_SLOTS];
 
     lua_State *lua;
+    uint32_t last_generation; /* the newest call's: one that waited goes on under an older one */
     struct watchdog watchdog;
     struct arena_chunk *arena; /* the newest first; the last is kept between calls */
     struct decision made;      /* what constructors fill in; returned as it is when it is one decision */
@@ -96,12 +100,25 @@ struct script_state {
     bool jit;
     bool loading; /* scripts are being loaded: `require` may read files */
     bool in_hook;
-    int coroutine_reference, cache_reference, decode_reference;
+    int coroutine_reference; /* of `coroutine` in the registry; LUA_NOREF without one */
+    int cache_reference, decode_reference;
     const void *array_metatable; /* marks tables as JSON arrays; anchored in array_reference */
     int array_reference;
     const struct script *loading_script;
     uintptr_t stack_base; /* of the C stack, where Lua was entered */
     uint64_t load_deadline_ns;
+
+    /* Hooks that wait (wait.c). */
+    struct script_request asked; /* filled in by the function that yields */
+    bool asks;                   /* it has yielded */
+    struct script_wait *taken;   /* the newest, until script_take_wait */
+    struct script_wait *waits;   /* all */
+    unsigned wait_count;
+    struct spare_coroutine {
+        lua_State *coroutine;
+        int reference;
+    } spares[SPARE_COROUTINES]; /* of hooks that waited and have ended */
+    unsigned spare_count;
 
     char *buffer; /* where JSON is written before it goes to the arena */
     size_t buffer_size;
@@ -172,6 +189,11 @@ static inline char *arena_take(struct script_state *state, size_t length)
     return taken;
 }
 void arena_free_chunks(struct script_state *state);
+
+/* A fresh arena in the place of the one there is, which the caller has put aside; false: no memory, and nothing
+ * changed. And the end of one. */
+bool arena_open(struct script_state *state);
+void arena_close(struct script_state *state);
 static inline void arena_reset(struct script_state *state)
 {
     if (state->arena->next)

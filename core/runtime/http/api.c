@@ -184,9 +184,15 @@ static int step_protected(lua_State *L)
         lua_rawgeti(L, LUA_REGISTRYINDEX, call->coroutine);
         coroutine = lua_tothread(L, -1);
     }
-    int status = lua_resume(coroutine, step->starts ? 4 : 0);
+    int arguments = step->starts ? 4 : 0;
+    if (call->waits) {
+        call->waits = false;
+        arguments = api_push_answer(L, call);
+        lua_xmove(L, coroutine, arguments);
+    }
+    int status = lua_resume(coroutine, arguments);
     if (status == LUA_YIELD) {
-        step->result = API_MORE;
+        step->result = call->waits ? API_WAITS : API_MORE;
         return 0;
     }
     if (status != 0) {
@@ -246,6 +252,7 @@ void api_end(struct lua_State *L, struct api_call *call)
     if (call->coroutine)
         luaL_unref(L, LUA_REGISTRYINDEX, call->coroutine);
     call->coroutine = 0;
+    api_forget(call);
     frame_release(call->sent);
     call->sent = NULL;
     for (uint32_t i = 0; i < call->frame_count; i++)

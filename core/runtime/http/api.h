@@ -9,7 +9,10 @@
 #include "runtime/connection.h"
 
 struct lua_State;
+struct dispatch_job;
+struct dispatch_result;
 struct frame;
+struct work;
 
 /* Creates the reactor's state, on its thread; NULL when that failed, which is logged. */
 struct lua_State *api_open(struct reactor *reactor);
@@ -37,8 +40,13 @@ struct api_call {
     struct buffer content;
 
     /* The API's own. */
-    int coroutine;         /* registry reference while unfinished */
-    size_t worked;         /* bytes looked at since the last stop */
+    int coroutine; /* registry reference while unfinished */
+    size_t worked; /* bytes looked at since the last stop */
+    /* While it waits (API_WAITS) for one of these; the other is NULL. */
+    struct dispatch_job *job;
+    struct work *work;
+    struct dispatch_result *dispatched; /* in api_continue: how the first came out */
+    bool waits;
     struct frame *sent;    /* what POST /send or /broadcast sent */
     struct frame **frames; /* history being shown */
     uint32_t frame_count, frame_capacity;
@@ -46,6 +54,7 @@ struct api_call {
 
 enum api_step {
     API_DONE,   /* content is the rest of the answer, or all of it */
+    API_WAITS,  /* nothing yet: http_session_answered will call api_continue */
     API_MORE,   /* content is a piece: call api_continue when the peer has taken it */
     API_FAILED, /* the endpoint failed half way (logged): what went out cannot be completed */
 };

@@ -9,7 +9,9 @@
 #include "protocol/http/url.h"
 #include "protocol/json/json_write.h"
 #include "runtime/dispatch.h"
+#include "runtime/http/http_session.h"
 #include "runtime/reactor.h"
+#include "runtime/work/execute.h"
 
 /* Looking at this many bytes takes about a millisecond: as long as one turn may be. */
 #define WORK_PER_TURN (1024u * 1024)
@@ -142,6 +144,28 @@ static int push_refusal(lua_State *L, enum code code, struct slice text)
     return 2;
 }
 
+static int push_dispatched(lua_State *L, struct api_call *call, const struct dispatch_result *result)
+{
+    call->sent = result->frame;
+    if (result->dropped) {
+        lua_pushliteral(L, "dropped");
+        lua_pushlstring(L, result->text.data ? result->text.data : "", result->text.length);
+        return 2;
+    }
+    if (result->code != CODE_OK)
+        return push_refusal(L, result->code, result->text);
+    lua_pushliteral(L, "queued");
+    return 1;
+}
+
+static void sent_later(void *context, struct dispatch_result *result)
+{
+    struct api_call *call = context;
+    call->job = NULL;
+    call->dispatched = result;
+    http_session_answered(call->connection);
+}
+
 /* send(broadcast): dispatches the body. "queued" (then write_sent writes the envelope as it went out), "dropped" and
  * the reason, or "refused" and the status. */
 static int native_send(lua_State *L)
@@ -160,6 +184,8 @@ static int native_send(lua_State *L)
     struct slice text = call->body;
     char error[ERROR_TEXT_BYTES] = "";
     enum code code = envelope_scan(text, &rules, &reactor->store, &envelope, error);
+    if (code == CODE_OK && slice_equal(envelope_sent_text(&envelope, FIELD_INTENT), SLICE(EXECUTE_INTENT)))
+        return push_refusal(L, CODE_FORBIDDEN, SLICE("over HTTP work is asked for by POST /workers/execute"));
     if (code == CODE_OK && !broadcast && !envelope_has(&envelope, FIELD_TO))
         return push_refusal(L, CODE_RECIPIENT_REQUIRED, SLICE("Recipient `to` is required"));
     if (code == CODE_OK && identity_refusal(api, &envelope) != CODE_OK)
@@ -170,20 +196,19 @@ static int native_send(lua_State *L)
         return push_refusal(L, code, error[0] ? slice_from_string(error) : SLICE("out of memory"));
 
     struct frame *rewritten = call->sent; /* the text lies in it */
-    struct dispatch dispatch = {.envelope = &envelope, .defaults = &defaults, .text = text};
+    struct dispatch dispatch = {
+        .envelope = &envelope, .defaults = &defaults, .text = text, .done = sent_later, .context = call};
     struct dispatch_result result;
-    dispatch_envelope(reactor, &dispatch, &result);
-    call->sent = result.frame;
-    frame_release(rewritten);
-    if (result.dropped) {
-        lua_pushliteral(L, "dropped");
-        lua_pushlstring(L, result.text.data ? result.text.data : "", result.text.length);
-        return 2;
+    call->job = dispatch_envelope(reactor, &dispatch, &result);
+    if (call->job) {
+        call->sent = NULL;
+        frame_release(rewritten); /* the job has its text */
+        call->waits = true;
+        return lua_yield(L, 0);
     }
-    if (result.code != CODE_OK)
-        return push_refusal(L, result.code, result.text);
-    lua_pushliteral(L, "queued");
-    return 1;
+    int count = push_dispatched(L, call, &result);
+    frame_release(rewritten);
+    return count;
 }
 
 /* write_sent() */
@@ -194,6 +219,93 @@ static int native_write_sent(lua_State *L)
         return luaL_error(L, "nothing was sent");
     buffer_append_slice(&call->content, frame_envelope(call->sent));
     return 0;
+}
+
+/* --- Working --- */
+
+static void worked_later(struct work *work)
+{
+    struct api_call *call = work->owner;
+    execute_finished(work);
+    http_session_answered(call->connection);
+}
+
+static void free_forgotten(struct work *work)
+{
+    execute_finished(work);
+    work_free(work);
+}
+
+/* "done" (then write_result writes the answer), or "refused" and the status. */
+static int push_worked(lua_State *L, struct api_call *call)
+{
+    enum code code = work_code(call->work);
+    if (code == CODE_OK) {
+        lua_pushliteral(L, "done");
+        return 1;
+    }
+    int count = push_refusal(L, code, slice_from_string(call->work->task.error));
+    work_free(call->work);
+    call->work = NULL;
+    return count;
+}
+
+static struct slice without_space(struct slice text)
+{
+    while (text.length > 0 && memchr(" \t\r\n", text.data[0], 4))
+        text = slice_from(text.data + 1, text.length - 1);
+    while (text.length > 0 && memchr(" \t\r\n", text.data[text.length - 1], 4))
+        text.length--;
+    return text;
+}
+
+/* execute(): has the workers do what the body says. Returns as push_worked says. */
+static int native_execute(lua_State *L)
+{
+    struct api *api = api_of(L);
+    struct api_call *call = api->call;
+    char error[ERROR_TEXT_BYTES];
+    if (!call->admin)
+        return push_refusal(L, CODE_FORBIDDEN, SLICE("only an administrator may have the workers work over HTTP"));
+    if (api->reactor->draining)
+        return push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
+    struct slice body = without_space(call->body);
+    enum code code = json_validate(body, api->reactor->config->limits.json_depth, error);
+    if (code == CODE_OK)
+        code = execute_start(api->reactor, body, worked_later, call, &call->work, error);
+    if (code != CODE_OK)
+        return push_refusal(L, code, slice_from_string(error));
+    call->waits = true;
+    return lua_yield(L, 0);
+}
+
+/* write_result() */
+static int native_write_result(lua_State *L)
+{
+    struct api_call *call = api_of(L)->call;
+    if (!call->work)
+        return luaL_error(L, "nothing was done");
+    execute_append_result(&call->content, call->work);
+    work_free(call->work);
+    call->work = NULL;
+    return 0;
+}
+
+int api_push_answer(lua_State *L, struct api_call *call)
+{
+    return call->work ? push_worked(L, call) : push_dispatched(L, call, call->dispatched);
+}
+
+void api_forget(struct api_call *call)
+{
+    if (call->job)
+        dispatch_forget(call->job);
+    if (call->work && call->waits)
+        work_forget(call->work, free_forgotten);
+    else
+        work_free(call->work);
+    call->job = NULL;
+    call->work = NULL;
 }
 
 /* --- Looking --- */
@@ -293,6 +405,8 @@ const luaL_Reg api_native_functions[] = {
     {"parameters", native_parameters},
     {"send", native_send},
     {"write_sent", native_write_sent},
+    {"execute", native_execute},
+    {"write_result", native_write_result},
     {"write_agents", native_write_agents},
     {"take_history", native_take_history},
     {"write_envelope", native_write_envelope},

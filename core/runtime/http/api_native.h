@@ -38,6 +38,11 @@ static inline struct api *api_of(lua_State *L)
 /* Makes the call's answer a refusal and gives its status. */
 unsigned api_refuse(struct api *api, enum code code, struct slice text);
 
+/* What a native function that yielded with call->waits set returns: pushes the values and gives their number. And what
+ * the call still waits for is not to be told any more. */
+int api_push_answer(lua_State *L, struct api_call *call);
+void api_forget(struct api_call *call);
+
 /* The functions of luaduct.http.native, ended by NULLs: those of api_native.c and of api_figures.c. */
 extern const luaL_Reg api_native_functions[], api_figures_functions[];
 

@@ -21,6 +21,9 @@
 /* While an answer is on its way, this much of further requests may wait before the peer is not read any more. */
 #define WAITING_INPUT_BYTES (16u * 1024)
 
+/* What stands around the data of POST /workers/execute. */
+#define EXECUTE_MEMBERS_BYTES 1024u
+
 /* No path of ours is nearly as long: a longer one is not found. */
 #define PATH_BYTES 256
 
@@ -76,6 +79,10 @@ static void pass_on(struct connection *connection, enum api_step step)
                                  .allow = call->allow[0] ? call->allow : NULL,
                                  .retry_after = call->retry_later ? 1 : 0};
     struct slice content = slice_from(call->content.data, call->content.length);
+    if (step == API_WAITS) {
+        exchange->request.calling = true;
+        return;
+    }
     if (step == API_FAILED || call->content.failed) {
         /* What was said cannot be unsaid: the missing end tells the peer; to HTTP/1.0 only a broken connection does. */
         exchange->last = true;
@@ -210,17 +217,21 @@ static void upgrade(struct connection *connection, const struct http_request *re
 
 /* --- Requests --- */
 
-static struct http_limits limits_of(const struct connection *connection)
+/* Data for the workers may be larger than other bodies, from those who may ask for work. */
+static struct http_limits limits_of(const struct connection *connection, struct slice path, bool admin)
 {
-    return (struct http_limits){.head_bytes = HEAD_BYTES,
-                                .headers = HTTP_HEADERS_MAX,
-                                .body_bytes = connection_reactor(connection)->config->limits.body_bytes};
+    const struct config *config = connection_reactor(connection)->config;
+    struct http_limits limits = {
+        .head_bytes = HEAD_BYTES, .headers = HTTP_HEADERS_MAX, .body_bytes = config->limits.body_bytes};
+    uint64_t execute = config->phase2.worker_pool.execute_bytes + EXECUTE_MEMBERS_BYTES;
+    if (admin && slice_equal(path, SLICE("/workers/execute")) && execute > limits.body_bytes)
+        limits.body_bytes = execute < CONFIG_MESSAGE_CEILING ? execute : CONFIG_MESSAGE_CEILING;
+    return limits;
 }
 
 static void take_head(struct connection *connection, const struct http_request *request)
 {
     struct http_exchange *exchange = connection->http;
-    struct http_limits limits = limits_of(connection);
     char decoded[PATH_BYTES];
     size_t length;
     /* Where it cannot be decoded it is no path of ours: the empty one is not found. */
@@ -245,6 +256,7 @@ static void take_head(struct connection *connection, const struct http_request *
         upgrade(connection, request, path);
         return;
     }
+    struct http_limits limits = limits_of(connection, path, exchange->request.gate.admin);
     exchange->request.in_body = true;
     http_body_start(&exchange->request.reader, request, &limits);
     if (request->expect_continue && exchange->input_at == exchange->input.length) {
@@ -261,7 +273,7 @@ static void take_head(struct connection *connection, const struct http_request *
 static bool read_head(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
-    struct http_limits limits = limits_of(connection);
+    struct http_limits limits = limits_of(connection, slice_from(NULL, 0), false);
     struct http_request request;
     switch (http_request_parse(&exchange->request.scan, exchange->input.data + exchange->input_at,
                                exchange->input.length - exchange->input_at, &limits, &request)) {
@@ -410,7 +422,7 @@ enum outbox_result http_session_flush(struct connection *connection)
         return OUTBOX_EMPTY;
     if (exchange->its_turn && http_exchange_waiting(exchange) == 0) {
         exchange->its_turn = false;
-        if (exchange->request.calling)
+        if (exchange->request.calling && !exchange->request.call.waits)
             pass_on(connection, api_continue(connection_reactor(connection)->http, &exchange->request.call));
         advance(connection);
         settle(connection);
@@ -420,6 +432,8 @@ enum outbox_result http_session_flush(struct connection *connection)
     enum outbox_result result = send_output(connection);
     if (result != OUTBOX_EMPTY)
         return result;
+    if (exchange->request.calling && exchange->request.call.waits)
+        return OUTBOX_EMPTY; /* http_session_answered goes on */
     if (exchange->request.calling || (exchange->paused && !exchange->last)) {
         exchange->its_turn = true;
         return OUTBOX_BLOCKED;
@@ -432,11 +446,22 @@ enum outbox_result http_session_flush(struct connection *connection)
     return OUTBOX_EMPTY;
 }
 
+void http_session_answered(struct connection *connection)
+{
+    pass_on(connection, api_continue(connection_reactor(connection)->http, &connection->http->request.call));
+    advance(connection);
+    settle(connection);
+}
+
 /* --- Ends --- */
 
 void http_session_deadline(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
+    if (exchange && exchange->request.call.waits) {
+        connection_wait_for(connection, DEADLINE_HEADER); /* it is ours to answer, and bounded by itself */
+        return;
+    }
     if (!exchange || exchange->request.calling || exchange->last || http_exchange_waiting(exchange) > 0) {
         connection_kill(connection);
         return;

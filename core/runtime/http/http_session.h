@@ -32,4 +32,7 @@ bool http_session_peer_finished(struct connection *connection);
 /* The connection is being killed: frees the exchange. */
 void http_session_end(struct connection *connection);
 
+/* What the request's endpoint waited for (API_WAITS) has come. Inside a pass. */
+void http_session_answered(struct connection *connection);
+
 #endif

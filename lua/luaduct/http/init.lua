@@ -16,6 +16,7 @@ local ROUTES = {
     ["/history"] = {GET = require "luaduct.http.history"},
     ["/tasks"] = {GET = require "luaduct.http.tasks"},
     ["/send"] = {POST = require "luaduct.http.send"},
+    ["/workers/execute"] = {POST = require "luaduct.http.execute"},
     ["/broadcast"] = {POST = require "luaduct.http.broadcast"},
 }
 

@@ -43,6 +43,7 @@ local DEFAULTS = {
             enabled = true, minWorkers = 2, maxWorkers = "auto", taskTimeout = 30000, queueLimit = 10000,
             idleTimeoutMs = 30000, allowRoles = {}, executeBytes = 16 * 2 ^ 20,
         },
+        predictiveScaling = { enabled = true },
     },
     alerts = {
         gcFrequency = { threshold = 10, action = "WARN" },
@@ -311,7 +312,7 @@ describe("a key of a later version", function()
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["script.watch"] = 1, ["script.suspendMs"] = 1, ["listen.admin"] = 1,
+        local later = { ["script.watch"] = 1, ["listen.admin"] = 1,
             ["performance.cache_enabled"] = 1, ["performance.binary_protocol"] = 1, ["agents.priorityOrder"] = 1,
             ["limits.trustedProxies"] = 1, user = 1, group = 1, canary = 1, console = 1, tracing = 1, store = 1,
             cluster = 1 }
@@ -319,7 +320,7 @@ describe("a key of a later version", function()
         for _, key in ipairs(schema.keys) do
             local section = key.path:match("^(%w+)%.")
             local is_later = later[key.path] ~= nil
-                or ({ tls = 1, policies = 1, alerts = 1, phase2 = 1 })[section] ~= nil
+                or ({ tls = 1, policies = 1, alerts = 1 })[section] ~= nil
             assert.are.equal(is_later, not key.available, key.path)
             expected = expected + (is_later and 1 or 0)
         end

@@ -516,7 +516,7 @@ TEST("scripts: an envelope kept after its call is refused")
     check_failure("{\"to\":\"b\"}", "attempt to read a field of an envelope after its call has ended");
     struct script_registration registration = {.id = SLICE("x"), .role = SLICE("agent")};
     struct slice reason;
-    CHECK(!script_on_register(t.state, &registration, &reason));
+    CHECK(script_on_register(t.state, &registration, &reason) == SCRIPT_FAILED);
     script_state_free(t.state);
 }
 
@@ -529,7 +529,7 @@ TEST("scripts: a decision made by a bridge that was kept belongs to the call in 
     check_route("{}");
     struct script_registration agent = {.id = SLICE("x"), .role = SLICE("agent")};
     struct slice reason;
-    CHECK(!script_on_register(t.state, &agent, &reason));
+    CHECK(script_on_register(t.state, &agent, &reason) == SCRIPT_FAILED);
     CHECK(script_on_undeliverable(t.state, &t.envelope, NULL, &t.defaults, SLICE("expired"), SLICE("a"), &t.decision) ==
           SCRIPT_FAILED);
     CHECK(logged("got a decision of an earlier call"));
@@ -699,7 +699,7 @@ static bool register_with(const char *body, struct script_registration *agent, s
     script_state_free(t.state);
     load(source);
     *agent = registration();
-    return script_on_register(t.state, agent, reason);
+    return script_on_register(t.state, agent, reason) == SCRIPT_DECIDED;
 }
 
 TEST("scripts: on_register lets in with nil or true, and sees what the agent said")
@@ -792,11 +792,11 @@ TEST("scripts: every on_register of the chain is asked, and sees the changes bef
                "  if agent.id == 'mallory' then return false, 'not you' end\nend }");
     struct script_registration agent = registration();
     struct slice reason;
-    CHECK(script_on_register(t.state, &agent, &reason));
+    CHECK(script_on_register(t.state, &agent, &reason) == SCRIPT_DECIDED);
     CHECK_TEXT(agent.role.data, agent.role.length, "one");
     agent = registration();
     agent.id = SLICE("mallory");
-    CHECK(!script_on_register(t.state, &agent, &reason));
+    CHECK(script_on_register(t.state, &agent, &reason) == SCRIPT_FAILED);
     CHECK_TEXT(reason.data, reason.length, "not you");
     script_state_free(t.state);
 }
@@ -837,7 +837,6 @@ TEST("scripts: on_disconnect is told who left and why, by every script")
     script_on_disconnect(t.state, &view, SLICE("ttl"));
     CHECK(logged("1 alice\tttl\t1970-01-01T00:00:00.000Z\t2\tgpu"));
     CHECK(logged("2 second worker"));
-    profile_release(view.profile);
     script_state_free(t.state);
 }
 
@@ -1167,7 +1166,7 @@ TEST("scripts: an on_register that never ends refuses")
     start_supervisor();
     struct script_registration agent = registration();
     struct slice reason;
-    CHECK(!script_on_register(t.state, &agent, &reason));
+    CHECK(script_on_register(t.state, &agent, &reason) == SCRIPT_FAILED);
     CHECK_TEXT(reason.data, reason.length, "the bridge's script failed");
     CHECK(statistics().hooks[HOOK_ON_REGISTER].overruns == 1);
     atomic_store(&t.supervising, false);

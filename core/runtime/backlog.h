@@ -1,0 +1,36 @@
+/* What an agent sent while a hook that one of its messages called waits: it is handled afterwards, in its order. */
+#ifndef LUADUCT_RUNTIME_BACKLOG_H
+#define LUADUCT_RUNTIME_BACKLOG_H
+
+#include <stdbool.h>
+
+#include "memory/buffer.h"
+#include "protocol/websocket/websocket.h"
+
+/* With this many waiting, the agent is not read any more. */
+#define BACKLOG_MAXIMUM 64u
+
+struct backlog_entry {
+    struct backlog_entry *next;
+    enum websocket_event event;       /* WEBSOCKET_ON_MESSAGE or WEBSOCKET_ON_CLOSE */
+    struct websocket_message message; /* its data lies in `bytes`, with JSON_SLACK behind */
+    char bytes[];
+};
+
+struct backlog {
+    struct backlog_entry *first, **last;
+    unsigned count;
+    struct buffer unread; /* bytes that came behind the last entry there was room for */
+};
+
+struct backlog *backlog_new(void);          /* NULL: no memory */
+void backlog_free(struct backlog *backlog); /* NULL is fine */
+
+/* Copies what came to the end. False: no memory. */
+bool backlog_add(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message);
+
+/* The oldest, for the caller to free with backlog_entry_free; NULL when it is empty. */
+struct backlog_entry *backlog_take(struct backlog *backlog);
+void backlog_entry_free(struct backlog_entry *entry);
+
+#endif

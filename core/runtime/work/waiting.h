@@ -1,0 +1,34 @@
+/* Hooks that wait, on the reactor whose state they run in: for time, or for work. Others run meanwhile. */
+#ifndef LUADUCT_RUNTIME_WAITING_H
+#define LUADUCT_RUNTIME_WAITING_H
+
+#include <ev.h>
+
+#include "script/hook.h"
+
+struct reactor;
+struct work;
+
+/* Embedded in what goes on after the hook. The reactor's thread only. */
+struct waiting {
+    struct reactor *reactor;
+    struct waiting *next, **previous; /* all of the reactor */
+    struct script_wait *wait;
+    struct work *work; /* NULL: it sleeps */
+    ev_timer timer;    /* to its end, or to the latest one */
+    uint64_t due_ms;   /* steady clock: when it has slept enough; UINT64_MAX while work is out */
+    uint64_t until_ms; /* steady clock: script.suspendMs after its first wait, whatever it waits for */
+    enum code refused; /* the work was not taken, and why */
+    struct slice refusal;
+    void (*ended)(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome);
+};
+
+/* After a hook gave SCRIPT_WAITS, with what script_take_wait gave. `ended` is called once, from the loop, never from in
+ * here: with SCRIPT_DECIDED or SCRIPT_FAILED and what the hook came to (script_resume); it may free the waiting. */
+void waiting_start(struct reactor *reactor, struct waiting *waiting, struct script_wait *wait,
+                   void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));
+
+/* The reactor stops: its hooks may wait for this much longer. */
+void waiting_hurry(struct reactor *reactor, uint32_t ms);
+
+#endif
