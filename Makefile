@@ -47,7 +47,7 @@ compile_flags = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(warnings) -Icore $(luajit_c
 link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(if $(SANITIZE),$(sanitizing))
 # LuaJIT and lua-cjson are linked in: a dozen calls into LuaJIT for each message cost 5 % less without the detour through
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
-libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedcrypto -lreadline -lm
+libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedcrypto -l:libpcre2-8.a -lreadline -lm
 suite = LUADUCT_BIN=$(abspath $(BUILD)/luaduct) LUADUCT_UNIT=$(abspath $(BUILD)/tests/unit) \
 	LUADUCT_REPLAY=$(abspath $(BUILD)/replay) LUADUCT_NODE_MODULES=$(abspath tests/interop/node_modules) \
 	$(if $(SANITIZE),,LUADUCT_MALLOC_COUNTER=$(abspath $(BUILD)/tests/malloc_counter.so)) \

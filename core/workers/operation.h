@@ -32,7 +32,11 @@ typedef enum operation_status operation_function(struct operation_call *call);
 struct operation {
     const char *name;
     operation_function *run;
+    bool needs_lua; /* it is written in Lua: operation_call.lua is there */
 };
+
+/* What a result may take, in bytes of the value and in bytes of one string: beyond it an operation fails. */
+#define OPERATION_RESULT_MAXIMUM VALUE_BYTES_MAXIMUM
 
 static inline bool operation_stopped(const struct operation_call *call)
 {

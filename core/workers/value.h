@@ -93,21 +93,51 @@ void value_write_string(struct buffer *out, struct slice text);
  * gives NULL. */
 double *value_write_numbers(struct buffer *out, uint32_t count);
 
+/* Room for a string of `length` bytes that the caller fills at once; NULL when memory is out or length is 4 GiB. */
+char *value_write_room(struct buffer *out, size_t length);
+
+/* A copy of a value that lies elsewhere. */
+void value_write_copy(struct buffer *out, const struct value *value);
+
 /* Around the elements of an array, or the keys (value_write_string) and values of an object: begin gives the place to
- * hand to end, which fills in how many there were. */
-size_t value_begin(struct buffer *out, enum value_kind array_or_object);
+ * hand to end, which fills in how many there were, and makes VALUE_NUMBERS of an array that holds numbers only. Around
+ * a VALUE_STRING stand plain bytes (buffer_append), and count is how many. */
+size_t value_begin(struct buffer *out, enum value_kind kind);
 void value_end(struct buffer *out, size_t place, uint32_t count);
 
 /* --- JSON ------------------------------------------------------------------------------------------------------- */
 
+/* No value made from a text, or by an operation, takes more bytes. */
+#define VALUE_BYTES_MAXIMUM ((size_t)256 << 20)
+
 /* Appends what the text says. Validates it (RFC 8259, UTF-8, `depth` at most VALUE_DEPTH_MAXIMUM). Numbers become
- * doubles; one beyond their range is refused. CODE_OK, CODE_BAD_JSON, CODE_TOO_DEEP, CODE_INTERNAL (memory); `error`
- * says where. On failure *out is as it was but for its capacity. `stop`, when not NULL, is looked at now and then: set,
- * the answer is CODE_TASK_TIMEOUT. */
+ * doubles; one beyond their range is refused. CODE_OK, CODE_BAD_JSON, CODE_TOO_DEEP, CODE_TOO_LARGE, CODE_INTERNAL
+ * (memory); `error` says where. On failure *out is as it was but for its capacity. `stop`, when not NULL, is looked at
+ * now and then: set, the answer is CODE_TASK_TIMEOUT. */
 enum code value_from_json(struct buffer *out, struct slice text, unsigned depth, const atomic_bool *stop,
                           char error[ERROR_TEXT_BYTES]);
 
-/* Appends the value as JSON: numbers with as few digits as read back the same, NaN and infinities as null. */
-void value_to_json(struct buffer *out, const struct value *value);
+/* Appends the value as JSON: numbers with as few digits as read back the same, NaN and infinities as null. CODE_OK;
+ * CODE_TASK_FAILED when a string is not UTF-8 (JSON has no way to write it); CODE_TOO_LARGE beyond
+ * VALUE_BYTES_MAXIMUM; CODE_TASK_TIMEOUT when *stop, which may be NULL, was set; CODE_INTERNAL (memory). `error`, when
+ * not NULL, says which; what was appended is then to be thrown away. */
+enum code value_write_json(struct buffer *out, const struct value *value, const atomic_bool *stop,
+                           char error[ERROR_TEXT_BYTES]);
+
+/* The same without the reasons: false when the value cannot be JSON, or memory is out (then out->failed). */
+static inline bool value_to_json(struct buffer *out, const struct value *value)
+{
+    return value_write_json(out, value, NULL, NULL) == CODE_OK;
+}
+
+/* Bytes that value_format_number writes at most. */
+#define VALUE_NUMBER_TEXT_BYTES 32
+
+/* A finite number as JSON, no NUL; returns its bytes. */
+size_t value_format_number(double number, char out[VALUE_NUMBER_TEXT_BYTES]);
+
+/* Reads the number at the start of the text as JSON has it. The byte behind it; NULL when there is none, or (*wide)
+ * one that no double can hold. */
+const char *value_parse_number(const char *text, const char *end, double *number, bool *wide);
 
 #endif

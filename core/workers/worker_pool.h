@@ -34,6 +34,7 @@ struct task {
     /* The caller's, set before worker_pool_submit. */
     struct slice operation; /* a name; text owned by `owner`, or static: must live until done */
     struct buffer data;     /* handed over: freed by task_free */
+    struct slice json;      /* TASK_JSON: the part of data that is the text; length 0: all of it */
     enum task_format format;
     enum task_priority priority;
     uint32_t timeout_ms;             /* from submit to done; 0: phase2.workerPool.taskTimeout */
@@ -47,9 +48,8 @@ struct task {
     double run_ms; /* 0 when it never ran */
 
     /* The pool's own. */
-    struct task *next;
-    struct task_run *run;
-    uint64_t submitted_ns;
+    struct task *next, *previous;
+    struct task_run *run; /* NULL once it has been answered */
 };
 
 /* How operations that users wrote are run: given by the runtime, because sandboxed states are the script room's. Each
@@ -58,7 +58,8 @@ struct worker_host {
     bool (*has)(struct slice name);          /* any thread: whether a user operation of that name exists */
     void *(*open)(char *error, size_t size); /* on the worker's thread; NULL: error says why */
     enum operation_status (*run)(void *state, struct slice name, struct operation_call *call);
-    void (*interrupt)(void *state); /* any thread, while the state is open: makes a running `run` end soon */
+    void (*interrupt)(void *state); /* any thread, while the state is open: makes a running `run` end soon; may be
+                                       called again and again */
     void (*close)(void *state);
     void (*open_bundle)(struct lua_State *lua); /* makes require("luaduct.…") work in a worker's own state */
 };
@@ -83,7 +84,11 @@ void worker_pool_stop(void);
  * CODE_UNKNOWN_OPERATION, CODE_OVERLOADED (the queue is full, or the pool is not running). */
 enum code worker_pool_submit(struct task *task);
 
-/* Any thread: the caller is no longer interested. done is still called, soon. */
+/* Any thread: whether it takes tasks. */
+bool worker_pool_running(void);
+
+/* Any thread: the caller is no longer interested. done is still called, soon; for a task that waits, before this
+ * returns. */
 void task_cancel(struct task *task);
 
 /* Frees what the task owns (data, result), not the task. */
