@@ -278,6 +278,7 @@ static void on_cleanup(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)loop, (void)events;
     reactor_begin_pass(reactor);
     registry_expire_mailboxes(reactor->lane, reactor->lane->wall_ms);
+    pool_age_thread();
     reactor_end_pass(reactor);
 }
 

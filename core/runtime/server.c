@@ -15,9 +15,11 @@
 #include "memory/pool.h"
 #include "net/listener.h"
 #include "runtime/acceptor.h"
+#include "runtime/engines/engines.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 #include "runtime/supervision.h"
+#include "script/user_operation.h"
 
 static struct reactor *reactors;
 static unsigned reactor_count;
@@ -188,6 +190,9 @@ static int serve(const struct config *config, const char *config_path)
     good = good && open_listeners(config, error, sizeof error);
     unsigned running = 0;
     if (good) {
+        user_operation_start(&(struct user_operation_options){.memory_limit = config->script.memory_limit,
+                                                              .log = supervision_log_script});
+        engines_start(config);
         running = start_threads(error, sizeof error);
         good = running == reactor_count && supervision_wait_ready();
         if (good) {
@@ -201,6 +206,8 @@ static int serve(const struct config *config, const char *config_path)
     supervision_wait_ended(running);
     for (unsigned i = 0; i < running; i++)
         pthread_join(reactors[i].thread, NULL);
+    engines_stop();
+    user_operation_forget_all();
     log_stop();
     if (!good && error[0])
         fail(error);

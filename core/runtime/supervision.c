@@ -3,6 +3,7 @@
 #include "runtime/supervision.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 
 #include "base/log.h"
 #include "runtime/bundle.h"
+#include "runtime/engines/engines.h"
 #include "script/watchdog.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but the descriptors */
@@ -21,7 +23,7 @@ static struct watchdog *watchdogs[LANES_MAXIMUM];
 static unsigned expected, ready_count, failed_count, ended_count;
 static int wake_fd = -1, signal_fd = -1;
 
-static void log_from_script(void *context, enum script_log_level level, struct slice text)
+void supervision_log_script(void *context, enum script_log_level level, struct slice text)
 {
     static const enum log_level levels[] = {[SCRIPT_LOG_DEBUG] = LOG_LEVEL_DEBUG,
                                             [SCRIPT_LOG_INFO] = LOG_LEVEL_INFO,
@@ -45,7 +47,7 @@ bool supervision_start_scripts(struct reactor *reactor)
         .budget_ms = config->script.budget_ms,
         .memory_limit = config->script.memory_limit,
         .jit = config->script.jit,
-        .log = log_from_script,
+        .log = supervision_log_script,
         .wake_fd = wake_fd,
         .open_bundle = bundle_install,
     };
@@ -92,13 +94,18 @@ bool supervision_wait_ready(void)
     return all;
 }
 
+void supervision_wake(void)
+{
+    uint64_t one = 1;
+    (void)!write(wake_fd, &one, sizeof one);
+}
+
 void supervision_report_ended(void)
 {
     pthread_mutex_lock(&mutex);
     ended_count++;
     pthread_mutex_unlock(&mutex);
-    uint64_t one = 1;
-    (void)!write(wake_fd, &one, sizeof one);
+    supervision_wake();
 }
 
 bool supervision_start(unsigned reactors)
@@ -201,12 +208,23 @@ void supervision_wait_ended(unsigned running)
     }
 }
 
+/* For poll: until the steady clock shows `due_ms`, and no longer than a tick while hooks run. */
+static int wait_ms(bool busy, uint64_t due_ms)
+{
+    uint64_t now_ms = clock_steady_ns() / 1000000, left = due_ms > now_ms ? due_ms - now_ms : 0;
+    uint64_t most = busy ? WATCHDOG_TICK_MS : due_ms == UINT64_MAX ? UINT64_MAX : left;
+    if (busy && due_ms != UINT64_MAX && left < most)
+        most = left;
+    return most == UINT64_MAX ? -1 : most < INT_MAX ? (int)most : INT_MAX;
+}
+
 void supervision_run(void)
 {
     bool busy = true;
+    uint64_t due_ms = 0;
     for (;;) {
         struct pollfd descriptors[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
-        int count = poll(descriptors, 2, busy ? WATCHDOG_TICK_MS : -1);
+        int count = poll(descriptors, 2, wait_ms(busy, due_ms));
         if (count < 0 && errno != EINTR) {
             log_error("poll: %s", strerror(errno));
             return;
@@ -216,5 +234,6 @@ void supervision_run(void)
         if (count > 0 && descriptors[0].revents && !handle_signals())
             return;
         busy = check_watchdogs();
+        due_ms = engines_tick(clock_steady_ns() / 1000000);
     }
 }

@@ -17,6 +17,14 @@ void supervision_report_ready(struct reactor *reactor, bool ready);
 /* Says that this reactor's thread is about to return. */
 void supervision_report_ended(void);
 
+/* --- Any thread --- */
+
+/* What a script says goes to the log (a script_log). */
+void supervision_log_script(void *context, enum script_log_level level, struct slice text);
+
+/* Main looks at what there is to do. */
+void supervision_wake(void);
+
 /* --- Main --- */
 
 /* Before the reactors start. False: errno says why. */

@@ -88,7 +88,9 @@ static int load_all(lua_State *lua)
         struct script *script = &state->scripts[i];
         sandbox_make_environment(lua, state, script);
         sandbox_load_file(lua, script, script->path);
+        state->loading_script = script;
         lua_call(lua, 0, 1);
+        state->loading_script = NULL;
         take_hooks(lua, script, script->path);
     }
     for (size_t i = 0; i < state->script_count; i++) { /* a copy each: as cheap to read as a table is, and its own */
@@ -143,6 +145,7 @@ bool load_scripts(struct script_state *state, const struct script_options *optio
     int status = lua_cpcall(state->lua, load_all, &load);
     lua_sethook(state->lua, NULL, 0, 0);
     state->loading = false;
+    state->loading_script = NULL;
     state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
     if (status != 0) {
         const char *message = lua_type(state->lua, -1) == LUA_TSTRING ? lua_tostring(state->lua, -1) : NULL;

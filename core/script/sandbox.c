@@ -14,6 +14,7 @@
 #include "script/json_value.h"
 #include "script/pattern/pattern.h"
 #include "script/state.h"
+#include "script/user_operation.h"
 #include "script/wait.h"
 
 /* One log line of a script; the rest is cut. */
@@ -433,6 +434,8 @@ static void open_luaduct(lua_State *lua)
     lua_newtable(lua);
     lua_pushcfunction(lua, wait_execute);
     lua_setfield(lua, -2, "execute");
+    lua_pushcfunction(lua, user_operation_register);
+    lua_setfield(lua, -2, "register");
     protect(lua, "luaduct.workers");
     lua_setfield(lua, -2, "workers");
     lua_pushcfunction(lua, wait_sleep);

@@ -104,8 +104,8 @@ struct script_state {
     int cache_reference, decode_reference;
     const void *array_metatable; /* marks tables as JSON arrays; anchored in array_reference */
     int array_reference;
-    const struct script *loading_script;
-    uintptr_t stack_base; /* of the C stack, where Lua was entered */
+    const struct script *loading_script; /* while a user script's file runs */
+    uintptr_t stack_base;                /* of the C stack, where Lua was entered */
     uint64_t load_deadline_ns;
 
     /* Hooks that wait (wait.c). */

@@ -142,7 +142,7 @@ struct script_request *script_wait_request(struct script_wait *wait)
 static void check_may_wait(lua_State *lua, struct script_state *state, const char *what)
 {
     if (!state->in_hook)
-        luaL_error(lua, "%s: only a hook can wait, not a script that is being loaded", what);
+        luaL_error(lua, "%s: only a hook can wait", what);
     if (lua != state->coroutine)
         luaL_error(lua, "%s: a coroutine of the script's own cannot wait; call it in the hook itself", what);
     if (!lua_isyieldable(lua))

@@ -157,6 +157,15 @@ bool watchdog_check(struct watchdog *watchdog, uint64_t now_ns)
     return true;
 }
 
+void watchdog_stop_now(struct watchdog *watchdog)
+{
+    uint64_t sequence = atomic_load_explicit(&watchdog->sequence, memory_order_relaxed);
+    if (sequence % 2 == 0)
+        return;
+    atomic_store_explicit(&watchdog->meant, sequence, memory_order_relaxed);
+    send_stop(watchdog);
+}
+
 bool watchdog_sleep(struct watchdog *watchdog)
 {
     if (!has_membarrier || watchdog->wake_fd < 0)

@@ -57,6 +57,9 @@ bool watchdog_leave(struct watchdog *watchdog);
  * has run since the last check). One supervising thread; ends before the state is freed. */
 bool watchdog_check(struct watchdog *watchdog, uint64_t now_ns);
 
+/* Any thread: stops the call that runs now, if one does, whatever its budget. While the state's thread lives. */
+void watchdog_stop_now(struct watchdog *watchdog);
+
 /* The supervisor, before it sleeps without a tick: true when no hook runs, and the next one will write to wake_fd.
  * False when a hook runs after all, or when there is no way to be sure (no wake_fd, no membarrier(2)): keep ticking.
  * Any watchdog_check ends the sleep. */

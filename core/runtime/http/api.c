@@ -36,6 +36,7 @@ static int open_native(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, api_native_functions);
     luaL_register(L, NULL, api_figures_functions);
+    luaL_register(L, NULL, api_admin_functions);
     return 1;
 }
 

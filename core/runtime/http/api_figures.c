@@ -15,6 +15,7 @@
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"
 #include "runtime/server.h"
+#include "workers/worker_pool.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but last_refusal */
 static struct api *apis[LANES_MAXIMUM];                   /* by reactor; NULL: not started, or ended */
@@ -271,6 +272,12 @@ static uint64_t push_pools(lua_State *L)
         set_number(L, "created", (double)read.created);
         set_number(L, "destroyed", (double)read.destroyed);
         set_number(L, "bytes", (double)read.bytes);
+        set_number(L, "warm", (double)read.warm);
+        lua_newtable(L);
+        set_number(L, "lru", (double)read.evicted[POOL_EVICTED_LRU]);
+        set_number(L, "ttl", (double)read.evicted[POOL_EVICTED_TTL]);
+        set_number(L, "pressure", (double)read.evicted[POOL_EVICTED_PRESSURE]);
+        lua_setfield(L, -2, "evicted");
         lua_setfield(L, -2, names[pool]);
         bytes += read.bytes;
     }
@@ -313,6 +320,41 @@ static void push_memory(lua_State *L, const struct config *config)
     lua_setfield(L, -2, "memory");
 }
 
+/* --- Workers --- */
+
+static void push_workers(lua_State *L)
+{
+    struct worker_pool_statistics read;
+    worker_pool_read_statistics(&read);
+    double ran = (double)(read.completed + read.failed), taken = (double)read.queued_in_all;
+    lua_newtable(L);
+    set_number(L, "workers", read.workers);
+    set_number(L, "busy", read.busy);
+    set_number(L, "most", read.most_workers);
+    set_number(L, "created", (double)read.created);
+    set_number(L, "destroyed", (double)read.destroyed);
+    set_number(L, "replaced", (double)read.replaced);
+    set_number(L, "queued_in_all", taken);
+    set_number(L, "completed", (double)read.completed);
+    set_number(L, "failed", (double)read.failed);
+    set_number(L, "timeouts", (double)read.timeouts);
+    set_number(L, "cancelled", (double)read.cancelled);
+    set_number(L, "refused", (double)read.refused);
+    set_number(L, "run_seconds", (double)read.total_run_ns / 1e9);
+    set_number(L, "wait_seconds", (double)read.total_wait_ns / 1e9);
+    set_number(L, "average_ms", ran > 0 ? (double)read.total_run_ns / 1e6 / ran : 0);
+    set_number(L, "longest_ms", milliseconds(read.longest_run_ns));
+    set_number(L, "average_wait_ms", taken > 0 ? (double)read.total_wait_ns / 1e6 / taken : 0);
+    set_number(L, "longest_wait_ms", milliseconds(read.longest_wait_ns));
+    set_number(L, "forecast", read.forecast);
+    lua_newtable(L);
+    set_number(L, "high", read.depth[TASK_HIGH]);
+    set_number(L, "normal", read.depth[TASK_NORMAL]);
+    set_number(L, "low", read.depth[TASK_LOW]);
+    lua_setfield(L, -2, "depth");
+    lua_setfield(L, -2, "workers");
+}
+
 /* --- All of it --- */
 
 static void push_identity(lua_State *L, const struct api *api)
@@ -350,6 +392,7 @@ static int native_figures(lua_State *L)
 {
     native_summary(L);
     push_reactors(L);
+    push_workers(L);
     push_memory(L, api_of(L)->reactor->config);
     return 1;
 }

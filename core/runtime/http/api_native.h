@@ -43,8 +43,8 @@ unsigned api_refuse(struct api *api, enum code code, struct slice text);
 int api_push_answer(lua_State *L, struct api_call *call);
 void api_forget(struct api_call *call);
 
-/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c and of api_figures.c. */
-extern const luaL_Reg api_native_functions[], api_figures_functions[];
+/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c and api_admin.c. */
+extern const luaL_Reg api_native_functions[], api_figures_functions[], api_admin_functions[];
 
 /* Enters the API's reactor among those whose figures are shown, and takes it out again; its script lives in between. */
 void api_figures_join(struct api *api);

@@ -50,7 +50,8 @@ enum code work_submit(struct work *work, struct slice *text)
         return code;
     work->reactor->work.out--;
     *text = code == CODE_UNKNOWN_OPERATION ? SLICE("there is no such operation")
-                                           : SLICE("the workers can take no more tasks: try again later");
+            : worker_pool_running()        ? SLICE("the workers can take no more tasks: try again later")
+                                           : SLICE("the worker pool is off");
     return code;
 }
 

@@ -1,5 +1,5 @@
 -- GET /health: is the bridge there, and how is it?
-local json = require "luaduct.http.json"
+local engines = require "luaduct.http.engines"
 local native = require "luaduct.http.native"
 
 local function enhance(body, figures)
@@ -13,7 +13,7 @@ local function enhance(body, figures)
     -- A script changes with a restart only, so the number stays.
     body.scriptVersion = {number = 1, hash = figures.script_hash}
     body.memoryLevel = figures.memory.level
-    body.degraded = json.array({})
+    body.degraded = engines.degraded()
 end
 
 return function()

@@ -6,6 +6,9 @@
 local json = require "luaduct.http.json"
 local native = require "luaduct.http.native"
 
+local admin = require "luaduct.http.admin"
+local engines = require "luaduct.http.engines"
+
 local ROUTES = {
     ["/health"] = {GET = require "luaduct.http.health"},
     ["/ready"] = {GET = require "luaduct.http.ready"},
@@ -16,6 +19,8 @@ local ROUTES = {
     ["/history"] = {GET = require "luaduct.http.history"},
     ["/tasks"] = {GET = require "luaduct.http.tasks"},
     ["/send"] = {POST = require "luaduct.http.send"},
+    ["/alerts"] = {GET = require "luaduct.http.alerts"},
+    ["/admin/engines"] = {GET = admin(engines.get), POST = admin(engines.post)},
     ["/workers/execute"] = {POST = require "luaduct.http.execute"},
     ["/broadcast"] = {POST = require "luaduct.http.broadcast"},
 }

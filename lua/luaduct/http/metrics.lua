@@ -39,7 +39,35 @@ local FAMILIES = {
         function(f) return f.by_pool("acquired") end, "pool"},
     {"luaduct_pool_hits", "counter", "Pool blocks given without malloc, by pool.",
         function(f) return f.by_pool("hits") end, "pool"},
+    {"luaduct_pool_created", "counter", "Pool blocks taken from malloc, by pool.",
+        function(f) return f.by_pool("created") end, "pool"},
+    {"luaduct_pool_destroyed", "counter", "Pool blocks given back with free, by pool.",
+        function(f) return f.by_pool("destroyed") end, "pool"},
+    {"luaduct_pool_evicted_lru", "counter", "Unused pool blocks that went because a depot was full, by pool.",
+        function(f) return f.evicted("lru") end, "pool"},
+    {"luaduct_pool_evicted_ttl", "counter", "Unused pool blocks that went because of their age, by pool.",
+        function(f) return f.evicted("ttl") end, "pool"},
+    {"luaduct_pool_evicted_pressure", "counter", "Unused pool blocks that went because memory was short, by pool.",
+        function(f) return f.evicted("pressure") end, "pool"},
     {"luaduct_pool_bytes", "gauge", "Memory of the pools, by pool.", function(f) return f.by_pool("bytes") end, "pool"},
+    {"luaduct_workers", "gauge", "Worker threads.", function(f) return f.workers.workers end},
+    {"luaduct_workers_busy", "gauge", "Worker threads that run a task.", function(f) return f.workers.busy end},
+    {"luaduct_workers_forecast", "gauge", "Workers that the forecast of the load asks for.",
+        function(f) return f.workers.forecast end},
+    {"luaduct_worker_threads_created", "counter", "Worker threads started.", function(f) return f.workers.created end},
+    {"luaduct_worker_threads_replaced", "counter", "Worker threads given up because they did not stop.",
+        function(f) return f.workers.replaced end},
+    {"luaduct_tasks_waiting", "gauge", "Tasks that wait for a worker, by priority.",
+        function(f) return f.workers.depth end, "priority"},
+    {"luaduct_tasks_taken", "counter", "Tasks handed to the workers.", function(f) return f.workers.queued_in_all end},
+    {"luaduct_tasks_ended", "counter", "Tasks that ended, by how.", function(f)
+        local w = f.workers
+        return {done = w.completed, failed = w.failed, timeout = w.timeouts, cancelled = w.cancelled}
+    end, "status"},
+    {"luaduct_tasks_refused", "counter", "Tasks that the workers did not take.",
+        function(f) return f.workers.refused end},
+    {"luaduct_task_run_seconds", "counter", "Time that tasks ran.", function(f) return f.workers.run_seconds end},
+    {"luaduct_task_wait_seconds", "counter", "Time that tasks waited.", function(f) return f.workers.wait_seconds end},
     {"luaduct_resident_memory_bytes", "gauge", "Resident memory of the process.",
         function(f) return f.memory.resident end},
     {"luaduct_memory_budget_bytes", "gauge", "What the process may use.", function(f) return f.memory.budget end},
@@ -59,6 +87,11 @@ local function add_selectors(figures)
     end
     figures.by_hook = by(figures.scripts.hooks)
     figures.by_pool = by(figures.pools)
+    local evicted = {}
+    for name, pool in pairs(figures.pools) do
+        evicted[name] = pool.evicted
+    end
+    figures.evicted = by(evicted)
 end
 
 local function number(value)

@@ -1,5 +1,5 @@
--- GET /optimization: how memory and processors are used. What this version does not have yet is shown as what it is:
--- zero workers, no collector of its own, nothing shed. null: not measured.
+-- GET /optimization: how memory and processors are used. Times are milliseconds, sizes bytes; null: not measured.
+local engines = require "luaduct.http.engines"
 local json = require "luaduct.http.json"
 local native = require "luaduct.http.native"
 
@@ -12,8 +12,9 @@ local function pool(figures)
         acquired = figures.held,
         created = figures.created,
         destroyed = figures.destroyed,
-        maxSize = 0, -- no bound
-        evicted = {lru = 0, ttl = 0, pressure = 0},
+        maxSize = figures.warm, -- blocks that stay, however idle; it grows beyond under load
+        evicted = figures.evicted,
+        bytes = figures.bytes,
     }
 end
 
@@ -48,12 +49,17 @@ local function memory_pressure(figures)
     }
 end
 
-local function worker_pool()
+local function worker_pool(workers)
+    local depth = workers.depth
     return {
-        currentWorkers = 0, busyWorkers = 0, workersCreated = 0, workersDestroyed = 0,
-        tasksCompleted = 0, tasksFailed = 0, tasksQueued = 0, queuedTasks = 0, timeouts = 0,
-        averageTaskTime = 0, maxTaskTime = 0,
-        depth = {high = 0, normal = 0, low = 0},
+        currentWorkers = workers.workers, busyWorkers = workers.busy, mostWorkers = workers.most,
+        workersCreated = workers.created, workersDestroyed = workers.destroyed, workersReplaced = workers.replaced,
+        tasksQueued = workers.queued_in_all, tasksCompleted = workers.completed, tasksFailed = workers.failed,
+        timeouts = workers.timeouts, cancelled = workers.cancelled, refused = workers.refused,
+        queuedTasks = depth.high + depth.normal + depth.low, depth = depth,
+        averageTaskTime = workers.average_ms, maxTaskTime = workers.longest_ms,
+        averageWaitTime = workers.average_wait_ms, maxWaitTime = workers.longest_wait_ms,
+        forecastWorkers = workers.forecast,
     }
 end
 
@@ -70,13 +76,13 @@ function optimization.of(figures)
             },
             memoryPressure = memory_pressure(figures),
         },
-        cpuOptimization = {workerPool = worker_pool()},
+        cpuOptimization = {workerPool = worker_pool(figures.workers)},
         performance = {
             pooledEnvelopes = pools.envelopes.hits,
             gcTriggers = figures.scripts.full_collections,
-            workerTasks = 0,
+            workerTasks = figures.workers.completed,
         },
-        degraded = json.array({}),
+        degraded = engines.degraded(),
     }
 end
 

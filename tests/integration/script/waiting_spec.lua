@@ -87,7 +87,8 @@ describe("a route that waits", function()
         local alice, bob, carol =
             websocket.agent(server, "alice"), websocket.agent(server, "bob"), websocket.agent(server, "carol")
 
-        alice:send_envelope({id = "esc\\\"aped", to = "nobody", intent = "wait", payload = {text = ("long "):rep(100)}})
+        local payload = {text = ("long "):rep(100)}
+        alice:send_envelope({id = "esc\\\"aped", to = "nobody", intent = "wait", payload = payload})
         for i = 1, 20 do -- others use the same state meanwhile
             bob:send_envelope({id = "b" .. i, to = "carol", payload = {text = ("other "):rep(50)}})
         end
@@ -197,7 +198,8 @@ describe("a route that waits", function()
             "a coroutine of the script's own cannot wait"},
         ["for no number"] = {"luaduct.sleep('x')", "expected milliseconds, 0 or more, got a string"},
         ["for less than nothing"] = {"luaduct.sleep(-1)", "expected milliseconds, 0 or more, got -1"},
-        ["without an operation"] = {"luaduct.workers.execute{}", "operation: expected a name of 1 to 63 bytes, got nil"},
+        ["without an operation"] = {"luaduct.workers.execute{}",
+            "operation: expected a name of 1 to 63 bytes, got nil"},
         ["with a wrong key"] = {"luaduct.workers.execute{operation = 'x', date = 1}",
             "expected operation, data, priority or timeoutMs as a key, got date"},
         ["with a wrong priority"] = {"luaduct.workers.execute{operation = 'x', priority = 'urgent'}",
@@ -254,7 +256,10 @@ describe("the other hooks", function()
     end)
 
     it("on_register refuses after it has waited", function()
-        local server = start([[return {on_register = function() luaduct.sleep(5) return false, "thought about it" end}]])
+        local server = start([[return {on_register = function()
+            luaduct.sleep(5)
+            return false, "thought about it"
+        end}]])
         local client = websocket.connect(server)
 
         client:send_register("alice")

@@ -1,0 +1,143 @@
+/* What operators steer by: engines and alerts. */
+#include <math.h>
+#include <stdio.h>
+
+#include "protocol/json/json.h"
+#include "runtime/engines/alert.h"
+#include "runtime/engines/engines.h"
+#include "runtime/http/api_native.h"
+#include "runtime/reactor.h"
+
+static const char *const state_names[] = {[ENGINE_OFF] = "off", [ENGINE_ON] = "on", [ENGINE_DEGRADED] = "degraded"};
+
+/* may_administer() */
+static int native_may_administer(lua_State *L)
+{
+    lua_pushboolean(L, api_of(L)->call->admin);
+    return 1;
+}
+
+/* engines(): a list of {name, wanted, state, reason, retry_in_ms, failures}. */
+static int native_engines(lua_State *L)
+{
+    struct engine_view views[ENGINE_COUNT];
+    engines_read(views);
+    lua_newtable(L);
+    for (unsigned i = 0; i < ENGINE_COUNT; i++) {
+        lua_newtable(L);
+        lua_pushstring(L, views[i].name);
+        lua_setfield(L, -2, "name");
+        lua_pushboolean(L, views[i].wanted);
+        lua_setfield(L, -2, "wanted");
+        lua_pushstring(L, state_names[views[i].state]);
+        lua_setfield(L, -2, "state");
+        lua_pushstring(L, views[i].reason);
+        lua_setfield(L, -2, "reason");
+        lua_pushnumber(L, views[i].retry_in_ms);
+        lua_setfield(L, -2, "retry_in_ms");
+        lua_pushnumber(L, (double)views[i].failures);
+        lua_setfield(L, -2, "failures");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+struct engine_order {
+    bool named[ENGINE_COUNT], on[ENGINE_COUNT];
+};
+
+static enum code read_order(struct slice json, unsigned depth, struct engine_order *order, char error[ERROR_TEXT_BYTES])
+{
+    struct slice key, value;
+    enum code code = json_validate(json, depth, error);
+    if (code != CODE_OK)
+        return code;
+    while (json.length > 0 && memchr(" \t\r\n", json.data[0], 4))
+        json = slice_from(json.data + 1, json.length - 1);
+    if (json_kind(json) != JSON_OBJECT) {
+        snprintf(error, ERROR_TEXT_BYTES, "expected an object such as {\"workerPool\": false}, got %s",
+                 json_kind_name(json_kind(json)));
+        return CODE_BAD_FIELD;
+    }
+    for (struct slice rest = json; json_next_member(&rest, &key, &value);) {
+        char name[32] = "";
+        if (key.length < sizeof name)
+            memcpy(name, key.data, key.length);
+        enum engine engine = engines_find(name);
+        enum json_kind kind = json_kind(value);
+        if (engine == ENGINE_COUNT) {
+            snprintf(error, ERROR_TEXT_BYTES,
+                     "expected objectPooling, gcOptimization or workerPool as a key, got \"%.*s\"",
+                     (int)(key.length < 64 ? key.length : 64), key.data);
+            return CODE_BAD_FIELD;
+        }
+        if (kind != JSON_TRUE && kind != JSON_FALSE) {
+            snprintf(error, ERROR_TEXT_BYTES, "%s: expected true or false, got %s", name, json_kind_name(kind));
+            return CODE_BAD_FIELD;
+        }
+        if (order->named[engine]) {
+            snprintf(error, ERROR_TEXT_BYTES, "\"%s\" is there twice", name);
+            return CODE_DUPLICATE_FIELD;
+        }
+        order->named[engine] = true;
+        order->on[engine] = kind == JSON_TRUE;
+    }
+    return CODE_OK;
+}
+
+/* order_engines(): asks for what the body says. Nothing, or the status of a refusal. */
+static int native_order_engines(lua_State *L)
+{
+    struct api *api = api_of(L);
+    struct engine_order order = {0};
+    char error[ERROR_TEXT_BYTES];
+    enum code code = read_order(api->call->body, api->reactor->config->limits.json_depth, &order, error);
+    if (code != CODE_OK) {
+        lua_pushinteger(L, (lua_Integer)api_refuse(api, code, slice_from_string(error)));
+        return 1;
+    }
+    for (unsigned i = 0; i < ENGINE_COUNT; i++)
+        if (order.named[i])
+            engines_want((enum engine)i, order.on[i]);
+    return 0;
+}
+
+static void push_time(lua_State *L, int64_t ms)
+{
+    char iso[CLOCK_ISO_LENGTH];
+    clock_format_iso(ms, iso);
+    lua_pushlstring(L, iso, sizeof iso);
+}
+
+/* alerts(): a list of {name, text, since, until (nil while active), count}. */
+static int native_alerts(lua_State *L)
+{
+    struct alert alerts[ALERTS_MAXIMUM];
+    unsigned count = alert_list(alerts);
+    lua_newtable(L);
+    for (unsigned i = 0; i < count; i++) {
+        lua_newtable(L);
+        lua_pushstring(L, alerts[i].name);
+        lua_setfield(L, -2, "name");
+        lua_pushstring(L, alerts[i].text);
+        lua_setfield(L, -2, "text");
+        push_time(L, alerts[i].since_ms);
+        lua_setfield(L, -2, "since");
+        if (alerts[i].until_ms != 0) {
+            push_time(L, alerts[i].until_ms);
+            lua_setfield(L, -2, "until");
+        }
+        lua_pushnumber(L, (double)alerts[i].count);
+        lua_setfield(L, -2, "count");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+const luaL_Reg api_admin_functions[] = {
+    {"may_administer", native_may_administer},
+    {"engines", native_engines},
+    {"order_engines", native_order_engines},
+    {"alerts", native_alerts},
+    {NULL, NULL},
+};
