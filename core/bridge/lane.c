@@ -8,6 +8,7 @@
 #include "bridge/agent.h"
 #include "bridge/attachment.h"
 #include "bridge/mailbox.h"
+#include "memory/admission.h"
 #include "memory/pool.h"
 
 /* Entries that wait for one lane: 1 MiB of them. A lane that far behind is overloaded, and its senders hear so. */
@@ -87,7 +88,8 @@ struct lane *lanes_get(unsigned index)
 
 uint64_t lane_send_queue_bytes(void)
 {
-    return options.send_queue_bytes;
+    return admission_is_tight() && options.send_queue_bytes > ADMISSION_QUEUE_BYTES ? ADMISSION_QUEUE_BYTES
+                                                                                    : options.send_queue_bytes;
 }
 
 /* --- Inbox --- */
@@ -316,12 +318,12 @@ static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, st
 {
     if (options.slow_agent == SLOW_AGENT_DROP) {
         struct frame *oldest;
-        while (endpoint->outbox.queue.bytes + frame->length > options.send_queue_bytes &&
+        while (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes() &&
                (oldest = outbox_take_oldest(&endpoint->outbox))) {
             lane_report_undeliverable(lane, oldest, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
             frame_release(oldest);
         }
-        if (endpoint->outbox.queue.bytes + frame->length > options.send_queue_bytes) {
+        if (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes()) {
             /* All that waits is half written or not an envelope: then the new one is what goes. */
             lane_report_undeliverable(lane, frame, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
             return CODE_OK;
@@ -341,7 +343,7 @@ enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct fram
     switch ((enum endpoint_state)endpoint->state) {
     case ENDPOINT_LIVE:
         if (__builtin_expect(endpoint->blocked, 0) &&
-            endpoint->outbox.queue.bytes + frame->length > options.send_queue_bytes)
+            endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes())
             return deliver_slowly(lane, endpoint, frame);
         if (push(endpoint, frame) != CODE_OK)
             return CODE_OVERLOADED;

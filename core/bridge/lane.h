@@ -186,7 +186,8 @@ static inline void lane_mark_dirty(struct lane *lane, struct endpoint *endpoint)
     lane->dirty = endpoint;
 }
 
-/* How much may wait for one agent; attachment_go_live keeps to it. */
+/* How much may wait for one agent now (less while memory is tight: memory/admission.h); attachment_go_live keeps to it.
+ */
 uint64_t lane_send_queue_bytes(void);
 
 /* Hands an envelope's frame to an endpoint of this lane: outbox, mailbox, or the slow agent's rule. Retains the frame.

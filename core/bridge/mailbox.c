@@ -31,13 +31,17 @@ struct frame *mailbox_pop(struct agent *agent)
     return oldest;
 }
 
+static void evict_oldest(struct lane *lane, struct agent *agent)
+{
+    struct frame *oldest = mailbox_pop(agent);
+    lane_report_undeliverable(lane, oldest, agent_id(agent), UNDELIVERABLE_EVICTED);
+    frame_release(oldest);
+}
+
 static void evict_past_limits(struct lane *lane, struct agent *agent)
 {
-    while (agent->mailbox.count > limits.envelopes || agent->mailbox.bytes > limits.bytes) {
-        struct frame *oldest = mailbox_pop(agent);
-        lane_report_undeliverable(lane, oldest, agent_id(agent), UNDELIVERABLE_EVICTED);
-        frame_release(oldest);
-    }
+    while (agent->mailbox.count > limits.envelopes || agent->mailbox.bytes > limits.bytes)
+        evict_oldest(lane, agent);
 }
 
 enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct frame *frame)
@@ -71,6 +75,9 @@ void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *
     }
     agent->stored_at_ms = lane->wall_ms;
     evict_past_limits(lane, agent);
+    /* The outboxes of many slow agents may hold more than all mailboxes may: what comes home must not. */
+    while (agent->mailbox.count > 0 && atomic_load_explicit(&bytes_in_all, memory_order_relaxed) > limits.total_bytes)
+        evict_oldest(lane, agent);
     mailbox_count_absent(agent, agent->endpoint == NULL);
 }
 

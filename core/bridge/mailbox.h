@@ -20,7 +20,8 @@ enum mailbox_result { MAILBOX_STORED, MAILBOX_FULL, MAILBOX_NO_MEMORY };
 /* Stores at the tail; retains the frame. Shard locked. What has to go for it is reported through the lane. */
 enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct frame *frame);
 
-/* Puts frames that came back before all others, whatever the limits; then the oldest go. Leaves `frames` empty. */
+/* Puts frames that came back before all others, whatever the limits; then the oldest go, as far as the limits of one
+ * mailbox and of all demand. Leaves `frames` empty. */
 void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *frames);
 
 /* Takes the whole mailbox. Shard locked. */

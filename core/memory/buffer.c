@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "memory/admission.h"
 #include "memory/pool.h"
 
 #define FIRST_CAPACITY 512u
@@ -17,7 +18,8 @@ char *buffer_reserve(struct buffer *buffer, size_t more)
     if (capacity < wanted)
         capacity = wanted;
     capacity = pool_usable_size(capacity);
-    char *data = pool_acquire(POOL_BUFFERS, capacity);
+    char *data =
+        capacity <= ADMISSION_SMALL_BYTES || admission_take(capacity) ? pool_acquire(POOL_BUFFERS, capacity) : NULL;
     if (!data) {
         buffer->failed = true;
         return NULL;

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <zlib.h>
 
+#include "memory/admission.h"
 #include "memory/pool.h"
 
 #define WINDOW_BITS_LEAST 9 /* zlib has no raw window of 8 bits */
@@ -75,6 +76,8 @@ uint64_t deflate_state_bytes(void)
 
 static struct deflate_history *history_new(unsigned window_bits)
 {
+    if (!admission_take(sizeof(struct deflate_history) + ((size_t)1 << window_bits)))
+        return NULL;
     struct deflate_history *history = counted_alloc(NULL, 1, sizeof *history);
     if (!history)
         return NULL;
@@ -125,7 +128,7 @@ static bool output_grow(struct deflate_output *out, uint64_t *room, uint64_t mos
 {
     uint64_t wanted = *room * 2 < most ? *room * 2 : most;
     size_t size = pool_usable_size(wanted + DEFLATE_SLACK);
-    char *data = pool_acquire(POOL_BUFFERS, size);
+    char *data = admission_take(size) ? pool_acquire(POOL_BUFFERS, size) : NULL;
     if (!data)
         return false;
     if (out->data) {

@@ -1,5 +1,6 @@
 #include "protocol/websocket/frame.h"
 
+#include "memory/admission.h"
 #include "memory/pool.h"
 
 struct frame *frame_new(enum frame_kind kind, unsigned opcode, size_t payload_length)
@@ -8,6 +9,9 @@ struct frame *frame_new(enum frame_kind kind, unsigned opcode, size_t payload_le
         return NULL;
     unsigned header = frame_header_length(payload_length);
     size_t size = pool_usable_size(sizeof(struct frame) + header + payload_length);
+    /* An answer to a peer's own doing may always be given while it is short. */
+    if ((kind == FRAME_ENVELOPE || size > ADMISSION_SMALL_BYTES) && !admission_take(size))
+        return NULL;
     struct frame *frame = pool_acquire(POOL_ENVELOPES, size);
     if (!frame)
         return NULL;

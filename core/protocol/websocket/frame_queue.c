@@ -1,5 +1,6 @@
 #include "protocol/websocket/frame_queue.h"
 
+#include "memory/admission.h"
 #include "memory/pool.h"
 
 /* One cache line of pointers: most queues never hold more. */
@@ -11,6 +12,7 @@ static bool grow(struct frame_queue *queue)
     struct frame **slots = pool_acquire(POOL_ARRAYS, capacity * sizeof *slots);
     if (!slots)
         return false;
+    admission_charge(capacity * sizeof *slots);
     for (uint32_t i = 0; i < queue->count; i++)
         slots[i] = frame_queue_at(queue, i);
     pool_release(POOL_ARRAYS, queue->slots, queue->capacity * sizeof *slots);

@@ -7,6 +7,7 @@
  * per thread, so their UTF-8 is judged at the end. */
 #include "protocol/websocket/websocket.h"
 
+#include "memory/admission.h"
 #include "memory/pool.h"
 
 #define FIN 0x80u
@@ -20,6 +21,9 @@
 
 /* An announced length up to this is believed at once: typical messages then need one block and no second copy. */
 #define BELIEVED_BYTES (64u * 1024)
+
+/* The rest of a message of which most came with others in one read: see admission_take_rest. */
+#define ASSEMBLED_REST_BYTES (96u * 1024)
 
 /* Sizes are kept in 32 bits together with slack and a control frame. */
 #define LIMIT_MOST (UINT32_MAX - 4096u)
@@ -233,6 +237,8 @@ static bool reserve(struct websocket *websocket, uint64_t needed, uint64_t expec
         wanted = needed;
     size_t size = pool_usable_size(wanted + WEBSOCKET_SLACK);
     if (size > UINT32_MAX)
+        return false;
+    if (size > ADMISSION_SMALL_BYTES && !(size <= ASSEMBLED_REST_BYTES ? admission_take_rest : admission_take)(size))
         return false;
     char *buffer = pool_acquire(POOL_BUFFERS, size);
     if (!buffer)
