@@ -101,16 +101,20 @@ static const char *below(const char *group, const char *top)
     return strcmp(group + length, "/") == 0 ? "" : group + length;
 }
 
-uint64_t system_cgroup_memory_limit(const char *root)
+/* Calls `visit` for each mount that shows this process's memory group, with where the mount is and the group below it.
+ */
+static void each_hierarchy(const char *root,
+                           void (*visit)(const char *root, const char *mount, const char *group, bool v2,
+                                         void *context),
+                           void *context)
 {
     char group_v1[PATH_MAX], group_v2[PATH_MAX], path[PATH_MAX + 64], *line = NULL;
     bool has_v1 = find_group(root, "memory", group_v1), has_v2 = find_group(root, "", group_v2);
     size_t capacity = 0;
-    uint64_t limit = UINT64_MAX;
     snprintf(path, sizeof(path), "%s/proc/self/mountinfo", root);
     FILE *file = fopen(path, "re");
     if (!file)
-        return UINT64_MAX;
+        return;
     /* proc(5): id parent device top mount options [optional fields …] "-" type source super-options */
     while (getline(&line, &capacity, file) > 0) {
         char top[PATH_MAX], mount[PATH_MAX], type[32], options[512];
@@ -121,13 +125,103 @@ uint64_t system_cgroup_memory_limit(const char *root)
             continue;
         const char *group;
         if (has_v2 && strcmp(type, "cgroup2") == 0 && (group = below(group_v2, top)))
-            limit = least(limit, read_hierarchy(root, mount, group, "memory.max"));
+            visit(root, mount, group, true, context);
         else if (has_v1 && strcmp(type, "cgroup") == 0 && list_has(options, "memory") && (group = below(group_v1, top)))
-            limit = least(limit, read_hierarchy(root, mount, group, "memory.limit_in_bytes"));
+            visit(root, mount, group, false, context);
     }
     free(line);
     fclose(file);
+}
+
+static void find_limit(const char *root, const char *mount, const char *group, bool v2, void *context)
+{
+    uint64_t *limit = context;
+    *limit = least(*limit, read_hierarchy(root, mount, group, v2 ? "memory.max" : "memory.limit_in_bytes"));
+}
+
+uint64_t system_cgroup_memory_limit(const char *root)
+{
+    uint64_t limit = UINT64_MAX;
+    each_hierarchy(root, find_limit, &limit);
     return limit;
+}
+
+static void find_usage(const char *root, const char *mount, const char *group, bool v2, void *context)
+{
+    struct system_cgroup_memory *memory = context;
+    char path[PATH_MAX + 64];
+    int length =
+        snprintf(path, sizeof(path), "%s%s%s/%s", root, mount, group, v2 ? "memory.current" : "memory.usage_in_bytes");
+    if (length > 0 && (size_t)length < sizeof(path))
+        memory->used = least(memory->used, read_limit(path));
+    find_limit(root, mount, group, v2, &memory->limit);
+}
+
+struct system_cgroup_memory system_cgroup_memory(const char *root)
+{
+    struct system_cgroup_memory memory = {UINT64_MAX, UINT64_MAX};
+    each_hierarchy(root, find_usage, &memory);
+    return memory;
+}
+
+/* "some avg10=0.00 avg60=… " and the same for "full". */
+static bool read_stall(const char *path, struct system_memory_stall *out)
+{
+    char kind[8];
+    double share;
+    unsigned found = 0;
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return false;
+    while (fscanf(file, "%7s avg10=%lf%*[^\n]", kind, &share) == 2) {
+        if (strcmp(kind, "some") == 0) {
+            out->some = share;
+            found |= 1;
+        } else if (strcmp(kind, "full") == 0) {
+            out->full = share;
+            found |= 2;
+        }
+    }
+    fclose(file);
+    return found == 3;
+}
+
+struct stall_search {
+    struct system_memory_stall *out;
+    bool found;
+};
+
+static void find_stall(const char *root, const char *mount, const char *group, bool v2, void *context)
+{
+    struct stall_search *search = context;
+    char path[PATH_MAX + 64];
+    int length = snprintf(path, sizeof(path), "%s%s%s/memory.pressure", root, mount, group);
+    if (v2 && !search->found && length > 0 && (size_t)length < sizeof(path))
+        search->found = read_stall(path, search->out);
+}
+
+bool system_memory_stall(const char *root, struct system_memory_stall *out)
+{
+    struct stall_search search = {.out = out};
+    char path[PATH_MAX + 64];
+    *out = (struct system_memory_stall){0};
+    each_hierarchy(root, find_stall, &search);
+    if (search.found)
+        return true;
+    snprintf(path, sizeof(path), "%s/proc/pressure/memory", root);
+    return read_stall(path, out);
+}
+
+uint64_t system_resident_bytes(void)
+{
+    unsigned long long resident = 0;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return 0;
+    if (fscanf(file, "%*u %llu", &resident) != 1)
+        resident = 0;
+    fclose(file);
+    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static uint64_t soft_limit(__rlimit_resource_t resource)

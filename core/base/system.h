@@ -2,6 +2,7 @@
 #ifndef LUADUCT_BASE_SYSTEM_H
 #define LUADUCT_BASE_SYSTEM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Bytes: the least of the cgroup's limit, RLIMIT_AS, RLIMIT_DATA and the machine's RAM. Never 0. Any thread. */
@@ -10,6 +11,23 @@ uint64_t system_memory_limit(void);
 /* Bytes: the least memory limit of this process's cgroups (v2 and v1) and all their parents, UINT64_MAX when there is
  * none. Reads /proc/self/{cgroup,mountinfo} below `root` ("" for the real ones, a folder for tests). Any thread. */
 uint64_t system_cgroup_memory_limit(const char *root);
+
+/* What the process's own memory cgroup holds (page cache included) and its limit; UINT64_MAX where there is no such
+ * group, or no limit. `root` as above; the search costs a few file reads. Any thread. */
+struct system_cgroup_memory {
+    uint64_t used, limit;
+};
+struct system_cgroup_memory system_cgroup_memory(const char *root);
+
+/* Pressure stall information: the share of the last ten seconds, in percent, in which some tasks, or all, waited for
+ * memory; of the cgroup (v2) where it says, else of the machine. False: the kernel does not tell. Any thread. */
+struct system_memory_stall {
+    double some, full;
+};
+bool system_memory_stall(const char *root, struct system_memory_stall *out);
+
+/* Bytes of this process in RAM; 0 where /proc does not say. Any thread. */
+uint64_t system_resident_bytes(void);
 
 /* Processors that the calling thread may run on, at least 1. */
 uint32_t system_cpu_count(void);

@@ -1,6 +1,7 @@
 #include "bridge/history.h"
 
 #include "base/lock.h"
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "memory/pool.h"
@@ -20,11 +21,13 @@ static struct lock lock = LOCK_INITIALIZER;
 static struct entry *ring;
 static uint32_t limit, count, head; /* head: the oldest */
 static uint64_t bytes_limit, bytes;
+static uint64_t bytes_configured;
+static atomic_ullong bytes_shown; /* for readers on other threads than lanes, which the lock may not keep out */
 
 bool history_start(uint32_t envelope_limit, uint64_t byte_limit)
 {
     limit = envelope_limit;
-    bytes_limit = byte_limit;
+    bytes_limit = bytes_configured = byte_limit;
     count = head = 0;
     bytes = 0;
     ring = limit ? calloc(limit, sizeof *ring) : NULL;
@@ -62,7 +65,7 @@ void history_append(struct frame *frame, const struct history_parties *parties)
                           .everyone = parties->everyone,
                           .recipient_count = parties->recipient_count};
     uint64_t size = cost(&entry);
-    if (size > bytes_limit)
+    if (size > bytes_configured)
         return;
     if (parties->recipient_count == 1) {
         entry.recipients.one = parties->recipients[0];
@@ -79,23 +82,57 @@ void history_append(struct frame *frame, const struct history_parties *parties)
     for (bool in = false; !in;) {
         struct entry oldest = {0};
         lock_acquire(&lock);
-        if (count == limit || (count > 0 && bytes + size > bytes_limit)) {
+        bool fits = size <= bytes_limit; /* the limit may have been lowered: then it is left out */
+        if (fits && (count == limit || (count > 0 && bytes + size > bytes_limit))) {
             oldest = ring[head];
             head = head + 1 == limit ? 0 : head + 1;
             count--;
             bytes -= cost(&oldest);
         }
-        if (count < limit && bytes + size <= bytes_limit) {
+        if (fits && count < limit && bytes + size <= bytes_limit) {
             uint32_t at = head + count;
             ring[at >= limit ? at - limit : at] = entry;
             count++;
             bytes += size;
             in = true;
         }
+        atomic_store_explicit(&bytes_shown, bytes, memory_order_relaxed);
+        lock_release(&lock);
+        if (oldest.frame)
+            release_entry(&oldest);
+        if (!fits) {
+            release_entry(&entry);
+            return;
+        }
+    }
+}
+
+uint64_t history_set_bytes(uint64_t byte_limit)
+{
+    uint64_t released = 0;
+    for (bool more = true; more;) {
+        struct entry oldest = {0};
+        lock_acquire(&lock);
+        bytes_limit = byte_limit < bytes_configured ? byte_limit : bytes_configured;
+        if (count > 0 && bytes > bytes_limit) {
+            oldest = ring[head];
+            head = head + 1 == limit ? 0 : head + 1;
+            count--;
+            bytes -= cost(&oldest);
+            released += cost(&oldest);
+        }
+        more = count > 0 && bytes > bytes_limit;
+        atomic_store_explicit(&bytes_shown, bytes, memory_order_relaxed);
         lock_release(&lock);
         if (oldest.frame)
             release_entry(&oldest);
     }
+    return released;
+}
+
+uint64_t history_bytes(void)
+{
+    return atomic_load_explicit(&bytes_shown, memory_order_relaxed);
 }
 
 static bool concerns(const struct entry *entry, uint64_t party)

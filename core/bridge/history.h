@@ -28,6 +28,13 @@ void history_append(struct frame *frame, const struct history_parties *parties);
  * this agent sent, received, or that were broadcast. Any thread. */
 unsigned history_newest(struct frame **out, unsigned capacity, uint64_t party);
 
+/* Lowers the limit of bytes, or raises it again up to the configured one; what is over it goes, oldest first. Gives the
+ * bytes that went. Any lane. */
+uint64_t history_set_bytes(uint64_t bytes);
+
+/* What the envelopes in it and their lists of recipients take. Any thread. */
+uint64_t history_bytes(void);
+
 uint32_t history_count(void);
 uint32_t history_limit(void);
 
