@@ -85,7 +85,9 @@ static inline int run_coroutine(struct script_state *state, int arguments, bool 
     state->in_hook = true;
     state->stack_base = (uintptr_t)__builtin_frame_address(0);
     watchdog_enter(&state->watchdog);
+    uint64_t entered_ns = state_enter_hook(state);
     int status = lua_resume(state->coroutine, arguments);
+    state_leave_hook(state, entered_ns);
     *stopped = watchdog_leave(&state->watchdog);
     state->in_hook = false;
     state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;

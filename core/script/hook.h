@@ -153,9 +153,9 @@ enum script_result script_resume(struct script_state *state, struct script_wait 
 /* Ends the hook where it waits. `why`: counted and logged as its failure; NULL: without a word. */
 void script_abandon(struct script_state *state, struct script_wait *wait, const char *why);
 
-/* Between two batches of events: pays the collector's debt in steps that aim at 500 µs in all. One comparison when
- * there is nothing to do. */
-void script_collect(struct script_state *state);
+/* Between two batches of events: pays the collector's debt in steps that aim at 500 µs in all. Two comparisons when
+ * there is nothing to do. True: an ordered cycle (collect.h) is not done: call again soon. */
+bool script_collect(struct script_state *state);
 
 struct script_hook_statistics {
     uint64_t calls;    /* calls into Lua; one hook of a chain of three counts three */

@@ -11,10 +11,12 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include "base/clock.h"
 #include "base/slice.h"
 #include "bridge/decision.h"
 #include "bridge/registry.h"
 #include "protocol/envelope.h"
+#include "script/collect.h"
 #include "script/hook.h"
 #include "script/watchdog.h"
 
@@ -65,6 +67,19 @@ struct script {
     int environment;       /* registry reference */
     int modules;           /* registry reference: what `require` has loaded */
     int hooks[HOOK_COUNT]; /* registry references, LUA_NOREF where it has none */
+};
+
+/* What collect.c knows beside the heap's sizes. */
+struct collector {
+    atomic_uint ordered;   /* a full cycle: not, after the one under way, or the one under way */
+    bool manually;         /* … because somebody asked */
+    bool inside;           /* LuaJIT collects inside hooks, and nothing between them */
+    bool sentinel_dead;    /* inside: a cycle was completed */
+    uint64_t cycle_before; /* the heap when the cycle under way began */
+    uint64_t cycle_ns;     /* its steps so far */
+    uint64_t asked_ns;     /* when luaduct.gc() last had its way */
+    _Atomic uint64_t manual, automatic, cycles_ns, longest_cycle_ns, reclaimed, last_ns;
+    struct pauses pauses, hook_times;
 };
 
 struct script_state {
@@ -144,6 +159,7 @@ struct script_state {
     uint64_t collected_at_bytes; /* the heap after the last step */
     uint64_t full_collection_ns; /* when the last forced one was */
     _Atomic uint64_t full_collections, longest_collect_ns;
+    struct collector collector;
 
     struct {
         _Atomic uint64_t calls, errors, overruns;
@@ -220,6 +236,17 @@ bool state_collect_fully(lua_State *lua, struct script_state *state);
 
 /* After a cycle of the collector: sets when script_collect begins the next one, and when Lua would by itself. */
 void state_end_cycle(struct script_state *state);
+
+/* Around each call into a hook while the collector runs inside of them: how long the call took, collector included. */
+static inline uint64_t state_enter_hook(const struct script_state *state)
+{
+    return __builtin_expect(state->collector.inside, 0) ? clock_steady_ns() : 0;
+}
+static inline void state_leave_hook(struct script_state *state, uint64_t entered_ns)
+{
+    if (__builtin_expect(entered_ns != 0, 0))
+        pauses_record(&state->collector.hook_times, clock_steady_ns() - entered_ns);
+}
 
 /* Raises the watchdog's error when it wants the call to end. For loops in C that a debug hook does not reach. */
 static inline void state_check_stop(lua_State *lua, struct script_state *state)
