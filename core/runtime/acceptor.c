@@ -100,6 +100,14 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
         }
         struct peer_address address;
         peer_address_from(&from, &address);
+        /* At critical new connections come in and hear why at their first request (http_gate.c), so that probes are
+         * answered; past that there is no room even for them. */
+        if (atomic_load_explicit(&admission_state, memory_order_relaxed) == ADMISSION_CLOSED) {
+            counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
+            counter_add(&reactor->shed.refused_connections, 1);
+            turn_away(fd);
+            continue;
+        }
         if (!limits_connection_opened(&address)) {
             counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
             turn_away(fd);

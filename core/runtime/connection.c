@@ -9,6 +9,7 @@
 #include "runtime/backlog.h"
 #include "runtime/http/http_session.h"
 #include "runtime/limits.h"
+#include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
 
 static bool epoll_change(struct connection *connection, int operation)
@@ -49,7 +50,7 @@ bool connection_open(struct reactor *reactor, int fd, const struct peer_address 
 void connection_read_on(struct connection *connection, bool on)
 {
     if (connection->reads == on || connection->phase == CONNECTION_GONE ||
-        (on && (connection->holds || connection->backlog_full)))
+        (on && (connection->holds || connection->backlog_full || connection->paused)))
         return;
     connection->reads = on;
     epoll_change(connection, EPOLL_CTL_MOD);
@@ -78,6 +79,7 @@ void connection_readable(struct connection *connection)
         return;
     }
     connection->last_byte_ms = reactor->now_ms;
+    shed_count_received(connection, connection_second(reactor->now_ms), (size_t)received);
     counter_add(&reactor->lane->counters.bytes_in, (unsigned long long)received);
     if (connection->is_websocket)
         agent_session_bytes(connection, reactor->read_buffer, (size_t)received);
@@ -145,6 +147,7 @@ void connection_kill(struct connection *connection)
         return;
     struct reactor *reactor = connection_reactor(connection);
     connection_wait_for(connection, DEADLINE_NONE);
+    shed_forget(connection);
     if (connection->is_websocket)
         agent_session_end(connection);
     else

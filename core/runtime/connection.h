@@ -57,7 +57,9 @@ struct connection {
     bool hook_waits : 1;   /* a hook that one of its messages called: the next ones join the backlog */
     bool backlog_full : 1; /* no more is read until the backlog is empty */
     uint32_t executing;    /* tasks of bridge.execute that are with the workers: it is not freed before */
+    bool paused : 1;       /* not read while memory is short: see runtime/pressure/shed.h */
     uint32_t answer_bytes; /* of answers queued since the outbox was last empty */
+    uint32_t recent_second, recent_bytes; /* what came lately, halved each second: shed_count_received */
     struct peer_address address;
     union {
         struct websocket websocket;
@@ -76,6 +78,12 @@ static inline struct connection *connection_of(struct endpoint *endpoint)
 static inline struct reactor *connection_reactor(const struct connection *connection)
 {
     return connection->endpoint.lane->owner;
+}
+
+/* The clock of connection.recent_second. */
+static inline uint32_t connection_second(uint64_t now_ms)
+{
+    return (uint32_t)(now_ms >> 10);
 }
 
 /* The socket was full: epoll tells when it is not. */

@@ -64,9 +64,12 @@ static void arm_deadline_timer(struct reactor *reactor)
 
 void reactor_end_pass(struct reactor *reactor)
 {
+    if (shed_asked(&reactor->shed))
+        shed_serve(reactor);
     reactor_flush(reactor);
     connection_reap(reactor);
-    script_collect(reactor->script);
+    if (script_collect(reactor->script))
+        shed_collect_soon(reactor);
     arm_deadline_timer(reactor);
 }
 
@@ -231,6 +234,7 @@ static void on_held(struct ev_loop *loop, ev_timer *watcher, int events)
         pool_release(POOL_BUFFERS, held, sizeof *held + length);
         connection->holds = false;
         connection_read_on(connection, true);
+        admission_heavy = true; /* who sends more than a turn has time for */
         agent_session_bytes(connection, reactor->read_buffer, length);
         reactor_flush(reactor);
     }
@@ -351,9 +355,11 @@ void *reactor_run(void *argument)
     supervision_report_ready(reactor, ready && reactor->http);
     if (ready && reactor->http) {
         reactor->lane->report_undeliverable = script_has_hook(reactor->script, HOOK_ON_UNDELIVERABLE);
+        shed_start(reactor);
         acceptor_start(reactor);
         while (!(reactor->draining && !reactor->connections && !reactor->waiting && reactor->work.out == 0))
             ev_run(reactor->loop, EVRUN_ONCE);
+        shed_stop(reactor);
     }
     api_close(reactor->http); /* before the scripts: until then others read their figures */
     supervision_stop_scripts(reactor);

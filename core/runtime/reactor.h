@@ -12,6 +12,7 @@
 #include "runtime/config.h"
 #include "runtime/connection.h"
 #include "runtime/latency.h"
+#include "runtime/pressure/shed.h"
 #include "runtime/work/work.h"
 #include "script/hook.h"
 
@@ -84,6 +85,7 @@ struct reactor {
     struct work_inbox work;
     struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
 
+    struct shed shed;
     struct latency latency;
     atomic_uint connection_count;
     atomic_bool stop_requested;

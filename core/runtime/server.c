@@ -17,6 +17,7 @@
 #include "runtime/acceptor.h"
 #include "runtime/engines/engines.h"
 #include "runtime/limits.h"
+#include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/supervision.h"
 #include "script/user_operation.h"
@@ -234,7 +235,9 @@ int server_run(const struct config *config, const char *config_path)
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
     if (!reactors || !start_bridge(config))
         return fail("not enough memory to start");
+    pressure_start(config, supervision_wake);
     int status = serve(config, config_path);
+    pressure_stop();
     history_stop();
     registry_stop();
     lanes_stop();

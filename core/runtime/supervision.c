@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "runtime/bundle.h"
 #include "runtime/engines/engines.h"
+#include "runtime/pressure/pressure.h"
 #include "script/watchdog.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but the descriptors */
@@ -45,7 +46,7 @@ bool supervision_start_scripts(struct reactor *reactor)
         .folder = config->script.folder,
         .mode = config->mode_name,
         .budget_ms = config->script.budget_ms,
-        .memory_limit = config->script.memory_limit,
+        .memory_limit = pressure_script_limit(config),
         .jit = config->script.jit,
         .log = supervision_log_script,
         .wake_fd = wake_fd,
@@ -224,7 +225,9 @@ void supervision_run(void)
     uint64_t due_ms = 0;
     for (;;) {
         struct pollfd descriptors[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
-        int count = poll(descriptors, 2, wait_ms(busy, due_ms));
+        int memory_ms = pressure_tick();
+        int most_ms = wait_ms(busy, due_ms);
+        int count = poll(descriptors, 2, most_ms < 0 || (memory_ms >= 0 && memory_ms < most_ms) ? memory_ms : most_ms);
         if (count < 0 && errno != EINTR) {
             log_error("poll: %s", strerror(errno));
             return;

@@ -34,7 +34,10 @@ void supervision_stop(void);
 /* Waits until every reactor has reported; true when all are ready. */
 bool supervision_wait_ready(void);
 
-/* Handles signals and watches the scripts until SIGTERM or SIGINT came. */
+/* Any thread: main looks at what it watches over. */
+void supervision_wake(void);
+
+/* Handles signals, watches the scripts and the memory until SIGTERM or SIGINT came. */
 void supervision_run(void);
 
 /* Watches the scripts on until that many reactors have ended: their last hooks may run away too. */

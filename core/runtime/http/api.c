@@ -129,6 +129,31 @@ void api_close(struct lua_State *L)
     free(api);
 }
 
+struct collect_step {
+    uint64_t until_ns;
+    bool done;
+};
+
+static int collect_protected(lua_State *L)
+{
+    struct collect_step *step = lua_touserdata(L, 1);
+    while (!step->done && clock_steady_ns() < step->until_ns)
+        step->done = lua_gc(L, LUA_GCSTEP, 32) != 0; /* KiB */
+    if (step->done)
+        lua_gc(L, LUA_GCRESTART, -1); /* the next cycle by the heap that is left */
+    return 0;
+}
+
+bool api_collect_step(struct lua_State *L, uint64_t nanoseconds)
+{
+    struct collect_step step = {.until_ns = clock_steady_ns() + nanoseconds};
+    if (lua_cpcall(L, collect_protected, &step) != 0) {
+        lua_settop(L, 0);
+        return true;
+    }
+    return step.done;
+}
+
 /* --- Calls --- */
 
 struct step {

@@ -69,6 +69,14 @@ void api_end(struct lua_State *api, struct api_call *call);
 /* Appends {"error":text,"code":…}. */
 void api_append_error(struct buffer *out, enum code code, struct slice text);
 
+/* A step of a full cycle of the state's collector; true when the cycle is done. On the reactor's thread, not inside a
+ * call. */
+bool api_collect_step(struct lua_State *api, uint64_t nanoseconds);
+
+/* Adds up the Lua heaps of all reactors and what their collectors did. Any thread. */
+struct script_collections;
+void api_sum_heaps(uint64_t *scripts, uint64_t *apis, struct script_collections *collections);
+
 /* Counts a refusal of this lane, and remembers it as the last error of /api/status. */
 void api_count_refusal(struct lane *lane, enum code code);
 

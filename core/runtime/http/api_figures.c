@@ -1,20 +1,20 @@
 /* Figures are sums over all lanes and reactors, read without stopping any. The reactors that may be read are those
  * between api_figures_join and api_figures_leave; a mutex, which only those who show figures take, keeps a script from
  * being freed while it is read. */
-#include <inttypes.h>
 #include <math.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <unistd.h>
 
+#include "base/system.h"
 #include "base/version.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/http/api_native.h"
+#include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/server.h"
+#include "script/collect.h"
 #include "workers/worker_pool.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but last_refusal */
@@ -157,6 +157,7 @@ struct reactor_sums {
     uint64_t latency[LATENCY_BUCKETS];
     struct script_hook_statistics hooks[HOOK_COUNT];
     uint64_t script_heaps, api_heaps, full_collections, longest_collect_ns;
+    struct script_collections collections;
     unsigned connections;
 };
 
@@ -175,6 +176,7 @@ static struct reactor_sums sum_reactors(void)
             sum.hooks[hook].errors += script.hooks[hook].errors;
             sum.hooks[hook].overruns += script.hooks[hook].overruns;
         }
+        script_add_collections(reactor->script, &sum.collections);
         sum.script_heaps += script.heap_bytes;
         sum.full_collections += script.full_collections;
         if (script.longest_collect_ns > sum.longest_collect_ns)
@@ -185,6 +187,22 @@ static struct reactor_sums sum_reactors(void)
     }
     pthread_mutex_unlock(&mutex);
     return sum;
+}
+
+void api_sum_heaps(uint64_t *scripts, uint64_t *heaps, struct script_collections *collections)
+{
+    *scripts = *heaps = 0;
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < LANES_MAXIMUM; i++) {
+        if (!apis[i])
+            continue;
+        struct script_statistics script;
+        script_read_statistics(apis[i]->reactor->script, &script);
+        script_add_collections(apis[i]->reactor->script, collections);
+        *scripts += script.heap_bytes;
+        *heaps += read_counter(&apis[i]->heap_bytes);
+    }
+    pthread_mutex_unlock(&mutex);
 }
 
 static double milliseconds(uint64_t nanoseconds)
@@ -224,6 +242,55 @@ static void push_latency(lua_State *L, const uint64_t sums[LATENCY_BUCKETS])
     lua_setfield(L, -2, "latency");
 }
 
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* Of lengths of time: their number, percentiles in milliseconds, and for scrapers how many stayed below each power of
+ * four of microseconds, in seconds. */
+static void push_pauses(lua_State *L, const char *name, const struct pause_sums *sums)
+{
+    static const struct {
+        const char *name;
+        double share;
+    } percentiles[] = {{"p50", 0.5}, {"p99", 0.99}, {"p999", 0.999}};
+    int within = 0;
+    lua_newtable(L);
+    lua_newtable(L);
+    for (uint64_t limit = 16; limit <= 1u << 24; limit *= 4) {
+        lua_newtable(L);
+        set_number(L, "seconds", (double)limit / 1e6);
+        set_number(L, "count", (double)pauses_within(sums, limit));
+        lua_rawseti(L, -2, ++within);
+    }
+    lua_setfield(L, -2, "within");
+    for (unsigned i = 0; i < sizeof percentiles / sizeof *percentiles; i++)
+        set_number(L, percentiles[i].name, milliseconds(pause_percentile(sums, percentiles[i].share)));
+    set_number(L, "count", (double)sums->count);
+    set_number(L, "seconds", (double)sums->total_ns / 1e9);
+    set_number(L, "max", milliseconds(sums->longest_ns));
+    lua_setfield(L, -2, name);
+}
+
+static void push_collections(lua_State *L, const struct script_collections *sum)
+{
+    uint64_t count = sum->manual + sum->automatic;
+    lua_newtable(L);
+    set_number(L, "count", (double)count);
+    set_number(L, "manual", (double)sum->manual);
+    set_number(L, "automatic", (double)sum->automatic);
+    set_number(L, "average_ms", count > 0 ? milliseconds(sum->cycle_ns / count) : 0);
+    set_number(L, "longest_ms", milliseconds(sum->longest_cycle_ns));
+    set_number(L, "reclaimed", (double)sum->reclaimed);
+    set_number(L, "under_way", sum->under_way);
+    if (sum->last_ns > 0)
+        set_number(L, "since_last_ms", milliseconds(minus(clock_steady_ns(), sum->last_ns)));
+    push_pauses(L, "pauses", &sum->pauses);
+    push_pauses(L, "hook_times", &sum->hook_times);
+    lua_setfield(L, -2, "collections");
+}
+
 static void push_reactors(lua_State *L)
 {
     struct reactor_sums sum = sum_reactors();
@@ -243,15 +310,11 @@ static void push_reactors(lua_State *L)
         lua_setfield(L, -2, script_hook_name(hook));
     }
     lua_setfield(L, -2, "hooks");
+    push_collections(L, &sum.collections);
     lua_setfield(L, -2, "scripts");
 }
 
 /* --- Memory --- */
-
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
-}
 
 static uint64_t push_pools(lua_State *L)
 {
@@ -285,38 +348,65 @@ static uint64_t push_pools(lua_State *L)
     return bytes;
 }
 
-/* Resident bytes of this process; 0 where /proc does not say. */
-static uint64_t resident_bytes(void)
+static void push_shed(lua_State *L, const struct pressure_figures *figures)
 {
-    uint64_t size, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (!file)
-        return 0;
-    if (fscanf(file, "%" SCNu64 " %" SCNu64, &size, &resident) != 2)
-        resident = 0;
-    fclose(file);
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    lua_newtable(L);
+    set_number(L, "trims", (double)figures->trims);
+    set_number(L, "trimmed_bytes", (double)figures->trimmed_bytes);
+    set_number(L, "history_bytes", (double)figures->history_bytes_shed);
+    set_number(L, "paused", (double)figures->paused);
+    set_number(L, "resumed", (double)figures->resumed);
+    set_number(L, "closed", (double)figures->closed);
+    set_number(L, "refused_connections", (double)figures->refused_connections);
+    set_number(L, "refused_requests", (double)figures->refused_requests);
+    set_number(L, "refused_growth", (double)figures->refused_growth);
+    lua_setfield(L, -2, "shed");
 }
 
-/* The level's name by the share of the budget that is in use. */
-static const char *level_of(uint64_t used, uint64_t budget)
+static void push_surroundings(lua_State *L, const struct memory_surroundings *around)
 {
-    double share = budget == CONFIG_UNLIMITED ? 0 : (double)used / (double)budget;
-    return share < 0.6 ? "low" : share < 0.75 ? "moderate" : share < 0.9 ? "high" : "critical";
+    if (around->cgroup_used != UINT64_MAX)
+        set_number(L, "cgroup_used", (double)around->cgroup_used);
+    if (around->cgroup_limit != UINT64_MAX)
+        set_number(L, "cgroup_limit", (double)around->cgroup_limit);
+    if (around->has_stall) {
+        set_number(L, "stall_some", around->stall_some);
+        set_number(L, "stall_full", around->stall_full);
+    }
 }
 
 static void push_memory(lua_State *L, const struct config *config)
 {
-    uint64_t pools = push_pools(L), resident = resident_bytes();
-    const char *level = level_of(resident, config->limits.memory);
+    struct pressure_figures figures;
+    uint64_t pools = push_pools(L);
+    const char *level = pressure_level_name(pressure_level());
+    pressure_read(&figures);
     lua_newtable(L);
-    set_number(L, "resident", (double)resident);
+    set_boolean(L, "enabled", figures.enabled);
+    set_number(L, "resident", (double)system_resident_bytes());
     if (config->limits.memory != CONFIG_UNLIMITED)
         set_number(L, "budget", (double)config->limits.memory);
     set_text(L, "level", level, strlen(level));
+    set_number(L, "level_number", pressure_level());
     set_number(L, "pools", (double)pools);
     set_number(L, "compression", (double)deflate_state_bytes());
     set_number(L, "mailboxes", (double)mailbox_bytes_in_all());
+    set_number(L, "history", (double)history_bytes());
+    set_number(L, "history_share", figures.history_share);
+    if (figures.has_trend) {
+        set_number(L, "trend", figures.trend);
+        set_number(L, "trend_fit", figures.fit);
+    }
+    if (figures.seconds_to_threshold >= 0)
+        set_number(L, "seconds_to_threshold", figures.seconds_to_threshold);
+    set_number(L, "leak_alerts", (double)figures.leak_alerts);
+    set_number(L, "pressure_alerts", (double)figures.pressure_alerts);
+    set_number(L, "threshold", config->phase2.gc_optimization.memory_threshold);
+    set_number(L, "cooldown_ms", config->phase2.gc_optimization.cooldown_ms);
+    set_number(L, "sample_interval_ms", config->phase2.gc_optimization.sample_interval_ms);
+    set_number(L, "predict_horizon_ms", config->phase2.gc_optimization.predict_horizon_ms);
+    push_surroundings(L, &figures.surroundings);
+    push_shed(L, &figures);
     lua_setfield(L, -2, "memory");
 }
 
@@ -370,7 +460,7 @@ static void push_identity(lua_State *L, const struct api *api)
     set_number(L, "ws_port", server_ws_port());
     set_number(L, "http_port", server_http_port());
     set_number(L, "reactors", server_reactor_count());
-    set_number(L, "script_memory_limit", (double)config->script.memory_limit);
+    set_number(L, "script_memory_limit", (double)pressure_script_limit(config));
 }
 
 /* summary(): identity, counts and messages. */
@@ -400,7 +490,17 @@ static int native_figures(lua_State *L)
 /* memory_level(): "low", "moderate", "high" or "critical". */
 static int native_memory_level(lua_State *L)
 {
-    lua_pushstring(L, level_of(resident_bytes(), api_of(L)->reactor->config->limits.memory));
+    lua_pushstring(L, pressure_level_name(pressure_level()));
+    return 1;
+}
+
+/* collect(): orders a full collection of every Lua state. False: the caller is no administrator. */
+static int native_collect(lua_State *L)
+{
+    bool admin = api_of(L)->call->admin;
+    if (admin)
+        pressure_order_collection();
+    lua_pushboolean(L, admin);
     return 1;
 }
 
@@ -412,9 +512,6 @@ static int native_draining(lua_State *L)
 }
 
 const luaL_Reg api_figures_functions[] = {
-    {"summary", native_summary},
-    {"figures", native_figures},
-    {"memory_level", native_memory_level},
-    {"draining", native_draining},
-    {NULL, NULL},
+    {"summary", native_summary}, {"figures", native_figures},   {"memory_level", native_memory_level},
+    {"collect", native_collect}, {"draining", native_draining}, {NULL, NULL},
 };

@@ -22,6 +22,14 @@ static bool is_probe(struct slice path)
            slice_equal(path, SLICE("/metrics"));
 }
 
+/* While memory is short nothing new begins, but who watches or helps is let in. */
+static bool answered_under_pressure(struct slice path)
+{
+    static const struct slice admin = {"/admin/", 7};
+    return is_probe(path) || slice_equal(path, SLICE("/optimization")) ||
+           (path.length > admin.length && memcmp(path.data, admin.data, admin.length) == 0);
+}
+
 bool http_gate_path_reserved(struct slice path)
 {
     static const struct slice admin = {"/admin", 6};
@@ -103,6 +111,11 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->retry_after = limits_http_request(&connection->address, connection_reactor(connection)->now_ms);
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
+    }
+    if (admission_is_tight() && !answered_under_pressure(path)) {
+        counter_add(&connection_reactor(connection)->shed.refused_requests, 1);
+        out->retry_after = 1;
+        return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
     }
     bool loopback = is_loopback(&connection->address);
     if (!config->auth.token) {

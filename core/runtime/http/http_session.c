@@ -190,8 +190,9 @@ static void upgrade(struct connection *connection, const struct http_request *re
     struct http_gate *gate = &exchange->request.gate;
     exchange->request.keep_alive = false; /* when it is refused, what follows may be frames */
     if (gate->code != CODE_OK) {
-        http_answer_error(connection, gate->code, (struct http_answer){.status = code_http_status(gate->code)},
-                          gate->text);
+        http_answer_error(
+            connection, gate->code,
+            (struct http_answer){.status = code_http_status(gate->code), .retry_after = gate->retry_after}, gate->text);
         return;
     }
     if (connection_reactor(connection)->draining) {

@@ -23,6 +23,7 @@ local ROUTES = {
     ["/admin/engines"] = {GET = admin(engines.get), POST = admin(engines.post)},
     ["/workers/execute"] = {POST = require "luaduct.http.execute"},
     ["/broadcast"] = {POST = require "luaduct.http.broadcast"},
+    ["/admin/gc"] = {POST = require "luaduct.http.gc"},
 }
 
 -- For the Allow header: HEAD is answered wherever GET is, OPTIONS everywhere.

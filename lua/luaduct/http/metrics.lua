@@ -31,6 +31,29 @@ local FAMILIES = {
     {"luaduct_script_heap_bytes", "gauge", "Memory of the script states.", function(f) return f.scripts.heap_bytes end},
     {"luaduct_script_full_collections", "counter", "Full garbage collections forced in script states.",
         function(f) return f.scripts.full_collections end},
+    {"luaduct_gc_collections", "counter", "Completed full cycles of the scripts' collectors, by who asked.",
+        function(f)
+            local done = f.scripts.collections
+            return {manual = done.manual, automatic = done.automatic}
+        end, "trigger"},
+    {"luaduct_gc_reclaimed_bytes", "counter", "Memory that completed cycles freed.",
+        function(f) return f.scripts.collections.reclaimed end},
+    {"luaduct_memory_level", "gauge", "Memory pressure: 0 low, 1 moderate, 2 high, 3 critical.",
+        function(f) return f.memory.level_number end},
+    {"luaduct_memory_trend_bytes_per_second", "gauge", "Slope of the memory in use over the last samples.",
+        function(f) return f.memory.trend end},
+    {"luaduct_memory_leak_alerts", "counter", "Times that scripts kept more after each of several collections.",
+        function(f) return f.memory.leak_alerts end},
+    {"luaduct_memory_pressure_alerts", "counter", "Times that the level rose to high or critical.",
+        function(f) return f.memory.pressure_alerts end},
+    {"luaduct_memory_shed", "counter", "What was done about memory pressure, by action.", function(f)
+        local shed = f.memory.shed
+        return {
+            trim = shed.trims, pause = shed.paused, resume = shed.resumed, close = shed.closed,
+            refuse_connection = shed.refused_connections, refuse_request = shed.refused_requests,
+            refuse_growth = shed.refused_growth,
+        }
+    end, "action"},
     {"luaduct_pool_blocks_held", "gauge", "Pool blocks in use, by pool.",
         function(f) return f.by_pool("held") end, "pool"},
     {"luaduct_pool_blocks_available", "gauge", "Pool blocks kept for use, by pool.",
@@ -119,15 +142,13 @@ local function write_samples(name, value, label)
     end
 end
 
-local function write_latency(latency, open_metrics)
-    local name = "luaduct_message_latency_seconds"
-    write_header(name, "histogram", "From the read that brought an envelope to the write that passed it on "
-        .. "(the sum is right to about 6 %).", open_metrics)
-    for _, bucket in ipairs(latency.within) do
+local function write_histogram(name, help, times, open_metrics)
+    write_header(name, "histogram", help, open_metrics)
+    for _, bucket in ipairs(times.within) do
         native.write(name, '_bucket{le="', number(bucket.seconds), '"} ', number(bucket.count), "\n")
     end
-    native.write(name, '_bucket{le="+Inf"} ', number(latency.count), "\n")
-    native.write(name, "_sum ", number(latency.seconds), "\n", name, "_count ", number(latency.count), "\n")
+    native.write(name, '_bucket{le="+Inf"} ', number(times.count), "\n")
+    native.write(name, "_sum ", number(times.seconds), "\n", name, "_count ", number(times.count), "\n")
 end
 
 local function write_text(figures, open_metrics)
@@ -140,7 +161,10 @@ local function write_text(figures, open_metrics)
             write_samples(kind == "counter" and name .. "_total" or name, value, label)
         end
     end
-    write_latency(figures.latency, open_metrics)
+    write_histogram("luaduct_message_latency_seconds", "From the read that brought an envelope to the write that passed "
+        .. "it on (the sum is right to about 6 %).", figures.latency, open_metrics)
+    write_histogram("luaduct_gc_pause_seconds", "Steps of the scripts' collectors between events, and collections that "
+        .. "were forced in a hook.", figures.scripts.collections.pauses, open_metrics)
     native.write(open_metrics and "# EOF\n" or "")
 end
 

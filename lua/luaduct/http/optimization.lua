@@ -18,34 +18,70 @@ local function pool(figures)
     }
 end
 
+-- Milliseconds.
+local function lengths(times)
+    return {count = times.count, p50 = times.p50, p99 = times.p99, p999 = times.p999, max = times.max}
+end
+
+-- A collection is one completed full cycle; its steps lie between other work, and `pauses` are the single steps.
 local function collector(figures)
+    local done, memory = figures.scripts.collections, figures.memory
     return {
-        totalGCTriggers = figures.scripts.full_collections,
-        averageGCTime = 0,
-        memoryReclaimed = 0,
-        manualTriggers = 0,
-        automaticTriggers = figures.scripts.full_collections,
-        maxGCTime = figures.scripts.longest_collect_ms,
-        pressureLevel = figures.memory.level,
-        memoryLeakAlerts = 0,
-        pressureAlerts = 0,
-        timeSinceLastGC = json.null,
-        configuration = {enabled = false, scriptMemoryLimit = figures.script_memory_limit},
+        totalGCTriggers = done.count,
+        averageGCTime = done.average_ms,
+        memoryReclaimed = done.reclaimed,
+        manualTriggers = done.manual,
+        automaticTriggers = done.automatic,
+        maxGCTime = done.longest_ms,
+        pressureLevel = memory.level,
+        memoryLeakAlerts = memory.leak_alerts,
+        pressureAlerts = memory.pressure_alerts,
+        timeSinceLastGC = done.since_last_ms or json.null,
+        underWay = done.under_way,
+        pauses = lengths(done.pauses),
+        largestStep = done.pauses.max,
+        hookTimes = lengths(done.hook_times),
+        forced = figures.scripts.full_collections,
+        configuration = {
+            enabled = memory.enabled,
+            scriptMemoryLimit = figures.script_memory_limit,
+            memoryThreshold = memory.threshold,
+            cooldownMs = memory.cooldown_ms,
+            sampleIntervalMs = memory.sample_interval_ms,
+            predictHorizonMs = memory.predict_horizon_ms,
+        },
     }
 end
 
 local function memory_pressure(figures)
+    local memory = figures.memory
+    local shed = memory.shed
     return {
-        level = figures.memory.level,
-        budget = figures.memory.budget or json.null,
-        used = figures.memory.resident,
-        rss = figures.memory.resident,
+        level = memory.level,
+        budget = memory.budget or json.null,
+        used = memory.resident,
+        rss = memory.resident,
         luaHeaps = figures.scripts.heap_bytes + figures.scripts.api_heap_bytes,
-        pools = figures.memory.pools,
-        trend = json.null,
-        predictedSecondsToThreshold = json.null,
-        psi = json.null,
-        shed = {trimmed = 0, paused = 0, refused = 0},
+        pools = memory.pools,
+        mailboxes = memory.mailboxes,
+        history = memory.history,
+        compression = memory.compression,
+        cgroup = memory.cgroup_used and {used = memory.cgroup_used, limit = memory.cgroup_limit or json.null}
+            or json.null,
+        trend = memory.trend or json.null,
+        trendFit = memory.trend_fit or json.null,
+        predictedSecondsToThreshold = memory.seconds_to_threshold or json.null,
+        psi = memory.stall_some and {some = memory.stall_some, full = memory.stall_full} or json.null,
+        historyShare = memory.history_share,
+        shed = {
+            trimmed = shed.trims, trimmedBytes = shed.trimmed_bytes, historyBytes = shed.history_bytes,
+            paused = shed.paused, resumed = shed.resumed, closed = shed.closed,
+            refused = shed.refused_connections + shed.refused_requests + shed.refused_growth,
+            stopped = {
+                connections = shed.refused_connections, requests = shed.refused_requests,
+                growth = shed.refused_growth,
+            },
+        },
     }
 end
 
@@ -79,7 +115,7 @@ function optimization.of(figures)
         cpuOptimization = {workerPool = worker_pool(figures.workers)},
         performance = {
             pooledEnvelopes = pools.envelopes.hits,
-            gcTriggers = figures.scripts.full_collections,
+            gcTriggers = figures.scripts.collections.count,
             workerTasks = figures.workers.completed,
         },
         degraded = engines.degraded(),

@@ -1,0 +1,36 @@
+#include "runtime/pressure/sampler.h"
+
+#include "base/system.h"
+#include "bridge/history.h"
+#include "bridge/mailbox.h"
+#include "memory/pool.h"
+#include "protocol/websocket/deflate.h"
+#include "runtime/http/api.h"
+#include "script/collect.h"
+
+void sampler_read(struct memory_sample *out)
+{
+    struct script_collections collections = {0};
+    *out = (struct memory_sample){.resident = system_resident_bytes(),
+                                  .mailboxes = mailbox_bytes_in_all(),
+                                  .history = history_bytes(),
+                                  .compression = deflate_state_bytes()};
+    for (unsigned pool = 0; pool < POOL_COUNT; pool++) {
+        struct pool_statistics statistics;
+        pool_read_statistics((enum pool)pool, &statistics);
+        out->pools += statistics.bytes;
+    }
+    api_sum_heaps(&out->script_heaps, &out->api_heaps, &collections);
+    out->collections = collections.manual + collections.automatic;
+    out->collections_under_way = collections.under_way;
+}
+
+void sampler_read_surroundings(struct memory_surroundings *out)
+{
+    struct system_cgroup_memory cgroup = system_cgroup_memory("");
+    struct system_memory_stall stall;
+    *out = (struct memory_surroundings){.cgroup_used = cgroup.used, .cgroup_limit = cgroup.limit};
+    out->has_stall = system_memory_stall("", &stall);
+    out->stall_some = stall.some;
+    out->stall_full = stall.full;
+}

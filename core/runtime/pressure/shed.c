@@ -1,0 +1,228 @@
+/* Who is paused is chosen by a histogram of what each sent lately, in powers of two: from the top bucket down until
+ * half of all that came is covered, or a quarter of the connections. No sorting and no memory, which is what is short.
+ */
+#include "runtime/pressure/shed.h"
+
+#include <lua.h>
+
+#include "base/log.h"
+#include "bridge/history.h"
+#include "bridge/profile.h"
+#include "runtime/agent_session.h"
+#include "runtime/http/api.h"
+#include "runtime/http/http_exchange.h"
+#include "runtime/pressure/pressure.h"
+#include "runtime/reactor.h"
+#include "script/collect.h"
+
+/* At most this share of the connections is paused in one step: one in … */
+#define PAUSE_SHARE 4
+
+atomic_ullong shed_history_bytes = UINT64_MAX, shed_history_released;
+
+/* --- Collecting --- */
+
+static void on_timer(struct ev_loop *loop, ev_timer *watcher, int events)
+{
+    struct reactor *reactor = watcher->data;
+    (void)loop, (void)events;
+    reactor_begin_pass(reactor);
+    if (reactor->shed.api_collecting)
+        reactor->shed.api_collecting = !api_collect_step(reactor->http, COLLECT_STEP_NS);
+    if (reactor->shed.api_collecting)
+        shed_collect_soon(reactor);
+    reactor_end_pass(reactor); /* steps the script's state */
+}
+
+void shed_collect_soon(struct reactor *reactor)
+{
+    if (!ev_is_active(&reactor->shed.timer))
+        ev_timer_start(reactor->loop, &reactor->shed.timer);
+}
+
+static void collect(struct reactor *reactor, bool manually)
+{
+    script_order_cycle(reactor->script, manually);
+    reactor->shed.api_collecting = true;
+    shed_collect_soon(reactor);
+}
+
+/* --- Holding and sending --- */
+
+/* What the process keeps for this connection alone. */
+static uint64_t held_by(const struct connection *connection)
+{
+    uint64_t bytes = connection->endpoint.outbox.queue.bytes;
+    if (connection->is_websocket)
+        bytes += connection->websocket.buffer_size;
+    else if (connection->http)
+        bytes += connection->http->input.capacity + connection->http->output.capacity +
+                 connection->http->request.body.capacity;
+    return bytes;
+}
+
+static uint32_t sent_lately(const struct connection *connection, uint32_t now_second)
+{
+    uint32_t past = now_second - connection->recent_second;
+    return past < 32 ? connection->recent_bytes >> past : 0;
+}
+
+static void pause_connection(struct reactor *reactor, struct connection *connection)
+{
+    connection_read_on(connection, false);
+    connection->paused = true;
+    atomic_fetch_add_explicit(&reactor->shed.paused_now, 1, memory_order_relaxed);
+    counter_add(&reactor->shed.paused, 1);
+}
+
+static void resume_connection(struct reactor *reactor, struct connection *connection)
+{
+    connection->paused = false;
+    connection->last_byte_ms = reactor->now_ms; /* its silence was our doing */
+    atomic_fetch_sub_explicit(&reactor->shed.paused_now, 1, memory_order_relaxed);
+    counter_add(&reactor->shed.resumed, 1);
+    /* One whose answers wait is read again when they are written. */
+    if (!connection_blocked(connection))
+        connection_read_on(connection, true);
+}
+
+void shed_forget(struct connection *connection)
+{
+    if (!connection->paused)
+        return;
+    connection->paused = false;
+    atomic_fetch_sub_explicit(&connection_reactor(connection)->shed.paused_now, 1, memory_order_relaxed);
+}
+
+static bool pausable(const struct connection *connection)
+{
+    return !connection->paused && (connection->phase == CONNECTION_WEBSOCKET || connection->phase == CONNECTION_HTTP);
+}
+
+/* Stops reading from those who sent most lately, and notes how much the largest holder holds. */
+static void pause_most(struct reactor *reactor)
+{
+    struct {
+        uint64_t bytes;
+        unsigned count;
+    } buckets[33] = {0};
+    uint32_t now_second = connection_second(reactor->now_ms);
+    uint64_t all = 0, covered = 0, most_held = 0;
+    unsigned connections = 0, chosen = 0;
+    for (struct connection *connection = reactor->connections; connection; connection = connection->next) {
+        uint64_t held = held_by(connection);
+        most_held = held > most_held ? held : most_held;
+        if (connection->paused)
+            connection->last_byte_ms = reactor->now_ms;
+        if (!pausable(connection))
+            continue;
+        uint32_t sent = sent_lately(connection, now_second);
+        connections++;
+        all += sent;
+        if (sent <= SHED_LIGHT_BYTES)
+            continue;
+        unsigned bucket = 32u - (unsigned)__builtin_clz(sent);
+        buckets[bucket].bytes += sent;
+        buckets[bucket].count++;
+    }
+    atomic_store_explicit(&reactor->shed.most_held, most_held, memory_order_relaxed);
+    unsigned most = connections / PAUSE_SHARE + 1;
+    for (unsigned bucket = 32; bucket > 16 && covered * 2 <= all && chosen < most; bucket--) {
+        if (buckets[bucket].count == 0)
+            continue;
+        for (struct connection *connection = reactor->connections; connection && chosen < most;
+             connection = connection->next) {
+            uint32_t sent = pausable(connection) ? sent_lately(connection, now_second) : 0;
+            if (sent <= SHED_LIGHT_BYTES || 32u - (unsigned)__builtin_clz(sent) != bucket)
+                continue;
+            pause_connection(reactor, connection);
+            covered += sent;
+            chosen++;
+        }
+    }
+}
+
+static void resume_some(struct reactor *reactor)
+{
+    unsigned many = (atomic_load_explicit(&reactor->shed.paused_now, memory_order_relaxed) + 1) / 2;
+    for (struct connection *connection = reactor->connections; connection; connection = connection->next) {
+        if (!connection->paused)
+            continue;
+        connection->last_byte_ms = reactor->now_ms;
+        if (many > 0) {
+            resume_connection(reactor, connection);
+            many--;
+        }
+    }
+}
+
+static void close_largest(struct reactor *reactor)
+{
+    struct connection *largest = NULL;
+    uint64_t most = SHED_CLOSE_BYTES;
+    for (struct connection *connection = reactor->connections; connection; connection = connection->next) {
+        uint64_t held = held_by(connection);
+        bool open = connection->phase == CONNECTION_WEBSOCKET || connection->phase == CONNECTION_HTTP;
+        if (open && held >= most) {
+            largest = connection;
+            most = held;
+        }
+    }
+    if (!largest)
+        return;
+    log_warn("memory: closing the connection that holds most, %llu bytes%s%.*s", (unsigned long long)most,
+             largest->endpoint.profile ? ", of agent " : "",
+             largest->endpoint.profile ? (int)largest->endpoint.profile->id.length : 0,
+             largest->endpoint.profile ? largest->endpoint.profile->id.data : "");
+    counter_add(&reactor->shed.closed, 1);
+    if (largest->is_websocket) {
+        counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
+        agent_session_close(largest, WEBSOCKET_TRY_LATER, SLICE("the bridge is short of memory"));
+    } else {
+        connection_kill(largest);
+    }
+}
+
+/* --- What main asks for --- */
+
+void shed_ask(struct reactor *reactor, unsigned bits)
+{
+    atomic_fetch_or_explicit(&reactor->shed.asked, bits, memory_order_release);
+    ev_async_send(reactor->loop, &reactor->wake_watcher);
+}
+
+void shed_serve(struct reactor *reactor)
+{
+    unsigned asked = atomic_exchange_explicit(&reactor->shed.asked, 0, memory_order_acquire);
+    if (reactor->draining)
+        asked &= SHED_RESUME;
+    if (asked & SHED_MODE)
+        script_step_between(reactor->script, pressure_enabled());
+    if (asked & SHED_HISTORY) {
+        uint64_t bytes = atomic_load_explicit(&shed_history_bytes, memory_order_relaxed);
+        counter_add(&shed_history_released, history_set_bytes(bytes));
+    }
+    if (asked & SHED_RESUME)
+        resume_some(reactor);
+    else if (asked & SHED_PAUSE)
+        pause_most(reactor);
+    if (asked & SHED_CLOSE)
+        close_largest(reactor);
+    if (asked & SHED_COLLECT)
+        collect(reactor, asked & SHED_MANUALLY);
+}
+
+/* --- Life --- */
+
+void shed_start(struct reactor *reactor)
+{
+    ev_init(&reactor->shed.timer, on_timer);
+    reactor->shed.timer.data = reactor;
+    if (!pressure_enabled())
+        script_step_between(reactor->script, false);
+}
+
+void shed_stop(struct reactor *reactor)
+{
+    ev_timer_stop(reactor->loop, &reactor->shed.timer);
+}
