@@ -282,7 +282,7 @@ void lane_wake_others(struct lane *lane)
 
 static enum code push(struct endpoint *endpoint, struct frame *frame)
 {
-    if (!outbox_push(&endpoint->outbox, frame))
+    if (!frame_queue_admits(&endpoint->outbox.queue) || !outbox_push(&endpoint->outbox, frame))
         return CODE_OVERLOADED;
     frame_retain(frame);
     return CODE_OK;

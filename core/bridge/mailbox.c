@@ -54,7 +54,7 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
     if (absent && !agent->counted && !agent->detachments &&
         atomic_load_explicit(&mailboxes_in_all, memory_order_relaxed) >= limits.mailboxes)
         return MAILBOX_FULL;
-    if (!frame_queue_push_back(&agent->mailbox, frame))
+    if (!frame_queue_admits(&agent->mailbox) || !frame_queue_push_back(&agent->mailbox, frame))
         return MAILBOX_NO_MEMORY;
     frame_retain(frame);
     account(1, frame->length, true);

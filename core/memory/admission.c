@@ -9,11 +9,15 @@
 /* With no line at all nobody needs to ask again soon; bounded so that a line drawn later is noticed. */
 #define GRANT_UNLIMITED (16 * 1024 * 1024)
 
+/* By this share of the light line the estimate may move away from what was measured: one in … */
+#define MEASURE_SHARE 32
+
 atomic_uint admission_state;
 _Thread_local bool admission_heavy;
 _Thread_local int64_t admission_credit;
 
-static atomic_ullong light_line = UINT64_MAX, heavy_line = UINT64_MAX, beside;
+static atomic_ullong light_line = UINT64_MAX, heavy_line = UINT64_MAX;
+static atomic_ullong measured_used, measured_pools;
 static atomic_ullong refusals;
 static _Atomic(void (*)(void)) alarm_function;
 
@@ -28,18 +32,20 @@ void admission_start(uint64_t light, uint64_t heavy, void (*alarm)(void))
 
 static uint64_t estimate(void)
 {
-    uint64_t bytes = atomic_load_explicit(&beside, memory_order_relaxed);
+    uint64_t bytes = atomic_load_explicit(&measured_used, memory_order_relaxed);
     for (unsigned pool = 0; pool < POOL_COUNT; pool++) {
         struct pool_statistics statistics;
         pool_read_statistics((enum pool)pool, &statistics);
         bytes += statistics.bytes;
     }
-    return bytes;
+    uint64_t pools_then = atomic_load_explicit(&measured_pools, memory_order_relaxed);
+    return bytes > pools_then ? bytes - pools_then : 0;
 }
 
-void admission_update(uint64_t beside_pools, enum admission state)
+void admission_update(uint64_t used, uint64_t pools, enum admission state)
 {
-    atomic_store_explicit(&beside, beside_pools, memory_order_relaxed);
+    atomic_store_explicit(&measured_pools, pools, memory_order_relaxed);
+    atomic_store_explicit(&measured_used, used, memory_order_relaxed);
     uint64_t line = atomic_load_explicit(&light_line, memory_order_relaxed);
     if (line != UINT64_MAX && estimate() + GRANT_BYTES > line)
         state = ADMISSION_CLOSED;
@@ -62,6 +68,8 @@ bool admission_ask(size_t size)
         return true;
     }
     uint64_t now = estimate();
+    if (now > atomic_load_explicit(&measured_used, memory_order_relaxed) + light / MEASURE_SHARE)
+        sound_alarm(); /* malloc's own share of it is not known */
     if (now + size + GRANT_BYTES <= heavy) {
         admission_credit = GRANT_BYTES;
         return true;

@@ -1,8 +1,8 @@
 /* Whether the process may still grow because of input. Whoever is about to keep something large or numerous of what a
  * peer sent (a frame, a message in assembly, a body) asks here first, and answers `overloaded` when the answer is no.
  *
- * The budget is kept by an estimate that is exact where input lands: the bytes that the pools took from malloc, read
- * anew, and everything else as the memory controller last measured it. A thread asks for 64 KiB of permission at a
+ * The budget is kept by an estimate: what the memory controller last measured, and by how much the pools, where input
+ * lands, have grown since, which is exact. A thread asks for 64 KiB of permission at a
  * time, so that asking costs a subtraction; what it gives back it does not tell, the next estimate sees it.
  *
  * Two lines: peers that sent little lately may go on for a while after those who sent much must stop. */
@@ -35,13 +35,13 @@ static inline bool admission_is_tight(void)
 #define ADMISSION_SMALL_BYTES 4096u
 
 /* Bytes. `light`: where the process must stop growing at all; `heavy`: where those must stop who sent much. UINT64_MAX:
- * no line. `alarm` (may be NULL) is called on the asking thread when somebody is refused, or stands at the heavy line,
- * and must be cheap. Main thread, any time. */
+ * no line. `alarm` (may be NULL) is called on the asking thread when it is time to measure again, and must be cheap.
+ * Main thread, any time. */
 void admission_start(uint64_t light, uint64_t heavy, void (*alarm)(void));
 
-/* The controller: what the process uses beside the pools, measured; and the state by its level. It ends
- * ADMISSION_CLOSED when there is room again. */
-void admission_update(uint64_t beside_pools, enum admission state);
+/* The controller: what the process uses, measured, and the pools' bytes at that time; and the state by its level. It
+ * ends ADMISSION_CLOSED when there is room again. */
+void admission_update(uint64_t used, uint64_t pools, enum admission state);
 
 /* The calling thread works for a peer that sent much lately, or for one that did not (the start). */
 extern _Thread_local bool admission_heavy;

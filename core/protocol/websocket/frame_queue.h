@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 
+#include "memory/admission.h"
 #include "protocol/websocket/frame.h"
 
 struct frame_queue {
@@ -12,6 +13,14 @@ struct frame_queue {
     uint32_t head, count;
     uint64_t bytes; /* sum of the frames' lengths: what the limits compare */
 };
+
+/* Whether one more may join for a peer's sake: a broadcast to many slow agents doubles many arrays at once. Frames that
+ * come home need not ask. */
+static inline bool frame_queue_admits(const struct frame_queue *queue)
+{
+    size_t grown = 2 * (size_t)queue->capacity * sizeof *queue->slots;
+    return queue->count < queue->capacity || grown <= ADMISSION_SMALL_BYTES || admission_take(grown);
+}
 
 /* Each takes over the caller's reference when it gives true; false: out of memory, the reference stays the caller's. */
 bool frame_queue_push_back(struct frame_queue *queue, struct frame *frame);

@@ -155,10 +155,21 @@ static void collect(const struct memory_sample *sample, const char *cause, bool 
     ask_all(SHED_COLLECT | (manually ? SHED_MANUALLY : 0));
 }
 
-/* A collection that was ordered an interval ago is over: says what it brought, and gives it back. */
-static void finish_collection(struct memory_sample *sample, uint64_t now_ms)
+static bool collection_waits(void)
 {
-    if (!collection.under_way || sample->collections_under_way > 0 || now_ms - collection.began_ms < ALARM_DISTANCE_MS)
+    for (unsigned i = 0; i < server_reactor_count(); i++)
+        if (atomic_load_explicit(&server_reactor(i)->shed.asked, memory_order_relaxed) & SHED_COLLECT)
+            return true;
+    return false;
+}
+
+/* When an ordered collection is over: says what it brought, and gives it back. */
+static void finish_collection(struct memory_sample *sample)
+{
+    uint64_t now_ms = clock_steady_ns() / 1000000;
+    /* A reactor takes the order a moment before its state shows it. */
+    if (!collection.under_way || sample->collections_under_way > 0 || collection_waits() ||
+        now_ms - collection.began_ms < ALARM_DISTANCE_MS)
         return;
     uint64_t heaps = sample->script_heaps + sample->api_heaps;
     uint64_t reclaimed = collection.heaps_before > heaps ? collection.heaps_before - heaps : 0;
@@ -278,10 +289,10 @@ static void look(uint64_t now_ms, bool regular)
     if (orders.rose || orders.fell)
         say_level(before, &sample, orders.rose);
     /* First the gate, then what takes time. */
-    admission_update(sample.resident > sample.pools ? sample.resident - sample.pools : 0, admission);
+    admission_update(sample.resident, sample.pools, admission);
     carry_out(&orders, &sample);
-    finish_collection(&sample, now_ms);
-    admission_update(sample.resident > sample.pools ? sample.resident - sample.pools : 0, admission);
+    finish_collection(&sample);
+    admission_update(sample.resident, sample.pools, admission);
     show(&sample, regular);
 }
 

@@ -18,6 +18,9 @@
 /* At most this share of the connections is paused in one step: one in … */
 #define PAUSE_SHARE 4
 
+/* One step of the last resort closes connections until this share of the budget is freed: one in … */
+#define CLOSE_SHARE 128
+
 atomic_ullong shed_history_bytes = UINT64_MAX, shed_history_released;
 
 /* --- Collecting --- */
@@ -156,30 +159,39 @@ static void resume_some(struct reactor *reactor)
     }
 }
 
+static void close_connection(struct reactor *reactor, struct connection *connection, uint64_t held)
+{
+    const struct profile *profile = connection->endpoint.profile;
+    log_warn("memory: closing the connection that holds most, %llu bytes%s%.*s", (unsigned long long)held,
+             profile ? ", of agent " : "", profile ? (int)profile->id.length : 0, profile ? profile->id.data : "");
+    counter_add(&reactor->shed.closed, 1);
+    if (connection->is_websocket) {
+        counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
+        agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("the bridge is short of memory"));
+    } else {
+        connection_kill(connection);
+    }
+}
+
+/* The one that holds most, and the next ones while they are small: a flood of small ones ends in finite time too. */
 static void close_largest(struct reactor *reactor)
 {
-    struct connection *largest = NULL;
-    uint64_t most = SHED_CLOSE_BYTES;
-    for (struct connection *connection = reactor->connections; connection; connection = connection->next) {
-        uint64_t held = held_by(connection);
-        bool open = connection->phase == CONNECTION_WEBSOCKET || connection->phase == CONNECTION_HTTP;
-        if (open && held >= most) {
-            largest = connection;
-            most = held;
+    uint64_t wanted = reactor->config->limits.memory / CLOSE_SHARE;
+    for (uint64_t freed = 0; freed < wanted;) {
+        struct connection *largest = NULL;
+        uint64_t most = SHED_CLOSE_BYTES;
+        for (struct connection *connection = reactor->connections; connection; connection = connection->next) {
+            uint64_t held = held_by(connection);
+            bool open = connection->phase == CONNECTION_WEBSOCKET || connection->phase == CONNECTION_HTTP;
+            if (open && held >= most) {
+                largest = connection;
+                most = held;
+            }
         }
-    }
-    if (!largest)
-        return;
-    log_warn("memory: closing the connection that holds most, %llu bytes%s%.*s", (unsigned long long)most,
-             largest->endpoint.profile ? ", of agent " : "",
-             largest->endpoint.profile ? (int)largest->endpoint.profile->id.length : 0,
-             largest->endpoint.profile ? largest->endpoint.profile->id.data : "");
-    counter_add(&reactor->shed.closed, 1);
-    if (largest->is_websocket) {
-        counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
-        agent_session_close(largest, WEBSOCKET_TRY_LATER, SLICE("the bridge is short of memory"));
-    } else {
-        connection_kill(largest);
+        if (!largest)
+            return;
+        close_connection(reactor, largest, most);
+        freed += most;
     }
 }
 

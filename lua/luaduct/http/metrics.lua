@@ -161,8 +161,8 @@ local function write_text(figures, open_metrics)
             write_samples(kind == "counter" and name .. "_total" or name, value, label)
         end
     end
-    write_histogram("luaduct_message_latency_seconds", "From the read that brought an envelope to the write that passed "
-        .. "it on (the sum is right to about 6 %).", figures.latency, open_metrics)
+    write_histogram("luaduct_message_latency_seconds", "From the read that brought an envelope to the write that "
+        .. "passed it on (the sum is right to about 6 %).", figures.latency, open_metrics)
     write_histogram("luaduct_gc_pause_seconds", "Steps of the scripts' collectors between events, and collections that "
         .. "were forced in a hook.", figures.scripts.collections.pauses, open_metrics)
     native.write(open_metrics and "# EOF\n" or "")
