@@ -24,7 +24,7 @@ struct trend_line {
 };
 
 /* False: fewer than TREND_LEAST samples, or all of one moment. */
-#define TREND_LEAST 8
+#define TREND_LEAST 20
 bool trend_fit(const struct trend *trend, struct trend_line *out);
 
 /* Seconds until the line through `used` reaches `threshold`; negative: it does not, by this line. A line that explains

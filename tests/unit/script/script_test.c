@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "bridge/registry.h"
 #include "protocol/envelope.h"
+#include "script/collect.h"
 #include "script/hook.h"
 #include "script/watchdog.h"
 
@@ -1254,6 +1255,72 @@ TEST("scripts: 100,000 routes that read to, intent, priority and role make no ga
             heap = statistics().heap_bytes;
     }
     CHECK(statistics().heap_bytes == heap);
+    script_state_free(t.state);
+}
+
+static struct script_collections collections(void)
+{
+    struct script_collections out = {0};
+    script_add_collections(t.state, &out);
+    return out;
+}
+
+TEST("scripts: an ordered cycle is run by steps and frees what is garbage by then, also in the middle of another one")
+{
+    load("local kept = {}\n"
+         "return { route = function(e, b)\n"
+         "  if e.intent == 'drop' then kept = {} else for i = 1, 100 do kept[#kept + 1] = {#kept .. 'x'} end end\n"
+         "  return b.to('a') end }");
+    for (int i = 0; i < 500; i++)
+        check_route("{}");
+    script_order_cycle(t.state, false);
+    CHECK(script_collect(t.state)); /* begun, and not done at once */
+    CHECK(collections().under_way == 1);
+    check_route("{\"intent\":\"drop\"}");
+    script_order_cycle(t.state, true);
+    uint64_t before = statistics().heap_bytes;
+    while (script_collect(t.state))
+        ;
+    struct script_collections done = collections();
+    CHECK(statistics().heap_bytes + 3000000 < before);
+    CHECK(done.automatic + done.manual == 2 && done.manual == 1 && done.under_way == 0);
+    CHECK(done.reclaimed >= 3000000 && done.last_ns > 0);
+    CHECK(done.pauses.count >= 3 && done.pauses.longest_ns > 0 && done.cycle_ns >= done.pauses.total_ns);
+    CHECK(!script_collect(t.state));
+    script_state_free(t.state);
+}
+
+TEST("scripts: luaduct.gc() gives the heap and orders a cycle, once a second")
+{
+    load_route("return bridge.reply(luaduct.gc())");
+    for (int i = 0; i < 100; i++) {
+        check_route("{}");
+        while (script_collect(t.state))
+            ;
+    }
+    CHECK(collections().manual == 1);
+    CHECK(statistics().full_collections == 1); /* after loading: none inside a hook */
+    script_state_free(t.state);
+}
+
+TEST("scripts: with the engine off LuaJIT collects inside hooks, and their times are kept")
+{
+    load_route("local s = {} for i = 1, 100 do s[i] = 'x' .. i end return bridge.to('a')");
+    script_step_between(t.state, false);
+    for (int i = 0; i < 5000; i++) {
+        check_route("{}");
+        CHECK(!script_collect(t.state));
+    }
+    struct script_collections inside = collections();
+    CHECK(inside.automatic > 0 && inside.pauses.count == 0 && inside.hook_times.count == 5000);
+    CHECK(statistics().heap_bytes < 4u << 20);
+    script_step_between(t.state, true);
+    for (int i = 0; i < 5000; i++) {
+        check_route("{}");
+        script_collect(t.state);
+    }
+    CHECK(collections().pauses.count > 0 && collections().hook_times.count == 5000);
+    CHECK(statistics().heap_bytes < 4u << 20);
     script_state_free(t.state);
 }
 
