@@ -4,6 +4,7 @@
  * without /proc or /sys still starts, on the machine's RAM. */
 #include "base/system.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -21,16 +22,26 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
+/* The first bytes of a small file, NUL-terminated; false: there is none. These are read every second, so without the
+ * memory that a FILE takes. */
+static bool read_text(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t length = read(fd, text, size - 1);
+    close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    return length > 0;
+}
+
 /* The number in a one-line file; UINT64_MAX for "max", for no number and for no file. */
 static uint64_t read_limit(const char *path)
 {
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return UINT64_MAX;
+    char text[64];
     unsigned long long value;
-    bool found = fscanf(file, "%llu", &value) == 1;
-    fclose(file);
-    return found && value < NO_LIMIT ? value : UINT64_MAX;
+    return read_text(path, text, sizeof(text)) && sscanf(text, "%llu", &value) == 1 && value < NO_LIMIT ? value
+                                                                                                        : UINT64_MAX;
 }
 
 /* The least limit from `mount` + `group` up to `mount` itself. */
@@ -167,23 +178,12 @@ struct system_cgroup_memory system_cgroup_memory(const char *root)
 /* "some avg10=0.00 avg60=… " and the same for "full". */
 static bool read_stall(const char *path, struct system_memory_stall *out)
 {
-    char kind[8];
-    double share;
-    unsigned found = 0;
-    FILE *file = fopen(path, "re");
-    if (!file)
+    char text[256];
+    if (!read_text(path, text, sizeof(text)))
         return false;
-    while (fscanf(file, "%7s avg10=%lf%*[^\n]", kind, &share) == 2) {
-        if (strcmp(kind, "some") == 0) {
-            out->some = share;
-            found |= 1;
-        } else if (strcmp(kind, "full") == 0) {
-            out->full = share;
-            found |= 2;
-        }
-    }
-    fclose(file);
-    return found == 3;
+    const char *some = strstr(text, "some avg10="), *full = strstr(text, "full avg10=");
+    return some && full && sscanf(some, "some avg10=%lf", &out->some) == 1 &&
+           sscanf(full, "full avg10=%lf", &out->full) == 1;
 }
 
 struct stall_search {
@@ -214,13 +214,10 @@ bool system_memory_stall(const char *root, struct system_memory_stall *out)
 
 uint64_t system_resident_bytes(void)
 {
-    unsigned long long resident = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (!file)
+    char text[128];
+    unsigned long long resident;
+    if (!read_text("/proc/self/statm", text, sizeof(text)) || sscanf(text, "%*u %llu", &resident) != 1)
         return 0;
-    if (fscanf(file, "%*u %llu", &resident) != 1)
-        resident = 0;
-    fclose(file);
     return resident * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 

@@ -34,9 +34,6 @@ void supervision_stop(void);
 /* Waits until every reactor has reported; true when all are ready. */
 bool supervision_wait_ready(void);
 
-/* Any thread: main looks at what it watches over. */
-void supervision_wake(void);
-
 /* Handles signals, watches the scripts and the memory until SIGTERM or SIGINT came. */
 void supervision_run(void);
 

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
+#include "runtime/engines/alert.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
 #include "runtime/server.h"
@@ -125,16 +126,10 @@ uint64_t pressure_script_limit(const struct config *from)
 
 /* --- Acting --- */
 
-/* The pools' unused blocks, coldest first. The one place that knows how: pool_reclaim(bytes) will take it over. */
-static void trim_pools(void)
-{
-    pool_trim();
-}
-
 static void trim(struct memory_sample *sample, const char *cause)
 {
     struct memory_sample before = *sample;
-    trim_pools();
+    pool_reclaim(SIZE_MAX);
     malloc_trim(0);
     sampler_read(sample);
     uint64_t reclaimed = before.resident > sample->resident ? before.resident - sample->resident : 0;
@@ -211,9 +206,12 @@ static void say_level(enum pressure_level before, const struct memory_sample *sa
         pthread_mutex_lock(&mutex);
         figures.pressure_alerts++;
         pthread_mutex_unlock(&mutex);
-        log_warn("memory: %s (was %s): %" PRIu64 " of %" PRIu64 " KiB in use", pressure_level_name(controller.level),
-                 pressure_level_name(before), sample->resident >> 10, config->limits.memory >> 10);
+        alert_raise("memory.pressure", "%s (was %s): %" PRIu64 " of %" PRIu64 " KiB in use",
+                    pressure_level_name(controller.level), pressure_level_name(before), sample->resident >> 10,
+                    config->limits.memory >> 10);
     } else {
+        if (controller.level < PRESSURE_HIGH)
+            alert_resolve("memory.pressure");
         log_info("memory: %s (was %s): %" PRIu64 " KiB in use", pressure_level_name(controller.level),
                  pressure_level_name(before), sample->resident >> 10);
     }
@@ -247,21 +245,28 @@ static void carry_out(const struct pressure_orders *orders, struct memory_sample
         pthread_mutex_lock(&mutex);
         figures.leak_alerts++;
         pthread_mutex_unlock(&mutex);
-        log_warn("memory: scripts keep more after each of the last %d collections: now %" PRIu64 " KiB",
-                 LEAK_COLLECTIONS, sample->script_heaps >> 10);
+        alert_raise("memory.leak", "scripts keep more after each of the last %d collections: now %" PRIu64 " KiB",
+                    LEAK_COLLECTIONS, sample->script_heaps >> 10);
     }
 }
 
 /* --- Looking --- */
 
-static void show(const struct memory_sample *sample, bool regular)
+/* Control groups are searched for at this distance: it takes some reading of /proc. */
+#define SURROUNDINGS_MS 10000u
+
+static void show(const struct memory_sample *sample, bool regular, uint64_t now_ms)
 {
+    static uint64_t surroundings_ms;
     struct memory_surroundings surroundings;
-    if (regular)
+    bool around = regular && (surroundings_ms == 0 || now_ms - surroundings_ms >= SURROUNDINGS_MS);
+    if (around) {
         sampler_read_surroundings(&surroundings);
+        surroundings_ms = now_ms;
+    }
     pthread_mutex_lock(&mutex);
     figures.sample = *sample;
-    if (regular)
+    if (around)
         figures.surroundings = surroundings;
     figures.has_trend = controller.has_line;
     figures.trend = controller.line.slope;
@@ -293,7 +298,7 @@ static void look(uint64_t now_ms, bool regular)
     carry_out(&orders, &sample);
     finish_collection(&sample);
     admission_update(sample.resident, sample.pools, admission);
-    show(&sample, regular);
+    show(&sample, regular, now_ms);
 }
 
 int pressure_tick(void)

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "bridge/history.h"
 #include "bridge/profile.h"
+#include "memory/pool.h"
 #include "runtime/agent_session.h"
 #include "runtime/http/api.h"
 #include "runtime/http/http_exchange.h"
@@ -220,6 +221,8 @@ void shed_serve(struct reactor *reactor)
         pause_most(reactor);
     if (asked & SHED_CLOSE)
         close_largest(reactor);
+    if (asked & (SHED_PAUSE | SHED_COLLECT))
+        pool_flush_thread(); /* what lies unused in the depots main can give back */
     if (asked & SHED_COLLECT)
         collect(reactor, asked & SHED_MANUALLY);
 }
