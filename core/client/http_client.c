@@ -8,17 +8,11 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "client/http_head.h"
 #include "client/tcp.h"
 #include "protocol/http/http_request.h"
 
 #define ANSWER_MAXIMUM (64u << 20) /* a history of large envelopes is a few MiB */
-
-struct answer_head {
-    unsigned status;
-    size_t length; /* of the head, its empty line included; 0: not whole yet */
-    bool chunked, has_length;
-    uint64_t content_length;
-};
 
 static bool fail(char error[HTTP_CLIENT_ERROR_SIZE], const char *what, int number)
 {
@@ -51,61 +45,11 @@ static void write_request(struct buffer *out, const struct http_call *call)
     buffer_append_slice(out, call->body);
 }
 
-static struct slice next_line(struct slice *rest)
-{
-    const char *end = memmem(rest->data, rest->length, "\r\n", 2);
-    size_t length = end ? (size_t)(end - rest->data) : rest->length, used = end ? length + 2 : length;
-    struct slice line = slice_from(rest->data, length);
-    *rest = slice_from(rest->data + used, rest->length - used);
-    return line;
-}
-
-static bool read_number(struct slice text, uint64_t *number)
-{
-    *number = 0;
-    for (size_t i = 0; i < text.length; i++) {
-        if (text.data[i] < '0' || text.data[i] > '9' || i >= 18)
-            return false;
-        *number = *number * 10 + (uint64_t)(text.data[i] - '0');
-    }
-    return text.length > 0;
-}
-
-/* Fills the head once it is whole. False: it is not HTTP. */
-static bool read_head(struct slice bytes, struct answer_head *head)
-{
-    const char *end = bytes.length > 0 ? memmem(bytes.data, bytes.length, "\r\n\r\n", 4) : NULL;
-    if (!end)
-        return true;
-    struct slice rest = slice_from(bytes.data, (size_t)(end - bytes.data)), line = next_line(&rest);
-    uint64_t status;
-    if (line.length < 12 || memcmp(line.data, "HTTP/1.", 7) != 0 || !read_number(slice_from(line.data + 9, 3), &status))
-        return false;
-    *head = (struct answer_head){.status = (unsigned)status, .length = (size_t)(end + 4 - bytes.data)};
-    while (rest.length > 0) {
-        line = next_line(&rest);
-        const char *colon = memchr(line.data, ':', line.length);
-        if (!colon)
-            return false;
-        struct slice name = slice_from(line.data, (size_t)(colon - line.data));
-        struct slice value = slice_from(colon + 1, line.length - name.length - 1);
-        while (value.length > 0 && value.data[0] == ' ')
-            value = slice_from(value.data + 1, value.length - 1);
-        while (value.length > 0 && value.data[value.length - 1] == ' ')
-            value.length--;
-        if (slice_equal_ignoring_case(name, SLICE("Transfer-Encoding")))
-            head->chunked = slice_equal_ignoring_case(value, SLICE("chunked"));
-        else if (slice_equal_ignoring_case(name, SLICE("Content-Length")))
-            head->has_length = read_number(value, &head->content_length);
-    }
-    return true;
-}
-
 struct reading {
     struct tcp_stream stream;
     struct read_buffer buffer;
     struct buffer received; /* not consumed: the head until it is whole, then nothing */
-    struct answer_head head;
+    struct http_head head;
     struct http_body body;
     struct http_answer *answer;
     char *error;
@@ -146,7 +90,7 @@ static enum progress take_bytes(struct reading *reading, struct slice bytes)
         return take_body(reading, bytes);
     buffer_append_slice(&reading->received, bytes);
     struct slice all = slice_from(reading->received.data, reading->received.length);
-    if (reading->received.failed || all.length > ANSWER_MAXIMUM || !read_head(all, &reading->head)) {
+    if (reading->received.failed || all.length > ANSWER_MAXIMUM || !http_head_read(all, &reading->head)) {
         fail(reading->error, "the answer is not HTTP", 0);
         return FAILED;
     }
@@ -154,7 +98,7 @@ static enum progress take_bytes(struct reading *reading, struct slice bytes)
         return GOES_ON;
     size_t used = reading->head.length;
     if (reading->head.status < 200) { /* an interim answer (RFC 9110 15.2): the one that counts comes behind it */
-        reading->head = (struct answer_head){0};
+        reading->head = (struct http_head){0};
         buffer_consume(&reading->received, used);
         return take_bytes(reading, slice_from(NULL, 0));
     }

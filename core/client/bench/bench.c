@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/bench/bench_http.h"
 #include "client/bench/bench_load.h"
 #include "client/bench/bench_report.h"
 #include "client/commands.h"
@@ -17,25 +18,41 @@ static const char help[] =
     "  broadcast    one agent keeps --window broadcasts on the way to --agents others\n"
     "  idle         --agents register and do nothing: the server's memory for each\n"
     "  churn        --agents over and over connect, register, send themselves one message and close\n"
+    "  flood        agents in pairs send what the server takes, up to --rate and --bytes, and count what it refuses\n"
+    "  http         requests over --agents keep-alive connections, as fast as they are answered or --rate a second\n"
     "\n"
     "Options\n"
-    "  --agents N        agents; standard 1000, of broadcast 200, of idle 10000, of churn 16\n"
+    "  --agents N        agents; standard 1000, of broadcast 200, of idle 10000, of churn 16, of flood\n"
+    "                    and http 8\n"
     "  --window N        messages on the way from each sender; standard 16\n"
     "  --size BYTES      of a message's JSON; standard 256\n"
-    "  --rate N          messages a second, open only; standard 40000\n"
+    "  --rate N          messages or requests a second; standard of open 40000, of flood and http no bound\n"
     "  --ring            each agent sends to the next one, not in pairs\n"
+    "  --one-way         of each pair only the first sends\n"
+    "  --intent I        of the messages; standard bench.message\n"
+    "  --depth N         fills the messages with arrays nested so deep that the JSON has N levels\n"
+    "  --absent N        flood only: sends to N agents that never connect\n"
+    "  --pause S         flood only: receivers read for S seconds, then do not for S seconds, and so on\n"
+    "  --bytes N         flood only: of messages in all, then it ends\n"
+    "  --path P          http only: what is asked for; standard /\n"
+    "  --bodies FILE     http only: posts these, in turn: lines of a name, the JSON that `result` in the answer must\n"
+    "                    be (or nothing) and the body, with tabs between\n"
+    "  --requests N      http only: in all, then it ends\n"
+    "  --timeout S       http only: for an answer; standard 10\n"
     "  --seconds S       measured time; standard 5\n"
     "  --warmup S        before it; standard 1\n"
     "  --url URL         where; standard AI_BRIDGE_URL, else ws://127.0.0.1:4567\n"
     "  --protocol P      websocket (the bridge's JSON) or nats (nats-server's text protocol, same payload bytes)\n"
     "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
     "  --server-pid PID  report this process's CPU time per delivered message and its memory\n"
+    "  --progress S      every S seconds a line of JSON on standard error: totals, and percentiles since the last "
+    "line\n"
     "  --json            one JSON object instead of a table\n"
     "\n"
     "The generator is one thread; give it and the server a core each (taskset), and look at \"generator CPU\": near 1\n"
     "it is the generator that limits. In a message, a mask key is used that is drawn once a run.\n"
-    "Exit status: 0; 1 when the run failed or anything was lost, repeated, reordered, refused or cut off; 2 wrong "
-    "usage.\n";
+    "Exit status: 0; 1 when the run failed or anything was lost, repeated, reordered, refused, cut off or answered\n"
+    "wrong (a flood may be refused); 2 wrong usage.\n";
 
 enum option_code {
     OPTION_AGENTS = 256,
@@ -43,6 +60,17 @@ enum option_code {
     OPTION_SIZE,
     OPTION_RATE,
     OPTION_RING,
+    OPTION_ONE_WAY,
+    OPTION_INTENT,
+    OPTION_DEPTH,
+    OPTION_ABSENT,
+    OPTION_PAUSE,
+    OPTION_BYTES,
+    OPTION_PATH,
+    OPTION_BODIES,
+    OPTION_REQUESTS,
+    OPTION_TIMEOUT,
+    OPTION_PROGRESS,
     OPTION_SECONDS,
     OPTION_WARMUP,
     OPTION_URL,
@@ -59,6 +87,17 @@ static const struct option known[] = {
     {"size", required_argument, NULL, OPTION_SIZE},
     {"rate", required_argument, NULL, OPTION_RATE},
     {"ring", no_argument, NULL, OPTION_RING},
+    {"one-way", no_argument, NULL, OPTION_ONE_WAY},
+    {"intent", required_argument, NULL, OPTION_INTENT},
+    {"depth", required_argument, NULL, OPTION_DEPTH},
+    {"absent", required_argument, NULL, OPTION_ABSENT},
+    {"pause", required_argument, NULL, OPTION_PAUSE},
+    {"bytes", required_argument, NULL, OPTION_BYTES},
+    {"path", required_argument, NULL, OPTION_PATH},
+    {"bodies", required_argument, NULL, OPTION_BODIES},
+    {"requests", required_argument, NULL, OPTION_REQUESTS},
+    {"timeout", required_argument, NULL, OPTION_TIMEOUT},
+    {"progress", required_argument, NULL, OPTION_PROGRESS},
     {"seconds", required_argument, NULL, OPTION_SECONDS},
     {"warmup", required_argument, NULL, OPTION_WARMUP},
     {"url", required_argument, NULL, OPTION_URL},
@@ -70,11 +109,11 @@ static const struct option known[] = {
     {0},
 };
 
-static const unsigned standard_agents[] = {1000, 1000, 200, 10000, 16};
+static const unsigned standard_agents[] = {1000, 1000, 200, 10000, 16, 8, 8};
 
 static bool find_scenario(const char *name, enum bench_scenario *scenario)
 {
-    for (unsigned i = BENCH_DIRECT; i <= BENCH_CHURN; i++) {
+    for (unsigned i = BENCH_DIRECT; i <= BENCH_HTTP; i++) {
         if (strcmp(name, bench_scenario_name((enum bench_scenario)i)) == 0) {
             *scenario = (enum bench_scenario)i;
             return true;
@@ -112,10 +151,49 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             plan->size = (unsigned)number;
             break;
         case OPTION_RATE:
-            good = option_number(command, "rate", optarg, 1, 1e8, &plan->rate);
+            good = option_number(command, "rate", optarg, 0.001, 1e8, &plan->rate);
             break;
         case OPTION_RING:
             plan->ring = true;
+            break;
+        case OPTION_ONE_WAY:
+            plan->one_way = true;
+            break;
+        case OPTION_INTENT: /* goes into JSON as it is */
+            if (optarg[0] == '\0' || strlen(optarg) > 128 || strpbrk(optarg, "\"\\"))
+                return usage_error(command, "--intent: expected 1 to 128 bytes without quotes, got \"%s\"", optarg);
+            plan->intent = optarg;
+            break;
+        case OPTION_DEPTH:
+            good = option_number(command, "depth", optarg, 4, 1000, &number);
+            plan->depth = (unsigned)number;
+            break;
+        case OPTION_ABSENT:
+            good = option_number(command, "absent", optarg, 1, 99999, &number);
+            plan->absent = (unsigned)number;
+            break;
+        case OPTION_PAUSE:
+            good = option_number(command, "pause", optarg, 0.1, 1e6, &plan->pause);
+            break;
+        case OPTION_BYTES:
+            good = option_number(command, "bytes", optarg, 1, 1e18, &number);
+            plan->bytes = (uint64_t)number;
+            break;
+        case OPTION_PATH:
+            plan->path = optarg;
+            break;
+        case OPTION_BODIES:
+            plan->bodies = optarg;
+            break;
+        case OPTION_REQUESTS:
+            good = option_number(command, "requests", optarg, 1, 1e15, &number);
+            plan->requests = (uint64_t)number;
+            break;
+        case OPTION_TIMEOUT:
+            good = option_number(command, "timeout", optarg, 0.01, 1e6, &plan->timeout);
+            break;
+        case OPTION_PROGRESS:
+            good = option_number(command, "progress", optarg, 0.01, 1e6, &plan->progress);
             break;
         case OPTION_SECONDS:
             good = option_number(command, "seconds", optarg, 0.01, 1e6, &plan->seconds);
@@ -151,19 +229,48 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
     if (!good)
         return EXIT_USAGE;
     if (optind + 1 != argc)
-        return usage_error(command, "expected one scenario: direct, open, broadcast, idle or churn");
+        return usage_error(command, "expected one scenario: direct, open, broadcast, idle, churn, flood or http");
     if (!find_scenario(argv[optind], &plan->scenario))
-        return usage_error(command, "unknown scenario \"%s\", there are direct, open, broadcast, idle and churn",
+        return usage_error(command,
+                           "unknown scenario \"%s\", there are direct, open, broadcast, idle, churn, flood and http",
                            argv[optind]);
+    if (plan->path && (plan->path[0] != '/' || strpbrk(plan->path, " \r\n")))
+        return usage_error(command, "--path: expected /…, got \"%s\"", plan->path);
+    if (plan->scenario == BENCH_FLOOD && plan->protocol == WIRE_NATS)
+        return usage_error(command, "flood needs the websocket protocol");
+    if (plan->scenario == BENCH_OPEN && plan->rate == 0)
+        plan->rate = 40000;
+    if (plan->scenario == BENCH_FLOOD) /* all of it counts */
+        plan->warmup = 0;
     if (plan->agents == 0)
         plan->agents = standard_agents[plan->scenario];
     return 0;
 }
 
+static int judge(const struct bench_plan *plan, const struct bench_result *result, const struct bench_http_result *http)
+{
+    bool flood = plan->scenario == BENCH_FLOOD;
+    uint64_t faults = result->lost + result->repeated + result->reordered + http->wrong + result->unanswered;
+    if (!flood)
+        faults += result->refused + result->disconnected;
+    if (faults == 0)
+        return 0;
+    fprintf(
+        stderr,
+        "luaduct bench: %llu lost, %llu repeated, %llu reordered, %llu refused, %llu disconnected, %llu wrong, %llu "
+        "connections without an answer%s%s\n",
+        (unsigned long long)result->lost, (unsigned long long)result->repeated, (unsigned long long)result->reordered,
+        (unsigned long long)result->refused, (unsigned long long)result->disconnected, (unsigned long long)http->wrong,
+        (unsigned long long)result->unanswered, result->refused ? "; first refusal: " : "", result->first_refusal);
+    return 1;
+}
+
 int command_bench(int argc, char **argv)
 {
-    struct arguments arguments = {.plan = {.window = 16, .size = 256, .rate = 40000, .seconds = 5, .warmup = 1}};
-    static struct bench_result result; /* large: the histogram */
+    struct arguments arguments = {
+        .plan = {.window = 16, .size = 256, .seconds = 5, .warmup = 1, .intent = "bench.message", .timeout = 10}};
+    static struct bench_result result; /* large: the histograms */
+    static struct bench_http_result http;
     char token[TOKEN_MAXIMUM], error[BENCH_ERROR_SIZE];
     int wrong = read_options(argc, argv, &arguments);
     if (wrong)
@@ -172,23 +279,20 @@ int command_bench(int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
-    if (!option_url(argv[0], arguments.url, "ws://127.0.0.1:4567", &arguments.plan.url))
+    bool over_http = arguments.plan.scenario == BENCH_HTTP;
+    if (!option_url(argv[0], arguments.url, over_http ? "http://127.0.0.1:4568" : "ws://127.0.0.1:4567",
+                    &arguments.plan.url))
         return EXIT_USAGE;
     if (!option_token(argv[0], arguments.token_file, token, &arguments.plan.token))
         return 1;
-    if (!bench_run(&arguments.plan, &result, error)) {
+    if (!(over_http ? bench_http_run(&arguments.plan, &result, &http, error)
+                    : bench_run(&arguments.plan, &result, error))) {
         fprintf(stderr, "luaduct bench: %s\n", error);
         return 1;
     }
     if (arguments.json)
-        bench_report_json(stdout, &arguments.plan, &result);
+        bench_report_json(stdout, &arguments.plan, &result, over_http ? &http : NULL);
     else
-        bench_report_text(stdout, &arguments.plan, &result);
-    if (result.lost + result.repeated + result.reordered + result.refused + result.disconnected == 0)
-        return 0;
-    fprintf(stderr, "luaduct bench: %llu lost, %llu repeated, %llu reordered, %llu refused, %llu disconnected%s%s\n",
-            (unsigned long long)result.lost, (unsigned long long)result.repeated, (unsigned long long)result.reordered,
-            (unsigned long long)result.refused, (unsigned long long)result.disconnected,
-            result.refused ? "; first refusal: " : "", result.first_refusal);
-    return 1;
+        bench_report_text(stdout, &arguments.plan, &result, over_http ? &http : NULL);
+    return judge(&arguments.plan, &result, &http);
 }

@@ -25,6 +25,8 @@
 #define OPENING_AT_ONCE 64        /* below any listen backlog, so that no SYN is dropped and retried a second later */
 #define PATIENCE_NS (10 * SECOND) /* without any progress while agents join: give up */
 #define DRAIN_NS (2 * SECOND)     /* for what is on the way at the end */
+#define TICK_NS (SECOND / 10)     /* the longest wait of a flood: it also has to rejoin and to turn to reading */
+#define QUIET_NS SECOND           /* after a flood: nothing came for so long, so nothing more will */
 #define SETTLE_NS (SECOND / 2)    /* idle agents: for what the server does after the last register */
 #define SPIN_NS 50000             /* a sleep may end this late: the last stretch before a due message is polled */
 #define SEND_BUFFER_BYTES (256u << 10)
@@ -44,9 +46,11 @@ struct agent {
     enum agent_state state;
     char id[WIRE_ID_LENGTH];
     bool dirty, watches_writing;
-    uint32_t credit;  /* messages that it may send now */
-    uint32_t partner; /* to whom it sends */
-    uint32_t source;  /* who sends to it */
+    bool awaits_pong;
+    uint64_t unsettled; /* messages sent on this connection */
+    uint32_t credit;    /* messages that it may send now */
+    uint32_t partner;   /* to whom it sends */
+    uint32_t source;    /* who sends to it */
     size_t stamp_offset;
     uint64_t last_sent, last_received; /* stamps */
     uint64_t started;                  /* BENCH_CHURN: this life's connect */
@@ -72,11 +76,20 @@ struct load {
     unsigned dirty_count;
     bool sending, measuring, failed;
     uint64_t now;
-    uint64_t sent, delivered, fan; /* fan: deliveries that one message makes */
+    uint64_t sent, sent_bytes, delivered, fan; /* fan: deliveries that one message makes */
     uint64_t broadcasts_done;
     double due; /* BENCH_OPEN: when the next message goes out */
     unsigned next_sender;
     char subject[WIRE_ID_LENGTH + 1];
+    struct bench_progress *progress;
+
+    /* BENCH_FLOOD */
+    bool deaf;          /* receivers do not read now */
+    bool blocked;       /* no sender's connection takes more */
+    uint64_t next_turn; /* when they turn to reading, or from it */
+    uint64_t next_rejoin;
+    unsigned awaiting, next_absent;
+    unsigned run; /* in the ids, so that mailboxes of an earlier run are not ours */
 };
 
 static bool fail(struct load *load, const char *what, int error)
@@ -96,11 +109,23 @@ static void mark_dirty(struct load *load, unsigned index)
     load->dirty[load->dirty_count++] = index;
 }
 
+static bool is_sender(const struct load *load, unsigned index)
+{
+    return !load->plan->one_way || index % 2 == 0;
+}
+
+static bool is_receiver(const struct load *load, unsigned index)
+{
+    return !load->plan->one_way || index % 2 == 1;
+}
+
 static void watch(struct load *load, unsigned index, int operation)
 {
     struct agent *agent = &load->agents[index];
     agent->watches_writing = agent->state == AGENT_CONNECTING || tcp_has_unsent(&agent->stream);
-    struct epoll_event event = {.events = EPOLLIN | (agent->watches_writing ? EPOLLOUT : 0), .data.u32 = index};
+    bool deaf = load->deaf && agent->state == AGENT_READY && is_receiver(load, index);
+    struct epoll_event event = {.events = (deaf ? 0 : EPOLLIN) | (agent->watches_writing ? EPOLLOUT : 0),
+                                .data.u32 = index};
     if (epoll_ctl(load->poller, operation, agent->stream.descriptor, &event) < 0)
         fail(load, "cannot watch a connection", -errno);
 }
@@ -115,6 +140,7 @@ static void start_agent(struct load *load, unsigned index)
     }
     agent->state = AGENT_CONNECTING;
     agent->started = load->now;
+    agent->unsettled = 0;
     load->opening++;
     watch(load, index, EPOLL_CTL_ADD);
 }
@@ -131,6 +157,10 @@ static void end_agent(struct load *load, unsigned index)
     agent->state = AGENT_OUT;
     if (!expected)
         load->result->disconnected++;
+    load->result->cut_off += agent->unsettled;
+    load->awaiting -= agent->awaits_pong;
+    agent->awaits_pong = false;
+    agent->unsettled = 0;
     if (load->plan->scenario == BENCH_CHURN && load->sending && !load->failed)
         start_agent(load, index);
 }
@@ -151,16 +181,27 @@ static uint64_t next_stamp(struct agent *agent, uint64_t time)
     return agent->last_sent;
 }
 
+static const char *recipient(struct load *load, unsigned index, char absent[WIRE_ID_LENGTH + 1])
+{
+    if (load->plan->absent == 0)
+        return load->agents[load->agents[index].partner].id;
+    snprintf(absent, WIRE_ID_LENGTH + 1, "a%02x%05u", load->run, load->next_absent % 100000);
+    load->next_absent = (load->next_absent + 1) % load->plan->absent;
+    return absent;
+}
+
 static void send_messages(struct load *load, unsigned index, unsigned count, uint64_t time)
 {
     struct agent *agent = &load->agents[index];
-    const char *to = load->agents[agent->partner].id;
+    char absent[WIRE_ID_LENGTH + 1];
+    const char *to = recipient(load, index, absent);
     size_t length = load->template.length;
     while (count > 0) {
         size_t used = 0;
         for (; count > 0 && used + length <= load->send_capacity; count--, used += length)
             wire_fill(&load->template, load->send_buffer + used, to, next_stamp(agent, time));
         load->sent += used / length;
+        agent->unsettled += used / length;
         send_bytes(load, index, slice_from(load->send_buffer, used));
     }
 }
@@ -180,15 +221,62 @@ static void send_to_all_dirty(struct load *load)
     load->dirty_count = 0;
 }
 
+static unsigned next_sender(const struct load *load)
+{
+    unsigned next = load->next_sender + (load->plan->one_way ? 2 : 1);
+    return next < load->count ? next : 0;
+}
+
 static void send_what_is_due(struct load *load)
 {
     double step = (double)SECOND / load->plan->rate;
     unsigned at_most = load->count; /* then look what has come: receiving must not starve */
     while (load->due <= (double)load->now && at_most-- > 0) {
         send_messages(load, load->next_sender, 1, (uint64_t)load->due);
-        load->next_sender = (load->next_sender + 1) % load->count;
+        load->next_sender = next_sender(load);
         load->due += step;
     }
+}
+
+/* The same, but to connections that take it: what the server does not take waits here, unmade. */
+static void flood(struct load *load)
+{
+    const struct bench_plan *plan = load->plan;
+    double step = plan->rate > 0 ? (double)SECOND / plan->rate : 0;
+    load->blocked = true;
+    for (unsigned tried = 0; tried < load->count && load->due <= (double)load->now; tried++) {
+        unsigned index = load->next_sender;
+        load->next_sender = next_sender(load);
+        if (load->agents[index].state != AGENT_READY || tcp_has_unsent(&load->agents[index].stream))
+            continue;
+        if (plan->bytes > 0 && load->sent_bytes >= plan->bytes) {
+            load->sending = false;
+            return;
+        }
+        send_messages(load, index, 1, load->now);
+        load->sent_bytes += plan->size;
+        load->due += step;
+        load->blocked = false;
+    }
+    if (load->due > (double)load->now)
+        load->blocked = false;
+}
+
+static void turn(struct load *load)
+{
+    load->deaf = !load->deaf;
+    load->next_turn = load->now + (uint64_t)(load->plan->pause * (double)SECOND);
+    for (unsigned i = 0; i < load->count; i++)
+        if (load->agents[i].state == AGENT_READY && is_receiver(load, i))
+            watch(load, i, EPOLL_CTL_MOD);
+}
+
+static void rejoin(struct load *load)
+{
+    load->next_rejoin = load->now + TICK_NS;
+    for (unsigned i = 0; i < load->opened && load->opening < OPENING_AT_ONCE && !load->failed; i++)
+        if (load->agents[i].state == AGENT_OUT)
+            start_agent(load, i);
 }
 
 static void give_credit(struct load *load, unsigned index, uint32_t credit)
@@ -227,7 +315,9 @@ static void on_delivery(struct load *load, unsigned index, struct slice text)
         agent->last_received = stamp;
     if (load->measuring) {
         uint64_t since = load->plan->scenario == BENCH_CHURN ? agent->started : stamp;
-        histogram_record(&load->result->latency, load->now > since ? load->now - since : 0);
+        uint64_t latency = load->now > since ? load->now - since : 0;
+        histogram_record(&load->result->latency, latency);
+        bench_progress_record(load->progress, latency);
     }
     if (load->plan->scenario == BENCH_DIRECT) {
         give_credit(load, agent->source, 1);
@@ -243,6 +333,7 @@ static void on_delivery(struct load *load, unsigned index, struct slice text)
 
 static void on_refusal(struct load *load, struct slice text)
 {
+    tally_count_answer(&load->result->codes, text);
     if (load->result->refused++ == 0)
         snprintf(load->result->first_refusal, BENCH_ERROR_SIZE, "%.*s",
                  (int)(text.length < BENCH_ERROR_SIZE ? text.length : BENCH_ERROR_SIZE - 1), text.data);
@@ -280,6 +371,11 @@ static void handle(struct load *load, unsigned index, enum wire_event event, str
     case WIRE_PING:
         length = wire_pong(load->plan->protocol, answer, text);
         send_bytes(load, index, slice_from(answer, length));
+        break;
+    case WIRE_PONG:
+        load->awaiting -= agent->awaits_pong;
+        agent->awaits_pong = false;
+        agent->unsettled = 0;
         break;
     case WIRE_REFUSAL:
         if (agent->state != AGENT_CLOSING) /* then it is the close frame that answers ours */
@@ -354,9 +450,14 @@ static void pass(struct load *load, uint64_t until)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
     uint64_t wake = until;
-    bool open_loop = load->plan->scenario == BENCH_OPEN && load->sending;
-    if (open_loop && load->due < (double)until)
+    bool floods = load->plan->scenario == BENCH_FLOOD;
+    bool open_loop = (load->plan->scenario == BENCH_OPEN || floods) && load->sending;
+    if (floods && wake > load->now + TICK_NS)
+        wake = load->now + TICK_NS;
+    if (open_loop && load->due < (double)wake && !load->blocked)
         wake = load->due > SPIN_NS ? (uint64_t)load->due - SPIN_NS : 0;
+    if (load->progress->every > 0 && load->progress->next < wake)
+        wake = load->progress->next;
     uint64_t wait = wake > load->now ? wake - load->now : 0;
     struct timespec timeout = {(time_t)(wait / SECOND), (long)(wait % SECOND)};
     int count = epoll_pwait2(load->poller, events, EVENTS_AT_ONCE, &timeout, NULL);
@@ -372,9 +473,20 @@ static void pass(struct load *load, uint64_t until)
     }
     if (open_loop) {
         load->now = clock_steady_ns();
-        send_what_is_due(load);
+        if (floods)
+            flood(load);
+        else
+            send_what_is_due(load);
     }
     send_to_all_dirty(load);
+    if (floods && load->plan->pause > 0 && load->sending && load->now >= load->next_turn)
+        turn(load);
+    if (floods && load->sending && load->now >= load->next_rejoin)
+        rejoin(load);
+    if (bench_progress_due(load->progress, load->now))
+        bench_progress_write(
+            load->progress, load->now,
+            &(struct bench_totals){load->sent, load->delivered, load->result->refused, load->result->disconnected});
 }
 
 static bool join_all(struct load *load)
@@ -404,8 +516,36 @@ static bool join_all(struct load *load)
 
 static void run_until(struct load *load, uint64_t end)
 {
-    while (load->now < end && !load->failed)
+    while (load->now < end && !load->failed && (load->sending || load->plan->scenario != BENCH_FLOOD))
         pass(load, end);
+}
+
+/* After a flood: reads all that comes, and asks every connection for a pong, which comes behind the answers to all that
+ * was sent on it. Waits as long as there is progress. */
+static void settle(struct load *load)
+{
+    if (load->deaf)
+        turn(load);
+    for (unsigned i = 0; i < load->count; i++) {
+        struct agent *agent = &load->agents[i];
+        char text[WIRE_TEXT_MAXIMUM];
+        if (agent->state != AGENT_READY)
+            continue;
+        agent->awaits_pong = true;
+        load->awaiting++;
+        send_bytes(load, i, slice_from(text, wire_ping(load->plan->protocol, text)));
+    }
+    uint64_t heard = 0, last = load->now;
+    while (!load->failed && load->now - last < (load->awaiting > 0 ? PATIENCE_NS : QUIET_NS)) {
+        if (load->awaiting == 0 && load->delivered + load->result->refused >= load->sent)
+            break;
+        pass(load, load->now + TICK_NS);
+        uint64_t now_heard = load->delivered + load->result->refused + load->count - load->awaiting;
+        if (now_heard != heard)
+            last = load->now;
+        heard = now_heard;
+    }
+    load->result->unanswered = load->awaiting;
 }
 
 static uint64_t own_cpu_ns(void)
@@ -423,7 +563,7 @@ static void measure(struct load *load)
     load->due = (double)load->now;
     if (plan->scenario == BENCH_DIRECT)
         for (unsigned i = 0; i < load->count; i++)
-            give_credit(load, i, plan->window);
+            give_credit(load, i, is_sender(load, i) ? plan->window : 0);
     else if (plan->scenario == BENCH_BROADCAST)
         give_credit(load, 0, plan->window);
     send_to_all_dirty(load);
@@ -432,6 +572,8 @@ static void measure(struct load *load)
     uint64_t start = load->now, delivered = load->delivered, own = own_cpu_ns();
     uint64_t server = plan->server ? server_cpu_ns(plan->server) : 0;
     load->measuring = true;
+    bench_progress_start(load->progress, plan->progress, start);
+    load->next_turn = start + (uint64_t)(plan->pause * (double)SECOND);
     run_until(load, start + (uint64_t)(plan->seconds * (double)SECOND));
     load->measuring = false;
     result->seconds = (double)(load->now - start) / (double)SECOND;
@@ -443,29 +585,34 @@ static void measure(struct load *load)
     }
 
     load->sending = false;
-    uint64_t end = load->now + DRAIN_NS;
+    load->progress->every = 0;
+    if (plan->scenario == BENCH_FLOOD)
+        settle(load);
+    uint64_t end = plan->scenario == BENCH_FLOOD ? 0 : load->now + DRAIN_NS;
     while (load->delivered < load->sent * load->fan && load->now < end && !load->failed)
         pass(load, end);
-    result->lost = load->sent * load->fan > load->delivered ? load->sent * load->fan - load->delivered : 0;
+    result->sent = load->sent;
+    result->received = load->delivered;
+    if (plan->scenario != BENCH_FLOOD) /* there a limit may take some: the server's counters say which */
+        result->lost = load->sent * load->fan > load->delivered ? load->sent * load->fan - load->delivered : 0;
 }
 
-/* A name may stand for several addresses: all agents take the one that a first connection reaches. */
-static bool resolve(struct load *load)
+bool bench_resolve(const struct bridge_url *url, struct sockaddr_storage *address, socklen_t *length,
+                   char error[BENCH_ERROR_SIZE])
 {
     struct tcp_stream probe;
-    int error = tcp_connect(&probe, &load->plan->url, CONNECT_TIMEOUT_MS);
-    if (error != 0) {
+    int number = tcp_connect(&probe, url, CONNECT_TIMEOUT_MS);
+    if (number != 0) {
         char authority[BRIDGE_URL_AUTHORITY_SIZE];
-        bridge_url_authority(&load->plan->url, authority);
+        bridge_url_authority(url, authority);
         snprintf(
-            load->error, BENCH_ERROR_SIZE,
+            error, BENCH_ERROR_SIZE,
             "cannot reach a server at %.100s: %s; start a bridge with `luaduct run`, or say where it is with --url",
-            authority, error == -EADDRNOTAVAIL ? "the host name is unknown" : strerror(-error));
-        load->failed = true;
+            authority, number == -EADDRNOTAVAIL ? "the host name is unknown" : strerror(-number));
         return false;
     }
-    load->address_length = sizeof load->address;
-    getpeername(probe.descriptor, (struct sockaddr *)&load->address, &load->address_length);
+    *length = sizeof *address;
+    getpeername(probe.descriptor, (struct sockaddr *)address, length);
     tcp_close(&probe);
     return true;
 }
@@ -477,8 +624,8 @@ static bool prepare(struct load *load)
     load->fan = plan->scenario == BENCH_BROADCAST ? plan->agents : 1;
     if (system_raise_file_limit() < load->count + 32)
         return fail(load, "too many agents for the limit of open files: raise it with ulimit -n", 0);
-    unsigned run = (unsigned)(random_u64() & 0xff); /* so that mailboxes of an earlier run are not ours */
-    snprintf(load->subject, sizeof load->subject, "b%02xcast", run);
+    load->run = (unsigned)(random_u64() & 0xff);
+    snprintf(load->subject, sizeof load->subject, "b%02xcast", load->run);
     load->agents = calloc(load->count, sizeof *load->agents);
     load->dirty = calloc(load->count, sizeof *load->dirty);
     if (!load->agents || !load->dirty)
@@ -486,7 +633,7 @@ static bool prepare(struct load *load)
     for (unsigned i = 0; i < load->count; i++) {
         struct agent *agent = &load->agents[i];
         char id[16];
-        snprintf(id, sizeof id, "b%02x%05u", run, i % 100000);
+        snprintf(id, sizeof id, "b%02x%05u", load->run, i % 100000);
         memcpy(agent->id, id, WIRE_ID_LENGTH);
         agent->stream.descriptor = -1;
         agent->partner = plan->scenario == BENCH_CHURN ? i : plan->ring ? (i + 1) % load->count : i ^ 1;
@@ -494,8 +641,12 @@ static bool prepare(struct load *load)
         if (agent->partner >= load->count) /* the broadcaster sends to nobody by name */
             agent->partner = agent->source = i;
     }
-    const char *to = plan->scenario == BENCH_BROADCAST ? NULL : "12345678";
-    if (!wire_template_make(&load->template, plan->protocol, plan->size, to, load->subject))
+    struct wire_shape shape = {.size = plan->size,
+                               .to = plan->scenario == BENCH_BROADCAST ? NULL : "12345678",
+                               .subject = load->subject,
+                               .intent = plan->intent,
+                               .depth = plan->depth};
+    if (!wire_template_make(&load->template, plan->protocol, &shape))
         return fail(load, "out of memory", 0);
     load->send_capacity = load->template.length > SEND_BUFFER_BYTES ? load->template.length : SEND_BUFFER_BYTES;
     load->send_buffer = malloc(load->send_capacity);
@@ -521,11 +672,14 @@ static void release(struct load *load)
 
 bool bench_run(const struct bench_plan *plan, struct bench_result *result, char error[BENCH_ERROR_SIZE])
 {
-    struct load load = {.plan = plan, .result = result, .error = error, .poller = -1};
+    static struct bench_progress progress; /* large: the histogram */
+    struct load load = {.plan = plan, .result = result, .error = error, .poller = -1, .progress = &progress};
     memset(result, 0, sizeof *result);
     if (plan->server && server_cpu_ns(plan->server) == 0)
         fail(&load, "there is no process with the given --server-pid", 0);
-    if (!load.failed && prepare(&load) && resolve(&load)) {
+    if (!load.failed && prepare(&load))
+        load.failed = !bench_resolve(&plan->url, &load.address, &load.address_length, error);
+    if (!load.failed) {
         result->server_rss_before = plan->server ? server_rss_bytes(plan->server) : 0;
         if (plan->scenario == BENCH_CHURN) {
             load.now = clock_steady_ns();

@@ -5,8 +5,10 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
+#include "client/bench/bench_tally.h"
 #include "client/bench/bench_wire.h"
 #include "client/bench/histogram.h"
 
@@ -16,6 +18,8 @@ enum bench_scenario {
     BENCH_BROADCAST, /* closed loop: one agent keeps `window` broadcasts on the way to all others */
     BENCH_IDLE,      /* agents register and do nothing */
     BENCH_CHURN,     /* each agent connects, registers, sends itself one message, closes, and starts over */
+    BENCH_FLOOD,     /* as much as the server takes, up to `rate` and `bytes`; a closed connection is made anew */
+    BENCH_HTTP,      /* requests over HTTP: bench_http.h */
 };
 
 struct bench_plan {
@@ -28,8 +32,23 @@ struct bench_plan {
     unsigned size; /* bytes of a message's JSON */
     double rate;   /* messages a second, BENCH_OPEN */
     bool ring;     /* the partner is the next agent; else agents are pairs that send to each other */
+    bool one_way;  /* of each pair only the first sends */
     double warmup, seconds;
-    pid_t server; /* 0: unknown, its cost is not reported */
+    double progress; /* seconds between lines on standard error; 0: none */
+    const char *intent;
+    unsigned depth; /* of a message's JSON; 0: flat */
+
+    /* BENCH_FLOOD */
+    unsigned absent; /* recipients that never connect, instead of the pairs; 0: the pairs */
+    double pause;    /* receivers read for so many seconds, then do not for as many; 0: they always read */
+    uint64_t bytes;  /* of messages' JSON, in all; 0: until the time is over */
+
+    /* BENCH_HTTP */
+    const char *path;   /* NULL: GET / */
+    const char *bodies; /* a file: see bench_http.h; NULL: GET */
+    uint64_t requests;  /* in all; 0: until the time is over */
+    double timeout;     /* seconds for an answer */
+    pid_t server;       /* 0: unknown, its cost is not reported */
 };
 
 #define BENCH_ERROR_SIZE 256
@@ -37,16 +56,29 @@ struct bench_plan {
 struct bench_result {
     double seconds; /* measured, warm-up left out */
     uint64_t delivered;
-    struct histogram latency; /* BENCH_OPEN: from the intended time of sending. BENCH_CHURN: from connect to delivery */
+    /* BENCH_OPEN, and BENCH_HTTP with a rate: from the intended time of sending. BENCH_CHURN: from connect to delivery.
+     */
+    struct histogram latency;
 
     /* Over the whole run. Lost: sent, and not delivered within the 2 s after the last was sent. */
     uint64_t lost, repeated, reordered, refused, disconnected;
     char first_refusal[BENCH_ERROR_SIZE];
+    struct tally codes;      /* of the refusals */
+    uint64_t sent, received; /* messages, or requests and good answers */
+
+    /* BENCH_FLOOD: connections that did not say at the end that all they sent had been looked at, and the messages that
+     * may have gone down with connections that were closed. */
+    uint64_t unanswered, cut_off;
 
     uint64_t server_cpu_ns;                /* while measuring */
     uint64_t server_rss_before, rss_after; /* bytes; before the first connection, and at the end of measuring */
     double generator_cpu;                  /* share of one core; near 1: the generator may be what limits */
 };
+
+/* Where the server listens: a name may stand for several addresses, and all connections take the one that a first one
+ * reaches. False, with a line in `error`: it cannot be reached. */
+bool bench_resolve(const struct bridge_url *url, struct sockaddr_storage *address, socklen_t *length,
+                   char error[BENCH_ERROR_SIZE]);
 
 /* Runs the plan. False, with a line in `error`: it could not be run. A result with losses is still a result. */
 bool bench_run(const struct bench_plan *plan, struct bench_result *result, char error[BENCH_ERROR_SIZE]);

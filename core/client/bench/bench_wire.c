@@ -24,19 +24,38 @@ static uint64_t turn_mask(uint32_t mask, size_t offset)
     return turned;
 }
 
-bool wire_template_make(struct wire_template *template, enum wire_protocol protocol, size_t size, const char *to,
-                        const char *subject)
+/* The message itself is two levels and its payload the third; `filling` is the first array's. */
+#define DEPTH_OF_FILLING 4
+
+/* Fills the room with arrays nested to the depth, side by side, and spaces where no more of them fit. */
+static void fill_deep(char *out, size_t room, unsigned depth)
 {
-    char before[256], after[] = "\"}}}", header[64];
-    int before_length = snprintf(before, sizeof before,
-                                 "{\"type\":\"envelope\",\"envelope\":{%s%s%s\"intent\":\"bench.message\",\"payload\":{"
-                                 "\"stamp\":\"0000000000000000\",\"pad\":\"",
-                                 to ? "\"to\":\"" : "", to ? to : "", to ? "\"," : "");
-    size_t fixed = (size_t)before_length + sizeof after - 1, pad = size > fixed ? size - fixed : 0;
+    size_t levels = depth > DEPTH_OF_FILLING ? depth - DEPTH_OF_FILLING : 1, each = 2 * levels + 1;
+    memset(out, ' ', room);
+    for (size_t used = 0; used + each <= room; used += each) {
+        char *at = out + used;
+        if (used > 0)
+            at[0] = ',';
+        memset(at + 1, '[', levels);
+        memset(at + 1 + levels, ']', levels);
+    }
+}
+
+bool wire_template_make(struct wire_template *template, enum wire_protocol protocol, const struct wire_shape *shape)
+{
+    const char *to = shape->to, *after = shape->depth > 0 ? "]}}}" : "\"}}}";
+    char before[512], header[64];
+    int before_length =
+        snprintf(before, sizeof before,
+                 "{\"type\":\"envelope\",\"envelope\":{%s%s%s\"intent\":\"%.128s\",\"payload\":{"
+                 "\"stamp\":\"0000000000000000\",\"pad\":%c",
+                 to ? "\"to\":\"" : "", to ? to : "", to ? "\"," : "", shape->intent, shape->depth > 0 ? '[' : '"');
+    size_t fixed = (size_t)before_length + strlen(after), pad = shape->size > fixed ? shape->size - fixed : 0;
     size_t text_length = fixed + pad, header_length;
     uint32_t mask = 0;
     if (protocol == WIRE_NATS) {
-        header_length = (size_t)snprintf(header, sizeof header, "PUB %s %zu\r\n", to ? to : subject, text_length);
+        header_length =
+            (size_t)snprintf(header, sizeof header, "PUB %s %zu\r\n", to ? to : shape->subject, text_length);
     } else {
         while (mask == 0) /* a zero key would mask nothing */
             mask = (uint32_t)random_u64();
@@ -49,8 +68,11 @@ bool wire_template_make(struct wire_template *template, enum wire_protocol proto
     char *text = bytes + header_length;
     memcpy(bytes, header, header_length);
     memcpy(text, before, (size_t)before_length);
-    memset(text + before_length, 'x', pad);
-    memcpy(text + before_length + pad, after, sizeof after - 1);
+    if (shape->depth > 0)
+        fill_deep(text + before_length, pad, shape->depth);
+    else
+        memset(text + before_length, 'x', pad);
+    memcpy(text + before_length + pad, after, strlen(after));
     size_t stamp =
         (size_t)((char *)memmem(text, text_length, stamp_name, STAMP_NAME_LENGTH) - text) + STAMP_NAME_LENGTH;
     size_t in_text = to ? sizeof "{\"type\":\"envelope\",\"envelope\":{\"to\":\"" - 1 : 0;
@@ -162,6 +184,14 @@ size_t wire_pong(enum wire_protocol protocol, char out[WIRE_TEXT_MAXIMUM], struc
     return 6;
 }
 
+size_t wire_ping(enum wire_protocol protocol, char out[WIRE_TEXT_MAXIMUM])
+{
+    if (protocol == WIRE_WEBSOCKET)
+        return write_frame(out, WEBSOCKET_PING, slice_from(NULL, 0));
+    memcpy(out, "PING\r\n", 6);
+    return 6;
+}
+
 size_t wire_close(enum wire_protocol protocol, char out[WIRE_TEXT_MAXIMUM])
 {
     return protocol == WIRE_WEBSOCKET ? write_frame(out, WEBSOCKET_CLOSE, SLICE("\x03\xe8")) : 0; /* 1000 */
@@ -203,7 +233,7 @@ static enum wire_event next_frame(struct slice *rest, struct slice *text)
     if (frame.opcode == WEBSOCKET_CLOSE)
         return WIRE_REFUSAL;
     if (frame.opcode == WEBSOCKET_PONG)
-        return WIRE_NOTHING;
+        return WIRE_PONG;
     if (starts_with(frame.payload, SLICE("{\"type\":\"envelope\"")))
         return WIRE_DELIVERY;
     if (starts_with(frame.payload, SLICE("{\"type\":\"registered\"")))

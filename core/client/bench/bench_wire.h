@@ -31,11 +31,16 @@ struct wire_template {
     uint64_t to_mask, stamp_mask; /* the mask key, turned to meet those offsets, twice */
 };
 
-/* A message of `size` bytes of JSON (at least; a size too small for the fields gives the smallest there is). to: NULL
- * for a broadcast, else any id, later replaced by wire_fill's. subject is NATS's for a broadcast. False: out of memory.
- */
-bool wire_template_make(struct wire_template *template, enum wire_protocol protocol, size_t size, const char *to,
-                        const char *subject);
+struct wire_shape {
+    size_t size;         /* bytes of JSON; one too small for the fields gives the smallest there is */
+    const char *to;      /* NULL: a broadcast; else any id, later replaced by wire_fill's */
+    const char *subject; /* NATS's for a broadcast */
+    const char *intent;
+    unsigned depth; /* of the message's JSON: filled with arrays nested that deep instead of one string; 0: a string */
+};
+
+/* False: out of memory. */
+bool wire_template_make(struct wire_template *template, enum wire_protocol protocol, const struct wire_shape *shape);
 
 /* Copies the template to `out` with that recipient (ignored for a broadcast) and stamp. */
 void wire_fill(const struct wire_template *template, char *out, const char to[WIRE_ID_LENGTH], uint64_t stamp);
@@ -58,6 +63,7 @@ enum wire_event {
     WIRE_REGISTERED, /* ready to send and receive */
     WIRE_DELIVERY,   /* text is the JSON of an envelope message */
     WIRE_PING,       /* to be answered with wire_pong(text) */
+    WIRE_PONG,       /* the answer to wire_ping: all that was sent before it has been looked at */
     WIRE_REFUSAL,    /* text says what the server did not like; the connection goes on */
     WIRE_NOTHING,    /* something that needs no action */
     WIRE_BROKEN,     /* not this protocol, or the upgrade was refused: text says which; the connection has to end */
@@ -70,6 +76,8 @@ enum wire_event wire_next(enum wire_protocol protocol, bool opened, struct slice
 bool wire_stamp(struct slice text, size_t *offset, uint64_t *stamp);
 
 size_t wire_pong(enum wire_protocol protocol, char out[WIRE_TEXT_MAXIMUM], struct slice text);
+
+size_t wire_ping(enum wire_protocol protocol, char out[WIRE_TEXT_MAXIMUM]);
 
 /* A polite end; NATS has none, gives 0. */
 size_t wire_close(enum wire_protocol protocol, char out[WIRE_TEXT_MAXIMUM]);

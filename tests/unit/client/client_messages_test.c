@@ -92,7 +92,8 @@ TEST("load generator: a filled frame unmasks to the message with that recipient 
 {
     struct wire_template template;
     for (size_t size = 128; size < 140; size++) {
-        CHECK(wire_template_make(&template, WIRE_WEBSOCKET, size, "12345678", NULL));
+        struct wire_shape shape = {.size = size, .to = "12345678", .intent = "bench.message"};
+        CHECK(wire_template_make(&template, WIRE_WEBSOCKET, &shape));
         char *frame = malloc(template.length);
         wire_fill(&template, frame, "b0000042", 0x0123456789abcdef);
         size_t header = size < 126 ? 6 : 8;
@@ -114,10 +115,25 @@ TEST("load generator: a filled frame unmasks to the message with that recipient 
     }
 }
 
+TEST("load generator: a deep message has the size and the depth that were asked for, and is JSON")
+{
+    struct wire_template template;
+    struct wire_shape shape = {.size = 20000, .to = "12345678", .intent = "bench.message", .depth = 128};
+    CHECK(wire_template_make(&template, WIRE_WEBSOCKET, &shape));
+    char *text = template.bytes + template.length - shape.size;
+    uint32_t mask;
+    memcpy(&mask, text - 4, 4);
+    client_frame_mask(text, shape.size, mask, 0);
+    CHECK(json_validate(slice_from(text, shape.size), 128, NULL) == CODE_OK);
+    CHECK(json_validate(slice_from(text, shape.size), 127, NULL) == CODE_TOO_DEEP);
+    wire_template_free(&template);
+}
+
 TEST("load generator: the same payload goes to nats-server, in its own frame")
 {
     struct wire_template template;
-    CHECK(wire_template_make(&template, WIRE_NATS, 256, "12345678", NULL));
+    struct wire_shape shape = {.size = 256, .to = "12345678", .intent = "bench.message"};
+    CHECK(wire_template_make(&template, WIRE_NATS, &shape));
     char *frame = malloc(template.length + 1);
     wire_fill(&template, frame, "b0000042", 7);
     CHECK(strncmp(frame, "PUB b0000042 256\r\n{\"type\":\"envelope\"", 36) == 0);
