@@ -13,6 +13,8 @@ FUZZ_SECONDS ?= 10
 # The tests to run, and how busted shows them.
 SPECS ?= $(sort $(shell find tests -name node_modules -prune -o -name '*_spec.lua' -print))
 BUSTED_OUTPUT ?= utfTerminal
+# Of bench-regression.
+DURATION ?= 5m
 
 # All processors, unless the caller chose otherwise; a make below this one takes part in its jobs.
 JOBS := $(shell nproc)
@@ -48,6 +50,13 @@ link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(if $(SANI
 # LuaJIT and lua-cjson are linked in: a dozen calls into LuaJIT for each message cost 5 % less without the detour through
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
 libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedcrypto -l:libpcre2-8.a -lreadline -lm
+# A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
+memory_words = memory pressure pool allocation mailbox
+worker_words = worker operation
+comma = ,
+none =
+part = SPECS='$(sort tests/unit/units_spec.lua $(foreach word,$(1),$(foreach spec,$(SPECS),$(if $(findstring $(word),$(spec)),$(spec)))))' \
+	LUADUCT_UNIT_FILES='$(subst $(none) $(none),$(comma),$(strip $(1)))'
 suite = LUADUCT_BIN=$(abspath $(BUILD)/luaduct) LUADUCT_UNIT=$(abspath $(BUILD)/tests/unit) \
 	LUADUCT_REPLAY=$(abspath $(BUILD)/replay) LUADUCT_NODE_MODULES=$(abspath tests/interop/node_modules) \
 	$(if $(SANITIZE),,LUADUCT_MALLOC_COUNTER=$(abspath $(BUILD)/tests/malloc_counter.so)) \
@@ -133,6 +142,29 @@ coverage: ## Run all tests, and list the share of lines that they ran, by file
 				share = $$3; lines[file] = $$5; ran += share * $$5 / 100; all += $$5; \
 				printf "%6.1f %%  %5d lines  %s\n", share, $$5, file } \
 			END { if (all) printf "%6.1f %%  %5d lines  in all\n", 100 * ran / all, all }' | sort -k4
+
+test-memory: ## The tests of memory: all under a path with memory, pressure, pool, allocation or mailbox in it
+	@$(MAKE) test $(call part,$(memory_words))
+
+test-workers: ## The tests of the worker threads: all under a path with worker or operation in it
+	@$(MAKE) test $(call part,$(worker_words))
+
+test-phase2: ## Both of these, and those of alerts, /optimization and the scripts that prove a bridge
+	@$(MAKE) test $(call part,$(memory_words) $(worker_words) alert optimization scripts_spec)
+
+test-integration: ## All under tests/integration
+	@$(MAKE) test SPECS='$(filter tests/integration/%,$(SPECS))'
+
+verify: ## Measure the acceptance checklist (VERIFY=--quick for less than a minute)
+	@scripts/setup bench
+	@$(MAKE) build
+	@LUADUCT_BIN=$(abspath $(BUILD)/luaduct) scripts/verify $(VERIFY)
+
+bench-regression: ## Hold POST /send against bench/regression.json for DURATION (5m); UPDATE=1 stores a new one
+	@scripts/setup run
+	@$(MAKE) build
+	@LUADUCT_BIN=$(abspath $(BUILD)/luaduct) scripts/proof/start regression --duration $(DURATION) \
+		$(if $(UPDATE),--update) $(REGRESSION)
 
 bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=… for options of bench/run)
 	@scripts/setup bench
@@ -256,6 +288,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 FORCE:
 .SECONDARY:
 .PHONY: run run-enhanced run-production build install uninstall clean test check lint format docs sanitize fuzz coverage bench \
+	test-memory test-workers test-phase2 test-integration verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread lint-setup lint-format lint-lua lint-shell lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers FORCE
 

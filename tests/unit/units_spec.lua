@@ -1,4 +1,5 @@
 -- Every C unit test as a test of its own: each runs in a process of its own, so that one that crashes fails alone.
+-- LUADUCT_UNIT_FILES, words with commas between them: only those whose file's path below tests/unit has one of them.
 local process = require "tests.support.process"
 
 local UNIT = os.getenv("LUADUCT_UNIT") or "build/tests/unit"
@@ -14,13 +15,26 @@ describe("C unit", function()
         assert.truthy(list:find("\t", 1, true), UNIT .. " lists no test")
     end)
 
+    local words = os.getenv("LUADUCT_UNIT_FILES") or ""
+    local function is_chosen(file)
+        local path = file:match("tests/unit/(.+)$") or file
+        for word in words:gmatch("[^,]+") do
+            if path:find(word, 1, true) then
+                return true
+            end
+        end
+        return words == ""
+    end
+
     local files, by_file = {}, {}
     for file, promise in list:gmatch("([^\t\n]+)\t([^\n]+)") do
-        if not by_file[file] then
+        if is_chosen(file) and not by_file[file] then
             by_file[file] = {}
             files[#files + 1] = file
         end
-        table.insert(by_file[file], promise)
+        if by_file[file] then
+            table.insert(by_file[file], promise)
+        end
     end
     table.sort(files)
 

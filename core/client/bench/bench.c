@@ -51,6 +51,7 @@ static const char help[] =
     "\n"
     "The generator is one thread; give it and the server a core each (taskset), and look at \"generator CPU\": near 1\n"
     "it is the generator that limits. In a message, a mask key is used that is drawn once a run.\n"
+    "SIGINT ends the measuring early, and what was found is reported.\n"
     "Exit status: 0; 1 when the run failed or anything was lost, repeated, reordered, refused, cut off or answered\n"
     "wrong (a flood may be refused); 2 wrong usage.\n";
 
@@ -285,6 +286,7 @@ int command_bench(int argc, char **argv)
         return EXIT_USAGE;
     if (!option_token(argv[0], arguments.token_file, token, &arguments.plan.token))
         return 1;
+    bench_catch_interrupt();
     if (!(over_http ? bench_http_run(&arguments.plan, &result, &http, error)
                     : bench_run(&arguments.plan, &result, error))) {
         fprintf(stderr, "luaduct bench: %s\n", error);

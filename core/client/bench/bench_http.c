@@ -493,7 +493,7 @@ static void pass(struct http_load *load, uint64_t until)
 
 static void run_until(struct http_load *load, uint64_t end)
 {
-    while (load->now < end && !load->failed && !(all_sent(load) && load->busy == 0))
+    while (load->now < end && !load->failed && !bench_interrupted() && !(all_sent(load) && load->busy == 0))
         pass(load, end);
 }
 
@@ -517,7 +517,7 @@ static void measure(struct http_load *load)
     load->measuring = true;
     bench_progress_start(&load->progress, plan->progress, start);
     run_until(load, end);
-    if (!all_sent(load) && !load->failed) { /* due, and no connection was free in time */
+    if (load->now >= end && !all_sent(load) && !load->failed) { /* due, and no connection was free in time */
         load->now = load->now < end ? load->now : end;
         send_what_is_due(load);
         for (; plan->rate > 0 && load->due < (double)end; load->due += (double)SECOND / plan->rate) {

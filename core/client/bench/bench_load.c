@@ -494,6 +494,8 @@ static bool join_all(struct load *load)
     uint64_t last_progress = load->now = clock_steady_ns();
     unsigned ready = 0;
     while (load->ready < load->count) {
+        if (bench_interrupted())
+            return fail(load, "interrupted before all agents were in", 0);
         while (load->opened < load->count && load->opening < OPENING_AT_ONCE && !load->failed)
             start_agent(load, load->opened++);
         pass(load, load->now + SECOND / 10);
@@ -516,7 +518,8 @@ static bool join_all(struct load *load)
 
 static void run_until(struct load *load, uint64_t end)
 {
-    while (load->now < end && !load->failed && (load->sending || load->plan->scenario != BENCH_FLOOD))
+    while (load->now < end && !load->failed && !bench_interrupted() &&
+           (load->sending || load->plan->scenario != BENCH_FLOOD))
         pass(load, end);
 }
 

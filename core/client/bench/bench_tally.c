@@ -1,10 +1,31 @@
 #include "client/bench/bench_tally.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 
 static const char code_member[] = "\"code\":\"";
 #define CODE_MEMBER_LENGTH (sizeof code_member - 1)
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    interrupted = 1;
+}
+
+void bench_catch_interrupt(void)
+{
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESETHAND};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool bench_interrupted(void)
+{
+    return interrupted;
+}
 
 void tally_count(struct tally *tally, struct slice code)
 {

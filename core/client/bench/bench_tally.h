@@ -1,4 +1,5 @@
-/* What both engines of the load generator count beside latency: refusals by their code, and how a run is getting on. */
+/* What both engines of the load generator count beside latency: refusals by their code, how a run is getting on, and
+ * whether it is to end early. */
 #ifndef LUADUCT_CLIENT_BENCH_TALLY_H
 #define LUADUCT_CLIENT_BENCH_TALLY_H
 
@@ -10,6 +11,11 @@
 
 #define TALLY_CODES 24 /* more than a bridge gives in any one run; what does not fit counts as "other" */
 #define TALLY_NAME_SIZE 32
+
+/* From bench_catch_interrupt on, SIGINT and SIGTERM end the measuring instead of the process: what was found until then
+ * is reported. A second one ends the process. */
+void bench_catch_interrupt(void);
+bool bench_interrupted(void);
 
 /* All zero is an empty one. */
 struct tally {
