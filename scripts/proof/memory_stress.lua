@@ -194,7 +194,8 @@ local function learn_limit(self)
     local bridge = bridge_of.start(self.folder, config(options, true), {script = SCRIPT})
     process.sleep(0.5)
     local idle = bridge:process_bytes("VmSize")
-    local found = stress(self, bridge, math.max(2, options.duration / 10), options.size / 10)
+    local share = math.max(options.duration / 5, math.min(options.duration, 5)) / options.duration
+    local found = stress(self, bridge, options.duration * share, options.size * share) -- as hard, for less long
     bridge:stop()
     local limit = idle + ((found.peak_size or idle) - idle) / 4
     self.facts[#self.facts + 1] = {"address space", ("%s idle, %s at the most without a limit, %s allowed"):format(

@@ -89,8 +89,8 @@ proof.main(describe, function(self)
     local ends = process.now() + options.duration + ROUNDS
     for round = 1, ROUNDS do
         local run = load.start(self.folder, bridge,
-            ("http --path /send --bodies %s --rate %d --agents %d --seconds %g --warmup 0.5 --progress 1"):format(
-                process.quote(bodies), RATE, CONNECTIONS, each))
+            ("http --path /send --bodies %s --rate %d --agents %d --seconds %g --warmup %g --progress 1"):format(
+                process.quote(bodies), RATE, CONNECTIONS, each, math.min(0.5, each / 5)))
         proof.watch(each + 40, function() return not run:alive() end, function()
             local at = run:progress()
             screen.progress(ends - process.now(), ("round %d of %d, P95 %s"):format(round, ROUNDS,

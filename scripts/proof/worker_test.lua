@@ -10,7 +10,8 @@ local MOST_SECONDS = 86400 -- a test with a number of tasks has no time of its o
 local describe = {
     command = "scripts/worker-test.sh",
     summary = "Tasks for the bridge's worker threads over POST /workers/execute, so many on the way at a time, and\n"
-        .. "how long they took. A pair of agents talks meanwhile, and the longest that one of its messages took is shown.",
+        .. "how long they took. A pair of agents talks meanwhile, and the longest that one of its messages took is\n"
+        .. "shown.",
     options = {
         {"tasks", "count", "10000", "N", "tasks in all"},
         {"concurrency", "count", "8", "N", "on the way at a time, each on a connection of its own"},
