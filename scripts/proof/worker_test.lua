@@ -98,7 +98,7 @@ proof.main(describe, function(self)
         local at = run:progress()
         local done = at and at.sent or 0
         local left = done > 0 and elapsed / done * (options.tasks - done) or 0
-        screen.progress(left, ("%s of %s tasks, %s workers, P99 of the pair %s"):format(screen.count(done),
+        screen.progress(left, ("%s of %s tasks, %s workers, worst P99 of the pair %s"):format(screen.count(done),
             screen.count(options.tasks), tostring(workers.currentWorkers), screen.time(quiet:worst("p99us"))))
     end)
     local figures, problem = run:finish()
