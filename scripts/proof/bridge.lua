@@ -143,6 +143,15 @@ function methods:alive()
     return not self.own or process.alive(self.pid)
 end
 
+-- Enough to see what it was about.
+local function last_lines(text, count)
+    local lines = {}
+    for line in text:gmatch("[^\n]+") do
+        lines[#lines + 1] = line
+    end
+    return table.concat(lines, "\n", math.max(1, #lines - count + 1))
+end
+
 -- Whether it went as it should: nil, or what went wrong.
 function methods:stop()
     if not self.own then
@@ -151,7 +160,9 @@ function methods:stop()
     process.stop(self.pid)
     local status = process.status(self.pid)
     if status ~= 0 then
-        return ("the bridge ended with status %s:\n%s"):format(tostring(status), process.read_all(self.errors) or "")
+        local log = last_lines(process.read_all(self.errors) or "", 10)
+        return ("The bridge ended with status %s%s%s"):format(tostring(status),
+            log ~= "" and "; the end of its log:\n" or ".", log)
     end
 end
 

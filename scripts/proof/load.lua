@@ -7,14 +7,16 @@ local load = {}
 local methods = {}
 methods.__index = methods
 
--- words: the command's, as a text. where: a bridge, or {ws_url, http_url, pid}.
-function load.start(folder, where, words)
+-- words: the command's, as a text. where: a bridge, or {ws_url, http_url, pid}. yields: true for a load beside which
+-- something is measured: processors are given to the others first, for this is about the bridge and not about them.
+function load.start(folder, where, words, yields)
     load.count = (load.count or 0) + 1
     local self = setmetatable({
         words = words, out = ("%s/load-%d"):format(folder, load.count), seen = 0, lines = {},
     }, methods)
     local url = words:match("^http ") and where.http_url or where.ws_url
-    local command = ("%s bench %s --json --url %s%s"):format(process.quote(bridge.BINARY), words, process.quote(url),
+    local command = ("%s%s bench %s --json --url %s%s"):format(yields and "nice -n 10 " or "",
+        process.quote(bridge.BINARY), words, process.quote(url),
         where.pid and (" --server-pid %d"):format(where.pid) or "")
     self.pid = process.start(nil, command, self.out, {errors = self.out .. ".errors"})
     return self
@@ -62,11 +64,11 @@ end
 
 -- Ends the measuring, and waits for the result.
 function methods:finish(seconds)
+    process.interrupt(self.pid) -- once: the second would end it without a word
     for _ = 1, (seconds or 20) / 0.05 do
         if not self:alive() then
             return self:result()
         end
-        process.interrupt(self.pid)
         process.sleep(0.05)
     end
     process.stop(self.pid)

@@ -25,7 +25,10 @@ proof.main(describe, function(self)
     local run = load.start(self.folder, bridge,
         ("open --agents %d --rate %d --size %d --seconds %g --warmup %g --progress 1"):format(
             options.agents, options.rps, options.size, options.duration, warmup))
-    proof.watch(options.duration + warmup + PATIENCE, function() return not run:alive() end, function(elapsed)
+    local function over()
+        return not run:alive() or not bridge:alive()
+    end
+    proof.watch(options.duration + warmup + PATIENCE, over, function(elapsed)
         local at = run:progress()
         screen.progress(options.duration + warmup - elapsed, at and ("%s messages, P99 of the last second %s"):format(
             screen.count(at.delivered), screen.time(at.p99us)) or "agents join")

@@ -18,18 +18,19 @@ local SHAPES = {
     {name = "a script that hoards", size = 4096, words = "--agents 4 --one-way --intent stress.hoard"},
 }
 
--- Keeps all it can until it is stopped for it, or has enough: then all of that is garbage at once.
+-- Grows to its memory limit in about 700 calls, fails there for the next 300, and then all of it is garbage at once.
 local SCRIPT = [[
-local hoard, kept = {}, 0
+local hoard, calls = {}, 0
 return {
     route = function(envelope)
         if envelope.intent == "stress.hoard" then
-            for i = 1, 50 do
-                hoard[#hoard + 1] = {text = ("x"):rep(500) .. kept, number = i, inner = {i, {i}}}
-                kept = kept + 1
+            calls = calls + 1
+            if calls % 1000 == 0 then
+                hoard = nil
             end
-            if kept >= 40000 then
-                hoard, kept = {}, 0
+            hoard = hoard or {}
+            for i = 1, 50 do
+                hoard[#hoard + 1] = {text = ("x"):rep(500) .. calls .. i, number = i, inner = {i, {i}}}
             end
         end
     end,
@@ -69,7 +70,7 @@ local function start_floods(self, bridge, seconds, bytes)
         local words = ("flood --size %d --rate %.3f --bytes %.0f --seconds %g --progress 1 "):format(shape.size,
             math.max(0.001, share / shape.size / seconds), share, seconds * 2 + 10)
             .. shape.words:format(math.max(0.2, math.min(3, seconds / 5)))
-        floods[i] = load.start(self.folder, bridge, words)
+        floods[i] = load.start(self.folder, bridge, words, true)
         floods[i].name = shape.name
     end
     return floods
@@ -238,6 +239,9 @@ proof.main(describe, function(self)
     if found.alive then
         level, low_after = await_low(bridge, 60)
         found.books = read_books(bridge) -- what was let go to get there is on them, too
+        local optimization = bridge:optimization()
+        found.collector = optimization and optimization.memoryOptimization.gcOptimizer
+        found.pressure = optimization and optimization.memoryOptimization.memoryPressure
     end
     self.figures = found
     found.levelAtEnd, found.lowAfterSeconds = level, low_after
@@ -253,6 +257,11 @@ proof.main(describe, function(self)
         self.facts[#self.facts + 1] = {"accepted", ("%s: %s delivered, %s in mailboxes, %s lost by a limit"):format(
             screen.count(found.books.accepted), screen.count(found.books.delivered), screen.count(found.books.queued),
             screen.count(found.books.counted))}
+    end
+    local collections = number(found.collector, "totalGCTriggers")
+    if collections then
+        self.facts[#self.facts + 1] = {"full collections", ("%s, the longest %s"):format(screen.count(collections),
+            screen.time((number(found.collector, "maxGCTime") or 0) * 1000))}
     end
     self:criterion({
         key = "alive", name = "the bridge answers at the end", ours = "yes", measured = found.alive and "yes" or "no",

@@ -91,7 +91,10 @@ proof.main(describe, function(self)
     local run = load.start(self.folder, bridge, words:format(process.quote(bodies), options.tasks, options.concurrency,
         MOST_SECONDS))
     local most_workers, most_busy = 0, 0
-    proof.watch(MOST_SECONDS, function() return not run:alive() end, function(elapsed)
+    local function over()
+        return not run:alive() or not bridge:alive()
+    end
+    proof.watch(MOST_SECONDS, over, function(elapsed)
         local workers = worker_figures(bridge)
         most_workers = math.max(most_workers, tonumber(workers.currentWorkers) or 0)
         most_busy = math.max(most_busy, tonumber(workers.busyWorkers) or 0)

@@ -529,7 +529,7 @@ static void measure(struct http_load *load)
     result->seconds = (double)(clock_steady_ns() - start) / (double)SECOND;
     result->generator_cpu = (double)(own_cpu_ns() - own) / (result->seconds * 1e9);
     if (plan->server) {
-        result->server_cpu_ns = server_cpu_ns(plan->server) - server;
+        result->server_cpu_ns = server_cpu_since(plan->server, server);
         result->rss_after = server_rss_bytes(plan->server);
     }
     load->progress.every = 0;

@@ -583,7 +583,7 @@ static void measure(struct load *load)
     result->delivered = load->delivered - delivered;
     result->generator_cpu = (double)(own_cpu_ns() - own) / (double)(load->now - start);
     if (plan->server) {
-        result->server_cpu_ns = server_cpu_ns(plan->server) - server;
+        result->server_cpu_ns = server_cpu_since(plan->server, server);
         result->rss_after = server_rss_bytes(plan->server);
     }
 

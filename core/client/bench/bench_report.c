@@ -24,7 +24,7 @@ static unsigned collect_figures(const struct bench_plan *plan, const struct benc
                                 struct figure figures[FIGURES])
 {
     const struct histogram *latency = &result->latency;
-    bool messages = plan->scenario != BENCH_IDLE, server = plan->server != 0, some = result->delivered > 0;
+    bool messages = plan->scenario != BENCH_IDLE, server = result->server_cpu_ns > 0, some = result->delivered > 0;
     bool flood = plan->scenario == BENCH_FLOOD;
     double delivered = (double)result->delivered, cpu_us = (double)result->server_cpu_ns / 1000;
     double grown = (double)result->rss_after - (double)result->server_rss_before;

@@ -12,6 +12,12 @@ uint64_t server_cpu_ns(pid_t pid)
     return (uint64_t)spent.tv_sec * 1000000000 + (uint64_t)spent.tv_nsec;
 }
 
+uint64_t server_cpu_since(pid_t pid, uint64_t before)
+{
+    uint64_t now = server_cpu_ns(pid);
+    return now > before ? now - before : 0;
+}
+
 uint64_t server_rss_bytes(pid_t pid)
 {
     char path[64], line[128];

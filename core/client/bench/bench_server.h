@@ -9,6 +9,9 @@
  * The kernel's own accounting to the nanosecond, not the 10 ms ticks of /proc/PID/stat. */
 uint64_t server_cpu_ns(pid_t pid);
 
+/* What it has spent since it had spent `before`; 0 when it has ended meanwhile. */
+uint64_t server_cpu_since(pid_t pid, uint64_t before);
+
 /* Bytes of resident memory (VmRSS); 0 when there is no such process. */
 uint64_t server_rss_bytes(pid_t pid);
 
