@@ -85,10 +85,12 @@ function methods:worst(name)
     return worst
 end
 
--- What went wrong for whoever sent, of whatever kind.
+-- What went wrong for whoever sent, of whatever kind. A message that was refused was not delivered either, so it is
+-- among those lost; an HTTP request that was refused was answered, so it is not.
 function load.faults(figures)
-    local count = 0
-    for _, name in ipairs({"lost", "repeated", "reordered", "refused", "disconnected", "wrong"}) do
+    local lost, refused = figures.lost or 0, figures.refused
+    local count = figures.protocol == "http" and lost + refused or math.max(lost, refused)
+    for _, name in ipairs({"repeated", "reordered", "disconnected", "wrong"}) do
         count = count + (figures[name] or 0)
     end
     return count

@@ -139,7 +139,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
     bool good = true;
     while (good && (option = options_next(argc, argv, known)) != OPTIONS_END) {
         switch (option) {
-        case OPTION_AGENTS: /* five digits of an id */
+        case OPTION_AGENTS: /* an id has room for a few more */
             good = option_number(command, "agents", optarg, 1, 99999, &number);
             plan->agents = (unsigned)number;
             break;

@@ -181,11 +181,23 @@ static uint64_t next_stamp(struct agent *agent, uint64_t time)
     return agent->last_sent;
 }
 
-static const char *recipient(struct load *load, unsigned index, char absent[WIRE_ID_LENGTH + 1])
+/* A letter, 24 bits of the run and 18 of a number. Several generators may run at once: two with the same ids would take
+ * each other's connections over. */
+static void make_id(char id[WIRE_ID_LENGTH], char kind, unsigned run, unsigned number)
+{
+    static const char digits[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
+    id[0] = kind;
+    for (int i = 1; i < 5; i++, run >>= 6)
+        id[i] = digits[run & 63];
+    for (int i = 5; i < WIRE_ID_LENGTH; i++, number >>= 6)
+        id[i] = digits[number & 63];
+}
+
+static const char *recipient(struct load *load, unsigned index, char absent[WIRE_ID_LENGTH])
 {
     if (load->plan->absent == 0)
         return load->agents[load->agents[index].partner].id;
-    snprintf(absent, WIRE_ID_LENGTH + 1, "a%02x%05u", load->run, load->next_absent % 100000);
+    make_id(absent, 'a', load->run, load->next_absent);
     load->next_absent = (load->next_absent + 1) % load->plan->absent;
     return absent;
 }
@@ -193,7 +205,7 @@ static const char *recipient(struct load *load, unsigned index, char absent[WIRE
 static void send_messages(struct load *load, unsigned index, unsigned count, uint64_t time)
 {
     struct agent *agent = &load->agents[index];
-    char absent[WIRE_ID_LENGTH + 1];
+    char absent[WIRE_ID_LENGTH];
     const char *to = recipient(load, index, absent);
     size_t length = load->template.length;
     while (count > 0) {
@@ -627,17 +639,15 @@ static bool prepare(struct load *load)
     load->fan = plan->scenario == BENCH_BROADCAST ? plan->agents : 1;
     if (system_raise_file_limit() < load->count + 32)
         return fail(load, "too many agents for the limit of open files: raise it with ulimit -n", 0);
-    load->run = (unsigned)(random_u64() & 0xff);
-    snprintf(load->subject, sizeof load->subject, "b%02xcast", load->run);
+    load->run = (unsigned)random_u64();
+    make_id(load->subject, 'c', load->run, 0);
     load->agents = calloc(load->count, sizeof *load->agents);
     load->dirty = calloc(load->count, sizeof *load->dirty);
     if (!load->agents || !load->dirty)
         return fail(load, "out of memory", 0);
     for (unsigned i = 0; i < load->count; i++) {
         struct agent *agent = &load->agents[i];
-        char id[16];
-        snprintf(id, sizeof id, "b%02x%05u", load->run, i % 100000);
-        memcpy(agent->id, id, WIRE_ID_LENGTH);
+        make_id(agent->id, 'b', load->run, i);
         agent->stream.descriptor = -1;
         agent->partner = plan->scenario == BENCH_CHURN ? i : plan->ring ? (i + 1) % load->count : i ^ 1;
         agent->source = plan->ring ? (i + load->count - 1) % load->count : i ^ 1;
