@@ -22,8 +22,11 @@
 #define DEFAULT_PAUSE 200
 #define DEFAULT_STEP_MULTIPLIER 200
 
+/* A step aims at this while the collector keeps up, and at COLLECT_STEP_NS when the heap has doubled meanwhile. */
+#define COLLECT_SHORT_NS 200000u
+
 /* The clock is looked at after each piece of so many KiB. */
-#define COLLECT_PIECE_KIB 32
+#define COLLECT_PIECE_KIB 8
 
 enum { NOT_ORDERED, ORDERED_NEXT /* the cycle under way is too old */, ORDERED_THIS };
 
@@ -214,7 +217,8 @@ static __attribute__((noinline)) void collect_some(struct script_state *state, u
     uint64_t start = clock_steady_ns();
     uint64_t grown = heap > state->collected_at_bytes ? heap - state->collected_at_bytes : 0;
     /* Twice what was allocated, so that the collector gains on the script; at least a piece, so that it ends. */
-    struct collect_step step = {state, start + COLLECT_STEP_NS, 2 * grown + (COLLECT_PIECE_KIB << 10)};
+    uint64_t aim = heap > 2 * state->collect_from_bytes ? COLLECT_STEP_NS : COLLECT_SHORT_NS;
+    struct collect_step step = {state, start + aim, 2 * grown + (COLLECT_PIECE_KIB << 10)};
     if (ordered(state) != NOT_ORDERED)
         step.debt = UINT64_MAX;
     if (!state->collecting) {
