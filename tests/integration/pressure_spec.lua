@@ -109,7 +109,7 @@ describe("a small memory budget", function()
         local after = wait_level(server, "low moderate")
         assert.is_true(after.mailboxes <= BUDGET / 4)
         assert.equal(200, select(2, http.get(server, "/ready")).status)
-        -- The history gets its bytes again at low; the mailboxes and what malloc cannot give back may keep it at moderate.
+        -- The history gets its bytes again at low; mailboxes and what malloc cannot give back may keep it above.
         wait.eventually(function()
             local now = memory(server)
             return now.level ~= "low" or now.historyShare == 1
