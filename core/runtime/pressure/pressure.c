@@ -202,18 +202,18 @@ static void ask_paused_to_resume(void)
 
 static void say_level(enum pressure_level before, const struct memory_sample *sample, bool rose)
 {
-    if (rose && controller.level >= PRESSURE_HIGH) {
+    log_info("memory: %s (was %s): %" PRIu64 " of %" PRIu64 " KiB in use", pressure_level_name(controller.level),
+             pressure_level_name(before), sample->resident >> 10, config->limits.memory >> 10);
+    if (controller.level < PRESSURE_HIGH) {
+        alert_resolve("memory.pressure");
+        return;
+    }
+    alert_raise("memory.pressure", "%s: %" PRIu64 " of %" PRIu64 " KiB in use", pressure_level_name(controller.level),
+                sample->resident >> 10, config->limits.memory >> 10);
+    if (rose) {
         pthread_mutex_lock(&mutex);
         figures.pressure_alerts++;
         pthread_mutex_unlock(&mutex);
-        alert_raise("memory.pressure", "%s (was %s): %" PRIu64 " of %" PRIu64 " KiB in use",
-                    pressure_level_name(controller.level), pressure_level_name(before), sample->resident >> 10,
-                    config->limits.memory >> 10);
-    } else {
-        if (controller.level < PRESSURE_HIGH)
-            alert_resolve("memory.pressure");
-        log_info("memory: %s (was %s): %" PRIu64 " KiB in use", pressure_level_name(controller.level),
-                 pressure_level_name(before), sample->resident >> 10);
     }
 }
 
