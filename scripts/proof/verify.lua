@@ -163,6 +163,11 @@ proof.main(describe, function(self)
     if self.node_missing then
         self:note("Node and ws could not be installed, so memory was not compared: %s", self.node_missing)
     end
+    -- With so much on the way, one of the two is always busy when both get the processor that they want.
+    if direct.generatorCpu < 0.7 and direct.serverCpu < 0.7 then
+        self:note("At full throughput the bridge had %.2f of a processor and the load generator %.2f: this machine was "
+            .. "busy with something else, and the figures are worse for it.", direct.serverCpu, direct.generatorCpu)
+    end
     self:note_limits(steady.refusedBy)
     self:note_generator(direct)
 end)
