@@ -100,7 +100,10 @@ proof.main(describe, function(self)
         if not figures then
             error(problem, 0)
         end
-        cpu[round], p95[round] = figures.serverCpuUsPerMessage or 0, figures.p95us or 1e9
+        if not figures.p95us or not figures.serverCpuUsPerMessage then
+            error("no request was answered: " .. (figures.firstRefusal or "the bridge is gone"), 0)
+        end
+        cpu[round], p95[round] = figures.serverCpuUsPerMessage, figures.p95us
         faults, sent = faults + load.faults(figures), sent + figures.sent
         if not worst or p95[round] > worst.p95us then
             worst = figures
