@@ -453,6 +453,8 @@ static void open_luaduct(lua_State *lua)
     lua_setfield(lua, -2, "workers");
     lua_pushcfunction(lua, wait_sleep);
     lua_setfield(lua, -2, "sleep");
+    lua_pushcfunction(lua, object_pool_make);
+    lua_setfield(lua, -2, "pool");
     lua_pushcfunction(lua, json_value_array);
     lua_setfield(lua, -2, "array");
     lua_pushlightuserdata(lua, NULL); /* what lua-cjson gives for null */
@@ -521,6 +523,7 @@ void sandbox_open(lua_State *lua, struct script_state *state)
         lua_setfield(lua, globals, whole[i]);
     }
 
+    object_pool_open(lua, state);
     open_luaduct(lua);
     protect(lua, "luaduct");
     lua_setfield(lua, globals, "luaduct");

@@ -18,6 +18,7 @@
 #include "protocol/envelope.h"
 #include "script/collect.h"
 #include "script/hook.h"
+#include "script/object_pool.h"
 #include "script/watchdog.h"
 
 /* A handle is a light userdata that names a thing of one call: `generation << 8 | tag`. So making one costs no memory,
@@ -134,6 +135,9 @@ struct script_state {
         int reference;
     } spares[SPARE_COROUTINES]; /* of hooks that waited and have ended */
     unsigned spare_count;
+
+    struct object_pool_figures object_pools[OBJECT_POOLS_SHOWN];
+    atomic_uint object_pool_count;
 
     char *buffer; /* where JSON is written before it goes to the arena */
     size_t buffer_size;

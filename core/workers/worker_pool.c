@@ -46,7 +46,8 @@ static struct worker_pool {
     struct worker *workers;
     uint32_t worker_count, busy, idle, most_workers, wanted_at_least;
     unsigned last_number;
-    uint64_t next_due_ns; /* when the supervisor wakes by itself; UINT64_MAX: not */
+    uint64_t first_deadline_ns; /* of the tasks that wait, or earlier */
+    uint64_t next_due_ns;       /* when the supervisor wakes by itself; UINT64_MAX: not */
     struct scaling scaling;
     uint64_t sampled_ns, create_after_ns;
     uint64_t arrived_since_sample; /* tasks */
@@ -346,6 +347,8 @@ static uint64_t check_running(uint64_t now, struct answers *answers)
 static uint64_t check_waiting(uint64_t now, struct answers *answers)
 {
     uint64_t due = UINT64_MAX;
+    if (now < pool.first_deadline_ns) /* no need to look at each */
+        return pool.first_deadline_ns;
     for (unsigned priority = 0; priority < TASK_PRIORITIES; priority++) {
         for (struct task *task = pool.queue.first[priority], *next; task; task = next) {
             next = task->next;
@@ -357,7 +360,7 @@ static uint64_t check_waiting(uint64_t now, struct answers *answers)
             }
         }
     }
-    return due;
+    return pool.first_deadline_ns = due;
 }
 
 static double oldest_wait_ms(uint64_t now)
@@ -459,6 +462,7 @@ bool worker_pool_start(const struct worker_pool_options *options, char *error, s
     pool.arrived_since_sample = 0;
     pool.sampled_ns = clock_steady_ns();
     pool.next_due_ns = 0;
+    pool.first_deadline_ns = UINT64_MAX;
     pool.scaling = (struct scaling){
         .min_workers = options->min_workers, .max_workers = options->max_workers, .predictive = options->predictive};
     int failure = pthread_create(&pool.supervisor, NULL, supervise, NULL);
@@ -543,6 +547,8 @@ enum code worker_pool_submit(struct task *task)
     run->deadline_ns = now + (uint64_t)run->timeout_ms * MS_NS;
     task->run = run;
     task_queue_push(&pool.queue, task);
+    if (run->deadline_ns < pool.first_deadline_ns)
+        pool.first_deadline_ns = run->deadline_ns;
     pool.arrived_since_sample++;
     pool.statistics.queued_in_all++;
     if (pool.idle > 0)

@@ -15,6 +15,7 @@
 #include "runtime/reactor.h"
 #include "runtime/server.h"
 #include "script/collect.h"
+#include "script/object_pool.h"
 #include "workers/worker_pool.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but last_refusal */
@@ -316,6 +317,46 @@ static void push_reactors(lua_State *L)
 
 /* --- Memory --- */
 
+static void add_figure(lua_State *L, const char *name, const _Atomic uint64_t *figure)
+{
+    lua_getfield(L, -1, name);
+    double sum = lua_tonumber(L, -1) + (double)atomic_load_explicit(figure, memory_order_relaxed);
+    lua_pop(L, 1);
+    set_number(L, name, sum);
+}
+
+/* The pools of scripts, by name; those of that name in all reactors are one. */
+static void push_object_pools(lua_State *L)
+{
+    lua_newtable(L);
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < LANES_MAXIMUM; i++) {
+        const struct object_pool_figures *pools;
+        unsigned count = apis[i] ? script_pool_figures(apis[i]->reactor->script, &pools) : 0;
+        for (unsigned j = 0; j < count; j++) {
+            lua_getfield(L, -1, pools[j].name);
+            if (lua_isnil(L, -1)) {
+                lua_pop(L, 1);
+                lua_newtable(L);
+                lua_pushvalue(L, -1);
+                lua_setfield(L, -3, pools[j].name);
+            }
+            add_figure(L, "acquired", &pools[j].acquired);
+            add_figure(L, "released", &pools[j].released);
+            add_figure(L, "hits", &pools[j].hits);
+            add_figure(L, "created", &pools[j].created);
+            add_figure(L, "destroyed", &pools[j].destroyed);
+            add_figure(L, "warm", &pools[j].max_size);
+            add_figure(L, "lru", &pools[j].evicted_lru);
+            add_figure(L, "ttl", &pools[j].evicted_ttl);
+            add_figure(L, "pressure", &pools[j].evicted_pressure);
+            lua_pop(L, 1);
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+    lua_setfield(L, -2, "object_pools");
+}
+
 static uint64_t push_pools(lua_State *L)
 {
     static const char *const names[POOL_COUNT] = {
@@ -483,6 +524,7 @@ static int native_figures(lua_State *L)
     native_summary(L);
     push_reactors(L);
     push_workers(L);
+    push_object_pools(L);
     push_memory(L, api_of(L)->reactor->config);
     return 1;
 }

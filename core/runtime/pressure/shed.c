@@ -15,6 +15,7 @@
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "script/collect.h"
+#include "script/object_pool.h"
 
 /* At most this share of the connections is paused in one step: one in … */
 #define PAUSE_SHARE 4
@@ -46,6 +47,7 @@ void shed_collect_soon(struct reactor *reactor)
 
 static void collect(struct reactor *reactor, bool manually)
 {
+    script_trim_pools(reactor->script);
     script_order_cycle(reactor->script, manually);
     reactor->shed.api_collecting = true;
     shed_collect_soon(reactor);

@@ -24,6 +24,21 @@ local function lengths(times)
 end
 
 -- A collection is one completed full cycle; its steps lie between other work, and `pauses` are the single steps.
+-- Pools that scripts made, by name.
+local function object_pools(figures)
+    local shown = {}
+    for name, each in pairs(figures) do
+        local held = each.acquired - each.released
+        shown[name] = {
+            hitRate = each.acquired > 0 and each.hits / each.acquired or 0,
+            totalAcquired = each.acquired, totalReleased = each.released, acquired = held,
+            available = each.created - each.destroyed - held, created = each.created, destroyed = each.destroyed,
+            maxSize = each.warm, evicted = {lru = each.lru, ttl = each.ttl, pressure = each.pressure},
+        }
+    end
+    return shown
+end
+
 local function collector(figures)
     local done, memory = figures.scripts.collections, figures.memory
     return {
@@ -109,6 +124,7 @@ function optimization.of(figures)
             gcOptimizer = collector(figures),
             objectPools = {
                 envelopes = pool(pools.envelopes), arrays = pool(pools.arrays), buffers = pool(pools.buffers),
+                lua = object_pools(figures.object_pools),
             },
             memoryPressure = memory_pressure(figures),
         },
