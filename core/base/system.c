@@ -17,6 +17,9 @@
 /* Not the machine's: a kernel may show a limit of nearly 2^63 for "none" (cgroup v1 rounds down to pages). */
 #define NO_LIMIT ((uint64_t)1 << 62)
 
+/* Of mountinfo; a machine with more mounts than fit shows those of control groups among its first. */
+#define MOUNTS_BYTES (128 * 1024)
+
 static uint64_t least(uint64_t a, uint64_t b)
 {
     return a < b ? a : b;
@@ -29,10 +32,24 @@ static bool read_text(const char *path, char *text, size_t size)
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
-    ssize_t length = read(fd, text, size - 1);
+    size_t length = 0;
+    for (ssize_t got; length < size - 1 && (got = read(fd, text + length, size - 1 - length)) > 0;)
+        length += (size_t)got;
     close(fd);
-    text[length > 0 ? length : 0] = '\0';
+    text[length] = '\0';
     return length > 0;
+}
+
+/* The line at *rest, its end cut off, and *rest moved behind it; NULL: there is none. */
+static char *next_line(char **rest)
+{
+    char *line = *rest;
+    if (*line == '\0')
+        return NULL;
+    char *end = strchrnul(line, '\n');
+    *rest = *end ? end + 1 : end;
+    *end = '\0';
+    return line;
 }
 
 /* The number in a one-line file; UINT64_MAX for "max", for no number and for no file. */
@@ -78,28 +95,23 @@ static bool list_has(const char *list, const char *word)
 /* This process's group in the hierarchy whose controllers contain `controller` ("" is v2's). False: not in one. */
 static bool find_group(const char *root, const char *controller, char group[PATH_MAX])
 {
-    char path[PATH_MAX + 64], *line = NULL;
-    size_t capacity = 0;
+    char path[PATH_MAX + 64], text[16 * 1024], *rest = text, *line;
     bool found = false;
     snprintf(path, sizeof(path), "%s/proc/self/cgroup", root);
-    FILE *file = fopen(path, "re");
-    if (!file)
+    if (!read_text(path, text, sizeof(text)))
         return false;
     /* hierarchy ":" controllers ":" path; v2's line is "0::path". */
-    while (!found && getline(&line, &capacity, file) > 0) {
+    while (!found && (line = next_line(&rest))) {
         char *controllers = strchr(line, ':');
         char *name = controllers ? strchr(controllers + 1, ':') : NULL;
         if (!name)
             continue;
         *name++ = '\0';
-        name[strcspn(name, "\n")] = '\0';
         controllers++;
         found = *controller ? list_has(controllers, controller) : *controllers == '\0';
         if (found)
             snprintf(group, PATH_MAX, "%s", name);
     }
-    free(line);
-    fclose(file);
     return found;
 }
 
@@ -119,15 +131,13 @@ static void each_hierarchy(const char *root,
                                          void *context),
                            void *context)
 {
-    char group_v1[PATH_MAX], group_v2[PATH_MAX], path[PATH_MAX + 64], *line = NULL;
+    char group_v1[PATH_MAX], group_v2[PATH_MAX], path[PATH_MAX + 64], text[MOUNTS_BYTES], *rest = text, *line;
     bool has_v1 = find_group(root, "memory", group_v1), has_v2 = find_group(root, "", group_v2);
-    size_t capacity = 0;
     snprintf(path, sizeof(path), "%s/proc/self/mountinfo", root);
-    FILE *file = fopen(path, "re");
-    if (!file)
+    if (!read_text(path, text, sizeof(text)))
         return;
     /* proc(5): id parent device top mount options [optional fields …] "-" type source super-options */
-    while (getline(&line, &capacity, file) > 0) {
+    while ((line = next_line(&rest))) {
         char top[PATH_MAX], mount[PATH_MAX], type[32], options[512];
         const char *dash = strstr(line, " - ");
         _Static_assert(PATH_MAX > 4095, "the field widths below are PATH_MAX less the NUL");
@@ -140,8 +150,6 @@ static void each_hierarchy(const char *root,
         else if (has_v1 && strcmp(type, "cgroup") == 0 && list_has(options, "memory") && (group = below(group_v1, top)))
             visit(root, mount, group, false, context);
     }
-    free(line);
-    fclose(file);
 }
 
 static void find_limit(const char *root, const char *mount, const char *group, bool v2, void *context)

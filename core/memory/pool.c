@@ -68,12 +68,12 @@ _Static_assert(sizeof(struct batch) <= SMALLEST, "it lies in a block of the smal
 
 struct magazine {
     struct block *top;
-    uint32_t count;
+    uint32_t count, capacity;
     bool used; /* since the last pool_age_thread */
 };
 
 struct counters {
-    atomic_ullong acquired, released, hits, created, destroyed, bytes, evicted[POOL_EVICTIONS];
+    atomic_ullong acquired, released, created, destroyed, bytes, evicted[POOL_EVICTIONS];
 };
 
 struct thread_pools {
@@ -149,6 +149,9 @@ static struct thread_pools *join_thread(void)
     struct thread_pools *fresh = calloc(1, sizeof *fresh);
     if (!fresh)
         return NULL;
+    for (unsigned pool = 0; pool < POOL_COUNT; pool++)
+        for (unsigned class = 0; class < CLASSES; class ++)
+            fresh->magazines[pool][class].capacity = magazine_capacity(class);
     pthread_mutex_lock(&threads_mutex);
     fresh->next = threads;
     fresh->previous = &threads;
@@ -385,9 +388,9 @@ static __attribute__((noinline)) void *acquire_fresh(struct counters *counters, 
         return NULL;
     debug_acquired(fresh, pool, size, true);
     ((struct block *)fresh)->mark = 0;
+    count(&counters->acquired, 1); /* first: whoever reads `created` before it finds no fewer here */
     count(&counters->created, 1);
     count(&counters->bytes, size);
-    count(&counters->acquired, 1);
     return fresh;
 }
 
@@ -401,7 +404,7 @@ void *pool_acquire(enum pool pool, size_t size)
         return acquire_fresh(counters, pool, size);
     unsigned class = class_of(size);
     struct magazine *magazine = &thread->magazines[pool][class];
-    if (__builtin_expect(!magazine->top, 0))
+    if (__builtin_expect(!magazine->top, 0) && atomic_load_explicit(&enabled, memory_order_relaxed))
         fill_magazine(pool, class, magazine);
     struct block *block = magazine->top;
     if (__builtin_expect(!block, 0))
@@ -411,7 +414,6 @@ void *pool_acquire(enum pool pool, size_t size)
     magazine->used = true;
     debug_acquired(block, pool, class_size(class), false);
     block->mark = 0;
-    count(&counters->hits, 1);
     count(&counters->acquired, 1);
     return block;
 }
@@ -454,9 +456,8 @@ void pool_release(enum pool pool, void *released, size_t size)
     block->next = magazine->top;
     magazine->top = block;
     magazine->count++;
-    unsigned capacity = magazine_capacity(class);
-    if (__builtin_expect(magazine->count > capacity, 0))
-        drain_magazine(pool, class, magazine, capacity / 2, counters);
+    if (__builtin_expect(magazine->count > magazine->capacity, 0))
+        drain_magazine(pool, class, magazine, magazine->capacity / 2, counters);
 }
 
 /* --- Eviction ----------------------------------------------------------------------------------------------------- */
@@ -592,9 +593,8 @@ static void add_undone(const struct counters *from, struct pool_statistics *to)
 
 static void add_done(const struct counters *from, struct pool_statistics *to)
 {
+    to->created += read_counter(&from->created); /* before `acquired`, as it is counted after it */
     to->acquired += read_counter(&from->acquired);
-    to->hits += read_counter(&from->hits);
-    to->created += read_counter(&from->created);
     to->bytes += read_counter(&from->bytes);
 }
 
@@ -609,6 +609,7 @@ void pool_read_statistics(enum pool pool, struct pool_statistics *out)
     for (struct thread_pools *thread = threads; thread; thread = thread->next)
         add_done(&thread->counters[pool], out);
     pthread_mutex_unlock(&threads_mutex);
+    out->hits = out->acquired - out->created;
 }
 
 uint64_t pool_bytes_in_all(void)
@@ -637,7 +638,6 @@ void pool_leave_thread(void)
         struct counters *from = &leaving->counters[pool], *to = &retired[pool];
         count(&to->acquired, atomic_load(&from->acquired));
         count(&to->released, atomic_load(&from->released));
-        count(&to->hits, atomic_load(&from->hits));
         count(&to->created, atomic_load(&from->created));
         count(&to->destroyed, atomic_load(&from->destroyed));
         count(&to->bytes, atomic_load(&from->bytes));

@@ -373,8 +373,8 @@ static enum code start_execute(struct connection *connection, struct envelope *e
     snprintf(error, ERROR_TEXT_BYTES, "out of memory");
     if (job && asked) {
         *job = (struct execute_job){connection, asked};
-        code = execute_start(connection_reactor(connection), envelope_json(envelope, FIELD_PAYLOAD, defaults), executed,
-                             job, &work, error);
+        code = execute_start(connection_reactor(connection), envelope_json(envelope, FIELD_PAYLOAD, defaults), NULL,
+                             executed, job, &work, error);
     }
     if (code == CODE_OK) {
         connection->executing++;

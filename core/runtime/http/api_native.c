@@ -9,6 +9,7 @@
 #include "protocol/http/url.h"
 #include "protocol/json/json_write.h"
 #include "runtime/dispatch.h"
+#include "runtime/http/http_exchange.h"
 #include "runtime/http/http_session.h"
 #include "runtime/reactor.h"
 #include "runtime/work/execute.h"
@@ -272,7 +273,8 @@ static int native_execute(lua_State *L)
     struct slice body = without_space(call->body);
     enum code code = json_validate(body, api->reactor->config->limits.json_depth, error);
     if (code == CODE_OK)
-        code = execute_start(api->reactor, body, worked_later, call, &call->work, error);
+        code = execute_start(api->reactor, body, &call->connection->http->request.body, worked_later, call, &call->work,
+                             error);
     if (code != CODE_OK)
         return push_refusal(L, code, slice_from_string(error));
     call->waits = true;

@@ -56,7 +56,8 @@ static enum code bad_member(const char *name, const char *expected, struct slice
     return CODE_BAD_FIELD;
 }
 
-static enum code fill_in(struct work *work, const struct request *request, char error[ERROR_TEXT_BYTES])
+static enum code fill_in(struct work *work, const struct request *request, struct buffer *whole,
+                         char error[ERROR_TEXT_BYTES])
 {
     static const struct slice priorities[TASK_PRIORITIES] = {{"\"high\"", 6}, {"\"normal\"", 8}, {"\"low\"", 5}};
     struct slice name = request->operation;
@@ -85,6 +86,12 @@ static enum code fill_in(struct work *work, const struct request *request, char 
         work->task.timeout_ms = (uint32_t)ceil(ms);
     }
     work->task.format = TASK_JSON;
+    if (whole && request->data.length > 0) {
+        work->task.data = *whole;
+        work->task.json = request->data;
+        *whole = (struct buffer){0};
+        return CODE_OK;
+    }
     buffer_append_slice(&work->task.data, request->data.length > 0 ? request->data : SLICE("null"));
     if (work->task.data.failed) {
         snprintf(error, ERROR_TEXT_BYTES, "out of memory");
@@ -102,8 +109,8 @@ static bool take_room(const struct config *config, size_t bytes)
     return false;
 }
 
-enum code execute_start(struct reactor *reactor, struct slice json, void (*finished)(struct work *), void *owner,
-                        struct work **out, char error[ERROR_TEXT_BYTES])
+enum code execute_start(struct reactor *reactor, struct slice json, struct buffer *whole,
+                        void (*finished)(struct work *), void *owner, struct work **out, char error[ERROR_TEXT_BYTES])
 {
     const struct config *config = reactor->config;
     struct request request;
@@ -123,7 +130,7 @@ enum code execute_start(struct reactor *reactor, struct slice json, void (*finis
     work->bytes = request.data.length;
     work->finished = finished;
     work->owner = owner;
-    code = fill_in(work, &request, error);
+    code = fill_in(work, &request, whole, error);
     if (code == CODE_OK && (code = work_submit(work, &why)) != CODE_OK)
         snprintf(error, ERROR_TEXT_BYTES, "%.*s", (int)why.length, why.data);
     if (code == CODE_OK) {

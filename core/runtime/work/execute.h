@@ -7,10 +7,11 @@
 
 #define EXECUTE_INTENT "bridge.execute"
 
-/* Reads the object (validated JSON), copies its data and hands the work over; `finished` and `owner` are the work's.
+/* Reads the object (validated JSON) and hands the work over; `finished` and `owner` are the work's. The data is copied,
+ * or goes along without a copy in `whole`, the buffer that the object lies in (NULL: it is not the caller's to give).
  * CODE_OK and *out, or the code of the refusal and what to say in `error`. On the reactor's thread. */
-enum code execute_start(struct reactor *reactor, struct slice json, void (*finished)(struct work *), void *owner,
-                        struct work **out, char error[ERROR_TEXT_BYTES]);
+enum code execute_start(struct reactor *reactor, struct slice json, struct buffer *whole,
+                        void (*finished)(struct work *), void *owner, struct work **out, char error[ERROR_TEXT_BYTES]);
 
 /* At the beginning of `finished`: the data of peers that is out counts no more. */
 void execute_finished(const struct work *work);

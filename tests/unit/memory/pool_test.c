@@ -304,7 +304,7 @@ TEST("pools: a block that is released twice is kept once")
 }
 #endif
 
-/* Of the burst of 200,000: what it took goes back to the system. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 static long resident_kib(void)
 {
     long size, resident = 0;
@@ -314,7 +314,6 @@ static long resident_kib(void)
     return resident * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 TEST("pools: nine tenths of what a burst of 200,000 blocks took goes back to the system when it has aged")
 {
     struct pool_options options = {.warm = {100, 50, 256}, .max_age_ms = 1000};

@@ -1,0 +1,159 @@
+-- bench/pools: the bridge with its object pools and without, in turns: what a message costs in calls of malloc, in
+-- processor time and in memory.
+package.path = "./?.lua;" .. package.path
+
+local process = require("bench.process")
+
+local help = [[
+usage: bench/pools [OPTION]...
+The same load with the engine objectPooling on and off: 1,000 agents in pairs, 16 messages on the way from each; and
+agents that connect, register, send one message and leave.
+
+  --rounds N        of each, on and off in turn; standard 3
+  --seconds S       measured time of each run; standard 3
+  --build FOLDER    where luaduct and tests/malloc_counter.so are (make binaries); standard build
+  --server-core N, --generator-core N    processors; standard 0 and 1
+]]
+
+local LOADS = {
+    {name = "1,000 agents, window 16", words = "direct --agents 1000 --window 16"},
+    {name = "churn, 16 at a time", words = "churn --agents 16"},
+}
+
+local function fail(text)
+    io.stderr:write("bench/pools: ", text, "\n")
+    process.stop_all()
+    os.exit(1)
+end
+
+local function read_options(words)
+    local options = {rounds = 3, seconds = 3, build = "build", ["server-core"] = 0, ["generator-core"] = 1}
+    local at = 1
+    while at <= #words do
+        local name = words[at]:match("^%-%-(.+)$")
+        if name == "help" then
+            io.write(help)
+            os.exit(0)
+        elseif not name or options[name] == nil or not words[at + 1] then
+            io.stderr:write(help)
+            os.exit(2)
+        end
+        options[name] = tonumber(words[at + 1]) or words[at + 1]
+        at = at + 2
+    end
+    return options
+end
+
+local function start(options, pooling, counter)
+    local folder = options.build .. "/pools"
+    process.capture("mkdir -p " .. folder)
+    local port, http = process.free_port(), process.free_port()
+    local file = assert(io.open(folder .. "/config.lua", "w"))
+    file:write(([[
+return {
+    listen = {wsPort = %d, httpPort = %d},
+    performance = {worker_threads = 1},
+    http = {rateMax = 0},
+    log = {level = "warn"},
+    phase2 = {objectPooling = {enabled = %s}},
+}
+]]):format(port, http, tostring(pooling)))
+    file:close()
+    local command = options.build .. "/luaduct run " .. folder .. "/config.lua"
+    if counter then
+        command = ("env LD_PRELOAD=%s/tests/malloc_counter.so MALLOC_COUNTER=%s %s")
+            :format(options.build, counter, command)
+    end
+    local pid = process.start(tostring(options["server-core"]), command, folder .. "/log")
+    if not process.await_port(pid, http, 10) then
+        fail("the bridge did not start: " .. tostring(process.read_all(folder .. "/log")))
+    end
+    return {pid = pid, port = port, http = http}
+end
+
+local function load(options, server, words)
+    local text = process.capture(("taskset -c %s %s/luaduct bench %s --seconds %g --warmup 1 --json "
+        .. "--url ws://127.0.0.1:%d --server-pid %d 2>&1"):format(options["generator-core"], options.build, words,
+        options.seconds, server.port, server.pid))
+    local figures = {}
+    for key, value in text:gmatch('"(%w+)":(-?[%d.]+)') do
+        figures[key] = tonumber(value)
+    end
+    if not figures.serverCpuUsPerMessage then
+        fail(text)
+    end
+    return figures
+end
+
+local function hit_rate(server)
+    local line = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d; "
+        .. [[printf "GET /optimization HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n" >&3; cat <&3']]
+    local answer = process.capture(line:format(server.http))
+    local hits, all = 0, 0
+    for _, pool in ipairs({"envelopes", "arrays", "buffers"}) do
+        local text = answer:match('"' .. pool .. '":(%b{})')
+        local acquired = tonumber(text:match('"totalAcquired":(%d+)'))
+        hits = hits + acquired * tonumber(text:match('"hitRate":([%d.]+)'))
+        all = all + acquired
+    end
+    return all > 0 and hits / all or 0
+end
+
+local function read_counter(path)
+    local file = assert(io.open(path, "rb"))
+    local bytes = file:read(8)
+    file:close()
+    local count = 0
+    for i = 8, 1, -1 do
+        count = count * 256 + bytes:byte(i)
+    end
+    return count
+end
+
+-- Calls of malloc for each message, by a run of their own: counting them costs time.
+local function count_mallocs(options, pooling, words)
+    local path = options.build .. "/pools/mallocs"
+    os.remove(path)
+    local server = start(options, pooling, path)
+    load(options, server, words) -- connecting, and what is warm afterwards
+    local before = read_counter(path)
+    local figures = load(options, server, words)
+    local calls = read_counter(path) - before
+    process.stop(server.pid)
+    return calls / figures.delivered
+end
+
+local function median(list)
+    table.sort(list)
+    return list[math.ceil(#list / 2)]
+end
+
+local function measure(options, one)
+    local rows = {[true] = {cpu = {}, rss = {}, hits = {}}, [false] = {cpu = {}, rss = {}, hits = {}}}
+    for _ = 1, options.rounds do
+        for _, pooling in ipairs({true, false}) do
+            local server = start(options, pooling)
+            local figures = load(options, server, one.words)
+            table.insert(rows[pooling].cpu, figures.serverCpuUsPerMessage)
+            table.insert(rows[pooling].rss, figures.serverRss / 2 ^ 20)
+            table.insert(rows[pooling].hits, hit_rate(server))
+            process.stop(server.pid)
+        end
+    end
+    local mallocs = {
+        [true] = count_mallocs(options, true, one.words), [false] = count_mallocs(options, false, one.words),
+    }
+    print(("%-24s %-4s %14s %16s %12s %9s"):format(one.name, "", "malloc/message", "CPU us/message", "RSS MiB", "hit rate"))
+    for _, pooling in ipairs({true, false}) do
+        local row = rows[pooling]
+        print(("%-24s %-4s %14.3f %16.3f %12.1f %9.4f"):format("", pooling and "on" or "off", mallocs[pooling],
+            median(row.cpu), median(row.rss), median(row.hits)))
+    end
+    print(("%-24s %-4s %14.3f %16.3f"):format("", "on/off", mallocs[true] / mallocs[false],
+        median(rows[true].cpu) / median(rows[false].cpu)))
+end
+
+local options = read_options(arg)
+for _, one in ipairs(LOADS) do
+    measure(options, one)
+end
