@@ -236,7 +236,7 @@ int wait_execute(lua_State *lua)
     if (!lua_isnil(lua, -1))
         request->ms = check_ms(lua, -1, 1, EXECUTE ": timeoutMs");
     lua_getfield(lua, 1, "data");
-    value_from_lua(lua, lua_gettop(lua), &request->data, state->array_metatable);
+    value_from_lua(lua, lua_gettop(lua), &request->data, state->array_metatable, &state->watchdog.stop);
     state->asks = true;
     return lua_yield(lua, 0);
 }

@@ -8,10 +8,16 @@
 
 #define WHO "a worker"
 
+/* Elements, or so many times STEP_BYTES of strings, between two looks at the stop flag: less than 100 µs. */
+#define STEPS 4096u
+#define STEP_BYTES 256u
+
 struct source {
     lua_State *lua;
     struct buffer *out;
     const void *array_metatable;
+    const atomic_bool *stop; /* may be NULL */
+    size_t steps;            /* since the last look at it */
     unsigned depth;
     const void *open[VALUE_DEPTH_MAXIMUM]; /* the tables that the value is inside of */
 };
@@ -24,6 +30,26 @@ static void check_room(struct source *source)
         luaL_error(source->lua, "not enough memory");
     if (source->out->length > VALUE_BYTES_MAXIMUM)
         luaL_error(source->lua, "cannot pass more than 256 MiB to " WHO);
+}
+
+static void count_steps(struct source *source, size_t steps)
+{
+    source->steps += steps;
+    if (source->steps < STEPS)
+        return;
+    source->steps = 0;
+    if (source->stop && atomic_load_explicit(source->stop, memory_order_relaxed)) {
+        lua_pushliteral(source->lua, "stopped");
+        lua_error(source->lua);
+    }
+}
+
+static void put_string(struct source *source, int index)
+{
+    struct slice text;
+    text.data = lua_tolstring(source->lua, index, &text.length);
+    value_write_string(source->out, text);
+    count_steps(source, text.length / STEP_BYTES);
 }
 
 /* The numbers at the start of the list; leaves the walk (lua_next) at the first entry that is no next number, its key
@@ -48,6 +74,8 @@ static uint32_t put_leading_numbers(struct source *source, int table, bool *ende
             check_room(source);
         }
         count++;
+        if (count % STEPS == 0)
+            count_steps(source, STEPS);
         lua_pop(lua, 1);
     }
 }
@@ -82,6 +110,7 @@ static void put_mixed(struct source *source, int table)
     lua_pushnil(lua);
     while (lua_next(lua, table)) {
         lua_pop(lua, 1);
+        count_steps(source, 1);
         if (lua_type(lua, -1) == LUA_TSTRING) {
             names++;
         } else if (lua_type(lua, -1) == LUA_TNUMBER) {
@@ -106,9 +135,7 @@ static void put_mixed(struct source *source, int table)
     size_t place = value_begin(source->out, VALUE_OBJECT);
     lua_pushnil(lua);
     while (lua_next(lua, table)) {
-        struct slice key;
-        key.data = lua_tolstring(lua, -2, &key.length);
-        value_write_string(source->out, key);
+        put_string(source, -2);
         put_value(source, lua_gettop(lua));
         lua_pop(lua, 1);
     }
@@ -145,6 +172,7 @@ static void put_table(struct source *source, int table)
 static void put_value(struct source *source, int index)
 {
     lua_State *lua = source->lua;
+    count_steps(source, 1);
     switch (lua_type(lua, index)) {
     case LUA_TNIL:
         value_write_null(source->out);
@@ -155,12 +183,9 @@ static void put_value(struct source *source, int index)
     case LUA_TNUMBER:
         value_write_number(source->out, lua_tonumber(lua, index));
         break;
-    case LUA_TSTRING: {
-        struct slice text;
-        text.data = lua_tolstring(lua, index, &text.length);
-        value_write_string(source->out, text);
+    case LUA_TSTRING:
+        put_string(source, index);
         break;
-    }
     case LUA_TTABLE:
         put_table(source, index);
         break;
@@ -176,9 +201,9 @@ static void put_value(struct source *source, int index)
     check_room(source);
 }
 
-void value_from_lua(lua_State *lua, int index, struct buffer *out, const void *array_metatable)
+void value_from_lua(lua_State *lua, int index, struct buffer *out, const void *array_metatable, const atomic_bool *stop)
 {
-    struct source source = {.lua = lua, .out = out, .array_metatable = array_metatable};
+    struct source source = {.lua = lua, .out = out, .array_metatable = array_metatable, .stop = stop};
     put_value(&source, index < 0 ? lua_gettop(lua) + 1 + index : index);
 }
 

@@ -9,8 +9,10 @@
 
 /* Appends the Lua value at `index`. Raises a Lua error that says what cannot be passed ("cannot pass a function to a
  * worker", a table within itself or deeper than VALUE_DEPTH_MAXIMUM, mixed keys, memory); the caller frees *out.
- * array_metatable: lua_topointer of the metatable that marks empty arrays, or NULL. */
-void value_from_lua(lua_State *lua, int index, struct buffer *out, const void *array_metatable);
+ * array_metatable: lua_topointer of the metatable that marks empty arrays, or NULL. `stop`, when not NULL, is looked at
+ * every few thousand elements, so that a huge table does not hold up whoever passes it: set, "stopped" is raised. */
+void value_from_lua(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
+                    const atomic_bool *stop);
 
 /* Pushes the value. Empty arrays get the table at array_metatable_index (an absolute stack index, 0: none) as their
  * metatable. Raises Lua's memory error. */

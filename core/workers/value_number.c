@@ -16,6 +16,9 @@
 #define WIDE_POWERS 28  /* 10^27 the last for 64 bits */
 #define DIGITS_MOST 19  /* fit uint64_t */
 
+/* Whatever the digits before it, a number with such an exponent is 0 or too wide: no text is so long. */
+#define EXPONENT_ENOUGH ((int64_t)1 << 40)
+
 static const double powers[EXACT_POWERS] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
                                             1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
@@ -26,7 +29,7 @@ static const long double wide_powers[WIDE_POWERS] = {
 #endif
 
 /* digits × 10^exponent. False when it takes the slow way. */
-static bool combine(uint64_t digits, int exponent, double *out)
+static bool combine(uint64_t digits, int64_t exponent, double *out)
 {
     if (digits == 0) {
         *out = 0;
@@ -85,7 +88,7 @@ const char *value_parse_number(const char *text, const char *end, double *number
     const char *first = p;
     uint64_t digits = 0;
     size_t count;
-    int exponent = 0;
+    int64_t exponent = 0; /* a text may have more digits than an int counts */
     if (!is_digit(p, end))
         return NULL;
     if (*p == '0')
@@ -101,19 +104,19 @@ const char *value_parse_number(const char *text, const char *end, double *number
         if (p == fraction)
             return NULL;
         count += (size_t)(p - fraction);
-        exponent = p - fraction > 1000 ? -1000 : (int)(fraction - p);
+        exponent = fraction - p;
     }
     if (count > DIGITS_MOST)
         count -= leading_zeros(first, p);
     if (p < end && (*p == 'e' || *p == 'E')) {
         bool below = ++p < end && *p == '-';
-        int written = 0;
+        int64_t written = 0;
         if (p < end && (*p == '-' || *p == '+'))
             p++;
         if (!is_digit(p, end))
             return NULL;
         for (; is_digit(p, end); p++)
-            if (written < 100000)
+            if (written < EXPONENT_ENOUGH)
                 written = written * 10 + (*p - '0');
         exponent += below ? -written : written;
     }
@@ -170,7 +173,7 @@ static size_t lay_out(const char *digits, int count, int point, char *out)
         *p++ = '.';
     memcpy(p, digits + 1, (size_t)count - 1);
     p += count - 1;
-    return (size_t)(p - out) + (size_t)snprintf(p, 8, "e%d", point - 1);
+    return (size_t)(p - out) + (size_t)snprintf(p, 8, "e%+d", point - 1);
 }
 
 /* The fewest of 15, 16 and 17 digits that read back as the number. 0: the slow way. */

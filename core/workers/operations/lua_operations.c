@@ -45,7 +45,7 @@ static int run_protected(lua_State *lua)
     lua_pushlightuserdata(lua, (void *)(uintptr_t)run->call->stop);
     lua_pushvalue(lua, 3);
     lua_call(lua, 3, 1);
-    value_from_lua(lua, -1, run->call->result, lua_topointer(lua, 3));
+    value_from_lua(lua, -1, run->call->result, lua_topointer(lua, 3), run->call->stop);
     return 0;
 }
 
