@@ -132,7 +132,7 @@ TEST("values: what is not JSON is refused with the place")
     check_refused("\"\\u12g4\"", "not JSON: expected four hexadecimal digits after \\u at byte 1");
     check_refused("\"abc", "not JSON: unexpected end at byte 4");
     check_refused("\"a\xff\"", "not JSON: not UTF-8 at byte 2");
-    check_refused("\"a\xc3", "not JSON: unexpected end at byte 2");
+    check_refused("\"a\xc3", "not JSON: not UTF-8 at byte 2");
 }
 
 TEST("values: the text may nest as deep as told and no deeper")
