@@ -225,7 +225,8 @@ size_t value_format_number(double number, char out[VALUE_NUMBER_TEXT_BYTES])
     if (size < 0x1p53 && size == (double)(uint64_t)size)
         return (size_t)(p - out) + write_digits((uint64_t)size, p);
     size_t length = format_quickly(size, p);
-    for (int digits = 15; length == 0; digits++) {
+    /* Below the normal ones a double holds less than 15 digits. */
+    for (int digits = size < DBL_MIN ? 1 : 15; length == 0; digits++) {
         int written = snprintf(p, VALUE_NUMBER_TEXT_BYTES - 1, "%.*g", digits, size);
         if (digits == 17 || strtod(p, NULL) == size)
             length = (size_t)written;

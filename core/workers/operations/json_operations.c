@@ -149,23 +149,37 @@ struct query {
     const struct path *path;
     uint32_t found;
     unsigned steps; /* since the last look at the stop flag */
-    bool stopped;
+    bool stopped, full;
 };
 
 static void follow(struct query *query, const struct value *value, unsigned at);
 
+/* Each takes three times the room that it had; inputs_finish says so when that is too much. */
+static void follow_numbers(struct query *query, const struct value *value)
+{
+    struct buffer *out = query->call->result;
+    for (uint32_t i = 0; i < value->count; i++) {
+        value_write_number(out, value_numbers(value)[i]);
+        query->found++;
+        if (i % 8192 == 8191) {
+            query->stopped |= operation_stopped(query->call);
+            query->full |= out->failed || out->length > OPERATION_RESULT_MAXIMUM;
+            if (query->stopped || query->full)
+                return;
+        }
+    }
+}
+
 static void follow_all(struct query *query, const struct value *value, unsigned at)
 {
     if (value->kind == VALUE_NUMBERS && at == query->path->count) {
-        for (uint32_t i = 0; i < value->count; i++)
-            value_write_number(query->call->result, value_numbers(value)[i]);
-        query->found += value->count;
+        follow_numbers(query, value);
         return;
     }
     if (value->kind != VALUE_ARRAY && value->kind != VALUE_OBJECT)
         return;
     const struct value *inner = value_first(value);
-    for (uint32_t i = 0; i < value->count && !query->stopped; i++) {
+    for (uint32_t i = 0; i < value->count && !query->stopped && !query->full; i++) {
         if (value->kind == VALUE_OBJECT)
             inner = value_next(inner);
         follow(query, inner, at);
@@ -214,7 +228,7 @@ enum operation_status operation_json_query(struct operation_call *call)
         return OPERATION_FAILED;
     struct buffer parsed = {0};
     const struct value *value = value_member(call->data, SLICE("value"));
-    if (!value) {
+    if (!value || (value->kind == VALUE_NULL && input_field(call, "text"))) {
         char error[ERROR_TEXT_BYTES];
         if (!input_field(call, "text"))
             return inputs_refuse(call, "%s: data: expected a field text or value, got neither", name);
@@ -230,7 +244,7 @@ enum operation_status operation_json_query(struct operation_call *call)
     struct query query = {.call = call, .path = &path};
     size_t place = path.many ? value_begin(call->result, VALUE_ARRAY) : 0;
     follow(&query, value, 0);
-    if (path.many)
+    if (path.many && !query.full)
         value_end(call->result, place, query.found);
     else if (query.found == 0)
         value_write_null(call->result);

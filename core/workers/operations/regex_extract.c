@@ -15,15 +15,18 @@ static const char name[] = "regex_extract";
 #define PATTERN_BYTES 4096u
 #define LIMIT_MOST 1000000u
 
-/* Steps from one place: a pattern that explodes fails after some 20 ms. */
+/* Steps from one place: a pattern that explodes fails after some 20 ms. One call that tries many places may take
+ * SHARED_LIMIT steps at all of them together; if that does not do, it is tried again with fewer places. */
 #define MATCH_LIMIT 2000000u
+#define SHARED_LIMIT 400000u
 #define DEPTH_LIMIT 20000u         /* only without the JIT */
 #define HEAP_LIMIT_KIB (16u << 10) /* the same */
 #define JIT_STACK_LEAST (32u << 10)
 #define JIT_STACK_MOST (512u << 10)
 
-/* Places that one call tries: at first, and what a call should take. */
-#define WINDOW_FIRST 256u
+/* Places that one call tries: at first, at most, and the time that a call should take. */
+#define WINDOW_FIRST 64u
+#define WINDOW_MOST 16384u
 #define WINDOW_NS 500000u
 
 struct extraction {
@@ -36,6 +39,7 @@ struct extraction {
     size_t window;
     uint32_t group, group_count;
     bool groups;
+    bool anchored; /* only where a call begins: no other place is to be tried */
     uint32_t name_count, name_entry_bytes;
     const unsigned char *names;
 };
@@ -101,11 +105,12 @@ static bool compile(struct extraction *extraction, struct slice pattern, uint32_
         inputs_refuse(call, "%s: out of memory", name);
         return false;
     }
-    pcre2_set_match_limit(extraction->context, MATCH_LIMIT);
     pcre2_set_depth_limit(extraction->context, DEPTH_LIMIT);
     pcre2_set_heap_limit(extraction->context, HEAP_LIMIT_KIB);
     if (jit)
         pcre2_jit_stack_assign(extraction->context, NULL, extraction->stack);
+    pcre2_pattern_info(extraction->code, PCRE2_INFO_ALLOPTIONS, &options);
+    extraction->anchored = (options & PCRE2_ANCHORED) != 0;
     pcre2_pattern_info(extraction->code, PCRE2_INFO_CAPTURECOUNT, &extraction->group_count);
     pcre2_pattern_info(extraction->code, PCRE2_INFO_NAMECOUNT, &extraction->name_count);
     pcre2_pattern_info(extraction->code, PCRE2_INFO_NAMEENTRYSIZE, &extraction->name_entry_bytes);
@@ -203,22 +208,30 @@ static enum operation_status refuse_match(struct extraction *extraction, int err
     return inputs_refuse(call, "%s: data.pattern: %s", name, (const char *)words);
 }
 
+/* Of match_window: PCRE2's own errors are negative and above this. */
+#define TRY_FEWER (-100000)
+
 /* One call of PCRE2 that tries the places from `at` to *last. More than 0: a match. */
 static int match_window(struct extraction *extraction, size_t at, uint32_t options, size_t *last)
 {
     size_t left = extraction->text.length - at;
     *last = extraction->window < left ? at + extraction->window : extraction->text.length;
     pcre2_set_offset_limit(extraction->context, *last);
+    pcre2_set_match_limit(extraction->context,
+                          extraction->window > 1 ? SHARED_LIMIT / (uint32_t)extraction->window : MATCH_LIMIT);
     uint64_t before = clock_steady_ns();
     int count = pcre2_match(extraction->code, (PCRE2_SPTR)extraction->text.data, extraction->text.length, at,
                             options | PCRE2_NO_UTF_CHECK, extraction->data, extraction->context);
     uint64_t took = clock_steady_ns() - before;
+    if (count == PCRE2_ERROR_MATCHLIMIT && extraction->window > 1) {
+        extraction->window = extraction->window > 8 ? extraction->window / 8 : 1;
+        return TRY_FEWER;
+    }
     if (took > WINDOW_NS && extraction->window > 1)
-        extraction->window /= took > 8 * WINDOW_NS ? 16 : 2;
-    else if (count == PCRE2_ERROR_NOMATCH && took < WINDOW_NS / 2 && extraction->window < left)
+        extraction->window /= 2;
+    else if (count == PCRE2_ERROR_NOMATCH && took < WINDOW_NS / 2 && extraction->window < left &&
+             extraction->window < WINDOW_MOST)
         extraction->window *= 2;
-    if (extraction->window == 0)
-        extraction->window = 1;
     return count;
 }
 
@@ -231,8 +244,10 @@ static enum operation_status extract(struct extraction *extraction, uint64_t lim
         if (operation_stopped(call))
             return OPERATION_STOPPED;
         int count = match_window(extraction, at, options, &last);
+        if (count == TRY_FEWER)
+            continue;
         if (count == PCRE2_ERROR_NOMATCH) {
-            if (last >= extraction->text.length)
+            if (last >= extraction->text.length || extraction->anchored)
                 break;
             at = next_character(extraction->text, last);
             options = 0;

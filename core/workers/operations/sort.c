@@ -130,6 +130,9 @@ struct merge {
     uint32_t steps; /* since the last look at the stop flag */
 };
 
+/* Bytes of two texts that cost as much to compare as anything else that counts as a step. */
+#define STEP_BYTES 256u
+
 /* As memcmp: by bytes, which for UTF-8 is the order of code points. The first eight are the same. */
 static int compare_rest(const struct value *a, const struct value *b)
 {
@@ -141,12 +144,13 @@ static int compare_rest(const struct value *a, const struct value *b)
 }
 
 /* Whether b has to go before a, which stood before it. */
-static inline bool is_before(const struct merge *merge, const struct entry *b, const struct entry *a)
+static inline bool is_before(struct merge *merge, const struct entry *b, const struct entry *a)
 {
     if (b->key != a->key)
         return (b->key < a->key) != merge->descending;
     if (!a->text)
         return false;
+    merge->steps += (a->text->count < b->text->count ? a->text->count : b->text->count) / STEP_BYTES;
     int order = compare_rest(b->text, a->text);
     return merge->descending ? order > 0 : order < 0;
 }
@@ -161,16 +165,22 @@ static uint64_t key_of_text(const struct value *text)
     return key;
 }
 
+static inline bool is_told_to_stop(struct merge *merge, uint32_t steps)
+{
+    merge->steps += steps;
+    if (merge->steps < BLOCK / 4)
+        return false;
+    merge->steps = 0;
+    return operation_stopped(merge->call);
+}
+
 static bool merge_runs(struct merge *merge, const struct entry *from, struct entry *to, size_t middle, size_t count)
 {
     size_t a = 0, b = middle, at = 0;
     while (a < middle && b < count) {
         to[at++] = is_before(merge, &from[b], &from[a]) ? from[b++] : from[a++];
-        if (++merge->steps >= BLOCK / 4) {
-            merge->steps = 0;
-            if (operation_stopped(merge->call))
-                return false;
-        }
+        if (is_told_to_stop(merge, 1))
+            return false;
     }
     memcpy(to + at, from + a, (middle - a) * sizeof *to);
     memcpy(to + at + (middle - a), from + b, (count - b) * sizeof *to);
@@ -179,7 +189,7 @@ static bool merge_runs(struct merge *merge, const struct entry *from, struct ent
 
 #define RUN 12
 
-static void sort_run(const struct merge *merge, struct entry *entries, size_t count)
+static void sort_run(struct merge *merge, struct entry *entries, size_t count)
 {
     for (size_t i = 1; i < count; i++) {
         struct entry moved = entries[i];
@@ -195,7 +205,7 @@ static struct entry *sort_entries(struct merge *merge, struct entry *entries, st
 {
     for (size_t at = 0; at < count; at += RUN) {
         sort_run(merge, entries + at, count - at < RUN ? count - at : RUN);
-        if (at % (RUN * 1024) == 0 && operation_stopped(merge->call))
+        if (is_told_to_stop(merge, 2 * RUN))
             return NULL;
     }
     for (size_t width = RUN; width < count; width *= 2) {
@@ -234,7 +244,7 @@ static bool read_key(struct operation_call *call, const struct value *item, uint
         *kind = got;
         return true;
     }
-    const char *expected = first ? "a number or a string"
+    const char *expected = first ? "a number or a string,"
                                  : (*kind == VALUE_NUMBER ? "a number, as before it," : "a string, as before it,");
     inputs_refuse(call, "%s: data.items[%u]%s: expected %s got %s", name, index, by ? ", the field of data.by" : "",
                   expected, value_kind_name(*key));
@@ -270,7 +280,7 @@ static enum operation_status sort_items(struct operation_call *call, const struc
         size_t place = value_begin(call->result, VALUE_ARRAY);
         for (size_t i = 0; i < with && sorted && status == OPERATION_DONE; i++) {
             value_write_copy(call->result, sorted[i].item);
-            if (i % 4096 == 4095 && operation_stopped(call))
+            if (is_told_to_stop(&merge, 1 + (uint32_t)(sorted[i].item->bytes / STEP_BYTES)))
                 status = OPERATION_STOPPED;
         }
         for (size_t i = count; i-- > without;)

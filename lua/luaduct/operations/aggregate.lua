@@ -102,14 +102,15 @@ local function read_metric(metric, index)
         input.refuse(place, "an object", metric)
     end
     local op, field = input.field(metric, "op"), input.field(metric, "field")
-    if type(op) ~= "string" or not FIGURES[op] then
-        error(("data.%s.op: expected one of sum, avg, min, max, count, percentile"):format(place), 0)
-    end
+    input.choice(place .. ".op", op, FIGURES, "sum, avg, min, max, count, percentile")
     if type(field) ~= "string" and not (op == "count" and field == nil) then
         input.refuse(place .. ".field", "a string", field)
     end
     local p = input.field(metric, "p")
-    if op == "percentile" and not (type(p) == "number" and p >= 0 and p <= 100) then
+    if op == "percentile" and type(p) == "number" and not (p >= 0 and p <= 100) then
+        error(("data.%s.p: expected a number from 0 to 100, got %.14g"):format(place, p), 0)
+    end
+    if op == "percentile" and type(p) ~= "number" then
         input.refuse(place .. ".p", "a number from 0 to 100", p)
     end
     local name = input.field(metric, "as")
@@ -127,9 +128,7 @@ local function read_metrics(data)
     if list == nil then
         list = {{op = "count"}}
     end
-    if type(list) ~= "table" then
-        input.refuse("metrics", "an array", list)
-    end
+    input.list("metrics", list, "an array")
     if #list == 0 or #list > METRICS then
         error(("data.metrics: expected 1 to %d metrics, got %d"):format(METRICS, #list), 0)
     end
@@ -148,9 +147,7 @@ local function read_keys(data)
     if type(keys) == "string" then
         return {keys}
     end
-    if type(keys) ~= "table" then
-        input.refuse("groupBy", "a string or an array of strings", keys)
-    end
+    input.list("groupBy", keys, "a string or an array of strings")
     if #keys > KEYS then
         error(("data.groupBy: expected at most %d fields, got %d"):format(KEYS, #keys), 0)
     end
@@ -216,10 +213,7 @@ end
 
 return function(data, stop, array)
     local check = input.checkpoint(stop)
-    local records = input.field(data, "records")
-    if type(records) ~= "table" then
-        input.refuse("records", "an array", records)
-    end
+    local records = input.list("records", input.field(data, "records"), "an array")
     local keys, metrics = read_keys(data), read_metrics(data)
     local groups, by_id = {}, {}
     for index = 1, #records do

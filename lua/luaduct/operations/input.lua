@@ -27,6 +27,29 @@ function input.refuse(place, expected, value)
     error(("data.%s: expected %s, got %s"):format(place, expected, input.kind(value)), 0)
 end
 
+-- One of the names, which are the keys of `choices` and stand in `list` for the error.
+function input.choice(place, value, choices, list)
+    if type(value) == "string" and choices[value] then
+        return choices[value]
+    end
+    local got = input.kind(value)
+    if type(value) == "string" then
+        got = #value <= 40 and not value:find("[^%g ]") and ('"%s"'):format(value) or "something else"
+    end
+    error(("data.%s: expected one of %s, got %s"):format(place, list, got), 0)
+end
+
+-- A list, which may be empty.
+function input.list(place, value, expected)
+    if type(value) ~= "table" then
+        input.refuse(place, expected, value)
+    end
+    if #value == 0 and next(value) ~= nil then
+        error(("data.%s: expected %s, got an object"):format(place, expected), 0)
+    end
+    return value
+end
+
 function input.text(data, name)
     local value = input.field(data, name)
     if type(value) ~= "string" then

@@ -94,6 +94,8 @@ local function characters_of(text, check)
     return characters, count
 end
 
+local SPLITS = {tokens = tokens_of, characters = characters_of}
+
 local operations = {}
 
 function operations.tokens(data, check, array)
@@ -116,11 +118,11 @@ end
 function operations.ngrams(data, check, array)
     local limit = input.whole(data, "limit", 100, 1, TOKENS)
     local size = input.whole(data, "n", 2, 1, 8)
-    local unit = input.field(data, "unit") or "tokens"
-    if unit ~= "tokens" and unit ~= "characters" then
-        error("data.unit: expected one of tokens, characters", 0)
+    local unit = input.field(data, "unit")
+    if unit == nil then
+        unit = "tokens"
     end
-    local split = unit == "tokens" and tokens_of or characters_of
+    local split = input.choice("unit", unit, SPLITS, "tokens, characters")
     local parts, count = split(read_text(data, "text"), check)
     local glue = unit == "tokens" and " " or ""
     local grams, gram_count = {}, 0
@@ -191,10 +193,10 @@ function operations.statistics(data, check)
 end
 
 return function(data, stop, array)
-    local op = input.field(data, "op") or "counts"
-    local operation = type(op) == "string" and operations[op]
-    if not operation then
-        error("data.op: expected one of tokens, counts, ngrams, similarity, statistics", 0)
+    local op = input.field(data, "op")
+    if op == nil then
+        op = "counts"
     end
+    local operation = input.choice("op", op, operations, "tokens, counts, ngrams, similarity, statistics")
     return operation(data, input.checkpoint(stop), array)
 end

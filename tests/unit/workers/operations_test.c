@@ -78,6 +78,14 @@ static void check_answer(const char *expected)
     CHECK_TEXT(json.data, json.length, expected);
 }
 
+static void check_member(const char *name, const char *expected)
+{
+    const struct value *member = value_member(answer(), slice_from_string(name));
+    buffer_free(&json);
+    CHECK(member && value_to_json(&json, member));
+    CHECK_TEXT(json.data, json.length, expected);
+}
+
 static void check(const char *name, const char *data, const char *expected)
 {
     run(name, data);
@@ -800,13 +808,13 @@ TEST("sort: says what is wrong")
     refuse("sort", "{\"items\":\"abc\"}", "sort: data.items: expected an array, got a string");
     refuse("sort", "{\"items\":[1,\"a\"]}", "sort: data.items[1]: expected a number, as before it, got a string");
     refuse("sort", "{\"items\":[\"a\",1]}", "sort: data.items[1]: expected a string, as before it, got a number");
-    refuse("sort", "{\"items\":[null]}", "sort: data.items[0]: expected a number or a string got null");
+    refuse("sort", "{\"items\":[null]}", "sort: data.items[0]: expected a number or a string, got null");
     refuse("sort", "{\"items\":[1,2],\"by\":\"k\"}",
            "sort: data.items[0]: expected an object, for there is data.by, got a number");
     refuse("sort", "{\"items\":[{\"k\":1},[2]],\"by\":\"k\"}",
            "sort: data.items[1]: expected an object, for there is data.by, got an array");
     refuse("sort", "{\"items\":[{\"k\":[1]}],\"by\":\"k\"}",
-           "sort: data.items[0], the field of data.by: expected a number or a string got an array");
+           "sort: data.items[0], the field of data.by: expected a number or a string, got an array");
     refuse("sort", "{\"items\":[],\"by\":1}", "sort: data.by: expected a string, got a number");
     refuse("sort", "{\"items\":[],\"descending\":1}", "sort: data.descending: expected true or false, got a number");
     drop();
@@ -926,8 +934,9 @@ TEST("regex_extract: says what is wrong")
 TEST("text_analysis: tokens, counts, n-grams, similarity and statistics")
 {
     static const char name[] = "text_analysis";
-    check(name, "{\"op\":\"tokens\",\"text\":\"Hello, hello W\xc3\xb6rld 42!\"}",
-          "{\"tokens\":[\"hello\",\"hello\",\"w\xc3\xb6rld\",\"42\"],\"total\":4}");
+    run(name, "{\"op\":\"tokens\",\"text\":\"Hello, hello W\xc3\xb6rld 42!\"}");
+    CHECK(value_number(value_member(answer(), SLICE("total"))) == 4);
+    check_member("tokens", "[\"hello\",\"hello\",\"w\xc3\xb6rld\",\"42\"]");
     run(name, "{\"text\":\"b a b\"}");
     const struct value *counts = value_member(answer(), SLICE("counts"));
     CHECK(counts && counts->count == 2);
@@ -971,7 +980,9 @@ TEST("aggregate: figures by group, in the order of the first record")
     CHECK(value_number(value_member(metrics, SLICE("count"))) == 3);
     CHECK(value_number(value_member(metrics, SLICE("p50_v"))) == 2);
     check(name, "{\"records\":[]}", "[]");
-    check(name, "{\"records\":[{},{}]}", "[{\"metrics\":{\"count\":2},\"group\":{}}]");
+    run(name, "{\"records\":[{},{}]}");
+    CHECK(answer()->count == 1);
+    CHECK(value_number(value_member(value_member(value_first(answer()), SLICE("metrics")), SLICE("count"))) == 2);
     refuse(name, "{\"records\":1}", "aggregate: data.records: expected an array, got a number");
     refuse(name, "{\"records\":{\"a\":1}}", "aggregate: data.records: expected an array, got an object");
     refuse(name, "{\"records\":[1]}", "aggregate: data.records[0]: expected an object, got a number");
