@@ -171,6 +171,8 @@ bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=
 	@$(MAKE) build peers
 	@bench/run --build $(BUILD) $(BENCH)
 
+bench-operations: $(BUILD)/bench/operations ## Build what bench/workers runs against Node's worker_threads
+
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 } /^## / { print substr($$0, 4) }' Makefile
 
@@ -207,7 +209,7 @@ lint-shell:
 lint-gcc:
 	@$(MAKE) BUILD=$(BUILD)/lint CC=gcc CFLAGS='-O2 -g -Werror' lint-objects
 
-lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) \
+lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/bench/operations.o \
 	$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fuzz/*.c))
 
 lint-clang: $(BUILD)/gen/bundle.c
@@ -281,6 +283,10 @@ $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@$(CC) $(link_flags) -fsanitize=fuzzer -o $@ $^ $(libraries)
 
+$(BUILD)/bench/operations: $(BUILD)/obj/bench/operations.o $(BUILD)/core.a
+	@mkdir -p $(@D)
+	@$(CC) $(link_flags) -o $@ $^ $(libraries)
+
 $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@$(CC) $(compile_flags) -MMD -MP $(link_flags) -o $@ $< $(libraries)
@@ -290,7 +296,7 @@ FORCE:
 .PHONY: run run-enhanced run-production build install uninstall clean test check lint format docs sanitize fuzz coverage bench \
 	test-memory test-workers test-phase2 test-integration verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread lint-setup lint-format lint-lua lint-shell lint-gcc lint-objects \
-	lint-clang fuzz-build fuzzers peers FORCE
+	lint-clang fuzz-build fuzzers peers bench-operations FORCE
 
--include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects)) \
+-include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(BUILD)/obj/bench/operations.o) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)
