@@ -425,7 +425,7 @@ static bool __attribute__((cold, noinline)) refuse(struct writer *writer, enum c
     return false;
 }
 
-static inline char *text_room(struct writer *writer, size_t more)
+static char *__attribute__((noinline)) make_text_room(struct writer *writer, size_t more)
 {
     struct buffer *out = writer->out;
     if (UNLIKELY(out->length >= writer->look)) {
@@ -435,7 +435,7 @@ static inline char *text_room(struct writer *writer, size_t more)
             return NULL;
         }
     }
-    if (LIKELY(out->capacity - out->length >= more && !out->failed))
+    if (out->capacity - out->length >= more && !out->failed)
         return out->data + out->length;
     if (out->length + more > VALUE_BYTES_MAXIMUM) {
         refuse(writer, CODE_TOO_LARGE, "the JSON text has more than 256 MiB");
@@ -447,7 +447,25 @@ static inline char *text_room(struct writer *writer, size_t more)
     return at;
 }
 
-static bool put_bytes(struct writer *writer, const char *text, size_t length)
+static inline char *text_room(struct writer *writer, size_t more)
+{
+    struct buffer *out = writer->out;
+    if (LIKELY(out->length < writer->look && out->capacity - out->length >= more))
+        return out->data + out->length;
+    return make_text_room(writer, more);
+}
+
+static inline bool put_byte(struct writer *writer, char byte)
+{
+    char *at = text_room(writer, 1);
+    if (UNLIKELY(!at))
+        return false;
+    *at = byte;
+    writer->out->length++;
+    return true;
+}
+
+static inline bool put_bytes(struct writer *writer, const char *text, size_t length)
 {
     char *at = text_room(writer, length);
     if (!at)
@@ -485,8 +503,41 @@ static bool is_plain(struct slice text, bool *ascii)
     return !special;
 }
 
-static bool put_string(struct writer *writer, struct slice text)
+#if defined(__SSE2__)
+#define SHORT_BYTES 16u
+
+/* A string of at most SHORT_BYTES that is ASCII and can stand as it is, as most keys are: in one step, for its padding
+ * may be read. False when it is something else, or there is no room; then nothing was written. */
+static inline bool put_short(struct writer *writer, const struct value *string)
 {
+    const __m128i *body = value_body(string);
+    char *at = text_room(writer, SHORT_BYTES + 2);
+    if (UNLIKELY(!at))
+        return false;
+    __m128i bytes = string->bytes > 8 ? _mm_loadu_si128(body) : _mm_setzero_si128();
+    if (string->bytes == 8)
+        bytes = _mm_loadl_epi64(body);
+    __m128i marks = _mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')), _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\')));
+    marks = _mm_or_si128(marks, _mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7f)));
+    marks = _mm_or_si128(marks, _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20))); /* signed: what is above 0x7f too */
+    unsigned mask = (unsigned)_mm_movemask_epi8(marks);
+    if (mask & ((1u << string->count) - 1))
+        return false;
+    *at = '"';
+    _mm_storeu_si128((__m128i *)(void *)(at + 1), bytes);
+    at[1 + string->count] = '"';
+    writer->out->length += string->count + 2;
+    return true;
+}
+#endif
+
+static bool put_string(struct writer *writer, const struct value *string)
+{
+#if defined(__SSE2__)
+    if (LIKELY(string->count <= SHORT_BYTES) && LIKELY(put_short(writer, string)))
+        return true;
+#endif
+    struct slice text = value_string(string);
     bool ascii, plain = is_plain(text, &ascii);
     if (!ascii && !utf8_valid(text.data, text.length))
         return refuse(writer, CODE_TASK_FAILED, "a string in the result is not UTF-8: JSON has no way to write it");
@@ -531,30 +582,30 @@ static bool put_value(struct writer *writer, const struct value *value)
     case VALUE_NUMBER:
         return put_number(writer, value_number(value));
     case VALUE_STRING:
-        return put_string(writer, value_string(value));
+        return put_string(writer, value);
     case VALUE_NUMBERS:
         for (uint32_t i = 0; i < value->count; i++)
-            if (!put_bytes(writer, i == 0 ? "[" : ",", 1) || !put_number(writer, value_numbers(value)[i]))
+            if (!put_byte(writer, i == 0 ? '[' : ',') || !put_number(writer, value_numbers(value)[i]))
                 return false;
-        return put_bytes(writer, "]", 1);
+        return put_byte(writer, ']');
     case VALUE_ARRAY:
-        if (!put_bytes(writer, "[", 1))
+        if (!put_byte(writer, '['))
             return false;
         for (uint32_t i = 0; i < value->count; i++, inner = value_next(inner))
-            if ((i > 0 && !put_bytes(writer, ",", 1)) || !put_value(writer, inner))
+            if ((i > 0 && !put_byte(writer, ',')) || !put_value(writer, inner))
                 return false;
-        return put_bytes(writer, "]", 1);
+        return put_byte(writer, ']');
     case VALUE_OBJECT:
-        if (!put_bytes(writer, "{", 1))
+        if (!put_byte(writer, '{'))
             return false;
         for (uint32_t i = 0; i < value->count; i++) {
             const struct value *member = value_next(inner);
-            if ((i > 0 && !put_bytes(writer, ",", 1)) || !put_string(writer, value_string(inner)) ||
-                !put_bytes(writer, ":", 1) || !put_value(writer, member))
+            if ((i > 0 && !put_byte(writer, ',')) || !put_string(writer, inner) || !put_byte(writer, ':') ||
+                !put_value(writer, member))
                 return false;
             inner = value_next(member);
         }
-        return put_bytes(writer, "}", 1);
+        return put_byte(writer, '}');
     }
     return false;
 }

@@ -137,14 +137,34 @@ const char *value_parse_number(const char *text, const char *end, double *number
 
 static size_t write_digits(uint64_t value, char out[20])
 {
-    char reversed[20];
-    size_t count = 0;
-    do
-        reversed[count++] = (char)('0' + value % 10);
-    while ((value /= 10) > 0);
-    for (size_t i = 0; i < count; i++)
-        out[i] = reversed[count - 1 - i];
+    size_t count = 1;
+    for (uint64_t rest = value; rest >= 10; rest /= 10)
+        count++;
+    for (size_t i = count; i-- > 0; value /= 10)
+        out[i] = (char)('0' + value % 10);
     return count;
+}
+
+#define SHORT_DECIMALS 4
+
+/* Numbers with few decimals, as prices and coordinates are: the first count of decimals that reads back as the number
+ * is the shortest. 0: it has more of them, or is large or tiny. */
+static size_t format_short(double number, char *out)
+{
+    if (!(number < 1e9 && number >= 1e-4))
+        return 0;
+    for (int decimals = 1; decimals <= SHORT_DECIMALS; decimals++) {
+        uint64_t digits = (uint64_t)(number * powers[decimals] + 0.5);
+        if ((double)digits / powers[decimals] != number)
+            continue;
+        uint64_t power = (uint64_t)powers[decimals], fraction = digits % power;
+        size_t length = write_digits(digits / power, out);
+        out[length] = '.';
+        for (size_t at = length + (size_t)decimals; at > length; at--, fraction /= 10)
+            out[at] = (char)('0' + fraction % 10);
+        return length + 1 + (size_t)decimals;
+    }
+    return 0;
 }
 
 #if LDBL_MANT_DIG == 64
@@ -224,7 +244,9 @@ size_t value_format_number(double number, char out[VALUE_NUMBER_TEXT_BYTES])
     double size = fabs(number);
     if (size < 0x1p53 && size == (double)(uint64_t)size)
         return (size_t)(p - out) + write_digits((uint64_t)size, p);
-    size_t length = format_quickly(size, p);
+    size_t length = format_short(size, p);
+    if (length == 0)
+        length = format_quickly(size, p);
     /* Below the normal ones a double holds less than 15 digits. */
     for (int digits = size < DBL_MIN ? 1 : 15; length == 0; digits++) {
         int written = snprintf(p, VALUE_NUMBER_TEXT_BYTES - 1, "%.*g", digits, size);
