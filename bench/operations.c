@@ -1,13 +1,14 @@
 /* The workers' operations by themselves, on the inputs of bench/peers/node-workers/bench.js:
  *   operations [--seconds S] [NAME]...      one "name<TAB>milliseconds of a call" a line
  *   operations --speedup [NAME]...          one "name<TAB>how much more two threads do than one" a line
+ * and behind a second tab the same in processor time: what it is, or would be, where nothing else runs.
  * bench/workers runs both. */
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "workers/operation.h"
@@ -185,8 +186,15 @@ struct runner {
     const struct benchmark *benchmark;
     pthread_barrier_t *start;
     uint64_t calls;
-    double per_second;
+    double per_second, per_cpu_second;
 };
+
+static uint64_t thread_cpu_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
 
 static void call_once(const struct operation *operation, const struct buffer *data)
 {
@@ -211,23 +219,28 @@ static void *run(void *argument)
         call_once(operation, &data);
     if (runner->start)
         pthread_barrier_wait(runner->start);
-    uint64_t begun = clock_steady_ns(), now = begun;
+    uint64_t begun = clock_steady_ns(), now = begun, begun_cpu = thread_cpu_ns();
     runner->calls = 0;
     for (uint64_t end = begun + (uint64_t)(seconds * 1e9); now < end; now = clock_steady_ns()) {
         call_once(operation, &data);
         runner->calls++;
     }
+    runner->per_cpu_second = (double)runner->calls * 1e9 / (double)(thread_cpu_ns() - begun_cpu);
     runner->per_second = (double)runner->calls * 1e9 / (double)(now - begun);
     buffer_free(&data);
     return NULL;
 }
 
-static double run_threads(const struct benchmark *benchmark, unsigned count)
+struct rates {
+    double wall, cpu;
+};
+
+static struct rates run_threads(const struct benchmark *benchmark, unsigned count)
 {
     struct runner runners[THREADS];
     pthread_t threads[THREADS];
     pthread_barrier_t start;
-    double sum = 0;
+    struct rates sum = {0, 0};
     pthread_barrier_init(&start, NULL, count);
     for (unsigned i = 0; i < count; i++) {
         runners[i] = (struct runner){.benchmark = benchmark, .start = &start};
@@ -238,7 +251,8 @@ static double run_threads(const struct benchmark *benchmark, unsigned count)
     }
     for (unsigned i = 0; i < count; i++) {
         pthread_join(threads[i], NULL);
-        sum += runners[i].per_second;
+        sum.wall += runners[i].per_second;
+        sum.cpu += runners[i].per_cpu_second;
     }
     pthread_barrier_destroy(&start);
     return sum;
@@ -264,8 +278,13 @@ int main(int argc, char **argv)
         if (!wanted)
             continue;
         chosen = true;
-        double one = run_threads(benchmark, 1);
-        printf("%s\t%.6g\n", benchmark->name, speedup ? run_threads(benchmark, THREADS) / one : 1000 / one);
+        struct rates one = run_threads(benchmark, 1);
+        if (speedup) {
+            struct rates two = run_threads(benchmark, THREADS);
+            printf("%s\t%.6g\t%.6g\n", benchmark->name, two.wall / one.wall, two.cpu / one.cpu);
+        } else {
+            printf("%s\t%.6g\t%.6g\n", benchmark->name, 1000 / one.wall, 1000 / one.cpu);
+        }
         fflush(stdout);
     }
     return chosen ? 0 : 2;

@@ -76,29 +76,41 @@ local function median(list)
     return #list % 2 == 1 and list[middle] or (list[middle] + list[middle + 1]) / 2
 end
 
+-- All figures by name, each a list by round.
 local function measure(options, name)
-    local ours, compute, trips, speedups = {}, {}, {}, {}
     local c = ("%s/bench/operations --seconds %g "):format(options.build, options.seconds)
     local node = ("node bench/peers/node-workers/bench.js --seconds %g %s"):format(options.seconds, name)
+    local lists = {
+        ours = {}, ours_cpu = {}, two = {}, two_cpu = {},
+        here = {}, trip = {}, here_cpu = {}, trip_cpu = {},
+    }
     for round = 1, options.rounds do
-        ours[round] = figures_of(c .. name, name)[1]
-        local peer = figures_of(node, name)
-        compute[round], trips[round] = peer[1], peer[2]
-        speedups[round] = figures_of(c .. "--speedup " .. name, name)[1]
-        io.stderr:write(("%s: %.4g ms, Node %.4g and %.4g ms, two threads %.2f\n"):format(name, ours[round],
-            compute[round], trips[round], speedups[round]))
+        local ours, peer = figures_of(c .. name, name), figures_of(node, name)
+        local two = figures_of(c .. "--speedup " .. name, name)
+        lists.ours[round], lists.ours_cpu[round] = ours[1], ours[2]
+        lists.here[round], lists.trip[round], lists.here_cpu[round], lists.trip_cpu[round] = unpack(peer)
+        lists.two[round], lists.two_cpu[round] = two[1], two[2]
+        io.stderr:write(("%s: %.4g ms, Node %.4g and %.4g ms, two threads %.2f\n"):format(name, ours[1], peer[1], peer[2],
+            two[1]))
     end
-    return median(ours), median(compute), median(trips), median(speedups)
+    local medians = {}
+    for key, list in pairs(lists) do
+        medians[key] = median(list)
+    end
+    return medians
 end
 
 local options = read_options(arg)
-print(("Medians of %d rounds of %g s; Node %s.\n"):format(options.rounds, options.seconds,
-    (process.capture("node --version"))))
-print("| | Luaduct, ms | Node in the worker, ms | Node posted there and back, ms | ratio in the worker | ratio posted "
-    .. "| two threads |")
+print(("Medians of %d rounds of %g s, in milliseconds of a call; Node %s; load %s."):format(options.rounds,
+    options.seconds, (process.capture("node --version")), (process.read_all("/proc/loadavg"):match("^%S+"))))
+print("In brackets: by processor time, which other programs on the machine disturb less.\n")
+print("| | Luaduct | Node in the worker | Node posted there and back | Luaduct faster, in the worker | Luaduct faster, "
+    .. "posted | two threads over one |")
 print("|---|---:|---:|---:|---:|---:|---:|")
 for _, name in ipairs(options.names) do
-    local ours, compute, trips, speedup = measure(options, name)
-    print(("| %s | %.4g | %.4g | %.4g | %.2f | %.2f | %.2f |"):format(TITLES[name], ours, compute, trips,
-        compute / ours, trips / ours, speedup))
+    local m = measure(options, name)
+    print(("| %s | %.4g (%.4g) | %.4g (%.4g) | %.4g (%.4g) | %.2f × (%.2f ×) | %.2f × (%.2f ×) | %.2f (%.2f) |"):format(
+        TITLES[name], m.ours, m.ours_cpu, m.here, m.here_cpu, m.trip, m.trip_cpu, m.here / m.ours,
+        m.here_cpu / m.ours_cpu, m.trip / m.ours, m.trip_cpu / m.ours_cpu, m.two, m.two_cpu))
+    io.stdout:flush()
 end

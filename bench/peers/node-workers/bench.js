@@ -1,7 +1,8 @@
 // What a Node program does with worker_threads for the work of bench/operations.c, on the same inputs:
 //   node bench.js [--seconds S] [NAME]...
-// prints "name<TAB>compute<TAB>round trip" a line, in milliseconds of a call: inside of the worker alone, and with the
-// data posted to the worker and the result posted back, as a program has to that wants its main thread free.
+// prints "name<TAB>compute<TAB>round trip<TAB>compute<TAB>round trip" a line, in milliseconds of a call: inside of the
+// worker alone, and with the data posted to the worker and the result posted back, as a program has to that wants its
+// main thread free; the second pair is the processor time of the whole process.
 "use strict";
 const { Worker, isMainThread, parentPort } = require("node:worker_threads");
 const crypto = require("node:crypto");
@@ -103,6 +104,10 @@ const benchmarks = {
 };
 
 const now = () => Number(process.hrtime.bigint()) / 1e6;
+const used = (since) => {
+    const { user, system } = process.cpuUsage(since);
+    return (user + system) / 1000;
+};
 
 function measureHere(name, seconds) {
     const { make, run } = benchmarks[name], data = make();
@@ -110,11 +115,11 @@ function measureHere(name, seconds) {
     for (const end = now() + 300; now() < end;) {
         run(data);
     }
-    const begun = now(), end = begun + seconds * 1000;
+    const cpu = process.cpuUsage(), begun = now(), end = begun + seconds * 1000;
     for (; now() < end; calls++) {
         run(data);
     }
-    return (now() - begun) / calls;
+    return { wall: (now() - begun) / calls, cpu: used(cpu) / calls };
 }
 
 async function measureTrips(ask, name, seconds) {
@@ -123,11 +128,11 @@ async function measureTrips(ask, name, seconds) {
     for (const end = now() + 300; now() < end;) {
         await ask({ name, data });
     }
-    const begun = now(), end = begun + seconds * 1000;
+    const cpu = process.cpuUsage(), begun = now(), end = begun + seconds * 1000;
     for (; now() < end; calls++) {
         await ask({ name, data });
     }
-    return (now() - begun) / calls;
+    return { wall: (now() - begun) / calls, cpu: used(cpu) / calls };
 }
 
 async function main(words) {
@@ -147,7 +152,8 @@ async function main(words) {
         const here = await ask({ measure: name, seconds });
         const trips = await measureTrips(ask, name, seconds);
         await worker.terminate();
-        console.log(`${name}\t${here.toPrecision(6)}\t${trips.toPrecision(6)}`);
+        const figures = [here.wall, trips.wall, here.cpu, trips.cpu].map((figure) => figure.toPrecision(6));
+        console.log(`${name}\t${figures.join("\t")}`);
     }
 }
 

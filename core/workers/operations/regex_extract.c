@@ -37,6 +37,7 @@ struct extraction {
     pcre2_jit_stack *stack;
     struct slice text;
     size_t window;
+    uint64_t last_ns; /* when the last call ended */
     uint32_t group, group_count;
     bool groups;
     bool anchored; /* only where a call begins: no other place is to be tried */
@@ -219,10 +220,13 @@ static int match_window(struct extraction *extraction, size_t at, uint32_t optio
     pcre2_set_offset_limit(extraction->context, *last);
     pcre2_set_match_limit(extraction->context,
                           extraction->window > 1 ? SHARED_LIMIT / (uint32_t)extraction->window : MATCH_LIMIT);
-    uint64_t before = clock_steady_ns();
-    int count = pcre2_match(extraction->code, (PCRE2_SPTR)extraction->text.data, extraction->text.length, at,
-                            options | PCRE2_NO_UTF_CHECK, extraction->data, extraction->context);
-    uint64_t took = clock_steady_ns() - before;
+    PCRE2_SPTR text = (PCRE2_SPTR)extraction->text.data;
+    int count = extraction->stack ? pcre2_jit_match(extraction->code, text, extraction->text.length, at, options,
+                                                    extraction->data, extraction->context)
+                                  : pcre2_match(extraction->code, text, extraction->text.length, at,
+                                                options | PCRE2_NO_UTF_CHECK, extraction->data, extraction->context);
+    uint64_t now = clock_steady_ns(), took = now - extraction->last_ns;
+    extraction->last_ns = now;
     if (count == PCRE2_ERROR_MATCHLIMIT && extraction->window > 1) {
         extraction->window = extraction->window > 8 ? extraction->window / 8 : 1;
         return TRY_FEWER;
@@ -240,6 +244,7 @@ static enum operation_status extract(struct extraction *extraction, uint64_t lim
     struct operation_call *call = extraction->call;
     size_t at = 0, last;
     uint32_t options = 0;
+    extraction->last_ns = clock_steady_ns();
     while (*found < limit) {
         if (operation_stopped(call))
             return OPERATION_STOPPED;
