@@ -90,8 +90,8 @@ local function measure(options, name)
         lists.ours[round], lists.ours_cpu[round] = ours[1], ours[2]
         lists.here[round], lists.trip[round], lists.here_cpu[round], lists.trip_cpu[round] = unpack(peer)
         lists.two[round], lists.two_cpu[round] = two[1], two[2]
-        io.stderr:write(("%s: %.4g ms, Node %.4g and %.4g ms, two threads %.2f\n"):format(name, ours[1], peer[1], peer[2],
-            two[1]))
+        io.stderr:write(("%s: %.4g ms, Node %.4g and %.4g ms, two threads %.2f\n"):format(name, ours[1], peer[1],
+            peer[2], two[1]))
     end
     local medians = {}
     for key, list in pairs(lists) do
