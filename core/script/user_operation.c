@@ -235,7 +235,7 @@ static int run_protected(lua_State *lua)
     lua_rawgeti(lua, LUA_REGISTRYINDEX, run->script->hooks[0]);
     value_to_lua(lua, run->call->data, 1);
     lua_call(lua, 1, 1);
-    value_from_lua(lua, lua_gettop(lua), run->call->result, state->array_metatable);
+    value_from_lua(lua, lua_gettop(lua), run->call->result, state->array_metatable, &state->watchdog.stop);
     return 0;
 }
 
