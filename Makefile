@@ -174,7 +174,7 @@ bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=
 bench-operations: $(BUILD)/bench/operations ## Build what bench/workers runs against Node's worker_threads
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 } /^## / { print substr($$0, 4) }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 } /^## / { print substr($$0, 4) }' Makefile
 
 # ---- what the targets above are made of ----
 

@@ -35,6 +35,7 @@ struct script_state *script_state_new(const struct script_options *options, char
     }
     state_collect_fully(state->lua, state); /* what loading left */
     state->full_collection_ns = 0;
+    atomic_store_explicit(&state->full_collections, 0, memory_order_relaxed);
     return state;
 }
 

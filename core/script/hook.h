@@ -167,7 +167,7 @@ struct script_statistics {
     struct script_hook_statistics hooks[HOOK_COUNT];
     uint64_t heap_bytes;         /* Lua's heap and the hook's arena now */
     uint64_t heap_limit;         /* options.memory_limit */
-    uint64_t full_collections;   /* forced ones: after loading, at the ceiling, to make room for a decode */
+    uint64_t full_collections;   /* forced ones: at the ceiling, to make room for a decode */
     uint64_t longest_collect_ns; /* the longest script_collect */
 };
 

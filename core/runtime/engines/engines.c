@@ -155,11 +155,11 @@ static void set_state(struct engine_entry *engine, enum engine_state state, uint
 static void switch_on(struct engine_entry *engine, uint64_t now_ms)
 {
     char error[ENGINE_REASON_BYTES] = "";
-    bool again = engine->state == ENGINE_DEGRADED;
+    bool at_start = engine->state == ENGINE_OFF && engine->started_ms == 0;
     if (engine->start(error, sizeof error)) {
         set_state(engine, ENGINE_ON, now_ms);
-        if (again)
-            log_info("%s is on again", engine->name);
+        if (!at_start)
+            log_info("%s is switched on", engine->name);
     } else {
         degrade(engine, error, now_ms);
     }

@@ -26,7 +26,7 @@ static bool is_probe(struct slice path)
 static bool answered_under_pressure(struct slice path)
 {
     static const struct slice admin = {"/admin/", 7};
-    return is_probe(path) || slice_equal(path, SLICE("/optimization")) ||
+    return is_probe(path) || slice_equal(path, SLICE("/optimization")) || slice_equal(path, SLICE("/alerts")) ||
            (path.length > admin.length && memcmp(path.data, admin.data, admin.length) == 0);
 }
 

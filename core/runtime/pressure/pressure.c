@@ -141,6 +141,9 @@ static void trim(struct memory_sample *sample, const char *cause)
         log_info("memory: gave back %" PRIu64 " KiB of unused memory (%s)", reclaimed >> 10, cause);
 }
 
+/* What the scripts kept when it was last called a leak; the alert is over when a collection leaves well less. */
+static uint64_t leak_heaps;
+
 static void collect(const struct memory_sample *sample, const char *cause, bool manually)
 {
     collection.under_way = true;
@@ -167,6 +170,10 @@ static void finish_collection(struct memory_sample *sample)
         now_ms - collection.began_ms < ALARM_DISTANCE_MS)
         return;
     uint64_t heaps = sample->script_heaps + sample->api_heaps;
+    if (leak_heaps > 0 && sample->script_heaps < leak_heaps / 4 * 3) {
+        leak_heaps = 0;
+        alert_resolve("memory.leak");
+    }
     uint64_t reclaimed = collection.heaps_before > heaps ? collection.heaps_before - heaps : 0;
     collection.under_way = false;
     log_info("memory: a full collection of all Lua states (%s) reclaimed %" PRIu64 " KiB in %" PRIu64 " ms",
@@ -245,6 +252,7 @@ static void carry_out(const struct pressure_orders *orders, struct memory_sample
         pthread_mutex_lock(&mutex);
         figures.leak_alerts++;
         pthread_mutex_unlock(&mutex);
+        leak_heaps = sample->script_heaps;
         alert_raise("memory.leak", "scripts keep more after each of the last %d collections: now %" PRIu64 " KiB",
                     LEAK_COLLECTIONS, sample->script_heaps >> 10);
     }
