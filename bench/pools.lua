@@ -140,10 +140,12 @@ local function measure(options, one)
             process.stop(server.pid)
         end
     end
-    local mallocs = {
-        [true] = count_mallocs(options, true, one.words), [false] = count_mallocs(options, false, one.words),
-    }
-    print(("%-24s %-4s %14s %16s %12s %9s"):format(one.name, "", "malloc/message", "CPU us/message", "RSS MiB", "hit rate"))
+    local mallocs = {}
+    for _, pooling in ipairs({true, false}) do
+        mallocs[pooling] = count_mallocs(options, pooling, one.words)
+    end
+    print(("%-24s %-4s %14s %16s %12s %9s"):format(one.name, "", "malloc/message", "CPU us/message", "RSS MiB",
+        "hit rate"))
     for _, pooling in ipairs({true, false}) do
         local row = rows[pooling]
         print(("%-24s %-4s %14.3f %16.3f %12.1f %9.4f"):format("", pooling and "on" or "off", mallocs[pooling],

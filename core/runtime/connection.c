@@ -5,8 +5,8 @@
 
 #include "bridge/attachment.h"
 #include "memory/pool.h"
-#include "runtime/agent_session.h"
-#include "runtime/backlog.h"
+#include "runtime/agent/agent_session.h"
+#include "runtime/agent/backlog.h"
 #include "runtime/http/http_session.h"
 #include "runtime/limits.h"
 #include "runtime/pressure/shed.h"

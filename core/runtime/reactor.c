@@ -14,7 +14,7 @@
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/acceptor.h"
-#include "runtime/agent_session.h"
+#include "runtime/agent/agent_session.h"
 #include "runtime/bundle.h"
 #include "runtime/dispatch.h"
 #include "runtime/http/api.h"

@@ -11,7 +11,7 @@
 #include "memory/pool.h"
 #include "protocol/http/url.h"
 #include "protocol/websocket/handshake.h"
-#include "runtime/agent_session.h"
+#include "runtime/agent/agent_session.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/reactor.h"
 

@@ -9,7 +9,7 @@
 #include "bridge/history.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
-#include "runtime/agent_session.h"
+#include "runtime/agent/agent_session.h"
 #include "runtime/http/api.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/pressure/pressure.h"

@@ -1,4 +1,4 @@
-#include "runtime/backlog.h"
+#include "runtime/agent/backlog.h"
 
 #include "memory/pool.h"
 #include "protocol/json/json.h"

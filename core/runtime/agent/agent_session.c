@@ -1,25 +1,19 @@
-#include "runtime/agent_session.h"
+#include "runtime/agent/agent_session.h"
 
 #include <stdio.h>
 
-#include "base/hash.h"
 #include "base/log.h"
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
-#include "bridge/history.h"
 #include "memory/pool.h"
-#include "protocol/registration.h"
-#include "runtime/backlog.h"
-#include "runtime/credential.h"
+#include "runtime/agent/backlog.h"
+#include "runtime/agent/session.h"
 #include "runtime/dispatch.h"
 #include "runtime/http/api.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 #include "runtime/work/execute.h"
 #include "runtime/work/waiting.h"
-
-/* Envelopes of the history in a `registered` answer. */
-#define REGISTERED_HISTORY 10u
 
 /* A peer that makes us answer and does not read the answers is not read from past this many waiting bytes. */
 #define ANSWERS_WAITING_BYTES (256u * 1024)
@@ -89,10 +83,7 @@ void agent_session_close(struct connection *connection, unsigned status, struct 
         reactor_answer(connection, websocket_close(status, reason));
 }
 
-static void hook_ended(struct connection *connection);
-
-/* Says no and leaves the connection open. */
-static void object(struct connection *connection, enum code code, struct slice text, struct slice id)
+void session_object(struct connection *connection, enum code code, struct slice text, struct slice id)
 {
     api_count_refusal(connection_reactor(connection)->lane, code);
     if (connection_registered(connection))
@@ -100,301 +91,11 @@ static void object(struct connection *connection, enum code code, struct slice t
     reactor_answer(connection, answer_error(code, text, id));
 }
 
-/* Says no, and closes where the code says so. */
-static void refuse(struct connection *connection, enum code code, struct slice text, struct slice id)
+void session_refuse(struct connection *connection, enum code code, struct slice text, struct slice id)
 {
-    object(connection, code, text, id);
+    session_object(connection, code, text, id);
     if (code_close_status(code) != 0)
         agent_session_close(connection, code_close_status(code), text);
-}
-
-/* --- register --- */
-
-/* Each register shows the token, unless the upgrade did; one that shows a wrong one is refused all the same. */
-static bool token_accepted(struct connection *connection, struct slice token)
-{
-    const struct config *config = connection_reactor(connection)->config;
-    if (!config->auth.token)
-        return true;
-    bool good = token.length > 0 ? credential_matches(config, token) : connection->token_at_upgrade;
-    connection->authorized = connection->authorized || good;
-    return good;
-}
-
-static void answer_register(struct connection *connection)
-{
-    struct reactor *reactor = connection_reactor(connection);
-    bool enhanced = reactor->config->mode == CONFIG_MODE_ENHANCED;
-    struct agent_view view;
-    struct frame *history[REGISTERED_HISTORY];
-    attachment_view(&connection->endpoint, &view);
-    unsigned count = history_newest(history, REGISTERED_HISTORY, enhanced ? hash_slice(view.profile->id) : 0);
-    reactor_answer(connection, answer_registered(&view, enhanced, reactor->lane->wall_ms, history, count));
-    for (unsigned i = 0; i < count; i++)
-        frame_release(history[i]);
-    agent_view_release(&view);
-}
-
-static bool join(struct connection *connection, struct profile *profile, bool again)
-{
-    struct endpoint *endpoint = &connection->endpoint;
-    struct sender_fragment fragment = {0};
-    if (!sender_fragment_set(&fragment, profile->id, profile->role))
-        return false;
-    endpoint->grace_over = endpoint->grace_over || profile->has_features;
-    if (!(again ? attachment_change_profile : attachment_attach)(endpoint, profile)) {
-        sender_fragment_free(&fragment);
-        return false;
-    }
-    sender_fragment_free(&connection->fragment);
-    connection->fragment = fragment;
-    return true;
-}
-
-/* What is asked of a register message once it has been read. */
-struct registering {
-    struct script_registration wanted;
-    bool has_features, wants_batches, again;
-};
-
-/* on_register has said, or there is none. */
-static void finish_register(struct connection *connection, const struct registering *registering,
-                            enum script_result result, struct slice reason)
-{
-    const struct script_registration *wanted = &registering->wanted;
-    bool again = registering->again;
-    if (result != SCRIPT_DECIDED) {
-        refuse(connection, CODE_FORBIDDEN, reason, slice_from(NULL, 0));
-        if (!again)
-            agent_session_close(connection, 1008, reason);
-        return;
-    }
-    struct profile *profile = profile_new(&(struct profile_source){
-        .id = wanted->id,
-        .role = wanted->role,
-        .labels = wanted->labels,
-        .tools = wanted->tools,
-        .intents = wanted->intents,
-        .max_concurrent_tasks = wanted->max_concurrent_tasks,
-        .has_features = registering->has_features,
-        .wants_batches = registering->wants_batches,
-    });
-    if (!profile || !join(connection, profile, again)) {
-        profile_release(profile);
-        refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
-        return;
-    }
-    connection->endpoint.outbox.batches = registering->wants_batches;
-    answer_register(connection);
-    if (connection->phase != CONNECTION_WEBSOCKET || again)
-        return;
-    log_debug("agent %.*s registered", (int)wanted->id.length, wanted->id.data);
-    if (connection->endpoint.grace_over)
-        attachment_go_live(&connection->endpoint);
-    connection_wait_for(connection, DEADLINE_IDLE); /* the grace period starts when `registered` is written */
-}
-
-/* A registration whose on_register runs, and may wait. */
-struct register_job {
-    struct waiting waiting; /* first */
-    struct connection *connection;
-    struct registering registering; /* its texts lie behind */
-    size_t size;
-    char texts[];
-};
-
-static void registered_later(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
-{
-    struct register_job *job = (struct register_job *)waiting;
-    struct connection *connection = job->connection;
-    if (connection->phase == CONNECTION_WEBSOCKET)
-        finish_register(connection, &job->registering, result, outcome->reason);
-    pool_release(POOL_BUFFERS, job, job->size);
-    hook_ended(connection);
-}
-
-/* The hook may wait, and the message does not last: so the texts are copied before it is asked. */
-static struct register_job *new_register_job(struct connection *connection, const struct registering *from)
-{
-    const struct script_registration *wanted = &from->wanted;
-    size_t length =
-        wanted->id.length + wanted->role.length + wanted->labels.length + wanted->tools.length + wanted->intents.length;
-    struct register_job *job = pool_acquire(POOL_BUFFERS, sizeof *job + length);
-    if (!job)
-        return NULL;
-    *job = (struct register_job){.connection = connection, .registering = *from, .size = sizeof *job + length};
-    struct script_registration *copy = &job->registering.wanted;
-    struct slice *texts[] = {&copy->id, &copy->role, &copy->labels, &copy->tools, &copy->intents};
-    char *at = job->texts;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        memcpy(at, texts[i]->data, texts[i]->length);
-        texts[i]->data = at;
-        at += texts[i]->length;
-    }
-    return job;
-}
-
-static void ask_to_register(struct connection *connection, const struct registering *registering)
-{
-    struct reactor *reactor = connection_reactor(connection);
-    struct register_job *job = new_register_job(connection, registering);
-    if (!job) {
-        refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
-        return;
-    }
-    struct slice reason;
-    enum script_result result = script_on_register(reactor->script, &job->registering.wanted, &reason);
-    if (result == SCRIPT_WAITS) {
-        connection->hook_waits = true;
-        if (!registering->again)
-            connection_wait_for(connection, DEADLINE_NONE); /* its register has come */
-        waiting_start(reactor, &job->waiting, script_take_wait(reactor->script), registered_later);
-        return;
-    }
-    finish_register(connection, &job->registering, result, reason);
-    pool_release(POOL_BUFFERS, job, job->size);
-}
-
-static void handle_register(struct connection *connection, struct slice text, const struct message_rules *rules)
-{
-    struct reactor *reactor = connection_reactor(connection);
-    struct registration asked;
-    char error[ERROR_TEXT_BYTES], made_id[UUID_LENGTH];
-    enum code code = registration_scan(text, rules, &reactor->store, &asked, error);
-    bool again = connection_registered(connection);
-    if (!token_accepted(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0))) {
-        /* A second register that is refused leaves all as it was. */
-        (again ? object : refuse)(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
-        return;
-    }
-    if (code != CODE_OK) {
-        refuse(connection, code, slice_from_string(error), slice_from(NULL, 0));
-        return;
-    }
-    if (again && asked.client_id.length == 0)
-        asked.client_id = connection->endpoint.profile->id;
-    if (again && !slice_equal(asked.client_id, connection->endpoint.profile->id)) {
-        refuse(connection, CODE_ALREADY_REGISTERED, SLICE("this connection is registered under another clientId"),
-               slice_from(NULL, 0));
-        return;
-    }
-    if (asked.client_id.length == 0) {
-        uuid_format(made_id);
-        asked.client_id = slice_from(made_id, sizeof made_id);
-    }
-    struct registering registering = {
-        .wanted = {.id = asked.client_id,
-                   .role = asked.role.length > 0 ? asked.role : SLICE("agent"),
-                   .labels = asked.labels.length > 0 ? asked.labels : SLICE("[]"),
-                   .tools = asked.tools.length > 0 ? asked.tools : SLICE("[]"),
-                   .intents = asked.intents.length > 0 ? asked.intents : SLICE("[]"),
-                   .max_concurrent_tasks = asked.max_concurrent_tasks},
-        .has_features = asked.has_features,
-        .wants_batches = asked.wants_batches,
-        .again = again,
-    };
-    if (script_has_hook(reactor->script, HOOK_ON_REGISTER))
-        ask_to_register(connection, &registering);
-    else
-        finish_register(connection, &registering, SCRIPT_DECIDED, slice_from(NULL, 0));
-}
-
-/* --- bridge.execute --- */
-
-/* An envelope that asked for work, while the workers have it. */
-struct execute_job {
-    struct connection *connection;
-    struct frame *asked; /* the envelope as it would go out: its id, task and channel are the answer's */
-};
-
-static void answer_execute(struct execute_job *job, const struct work *work)
-{
-    struct connection *connection = job->connection;
-    struct reactor *reactor = connection_reactor(connection);
-    struct envelope asked;
-    struct text_store store = {0};
-    struct buffer result = {0};
-    char error[ERROR_TEXT_BYTES];
-    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
-    rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
-    struct envelope_defaults defaults = {.timestamp = reactor->lane->timestamp};
-    if (envelope_scan(frame_envelope(job->asked), &rules, &store, &asked, error) != CODE_OK) {
-        text_store_free(&store);
-        return;
-    }
-    enum code code = work_code(work);
-    if (code == CODE_OK)
-        execute_append_result(&result, work);
-    if (code == CODE_OK && result.failed)
-        code = CODE_OVERLOADED;
-    if (code == CODE_OK) {
-        struct decision reply = {
-            .count = 1, .items = {{.kind = DECISION_REPLY, .payload = slice_from(result.data, result.length)}}};
-        struct delivery delivery = {.lane = reactor->lane, .envelope = &asked, .defaults = &defaults};
-        delivery.answer_to = envelope_text(&asked, FIELD_FROM, &defaults);
-        struct delivery_result delivered;
-        delivery_carry_out(&delivery, &reply, &delivered);
-        frame_release(delivered.frame);
-    } else if (connection->phase == CONNECTION_WEBSOCKET) {
-        object(connection, code, code == CODE_OVERLOADED ? SLICE("out of memory") : slice_from_string(work->task.error),
-               envelope_text(&asked, FIELD_ID, &defaults));
-    }
-    buffer_free(&result);
-    text_store_free(&store);
-}
-
-static void executed(struct work *work)
-{
-    struct execute_job *job = work->owner;
-    execute_finished(work);
-    answer_execute(job, work);
-    job->connection->executing--;
-    frame_release(job->asked);
-    pool_release(POOL_ARRAYS, job, sizeof *job);
-    work_free(work);
-}
-
-static bool may_execute(const struct connection *connection)
-{
-    const struct config_list *roles = &connection_reactor(connection)->config->phase2.worker_pool.allow_roles;
-    for (size_t i = 0; i < roles->count && connection_registered(connection); i++)
-        if (slice_equal(connection->endpoint.profile->role, slice_from_string(roles->items[i])))
-            return true;
-    return false;
-}
-
-static enum code start_execute(struct connection *connection, struct envelope *envelope,
-                               const struct envelope_defaults *defaults, char error[ERROR_TEXT_BYTES])
-{
-    struct execute_job *job = pool_acquire(POOL_ARRAYS, sizeof *job);
-    struct frame *asked = envelope_build(envelope, defaults, FRAME_ENVELOPE);
-    struct work *work;
-    enum code code = CODE_OVERLOADED;
-    snprintf(error, ERROR_TEXT_BYTES, "out of memory");
-    if (job && asked) {
-        *job = (struct execute_job){connection, asked};
-        code = execute_start(connection_reactor(connection), envelope_json(envelope, FIELD_PAYLOAD, defaults), NULL,
-                             executed, job, &work, error);
-    }
-    if (code == CODE_OK) {
-        connection->executing++;
-        return code;
-    }
-    frame_release(asked);
-    pool_release(POOL_ARRAYS, job, sizeof *job);
-    return code;
-}
-
-/* The envelope is the bridge's to answer: no script sees it. */
-static void handle_execute(struct connection *connection, struct envelope *envelope,
-                           const struct envelope_defaults *defaults)
-{
-    char error[ERROR_TEXT_BYTES] = "this role may not ask for work: see phase2.workerPool.allowRoles";
-    enum code code = may_execute(connection) ? start_execute(connection, envelope, defaults, error) : CODE_FORBIDDEN;
-    if (code != CODE_OK)
-        object(connection, code, slice_from_string(error), envelope_text(envelope, FIELD_ID, defaults));
-    else
-        attachment_touch(&connection->endpoint, 1, 0);
 }
 
 /* --- envelope --- */
@@ -420,7 +121,7 @@ static void settle_envelope(struct connection *connection, struct dispatch_resul
 {
     if (result->code != CODE_OK)
         /* Never closes: a recipient that is overloaded is not this sender's fault. */
-        object(connection, result->code, result->text, result->id);
+        session_object(connection, result->code, result->text, result->id);
     else if (connection_registered(connection))
         attachment_touch(&connection->endpoint, 1, 0);
     frame_release(result->frame);
@@ -433,7 +134,7 @@ static void dispatched_later(void *context, struct dispatch_result *result)
         settle_envelope(connection, result);
     else
         frame_release(result->frame);
-    hook_ended(connection);
+    session_hook_ended(connection);
 }
 
 static void handle_envelope(struct connection *connection, struct slice text)
@@ -447,14 +148,14 @@ static void handle_envelope(struct connection *connection, struct slice text)
         why = SLICE("too many messages or bytes in too short a time: the envelope was not taken");
     }
     if (code != CODE_OK) {
-        refuse(connection, code, why, message_error_id(message));
+        session_refuse(connection, code, why, message_error_id(message));
         return;
     }
     bool registered = connection_registered(connection);
     struct envelope_defaults defaults = {.sender = registered ? &connection->fragment : NULL,
                                          .timestamp = reactor->lane->timestamp};
     if (__builtin_expect(slice_equal(envelope_sent_text(&message->envelope, FIELD_INTENT), SLICE(EXECUTE_INTENT)), 0)) {
-        handle_execute(connection, &message->envelope, &defaults);
+        session_execute(connection, &message->envelope, &defaults);
         return;
     }
     if (envelope_has(&message->envelope, FIELD_TO))
@@ -488,11 +189,11 @@ static void handle_message(struct connection *connection, const struct websocket
                                   .utf8_checked = received->opcode == WEBSOCKET_TEXT};
     enum code code = message_scan(received->data, received->length, &rules, &reactor->store, message);
     if (config->auth.token && !connection->authorized && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
-        refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
+        session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }
     if (code != CODE_OK) {
-        refuse(connection, code, slice_from_string(message->error), message_error_id(message));
+        session_refuse(connection, code, slice_from_string(message->error), message_error_id(message));
         return;
     }
     struct slice text = slice_from(received->data, received->length);
@@ -501,7 +202,7 @@ static void handle_message(struct connection *connection, const struct websocket
         handle_envelope(connection, text);
         break;
     case MESSAGE_REGISTER:
-        handle_register(connection, text, &rules);
+        session_register(connection, text, &rules);
         break;
     case MESSAGE_HEARTBEAT:
         if (connection_registered(connection))
@@ -543,7 +244,7 @@ static bool join_backlog(struct connection *connection, enum websocket_event eve
     if (!connection->backlog)
         connection->backlog = backlog_new();
     if (!connection->backlog || !backlog_add(connection->backlog, event, received))
-        refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
     if (event == WEBSOCKET_ON_MESSAGE)
         websocket_message_done(&connection->websocket);
     if (connection->phase != CONNECTION_WEBSOCKET || connection->backlog->count < BACKLOG_MAXIMUM)
@@ -558,8 +259,7 @@ static bool join_backlog(struct connection *connection, enum websocket_event eve
     return false;
 }
 
-/* The hook that this connection's messages waited for is over: they are handled, until one's hook waits again. */
-static void hook_ended(struct connection *connection)
+void session_hook_ended(struct connection *connection)
 {
     struct backlog *backlog = connection->backlog;
     struct backlog_entry *entry;
@@ -705,7 +405,8 @@ void agent_session_deadline(struct connection *connection)
     const struct config *config = reactor->config;
     switch ((enum deadline)connection->deadline) {
     case DEADLINE_REGISTER:
-        refuse(connection, CODE_REGISTER_TIMEOUT, SLICE("no register message came in time"), slice_from(NULL, 0));
+        session_refuse(connection, CODE_REGISTER_TIMEOUT, SLICE("no register message came in time"),
+                       slice_from(NULL, 0));
         break;
     case DEADLINE_GRACE:
         connection->endpoint.grace_over = true;

@@ -1,0 +1,208 @@
+/* How an agent joins: its token, the script's on_register, the registry. */
+#include <stdio.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "bridge/answer.h"
+#include "bridge/attachment.h"
+#include "bridge/history.h"
+#include "memory/pool.h"
+#include "protocol/registration.h"
+#include "runtime/agent/agent_session.h"
+#include "runtime/agent/session.h"
+#include "runtime/credential.h"
+#include "runtime/reactor.h"
+#include "runtime/work/waiting.h"
+
+/* Envelopes of the history in a `registered` answer. */
+#define REGISTERED_HISTORY 10u
+
+/* Each register shows the token, unless the upgrade did; one that shows a wrong one is refused all the same. */
+static bool token_accepted(struct connection *connection, struct slice token)
+{
+    const struct config *config = connection_reactor(connection)->config;
+    if (!config->auth.token)
+        return true;
+    bool good = token.length > 0 ? credential_matches(config, token) : connection->token_at_upgrade;
+    connection->authorized = connection->authorized || good;
+    return good;
+}
+
+static void answer_register(struct connection *connection)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    bool enhanced = reactor->config->mode == CONFIG_MODE_ENHANCED;
+    struct agent_view view;
+    struct frame *history[REGISTERED_HISTORY];
+    attachment_view(&connection->endpoint, &view);
+    unsigned count = history_newest(history, REGISTERED_HISTORY, enhanced ? hash_slice(view.profile->id) : 0);
+    reactor_answer(connection, answer_registered(&view, enhanced, reactor->lane->wall_ms, history, count));
+    for (unsigned i = 0; i < count; i++)
+        frame_release(history[i]);
+    agent_view_release(&view);
+}
+
+static bool join(struct connection *connection, struct profile *profile, bool again)
+{
+    struct endpoint *endpoint = &connection->endpoint;
+    struct sender_fragment fragment = {0};
+    if (!sender_fragment_set(&fragment, profile->id, profile->role))
+        return false;
+    endpoint->grace_over = endpoint->grace_over || profile->has_features;
+    if (!(again ? attachment_change_profile : attachment_attach)(endpoint, profile)) {
+        sender_fragment_free(&fragment);
+        return false;
+    }
+    sender_fragment_free(&connection->fragment);
+    connection->fragment = fragment;
+    return true;
+}
+
+/* What is asked of a register message once it has been read. */
+struct registering {
+    struct script_registration wanted;
+    bool has_features, wants_batches, again;
+};
+
+/* on_register has said, or there is none. */
+static void finish_register(struct connection *connection, const struct registering *registering,
+                            enum script_result result, struct slice reason)
+{
+    const struct script_registration *wanted = &registering->wanted;
+    bool again = registering->again;
+    if (result != SCRIPT_DECIDED) {
+        session_refuse(connection, CODE_FORBIDDEN, reason, slice_from(NULL, 0));
+        if (!again)
+            agent_session_close(connection, 1008, reason);
+        return;
+    }
+    struct profile *profile = profile_new(&(struct profile_source){
+        .id = wanted->id,
+        .role = wanted->role,
+        .labels = wanted->labels,
+        .tools = wanted->tools,
+        .intents = wanted->intents,
+        .max_concurrent_tasks = wanted->max_concurrent_tasks,
+        .has_features = registering->has_features,
+        .wants_batches = registering->wants_batches,
+    });
+    if (!profile || !join(connection, profile, again)) {
+        profile_release(profile);
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        return;
+    }
+    connection->endpoint.outbox.batches = registering->wants_batches;
+    answer_register(connection);
+    if (connection->phase != CONNECTION_WEBSOCKET || again)
+        return;
+    log_debug("agent %.*s registered", (int)wanted->id.length, wanted->id.data);
+    if (connection->endpoint.grace_over)
+        attachment_go_live(&connection->endpoint);
+    connection_wait_for(connection, DEADLINE_IDLE); /* the grace period starts when `registered` is written */
+}
+
+/* A registration whose on_register runs, and may wait. */
+struct register_job {
+    struct waiting waiting; /* first */
+    struct connection *connection;
+    struct registering registering; /* its texts lie behind */
+    size_t size;
+    char texts[];
+};
+
+static void registered_later(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
+{
+    struct register_job *job = (struct register_job *)waiting;
+    struct connection *connection = job->connection;
+    if (connection->phase == CONNECTION_WEBSOCKET)
+        finish_register(connection, &job->registering, result, outcome->reason);
+    pool_release(POOL_BUFFERS, job, job->size);
+    session_hook_ended(connection);
+}
+
+/* The hook may wait, and the message does not last: so the texts are copied before it is asked. */
+static struct register_job *new_register_job(struct connection *connection, const struct registering *from)
+{
+    const struct script_registration *wanted = &from->wanted;
+    size_t length =
+        wanted->id.length + wanted->role.length + wanted->labels.length + wanted->tools.length + wanted->intents.length;
+    struct register_job *job = pool_acquire(POOL_BUFFERS, sizeof *job + length);
+    if (!job)
+        return NULL;
+    *job = (struct register_job){.connection = connection, .registering = *from, .size = sizeof *job + length};
+    struct script_registration *copy = &job->registering.wanted;
+    struct slice *texts[] = {&copy->id, &copy->role, &copy->labels, &copy->tools, &copy->intents};
+    char *at = job->texts;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        memcpy(at, texts[i]->data, texts[i]->length);
+        texts[i]->data = at;
+        at += texts[i]->length;
+    }
+    return job;
+}
+
+static void ask_to_register(struct connection *connection, const struct registering *registering)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct register_job *job = new_register_job(connection, registering);
+    if (!job) {
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        return;
+    }
+    struct slice reason;
+    enum script_result result = script_on_register(reactor->script, &job->registering.wanted, &reason);
+    if (result == SCRIPT_WAITS) {
+        connection->hook_waits = true;
+        if (!registering->again)
+            connection_wait_for(connection, DEADLINE_NONE); /* its register has come */
+        waiting_start(reactor, &job->waiting, script_take_wait(reactor->script), registered_later);
+        return;
+    }
+    finish_register(connection, &job->registering, result, reason);
+    pool_release(POOL_BUFFERS, job, job->size);
+}
+
+void session_register(struct connection *connection, struct slice text, const struct message_rules *rules)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct registration asked;
+    char error[ERROR_TEXT_BYTES], made_id[UUID_LENGTH];
+    enum code code = registration_scan(text, rules, &reactor->store, &asked, error);
+    bool again = connection_registered(connection);
+    if (!token_accepted(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0))) {
+        /* A second register that is refused leaves all as it was. */
+        (again ? session_object : session_refuse)(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"),
+                                                  slice_from(NULL, 0));
+        return;
+    }
+    if (code != CODE_OK) {
+        session_refuse(connection, code, slice_from_string(error), slice_from(NULL, 0));
+        return;
+    }
+    if (again && asked.client_id.length == 0)
+        asked.client_id = connection->endpoint.profile->id;
+    if (again && !slice_equal(asked.client_id, connection->endpoint.profile->id)) {
+        session_refuse(connection, CODE_ALREADY_REGISTERED,
+                       SLICE("this connection is registered under another clientId"), slice_from(NULL, 0));
+        return;
+    }
+    if (asked.client_id.length == 0) {
+        uuid_format(made_id);
+        asked.client_id = slice_from(made_id, sizeof made_id);
+    }
+    struct registering registering = {
+        .wanted = {.id = asked.client_id,
+                   .role = asked.role.length > 0 ? asked.role : SLICE("agent"),
+                   .labels = asked.labels.length > 0 ? asked.labels : SLICE("[]"),
+                   .tools = asked.tools.length > 0 ? asked.tools : SLICE("[]"),
+                   .intents = asked.intents.length > 0 ? asked.intents : SLICE("[]"),
+                   .max_concurrent_tasks = asked.max_concurrent_tasks},
+        .has_features = asked.has_features,
+        .wants_batches = asked.wants_batches,
+        .again = again,
+    };
+    if (script_has_hook(reactor->script, HOOK_ON_REGISTER))
+        ask_to_register(connection, &registering);
+    else
+        finish_register(connection, &registering, SCRIPT_DECIDED, slice_from(NULL, 0));
+}

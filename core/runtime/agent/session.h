@@ -1,0 +1,24 @@
+/* What the files of an agent's conversation share; others use agent_session.h. The reactor's thread only. */
+#ifndef LUADUCT_RUNTIME_SESSION_H
+#define LUADUCT_RUNTIME_SESSION_H
+
+#include "protocol/envelope.h"
+#include "runtime/connection.h"
+
+/* Says no and leaves the connection open. `id`: of the envelope; length 0: none. */
+void session_object(struct connection *connection, enum code code, struct slice text, struct slice id);
+
+/* Says no, and closes where the code says so. */
+void session_refuse(struct connection *connection, enum code code, struct slice text, struct slice id);
+
+/* The hook that this connection's messages waited for is over: they are handled, until one's hook waits again. */
+void session_hook_ended(struct connection *connection);
+
+/* A `register` message. Its on_register may wait: then connection->hook_waits is set. */
+void session_register(struct connection *connection, struct slice text, const struct message_rules *rules);
+
+/* An envelope with the intent bridge.execute: the bridge's to answer, no script sees it. */
+void session_execute(struct connection *connection, struct envelope *envelope,
+                     const struct envelope_defaults *defaults);
+
+#endif
