@@ -261,11 +261,11 @@ static void take_head(struct connection *connection, const struct http_request *
     exchange->request.in_body = true;
     http_body_start(&exchange->request.reader, request, &limits);
     if (request->expect_continue && exchange->input_at == exchange->input.length) {
-        if (exchange->request.gate.code == CODE_OK) {
-            buffer_append_slice(&exchange->output, SLICE(HTTP_CONTINUE));
-        } else {
+        if (exchange->request.gate.code != CODE_OK) {
             exchange->request.keep_alive = false; /* the body may come or not */
             answer_request(connection);
+        } else if (exchange->request.reader.error.code == CODE_OK) {
+            buffer_append_slice(&exchange->output, SLICE(HTTP_CONTINUE));
         }
     }
 }
@@ -274,7 +274,8 @@ static void take_head(struct connection *connection, const struct http_request *
 static bool read_head(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
-    struct http_limits limits = limits_of(connection, slice_from(NULL, 0), false);
+    /* How large the body may be depends on the path: http_body_start sees to it. */
+    struct http_limits limits = {.head_bytes = HEAD_BYTES, .headers = HTTP_HEADERS_MAX, .body_bytes = UINT64_MAX};
     struct http_request request;
     switch (http_request_parse(&exchange->request.scan, exchange->input.data + exchange->input_at,
                                exchange->input.length - exchange->input_at, &limits, &request)) {
