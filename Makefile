@@ -37,6 +37,7 @@ shell_files := $(sort $(shell grep -rlI --exclude-dir=node_modules -E '^\#!/bin/
 core_objects := $(core_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/bundle.o
 unit_objects := $(unit_sources:%.c=$(BUILD)/obj/%.o)
 replays := $(fuzz_names:%=$(BUILD)/replay/%)
+preloaded := $(BUILD)/tests/malloc_counter.so $(BUILD)/tests/thread_fault.so
 peers := $(peer_sources:bench/peers/%.c=$(BUILD)/peers/%)
 
 # Looked up when first used, for on a bare machine scripts/setup installs pkg-config first.
@@ -59,7 +60,8 @@ part = SPECS='$(sort tests/unit/units_spec.lua $(foreach word,$(1),$(foreach spe
 	LUADUCT_UNIT_FILES='$(subst $(none) $(none),$(comma),$(strip $(1)))'
 suite = LUADUCT_BIN=$(abspath $(BUILD)/luaduct) LUADUCT_UNIT=$(abspath $(BUILD)/tests/unit) \
 	LUADUCT_REPLAY=$(abspath $(BUILD)/replay) LUADUCT_NODE_MODULES=$(abspath tests/interop/node_modules) \
-	$(if $(SANITIZE),,LUADUCT_MALLOC_COUNTER=$(abspath $(BUILD)/tests/malloc_counter.so)) \
+	$(if $(SANITIZE),,LUADUCT_MALLOC_COUNTER=$(abspath $(BUILD)/tests/malloc_counter.so) \
+		LUADUCT_THREAD_FAULT=$(abspath $(BUILD)/tests/thread_fault.so)) \
 	luajit "$$(command -v busted)" --lpath='./?.lua;./lua/?.lua' --output=$(BUSTED_OUTPUT) $(BUSTED_FLAGS) $(SPECS)
 
 ## Running
@@ -178,7 +180,7 @@ help: ## This list
 
 # ---- what the targets above are made of ----
 
-binaries: $(BUILD)/luaduct $(BUILD)/tests/unit $(replays) $(if $(SANITIZE),,$(BUILD)/tests/malloc_counter.so)
+binaries: $(BUILD)/luaduct $(BUILD)/tests/unit $(replays) $(if $(SANITIZE),,$(preloaded))
 
 suite: binaries
 	@$(suite)
@@ -271,7 +273,7 @@ $(BUILD)/tests/unit: $(unit_objects) $(BUILD)/core.a
 	@echo "  link    $@"
 	@$(CC) $(link_flags) -o $@ $^ $(libraries)
 
-$(BUILD)/tests/malloc_counter.so: tests/support/malloc_counter.c $(BUILD)/flags
+$(preloaded): $(BUILD)/tests/%.so: tests/support/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@$(CC) $(compile_flags) -fPIC -shared -o $@ $<
 
