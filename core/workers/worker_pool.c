@@ -450,6 +450,13 @@ static void *supervise(void *argument)
 
 /* --- What others call --------------------------------------------------------------------------------------------- */
 
+void worker_pool_set_host(const struct worker_host *host)
+{
+    pthread_mutex_lock(&pool.mutex);
+    pool.options.host = *host;
+    pthread_mutex_unlock(&pool.mutex);
+}
+
 bool worker_pool_start(const struct worker_pool_options *options, char *error, size_t size)
 {
     pthread_once(&once, init_conditions);
@@ -524,10 +531,18 @@ void worker_pool_stop(void)
     pthread_join(pool.supervisor, NULL);
 }
 
+static bool is_of_users(struct slice name)
+{
+    pthread_mutex_lock(&pool.mutex);
+    bool (*has)(struct slice name) = pool.options.host.has;
+    pthread_mutex_unlock(&pool.mutex);
+    return has && has(name);
+}
+
 enum code worker_pool_submit(struct task *task)
 {
     const struct operation *operation = operation_find(task->operation);
-    if (!operation && (!pool.options.host.has || !pool.options.host.has(task->operation)))
+    if (!operation && !is_of_users(task->operation))
         return CODE_UNKNOWN_OPERATION;
     struct task_run *run = task_run_new(task, operation);
     if (!run)

@@ -73,6 +73,10 @@ struct worker_pool_options {
                                            refuses tasks from then on, until it is started again */
 };
 
+/* Main thread, before others hand in tasks: operations that users wrote are known even while the pool does not run, so
+ * that a task for one is CODE_OVERLOADED then and not CODE_UNKNOWN_OPERATION. */
+void worker_pool_set_host(const struct worker_host *host);
+
 /* Main thread. False: `error` says why (no threads to be had) and nothing runs. */
 bool worker_pool_start(const struct worker_pool_options *options, char *error, size_t size);
 

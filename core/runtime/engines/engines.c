@@ -88,6 +88,13 @@ static void workers_failed(const char *reason)
     engines_fail(ENGINE_WORKERS, reason);
 }
 
+static const struct worker_host host = {.has = user_operation_exists,
+                                        .open = user_operation_open,
+                                        .run = user_operation_run,
+                                        .interrupt = user_operation_interrupt,
+                                        .close = user_operation_close,
+                                        .open_bundle = bundle_install};
+
 static bool start_workers(char *error, size_t size)
 {
     struct worker_pool_options options = {
@@ -97,12 +104,7 @@ static bool start_workers(char *error, size_t size)
         .queue_limit = config->phase2.worker_pool.queue_limit,
         .idle_timeout_ms = config->phase2.worker_pool.idle_timeout_ms,
         .predictive = config->phase2.predictive_scaling.enabled,
-        .host = {.has = user_operation_exists,
-                 .open = user_operation_open,
-                 .run = user_operation_run,
-                 .interrupt = user_operation_interrupt,
-                 .close = user_operation_close,
-                 .open_bundle = bundle_install},
+        .host = host,
         .failed = workers_failed,
     };
     return worker_pool_start(&options, error, size);
@@ -188,6 +190,7 @@ static void step(struct engine_entry *engine, uint64_t now_ms)
 void engines_start(const struct config *from)
 {
     config = from;
+    worker_pool_set_host(&host);
     const bool wanted[ENGINE_COUNT] = {[ENGINE_POOLS] = config->phase2.object_pooling.enabled,
                                        [ENGINE_COLLECTOR] = config->phase2.gc_optimization.enabled,
                                        [ENGINE_WORKERS] = config->phase2.worker_pool.enabled};
