@@ -284,3 +284,538 @@ describe("POST /workers/execute", function()
         end
     end)
 end)
+
+describe("luaduct.workers.execute", function()
+    after_each(bridge.clean)
+
+    -- The payload that a route answers with, which is what `body`, the route's, returns.
+    local function answer_of(body, options)
+        options = options or {}
+        options.script = "return {route = function(envelope, bridge)\n" .. body .. "\nend}"
+        local server = start(options)
+        local alice = websocket.agent(server, "alice")
+        alice:send_envelope({to = "alice", payload = {text = "hello", list = {3, 1, 2}}})
+        return alice:receive_envelope().payload, server
+    end
+
+    it("gives a route the result", function()
+        local payload = answer_of([[
+            local sorted = luaduct.workers.execute{operation = "sort", data = {items = envelope.payload.list}}
+            local digest = luaduct.workers.execute{
+                operation = "hash", data = {text = envelope.payload.text, algorithm = "md5"}, priority = "high",
+                timeoutMs = 60000,
+            }
+            return bridge.reply{sorted = sorted, digest = digest}
+        ]])
+
+        assert.same({sorted = {1, 2, 3}, digest = "5d41402abc4b2a76b9719d911017c592"}, payload)
+    end)
+
+    it("passes strings of any bytes both ways", function()
+        local payload = answer_of([[
+            local every = {}
+            for byte = 0, 255 do every[#every + 1] = string.char(byte) end
+            every = table.concat(every)
+            local packed = luaduct.workers.execute{operation = "compress", data = {text = every}}
+            local again = luaduct.workers.execute{operation = "decompress", data = {text = packed}}
+            return bridge.reply{same = again == every, gzip = packed:byte(1) == 31 and packed:byte(2) == 139}
+        ]])
+
+        assert.same({same = true, gzip = true}, payload)
+    end)
+
+    it("passes tables as they are: lists, empty lists, null, nested ones", function()
+        local payload = answer_of([[
+            return bridge.reply(luaduct.workers.execute{operation = "same", data = {
+                list = {1, "two", true}, none = luaduct.array{}, null = luaduct.null, deep = {{{{a = 1.5}}}},
+            }})
+        ]], {
+            register = 'luaduct.workers.register("same", "same.lua")',
+            files = {["same.lua"] = "return function(data) return data end"},
+        })
+
+        assert.same({list = {1, "two", true}, none = {}, null = json.null, deep = {{{{a = 1.5}}}}}, payload)
+    end)
+
+    for code, case in pairs({
+        task_failed = {'{operation = "sort", data = {}}', "sort: data.items: expected an array, got nothing"},
+        task_timeout = {'{operation = "endless", timeoutMs = 20}', "endless: stopped after 20 ms, while it ran"},
+        unknown_operation = {'{operation = "nonsense"}', "there is no such operation"},
+    }) do
+        it("gives nil, a text and a code: " .. code, function()
+            local payload = answer_of("local result, text, code = luaduct.workers.execute" .. case[1] .. [[
+                return bridge.reply{is_nil = result == nil, text = text, code = code}]])
+
+            assert.same({is_nil = true, text = case[2], code = code}, payload)
+        end)
+    end
+
+    it("gives nil, a text and a code: overloaded, while the workers are off", function()
+        local payload = answer_of([[
+            local result, text, code = luaduct.workers.execute{operation = "double", data = 21}
+            return bridge.reply{is_nil = result == nil, text = text, code = code}
+        ]], {workers = {enabled = false}})
+
+        assert.same({is_nil = true, text = "the worker pool is off", code = "overloaded"}, payload)
+    end)
+
+    it("tells a false result from a failure", function()
+        local payload = answer_of([[
+            local result, text = luaduct.workers.execute{operation = "no"}
+            return bridge.reply{result = result, text = type(text)}
+        ]], {
+            register = 'luaduct.workers.register("no", "no.lua")',
+            files = {["no.lua"] = "return function() return false end"},
+        })
+
+        assert.same({result = false, text = "nil"}, payload)
+    end)
+
+    it("is there for on_register, which may use what it gives", function()
+        local server = start({script = [[return {on_register = function(agent)
+            local digest = luaduct.workers.execute{operation = "hash", data = {text = agent.id, algorithm = "crc32"}}
+            agent.labels = {digest}
+            return agent
+        end}]]})
+
+        local _, registered = websocket.agent(server, "alice")
+
+        assert.same({"278ebc47"}, registered.client.labels)
+    end)
+
+    it("is there for on_undeliverable, which may find a taker by it", function()
+        local server = start({script = [[return {
+            route = function(envelope, bridge) return bridge.role("none") end,
+            on_undeliverable = function(envelope, reason, recipient, bridge)
+                local order = luaduct.workers.execute{operation = "sort", data = {items = {"carol", "bob"}}}
+                return bridge.to(order[1])
+            end,
+        }]]})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+
+        alice:send_envelope({id = "found"})
+
+        assert.equal("found", bob:receive_envelope().id)
+    end)
+
+    it("keeps a sender's order, however long each of its envelopes takes", function()
+        local server = start({script = [[return {route = function(envelope)
+            if envelope.payload.work then
+                luaduct.workers.execute{operation = "hash", data = {text = ("x"):rep(envelope.payload.work)}}
+            end
+        end}]]})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+
+        for i = 1, 100 do
+            alice:send_envelope({id = tostring(i), to = "bob", payload = {work = i % 3 == 0 and 300000 / i or nil}})
+        end
+
+        for i = 1, 100 do
+            assert.equal(tostring(i), bob:receive_envelope().id)
+        end
+    end)
+
+    it("is cancelled when its hook has waited long enough", function()
+        local server = start({
+            limits = {suspendMs = 50}, workers = {minWorkers = 1, maxWorkers = 1},
+            script = [[return {route = function(envelope)
+                if envelope.intent == "wait" then luaduct.workers.execute{operation = "endless"} end
+            end}]],
+        })
+        local alice = websocket.agent(server, "alice")
+
+        alice:send_envelope({id = "w", to = "alice", intent = "wait"})
+
+        assert.equal("w", alice:receive_envelope().id)
+        wait_figures(server, "a cancelled task", function(now) return now.cancelled == 1 and now.busyWorkers == 0 end)
+        assert.equal(42, execute(server, "double", 21).result)
+    end)
+
+    it("does not keep the bridge from stopping", function()
+        local server = start({limits = {suspendMs = 300000}, script = [[return {route = function()
+            luaduct.workers.execute{operation = "endless", timeoutMs = 300000}
+        end}]]})
+        local alice = websocket.agent(server, "alice")
+        alice:send_envelope({to = "alice"})
+        wait_figures(server, "a busy worker", function(now) return now.busyWorkers == 1 end)
+
+        server:stop() -- holds it to exit status 0
+    end)
+end)
+
+describe("an operation of the user's own", function()
+    after_each(bridge.clean)
+
+    -- A bridge that knows an operation `own` in own.lua.
+    local function start_own(text, options)
+        options = options or {}
+        options.register = 'luaduct.workers.register("own", "own.lua")'
+        options.files = options.files or {}
+        options.files["own.lua"] = text
+        return start(options)
+    end
+
+    it("that raises says where and why", function()
+        local server = start_own("return function(data)\n    error('cannot take ' .. data)\nend")
+
+        local text = assert_refused(422, "task_failed", execute(server, "own", "this"))
+
+        assert.truthy(text:find("own.lua:2: cannot take this", 1, true), text)
+        assert.truthy(text:find("^own: "), text)
+    end)
+
+    it("that raises no text fails too", function()
+        local text = assert_refused(422, "task_failed", execute(start_own("return function() error({}) end"), "own"))
+        assert.equal("own: it raised an error that is no text", text)
+    end)
+
+    it("that does not end is stopped, in code that catches errors too, and the worker does the next task", function()
+        local server = start_own("return function() while true do pcall(function() while true do end end) end end",
+            {workers = {minWorkers = 1, maxWorkers = 1}})
+
+        for _ = 1, 3 do
+            assert_refused(504, "task_timeout", execute(server, "own", nil, {timeoutMs = 20}))
+            assert.equal(42, execute(server, "double", 21).result)
+        end
+
+        assert.equal(0, figures(server).workersReplaced)
+    end)
+
+    it("that fills its memory fails, and the worker does the next task", function()
+        local server = start_own([[return function()
+            local list = {}
+            while true do list[#list + 1] = ("x"):rep(1000) .. #list end
+        end]], {limits = {memoryLimit = "8MiB"}, workers = {minWorkers = 1, maxWorkers = 1}})
+
+        for _ = 1, 3 do
+            local text = assert_refused(422, "task_failed", execute(server, "own"))
+            assert.truthy(text:find("not enough memory", 1, true), text)
+            assert.equal(42, execute(server, "double", 21).result)
+        end
+    end)
+
+    it("keeps what it keeps from one task to the next, in each worker", function()
+        local server = start_own([[
+            local calls = 0
+            return function() calls = calls + 1 return calls end
+        ]], {workers = {minWorkers = 1, maxWorkers = 1}})
+
+        assert.equal(1, execute(server, "own").result)
+        assert.equal(2, execute(server, "own").result)
+    end)
+
+    it("may require files of the script folder", function()
+        local server = start_own([[
+            local helper = require "helper"
+            return function(data) return helper.greet(data) end
+        ]], {files = {["helper.lua"] = "return {greet = function(name) return 'hello ' .. name end}"}})
+
+        assert.equal("hello you", execute(server, "own", "you").result)
+    end)
+
+    it("may require at the top of its file only", function()
+        local server = start_own("return function() return require 'helper' end", {files = {["helper.lua"] = ""}})
+
+        local text = assert_refused(422, "task_failed", execute(server, "own"))
+
+        assert.truthy(text:find("require", 1, true), text)
+    end)
+
+    it("finds what a script finds, and neither files, processes nor ffi", function()
+        local server = start_own([[return function()
+            local function has(name) return (pcall(require, name)) end
+            return {
+                io = type(io), execute = type(os.execute), getenv = type(os.getenv), clock = type(os.clock),
+                load = type(load), loadstring = type(loadstring), dofile = type(dofile), debug = type(debug),
+                jit = type(jit), ffi = has("ffi"), string = type(string.format), bridge = type(bridge),
+            }
+        end]])
+
+        assert.same({
+            io = "nil", execute = "nil", getenv = "nil", clock = "function", load = "nil", loadstring = "nil",
+            dofile = "nil", debug = "nil", jit = "nil", ffi = false, string = "function", bridge = "nil",
+        }, execute(server, "own").result)
+    end)
+
+    it("cannot wait, and says so", function()
+        local server = start_own("return function() luaduct.sleep(1) end")
+
+        local text = assert_refused(422, "task_failed", execute(server, "own"))
+
+        assert.truthy(text:find("luaduct.sleep", 1, true), text)
+        assert.truthy(text:find("own.lua:1", 1, true), text)
+    end)
+
+    it("cannot give what is no plain value, and says so", function()
+        local text = assert_refused(422, "task_failed", execute(start_own("return function() return print end"), "own"))
+        assert.truthy(text:find("cannot pass a function", 1, true), text)
+    end)
+
+    it("cannot give bytes as JSON that are no UTF-8", function()
+        local server = start_own([[return function() return "\255" end]])
+        assert_refused(422, "task_failed", execute(server, "own"))
+    end)
+
+    it("may log", function()
+        local server = start_own([[return function() luaduct.log.info("from a worker") return 1 end]])
+        assert.equal(1, execute(server, "own").result)
+        server:wait_log("from a worker")
+    end)
+
+    for name, case in pairs({
+        ["without a name"] = {'luaduct.workers.register(nil, "double.lua")', "expected a name of letters"},
+        ["with a name that is none"] = {
+            'luaduct.workers.register("my op", "double.lua")', "expected a name of letters",
+        },
+        ["with the name of a built-in one"] = {
+            'luaduct.workers.register("hash", "double.lua")', "is an operation of the bridge's own",
+        },
+        ["with another's name"] = {
+            'luaduct.workers.register("double", "endless.lua")', "another file has that name already",
+        },
+        ["with a file outside"] = {
+            'luaduct.workers.register("own", "../double.lua")', "expected a file below the script folder",
+        },
+        ["with an absolute path"] = {
+            'luaduct.workers.register("own", "/etc/passwd")', "expected a file below the script folder",
+        },
+        ["with a file that is not there"] = {'luaduct.workers.register("own", "none.lua")', "none.lua"},
+        ["with a file that is no Lua"] = {'luaduct.workers.register("own", "broken.lua")', "broken.lua:2:"},
+    }) do
+        it(name .. " refuses the start, and says where", function()
+            local files = {["broken.lua"] = "local a = 1\nreturn function( end"}
+            for file, text in pairs(OPERATIONS) do
+                files[file] = text
+            end
+
+            local status, errors = bridge.start_failing({
+                script = REGISTERING .. case[1] .. "\nreturn {}", files = files,
+            })
+
+            assert.equal(1, status)
+            assert.truthy(errors:find(case[2], 1, true), errors)
+            assert.truthy(errors:find("script.lua:3", 1, true) or errors:find("broken.lua:2", 1, true), errors)
+        end)
+    end
+
+    it("cannot be registered by a hook", function()
+        local server = start({script = [[return {route = function()
+            luaduct.workers.register("late", "double.lua")
+        end}]]})
+        local alice = websocket.agent(server, "alice")
+
+        alice:send_envelope({to = "alice"})
+
+        alice:receive_envelope()
+        server:wait_log("operations are registered while the script is loaded")
+        assert_refused(400, "unknown_operation", execute(server, "late"))
+    end)
+end)
+
+describe("an envelope with the intent bridge.execute", function()
+    after_each(bridge.clean)
+
+    local function start_for(roles, options)
+        options = options or {}
+        options.workers = options.workers or {}
+        options.workers.allowRoles = roles
+        return start(options)
+    end
+
+    local function ask_by_envelope(client, id, operation, data, fields)
+        local payload = {operation = operation, data = data}
+        for name, value in pairs(fields or {}) do
+            payload[name] = value
+        end
+        client:send_envelope({id = id, intent = "bridge.execute", payload = payload, taskId = "t-" .. id})
+    end
+
+    it("is answered by an envelope from the bridge", function()
+        local alice = websocket.agent(start_for({"worker"}), "alice", {role = "worker"})
+
+        ask_by_envelope(alice, "e1", "sort", {items = {3, 1, 2}}, {priority = "high", timeoutMs = 60000})
+
+        local answer = alice:receive_envelope()
+        assert.equal("bridge", answer.from)
+        assert.equal("alice", answer.to)
+        assert.equal("e1", answer.replyTo)
+        assert.equal("bridge.execute", answer.intent)
+        assert.equal("t-e1", answer.taskId)
+        assert.same({1, 2, 3}, answer.payload.result)
+        assert.is_number(answer.payload.ms)
+    end)
+
+    it("is forbidden while no role is allowed", function()
+        local alice = websocket.agent(start(), "alice")
+
+        ask_by_envelope(alice, "e1", "double", 21)
+
+        assert.equal("e1", alice:expect_error("forbidden").id)
+        alice:expect_nothing()
+    end)
+
+    it("is forbidden to other roles, whatever the envelope says of its sender's", function()
+        local alice = websocket.agent(start_for({"worker", "other"}), "alice", {role = "agent"})
+
+        alice:send_envelope({
+            id = "e1", intent = "bridge.execute", role = "worker", payload = {operation = "double", data = 21},
+        })
+
+        assert.equal("e1", alice:expect_error("forbidden").id)
+    end)
+
+    it("is forbidden after the role has changed", function()
+        local alice = websocket.agent(start_for({"worker"}), "alice", {role = "worker"})
+        alice:register("alice", {role = "agent"})
+
+        ask_by_envelope(alice, "e1", "double", 21)
+
+        assert.equal("e1", alice:expect_error("forbidden").id)
+    end)
+
+    it("that fails is told by an error with its id", function()
+        local server = start_for({"worker"}, {workers = {executeBytes = "1KiB"}})
+        local alice = websocket.agent(server, "alice", {role = "worker"})
+
+        for code, case in pairs({
+            unknown_operation = {"nonsense"}, task_failed = {"sort", {items = 1}}, bad_field = {7},
+            task_timeout = {"endless", nil, {timeoutMs = 20}}, too_large = {"hash", {text = ("x"):rep(2000)}},
+        }) do
+            ask_by_envelope(alice, code, unpack(case, 1, 3))
+            assert.equal(code, alice:expect_error(code).id)
+        end
+
+        switch_workers(server, false)
+        ask_by_envelope(alice, "off", "double", 21)
+        assert.equal("off", alice:expect_error("overloaded").id)
+    end)
+
+    it("is seen by no script and no other agent", function()
+        local server = start_for({"worker"}, {script = [[return {route = function(envelope)
+            luaduct.log.info("saw " .. envelope.id)
+        end}]]})
+        local alice = websocket.agent(server, "alice", {role = "worker"})
+        local bob = websocket.agent(server, "bob")
+
+        ask_by_envelope(alice, "asked", "double", 21)
+        assert.equal(42, alice:receive_envelope().payload.result)
+        alice:send_envelope({id = "after", to = "bob"})
+
+        assert.equal("after", bob:receive_envelope().id)
+        assert.is_nil(server:wait_log("saw after"):find("saw asked", 1, true))
+    end)
+
+    it("leaves the agent's other envelopes their way meanwhile", function()
+        local server = start_for({"worker"}, {workers = {maxWorkers = 4}})
+        local alice = websocket.agent(server, "alice", {role = "worker"})
+
+        ask_by_envelope(alice, "slow", "endless", nil, {timeoutMs = 300000})
+        wait_figures(server, "a busy worker", function(now) return now.busyWorkers == 1 end)
+        alice:send_envelope({id = "own", to = "alice"})
+        ask_by_envelope(alice, "quick", "double", 21)
+
+        local seen = {}
+        for _ = 1, 2 do
+            local envelope = alice:receive_envelope()
+            seen[#seen + 1] = envelope.replyTo ~= json.null and envelope.replyTo or envelope.id
+        end
+        table.sort(seen)
+        assert.same({"own", "quick"}, seen)
+        switch_workers(server, false)
+        assert.equal("slow", alice:expect_error("overloaded").id)
+    end)
+
+    it("is answered after a reconnect", function()
+        local server = start_for({"worker"}, {workers = {minWorkers = 1, maxWorkers = 1}})
+        local alice = websocket.agent(server, "alice", {role = "worker"})
+        local blocking = ask(server, "endless", {timeoutMs = 1000})
+        wait_figures(server, "a busy worker", function(now) return now.busyWorkers == 1 end)
+        ask_by_envelope(alice, "e1", "double", 21)
+        wait_figures(server, "a task that waits", function(now) return now.queuedTasks == 1 end)
+
+        alice:finish(1000)
+        alice = websocket.agent(server, "alice", {role = "worker"})
+        assert.equal("task_timeout", json.decode(blocking:receive().body).code)
+
+        local answer = alice:receive_envelope()
+        assert.equal("e1", answer.replyTo)
+        assert.equal(42, answer.payload.result)
+    end)
+
+    it("is answered into the mailbox of one that is away", function()
+        local server = start_for({"worker"}, {workers = {minWorkers = 1, maxWorkers = 1}})
+        local alice = websocket.agent(server, "alice", {role = "worker"})
+        local blocking = ask(server, "endless", {timeoutMs = 1000})
+        wait_figures(server, "a busy worker", function(now) return now.busyWorkers == 1 end)
+        ask_by_envelope(alice, "e1", "double", 21)
+        wait_figures(server, "a task that waits", function(now) return now.queuedTasks == 1 end)
+        alice:close()
+        wait.eventually(function() return #http.get(server, "/agents").agents == 0 end)
+        blocking:receive()
+        wait_figures(server, "the task to be done", function(now) return now.tasksCompleted == 1 end)
+
+        alice = websocket.agent(server, "alice", {role = "worker"})
+
+        assert.equal("e1", alice:receive_envelope().replyTo)
+    end)
+end)
+
+describe("the workers", function()
+    after_each(bridge.clean)
+
+    it("leave the reactors free: messages pass while every worker is kept busy", function()
+        local server = start({workers = {minWorkers = 4, maxWorkers = 4}})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        occupy(server, 4)
+
+        for i = 1, 200 do
+            alice:send_envelope({id = "a" .. i, to = "bob"})
+            assert.equal("a" .. i, bob:receive_envelope().id)
+            bob:send_envelope({id = "b" .. i, to = "alice"})
+            assert.equal("b" .. i, alice:receive_envelope().id)
+        end
+
+        assert.equal(4, figures(server).busyWorkers)
+    end)
+
+    it("have figures on /optimization that add up", function()
+        local server = start({workers = {minWorkers = 2, maxWorkers = 2, queueLimit = 3}})
+        for i = 1, 5 do
+            assert.equal(2 * i, execute(server, "double", i).result)
+        end
+        execute(server, "sort", {})
+        execute(server, "endless", nil, {timeoutMs = 20})
+        occupy(server, 2)
+        for _ = 1, 3 do
+            ask(server, "double", {data = 1})
+        end
+        wait_figures(server, "a full queue", function(now) return now.queuedTasks == 3 end)
+        assert_refused(503, "overloaded", execute(server, "double", 1))
+        assert.same({high = 0, normal = 3, low = 0}, figures(server).depth)
+
+        free_workers(server)
+
+        local now = figures(server)
+        assert.equal(12, now.tasksQueued)
+        assert.equal(5, now.tasksCompleted)
+        assert.equal(1, now.tasksFailed)
+        assert.equal(1, now.timeouts)
+        assert.equal(5, now.cancelled)
+        assert.equal(1, now.refused)
+        assert.equal(now.tasksQueued, now.tasksCompleted + now.tasksFailed + now.timeouts + now.cancelled)
+        assert.equal(0, now.queuedTasks + now.busyWorkers)
+        assert.equal(now.currentWorkers, now.workersCreated - now.workersDestroyed)
+        assert.is_true(now.averageTaskTime > 0 and now.maxTaskTime >= now.averageTaskTime)
+        assert.equal(5, http.get(server, "/optimization").performance.workerTasks)
+    end)
+
+    it("grow in number when tasks wait, and no further than they may", function()
+        local server = start({workers = {minWorkers = 1, maxWorkers = 3, idleTimeoutMs = 50}})
+        occupy(server, 3)
+        ask(server, "endless", {timeoutMs = 300000})
+        wait_figures(server, "a task that waits", function(now) return now.queuedTasks == 1 end)
+
+        assert.equal(3, figures(server).currentWorkers)
+        assert.equal(3, figures(server).mostWorkers)
+    end)
+end)
