@@ -229,7 +229,8 @@ int server_run(const struct config *config, const char *config_path)
         return fail("cannot set up signals");
     int failure = log_start((enum log_level)config->log.level, (enum log_format)config->log.format, config->log.file);
     if (failure != 0) {
-        fprintf(stderr, "luaduct: log.file: cannot open %s: %s\n", config->log.file, strerror(failure));
+        fprintf(stderr, "luaduct: %s%s: %s\n", config->log.file ? "log.file: cannot open " : "cannot start the log",
+                config->log.file ? config->log.file : "", strerror(failure));
         return 1;
     }
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
