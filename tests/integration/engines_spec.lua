@@ -279,15 +279,32 @@ if FAULT then
             assert.same({1, 2}, work(server).result)
         end)
 
-        for first, what in pairs({[1] = "supervisor", [2] = "supervisor and first worker"}) do
-            it("the bridge starts when the workers' " .. what .. " cannot, and they come later", function()
-                local server = start_faulty({env = {LUADUCT_THREAD_FAULT_FIRST = tostring(first)}})
+        -- The first thread of all writes the log, the next one supervises the workers.
+        for number, what in pairs({[2] = "the workers' supervisor", [3] = "the workers"}) do
+            it("the bridge starts when it cannot start " .. what .. ", and they come later", function()
+                local server = start_faulty({env = {LUADUCT_THREAD_FAULT_NUMBER = tostring(number)}})
                 local pair = pair_on(server)
 
                 talk(pair, 100)
-                server:wait_log("workerPool is off: cannot start the workers' supervisor")
+                server:wait_log("workerPool is off: cannot start " .. what .. ": Resource temporarily unavailable")
                 assert_recovered(server, "workerPool")
                 assert.same({1, 2}, work(server).result)
+            end)
+        end
+
+        -- After the supervisor there are two workers, and then the reactors, without which there is no bridge.
+        for number, said in pairs({
+            [1] = "cannot start the log: Resource temporarily unavailable",
+            [5] = "cannot start a thread: Resource temporarily unavailable",
+            [6] = "cannot start a thread: Resource temporarily unavailable",
+        }) do
+            it("the bridge refuses to start, and says why, when it cannot make its thread " .. number, function()
+                local status, errors = bridge.start_failing({
+                    env = {LD_PRELOAD = FAULT, LUADUCT_THREAD_FAULT_NUMBER = tostring(number)},
+                })
+
+                assert.equal(1, status)
+                assert.truthy(errors:find(said, 1, true), errors)
             end)
         end
 

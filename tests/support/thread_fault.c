@@ -1,7 +1,7 @@
 /* Preloaded into the bridge by tests/integration/engines_spec.lua: what a new thread needs is not to be had. While the
- * file exists that LUADUCT_THREAD_FAULT_FILE names, no thread can be made; of those that the process asks for first,
- * LUADUCT_THREAD_FAULT_FIRST cannot either. While the file exists that LUADUCT_MEMORY_FAULT_FILE names, there is no
- * memory for the magazines of a thread's pools: they are one block of some KiB from calloc. */
+ * file exists that LUADUCT_THREAD_FAULT_FILE names, no thread can be made, and of all that the process asks for, the
+ * one with the number LUADUCT_THREAD_FAULT_NUMBER (from 1) cannot. While the file exists that LUADUCT_MEMORY_FAULT_FILE
+ * names, there is no memory for the magazines of a thread's pools: they are one block of some KiB from calloc. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
@@ -19,15 +19,16 @@ extern void *__libc_calloc(size_t count, size_t size);
 
 static create_function *real_create;
 static const char *thread_file, *memory_file;
-static atomic_long fail_first;
+static long failing;
+static atomic_long asked;
 
 __attribute__((constructor)) static void read_environment(void)
 {
-    const char *first = getenv("LUADUCT_THREAD_FAULT_FIRST");
+    const char *number = getenv("LUADUCT_THREAD_FAULT_NUMBER");
     real_create = (create_function *)dlsym(RTLD_NEXT, "pthread_create");
     thread_file = getenv("LUADUCT_THREAD_FAULT_FILE");
     memory_file = getenv("LUADUCT_MEMORY_FAULT_FILE");
-    fail_first = first ? atol(first) : 0;
+    failing = number ? atol(number) : 0;
 }
 
 static int is_there(const char *path)
@@ -37,7 +38,7 @@ static int is_there(const char *path)
 
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
 {
-    if (atomic_fetch_sub(&fail_first, 1) > 0 || is_there(thread_file))
+    if (atomic_fetch_add(&asked, 1) + 1 == failing || is_there(thread_file))
         return EAGAIN;
     return real_create(thread, attributes, start, argument);
 }
