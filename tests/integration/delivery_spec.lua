@@ -144,7 +144,7 @@ describe("delivery", function()
 
             local before = wait.now()
             bob:register("bob")
-            local nothing_more = bob.stream.buffer == ""
+            local nothing_more = bob.stream:here() == 0
             alice:send_envelope({to = "bob", id = "meanwhile"})
             local first = bob:receive_envelope().id
 

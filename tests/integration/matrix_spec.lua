@@ -83,6 +83,16 @@ local function remembers(server)
     assert.equal("bob", history[2].to)
 end
 
+local function says_goodbye(server, ...)
+    server:signal("SIGTERM")
+    for _, client in ipairs({...}) do
+        client:expect_close(1001)
+        client:close()
+    end
+    server:wait_exit(15)
+    server:stop() -- holds it to exit status 0
+end
+
 describe("the bridge", function()
     after_each(bridge.clean)
 
@@ -105,8 +115,7 @@ describe("the bridge", function()
                 waits_and_replies(alice, phase2.workerPool.enabled)
                 passes_a_burst(alice, bob)
                 remembers(server)
-
-                server:stop() -- holds it to exit status 0
+                says_goodbye(server, alice, bob, carol)
             end)
         end
     end

@@ -22,7 +22,7 @@ function stream.connect(port, options)
     end
     tcp:setoption("tcp-nodelay", true)
     -- chunks: when each read came and how many bytes it brought, for tests about segments.
-    return setmetatable({tcp = tcp, buffer = "", ended = nil, chunks = {}, taken = 0}, methods)
+    return setmetatable({tcp = tcp, buffer = "", at = 1, ended = nil, chunks = {}, taken = 0}, methods)
 end
 
 -- Sends all of `bytes`; nil and the reason when the peer has closed.
@@ -64,7 +64,8 @@ function methods:fill(deadline)
     local bytes, reason, partial = self.tcp:receive(262144)
     bytes = bytes or partial or ""
     if #bytes > 0 then
-        self.buffer = self.buffer .. bytes
+        self.buffer = self.buffer:sub(self.at) .. bytes
+        self.at = 1
         self.chunks[#self.chunks + 1] = {at = wait.now(), bytes = #bytes}
         return true
     end
@@ -75,16 +76,21 @@ function methods:fill(deadline)
     return nil, "closed"
 end
 
+-- How many bytes have come and are not taken yet.
+function methods:here()
+    return #self.buffer - self.at + 1
+end
+
 function methods:take(count)
-    local bytes = self.buffer:sub(1, count)
-    self.buffer = self.buffer:sub(count + 1)
+    local bytes = self.buffer:sub(self.at, self.at + count - 1)
+    self.at = self.at + count
     self.taken = self.taken + count
     return bytes
 end
 
 -- Exactly `count` bytes, or nil and the reason.
 function methods:read(count, deadline)
-    while #self.buffer < count do
+    while self:here() < count do
         local ok, reason = self:fill(deadline)
         if not ok then
             return nil, reason
@@ -96,9 +102,9 @@ end
 -- A line without its CRLF, or nil and the reason.
 function methods:read_line(deadline)
     while true do
-        local from = self.buffer:find("\r\n", 1, true)
+        local from = self.buffer:find("\r\n", self.at, true)
         if from then
-            local line = self:take(from + 1)
+            local line = self:take(from + 2 - self.at)
             return line:sub(1, -3)
         end
         local ok, reason = self:fill(deadline)
@@ -115,9 +121,9 @@ function methods:read_to_end(seconds)
         local ok, reason = self:fill(deadline)
         if not ok then
             if reason == "timeout" then
-                return nil, reason, self.buffer
+                return nil, reason, self.buffer:sub(self.at)
             end
-            return self:take(#self.buffer)
+            return self:take(self:here())
         end
     end
 end

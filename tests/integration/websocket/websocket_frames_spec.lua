@@ -272,7 +272,7 @@ describe("frames of the server", function()
             assert.is_true(frame.fin)
             assert.is_false(frame.rsv1)
             local head = #frame.payload < 126 and 2 or #frame.payload < 65536 and 4 or 10
-            assert.equal(0, #client.stream.buffer)
+            assert.equal(0, client.stream:here())
             client.bytes_before = client.bytes_before or client.stream.taken - head - #frame.payload
             assert.equal(client.bytes_before + head + #frame.payload, client.stream.taken)
             client.bytes_before = client.stream.taken
