@@ -34,6 +34,7 @@ struct engine_entry {
 };
 
 static const struct config *config;
+static bool running; /* the start is over */
 
 /* --- Each one's start and stop --- */
 
@@ -157,11 +158,11 @@ static void set_state(struct engine_entry *engine, enum engine_state state, uint
 static void switch_on(struct engine_entry *engine, uint64_t now_ms)
 {
     char error[ENGINE_REASON_BYTES] = "";
-    bool at_start = engine->state == ENGINE_OFF && engine->started_ms == 0;
+    bool again = engine->state == ENGINE_DEGRADED, at_start = !again && !running;
     if (engine->start(error, sizeof error)) {
         set_state(engine, ENGINE_ON, now_ms);
         if (!at_start)
-            log_info("%s is switched on", engine->name);
+            log_info("%s is %s", engine->name, again ? "on again" : "switched on");
     } else {
         degrade(engine, error, now_ms);
     }
@@ -202,6 +203,7 @@ void engines_start(const struct config *from)
         else
             engines[i].stop();
     }
+    running = true;
 }
 
 /* Once a second: what has been unused for long goes. */
