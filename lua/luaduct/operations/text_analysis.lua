@@ -3,7 +3,7 @@
 local ffi = require "ffi"
 local input = require "luaduct.operations.input"
 
-local TEXT_BYTES = 16 * 1024 * 1024
+local TEXT_BYTES = 4 * 1024 * 1024 -- more takes too long between two looks at the stop flag
 local TOKENS = 100000 -- that `tokens` lists at most
 
 -- 1 for the bytes of tokens.
