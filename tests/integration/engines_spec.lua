@@ -70,6 +70,15 @@ local RUNS = {
     end,
 }
 
+-- Under AddressSanitizer every block is malloc's own, pooled or not.
+local PLAIN_MALLOC = os.getenv("LUADUCT_TEST_SLOW") and not os.getenv("LUADUCT_TEST_TSAN")
+
+local function assert_runs(expected, name, server, pair)
+    if name ~= "objectPooling" or not PLAIN_MALLOC then
+        assert.equal(expected, RUNS[name](server, pair))
+    end
+end
+
 describe("an engine", function()
     after_each(bridge.clean)
 
@@ -79,14 +88,14 @@ describe("an engine", function()
             local pair = pair_on(server)
             talk(pair, 500)
             assert.equal("on", engine_of(server, name).state)
-            assert.is_true(RUNS[name](server, pair))
+            assert_runs(true, name, server, pair)
 
             for _ = 1, 5 do
                 switch(server, name, false)
                 talk(pair, 500)
                 wait_state(server, name, "off")
                 talk(pair, 500)
-                assert.is_false(RUNS[name](server, pair))
+                assert_runs(false, name, server, pair)
                 assert.same({}, optimization(server).degraded)
                 switch(server, name, true)
                 talk(pair, 500)
@@ -94,7 +103,7 @@ describe("an engine", function()
             end
 
             talk(pair, 500)
-            assert.is_true(RUNS[name](server, pair))
+            assert_runs(true, name, server, pair)
             assert.equal(0, engine_of(server, name).failures)
         end)
 
@@ -107,12 +116,12 @@ describe("an engine", function()
             assert.equal("off", engine.state)
             assert.equal(json.null, engine.reason)
             talk(pair, 500)
-            assert.is_false(RUNS[name](server, pair))
+            assert_runs(false, name, server, pair)
             assert.same({}, http.get(server, "/alerts").alerts)
 
             switch(server, name, true)
             wait_state(server, name, "on")
-            assert.is_true(RUNS[name](server, pair))
+            assert_runs(true, name, server, pair)
         end)
     end
 

@@ -17,7 +17,8 @@ local function processes_of(folder)
     for pid in dirent.files("/proc") do
         local environment = pid:match("^%d+$") and process.read_file("/proc/" .. pid .. "/environ") or ""
         if environment:find("TMPDIR=" .. folder, 1, true) then
-            found[#found + 1] = process.read_file("/proc/" .. pid .. "/cmdline"):gsub("%z", " ")
+            local words = process.read_file("/proc/" .. pid .. "/cmdline") or "" -- it may have ended by now
+            found[#found + 1] = words:gsub("%z", " ")
         end
     end
     return found
