@@ -134,8 +134,7 @@ static void degrade(struct engine_entry *engine, const char *reason, uint64_t no
     engine->state = ENGINE_DEGRADED;
     engine->failures++;
     engine->failed = false;
-    if (reason != engine->reason)
-        snprintf(engine->reason, sizeof engine->reason, "%s", reason);
+    snprintf(engine->reason, sizeof engine->reason, "%s", reason);
     pause = engine->retry_after_ms;
     pthread_mutex_unlock(&mutex);
     alert_raise(engine->alert, "%s is off: %s; the bridge goes on without it and tries again in %u ms", engine->name,
@@ -173,11 +172,13 @@ static void step(struct engine_entry *engine, uint64_t now_ms)
     pthread_mutex_lock(&mutex);
     bool wanted = engine->wanted, failed = engine->failed && engine->state == ENGINE_ON;
     enum engine_state state = engine->state;
+    char reason[ENGINE_REASON_BYTES];
+    memcpy(reason, engine->reason, sizeof reason);
     bool due = state == ENGINE_OFF || (state == ENGINE_DEGRADED && now_ms >= engine->retry_at_ms);
     pthread_mutex_unlock(&mutex);
     if (failed) {
         engine->stop();
-        degrade(engine, engine->reason, now_ms);
+        degrade(engine, reason, now_ms);
     } else if (!wanted && state != ENGINE_OFF) {
         if (state == ENGINE_ON)
             engine->stop();
@@ -225,8 +226,10 @@ uint64_t engines_tick(uint64_t now_ms)
     uint64_t next = care_for_pools(now_ms);
     for (unsigned i = 0; i < ENGINE_COUNT; i++) {
         step(&engines[i], now_ms);
+        pthread_mutex_lock(&mutex);
         if (engines[i].wanted && engines[i].state == ENGINE_DEGRADED && engines[i].retry_at_ms < next)
             next = engines[i].retry_at_ms;
+        pthread_mutex_unlock(&mutex);
     }
     return next;
 }
