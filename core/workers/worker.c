@@ -7,9 +7,6 @@
 
 #include "memory/pool.h"
 
-/* Garbage of operations in Lua: past this a task is followed by a whole collection, which nobody waits for. */
-#define LUA_KEEP_KIB (32 * 1024)
-
 struct task_run *task_run_new(struct task *task, const struct operation *operation)
 {
     struct task_run *run = pool_acquire(POOL_ARRAYS, sizeof *run);
@@ -142,8 +139,6 @@ static void call_operation(struct worker *worker, struct task_run *run, pthread_
             return;
         call.lua = worker->lua;
         run->status = run->operation->run(&call);
-        if (worker->lua && lua_gc(worker->lua, LUA_GCCOUNT, 0) > LUA_KEEP_KIB)
-            lua_gc(worker->lua, LUA_GCCOLLECT, 0);
     } else {
         if (!has_user_state(worker, run, mutex))
             return;

@@ -15,11 +15,7 @@ void sampler_read(struct memory_sample *out)
                                   .mailboxes = mailbox_bytes_in_all(),
                                   .history = history_bytes(),
                                   .compression = deflate_state_bytes()};
-    for (unsigned pool = 0; pool < POOL_COUNT; pool++) {
-        struct pool_statistics statistics;
-        pool_read_statistics((enum pool)pool, &statistics);
-        out->pools += statistics.bytes;
-    }
+    out->pools = pool_bytes_in_all();
     api_sum_heaps(&out->script_heaps, &out->api_heaps, &collections);
     out->collections = collections.manual + collections.automatic;
     out->collections_under_way = collections.under_way;
