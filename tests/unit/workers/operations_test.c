@@ -1207,7 +1207,7 @@ TEST("operations: those in Lua stop while they run, compiled or not")
         CHECK(luaL_dostring(lua, compiled ? "jit.on()" : "jit.off()") == 0);
         static const char *const ops[] = {"counts", "ngrams", "statistics"};
         for (size_t i = 0; i < sizeof ops / sizeof ops[0]; i++) {
-            enum { LENGTH = 15 << 20 };
+            enum { LENGTH = 4 << 20 };
             char *text = begin_text("text", LENGTH);
             uint64_t random = 17;
             for (size_t at = 0; at < LENGTH; at++)
