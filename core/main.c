@@ -217,7 +217,7 @@ static int command_run(int argc, char **argv)
         print_problems(&problems);
         return code;
     }
-    int code = server_run(&config, source.path);
+    int code = server_run(&config, &source);
     config_free(&config);
     return code;
 }

@@ -510,6 +510,11 @@ void log_stop(void)
     state.file = NULL;
 }
 
+void log_set_level(enum log_level level)
+{
+    atomic_store_explicit(&log_threshold, (int)level, memory_order_relaxed);
+}
+
 uint64_t log_lost(void)
 {
     return atomic_load_explicit(&state.lost_total, memory_order_relaxed);

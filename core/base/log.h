@@ -26,6 +26,9 @@ void log_name_thread(const char *name);
  * line says so. Any thread, but not a signal handler. */
 void log_reopen(void);
 
+/* Lines below this level are not written from now on. Any thread. */
+void log_set_level(enum log_level level);
+
 /* Writes what waits, then ends the log's thread and closes the file. Waits two seconds at most: what stands behind that
  * blocks. Main thread, when no other thread writes lines that must not be lost. */
 void log_stop(void);
@@ -67,7 +70,7 @@ struct log_site {
 void log_write(struct log_site *site, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-extern _Atomic int log_threshold; /* lines below this level are not written; changed only by log_start */
+extern _Atomic int log_threshold; /* lines below this level are not written */
 
 static inline bool log_enabled(enum log_level level)
 {

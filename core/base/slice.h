@@ -29,6 +29,16 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.length == b.length && (a.length == 0 || memcmp(a.data, b.data, a.length) == 0);
 }
 
+/* Without the white space of JSON (RFC 8259 2) around it. */
+static inline struct slice slice_trim_space(struct slice text)
+{
+    while (text.length > 0 && memchr(" \t\r\n", text.data[0], 4))
+        text = slice_from(text.data + 1, text.length - 1);
+    while (text.length > 0 && memchr(" \t\r\n", text.data[text.length - 1], 4))
+        text.length--;
+    return text;
+}
+
 /* ASCII only, as HTTP header names and tokens need it (RFC 9110 5.1). */
 static inline bool slice_equal_ignoring_case(struct slice a, struct slice b)
 {

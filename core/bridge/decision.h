@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "base/slice.h"
+#include "memory/buffer.h"
 
 enum decision_kind {
     DECISION_DEFAULT,   /* `to` if it is set, else broadcast */
@@ -40,5 +41,9 @@ struct decision {
     unsigned count;
     struct decision_item items[DECISION_ITEMS_MAXIMUM];
 };
+
+/* Appends it as a script would write it, without the `bridge.`: `to{"a", "b"}`, `any{role = "coder"}`, `nil` for the
+ * default rule, several in braces. */
+void decision_write(struct buffer *out, const struct decision *decision);
 
 #endif

@@ -33,6 +33,8 @@ static const struct {
     [CODE_UNKNOWN_OPERATION] = {"unknown_operation", 400, 0},
     [CODE_TASK_FAILED] = {"task_failed", 422, 0},
     [CODE_TASK_TIMEOUT] = {"task_timeout", 504, 0},
+    [CODE_RELOAD_FAILED] = {"reload_failed", 422, 0},
+    [CODE_BUSY] = {"busy", 409, 0},
     [CODE_DRAINING] = {"draining", 503, 1001},
     [CODE_INTERNAL] = {"internal", 500, 0},
 };

@@ -28,7 +28,8 @@
 struct load {
     struct config *config;
     const struct config_source *source;
-    char **problems;
+    const struct config *running; /* NULL: none runs yet */
+    char **problems, **restart_needed;
     bool good;
 };
 
@@ -147,6 +148,7 @@ static void read_general(lua_State *L, struct config *config, const char *file)
     config->listen.host = read_text(L, "listen.host");
     config->listen.ws_port = (uint16_t)read_count(L, "listen.wsPort");
     config->listen.http_port = (uint16_t)read_count(L, "listen.httpPort");
+    config->listen.admin = read_text(L, "listen.admin");
     config->listen.insecure = read_boolean(L, "listen.insecure");
 }
 
@@ -159,7 +161,9 @@ static void read_script(lua_State *L, struct config *config)
     config->script.suspend_ms = read_count(L, "script.suspendMs");
     config->script.on_error = (enum config_on_error)read_choice(L, "script.onError", ways);
     config->script.memory_limit = read_size(L, "script.memoryLimit");
+    config->script.state_bytes = read_size(L, "script.stateBytes");
     config->script.jit = read_boolean(L, "script.jit");
+    config->script.watch = read_boolean(L, "script.watch");
 }
 
 /* After read_limits: mailboxes are sized by the budget. */
@@ -286,6 +290,18 @@ static void read_phase2(lua_State *L, struct config *config)
     config->phase2.predictive_scaling.enabled = read_boolean(L, "phase2.predictiveScaling.enabled");
 }
 
+static void read_canary(lua_State *L, struct config *config)
+{
+    static const char *const ways[] = {"auto", "manual", NULL};
+    config->canary.min_calls = read_count(L, "canary.minCalls");
+    config->canary.max_overruns = read_count(L, "canary.maxOverruns");
+    config->canary.hold_ms = read_count(L, "canary.holdMs");
+    config->canary.max_error_rate = read_number(L, "canary.maxErrorRate");
+    config->canary.max_refused_rate = read_number(L, "canary.maxRefusedRate");
+    config->canary.max_time_ratio = read_number(L, "canary.maxTimeRatio");
+    config->canary.promotes = read_choice(L, "canary.promote", ways) == 0;
+}
+
 static void read_log(lua_State *L, struct config *config)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
@@ -306,6 +322,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_agents(L, config, auto_memory);
     read_http(L, config);
     read_phase2(L, config);
+    read_canary(L, config);
     read_log(L, config);
 }
 
@@ -368,34 +385,60 @@ static int load_protected(lua_State *L)
     push_flag(L, "--http-port", flags->http_port);
     push_flag(L, "--workers", flags->workers);
     push_flag(L, "--log-level", flags->log_level);
-    lua_call(L, 2, 2);
+    lua_pushnil(L); /* the process's own environment */
+    lua_pushstring(L, load->running ? load->running->snapshot : NULL);
+    lua_call(L, 4, 3);
 
     if (!lua_istable(L, CONFIG_INDEX)) {
+        lua_settop(L, 2);
         *load->problems = join_problems(L);
         return 0;
     }
+    load->config->snapshot = checked(L, strdup(luaL_checkstring(L, 2)));
+    if (load->restart_needed)
+        *load->restart_needed = checked(L, strdup(luaL_checkstring(L, 3)));
     read_config(L, load->config, load->source->path);
     load->good = check_connections(L, load);
     return 0;
 }
 
-bool config_load(struct config *out, const struct config_source *source, char **problems)
+static bool run(struct load *load)
 {
-    struct load load = {.config = out, .source = source, .problems = problems};
+    struct config *out = load->config;
+    char **problems = load->problems;
     memset(out, 0, sizeof(*out));
     *problems = NULL;
     lua_State *L = luaL_newstate();
     if (!L)
         return false;
-    if (lua_cpcall(L, load_protected, &load) != 0) {
+    if (lua_cpcall(L, load_protected, load) != 0) {
         const char *reason = lua_tostring(L, -1);
         if (asprintf(problems, "cannot load the configuration: %s\n", reason ? reason : "no reason given") < 0)
             *problems = NULL;
     }
     lua_close(L);
-    if (!load.good)
+    if (!load->good)
         config_free(out);
-    return load.good;
+    return load->good;
+}
+
+bool config_load(struct config *out, const struct config_source *source, char **problems)
+{
+    return run(&(struct load){.config = out, .source = source, .problems = problems});
+}
+
+bool config_reload(struct config *out, const struct config_source *source, const struct config *running,
+                   char **restart_needed, char **problems)
+{
+    struct load load = {
+        .config = out, .source = source, .running = running, .problems = problems, .restart_needed = restart_needed};
+    *restart_needed = NULL;
+    bool good = run(&load);
+    if (!good) {
+        free(*restart_needed);
+        *restart_needed = NULL;
+    }
+    return good;
 }
 
 size_t config_check(const struct config_source *source, char **problems)
@@ -420,6 +463,10 @@ static void free_list(struct config_list *list)
 
 void config_free(struct config *config)
 {
+    if (config->snapshot) /* with the token in it */
+        explicit_bzero(config->snapshot, strlen(config->snapshot));
+    free(config->snapshot);
+    free(config->listen.admin);
     free(config->file);
     free(config->mode_name);
     free(config->environment);

@@ -31,6 +31,7 @@ struct config_list {
 /* Sizes are bytes, times are milliseconds. Every "auto" is resolved; the `_is_auto` beside it tells where it came from.
  * A struct config is read-only after config_load: any thread may read it. */
 struct config {
+    char *snapshot; /* all values as text, for config_reload */
     char *file; /* the path as it was given; NULL for the built-in configuration */
     enum config_mode mode;
     char *mode_name;   /* "enhanced" or "original": the module luaduct.bridge.<mode_name> */
@@ -39,6 +40,7 @@ struct config {
     struct {
         char *host;                  /* "localhost" means both loopbacks; else an IP literal or a name to resolve */
         uint16_t ws_port, http_port; /* 0: the kernel picks a free port; equal and not 0: one listener */
+        char *admin; /* path of the administration socket; NULL: none */
         bool insecure;
     } listen;
 
@@ -49,8 +51,15 @@ struct config {
         uint32_t budget_ms, suspend_ms;
         enum config_on_error on_error;
         uint64_t memory_limit; /* for one Lua state */
-        bool jit;
+        uint64_t state_bytes;  /* of luaduct.state, for one script */
+        bool jit, watch;
     } script;
+
+    struct {
+        uint32_t min_calls, max_overruns, hold_ms; /* overruns 0: no limit */
+        double max_error_rate, max_refused_rate, max_time_ratio;
+        bool promotes;
+    } canary;
 
     struct {
         uint32_t max_queue, max_mailboxes;
@@ -146,6 +155,12 @@ struct config_source {
  * its newline; the caller frees it (NULL when there was no memory even for that). "auto" for connections counts from
  * the soft RLIMIT_NOFILE, so raise it first (base/system.h). Main thread, before others change the environment. */
 bool config_load(struct config *out, const struct config_source *source, char **problems);
+
+/* The same for a process that runs by `running`: keys that need a restart keep their values, and those of them that
+ * differ are named in *restart_needed, with commas between ("" when there are none); the caller frees it. Any thread, one
+ * at a time. */
+bool config_reload(struct config *out, const struct config_source *source, const struct config *running,
+                   char **restart_needed, char **problems);
 
 /* As config_load, but only says what is wrong: the number of problems, 0 when the configuration is good. */
 size_t config_check(const struct config_source *source, char **problems);

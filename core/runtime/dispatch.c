@@ -3,7 +3,10 @@
 #include "bridge/profile.h"
 #include "memory/pool.h"
 #include "protocol/registration.h"
+#include "runtime/reload/shadow.h"
 #include "runtime/work/waiting.h"
+
+atomic_uint dispatch_observers;
 
 /* A dispatch whose hook waits: all that it needs, kept. */
 struct dispatch_job {
@@ -208,13 +211,18 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
     struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
     rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
     struct decision *decision = NULL;
+    struct script_state *script = reactor->script;
     enum script_result result = SCRIPT_FAILED;
     if (envelope_scan(frame_envelope(failure->frame), &rules, &resolution->store, &resolution->envelope, error) ==
-        CODE_OK)
+        CODE_OK) {
+        if (reactor->scripts.trial)
+            script = scripts_pick(&reactor->scripts,
+                                  envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults), SLICE("[]"));
         result = script_on_undeliverable(
-            reactor->script, &resolution->envelope, NULL, &resolution->defaults,
+            script, &resolution->envelope, NULL, &resolution->defaults,
             slice_from_string(undeliverable_reason_name(failure->reason)),
             slice_from(failure->recipient_length ? failure->recipient : NULL, failure->recipient_length), &decision);
+    }
     if (result == SCRIPT_WAITS) {
         /* Where the dispatch finds no memory to wait too, its sender is told what holds now. */
         if (own && (of->job || (of->job = new_job(of->dispatch, NULL)))) {
@@ -223,7 +231,7 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
         } else {
             resolution->sender = NULL;
         }
-        waiting_start(reactor, &resolution->waiting, script_take_wait(reactor->script), resolved_later);
+        waiting_start(reactor, script, &resolution->waiting, resolved_later);
         return;
     }
     bool taken = carry_out_again(reactor, resolution, decision);
@@ -310,31 +318,80 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
     return NULL;
 }
 
+/* Whether the version in use may decide in the place of this state, of a version on trial, which has failed: nobody's
+ * envelope suffers from a trial. */
+static bool may_ask_again(struct reactor *reactor, const struct script_state *failed, const struct dispatch *dispatch)
+{
+    return reactor->scripts.trial && reactor->scripts.trial->state == failed && scan_again(reactor, dispatch);
+}
+
 static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome)
 {
     struct dispatch_job *job = (struct dispatch_job *)waiting;
     struct reactor *reactor = waiting->reactor;
     struct dispatch_result result = {0};
+    struct decision *decided = outcome->decision;
     look_after_sender(&job->dispatch, job->profile);
+    if (routed == SCRIPT_FAILED && may_ask_again(reactor, waiting->script, &job->dispatch)) {
+        routed = script_route(reactor->script, &job->envelope, job->profile ? &job->who : NULL, &job->defaults, &decided);
+        if (routed == SCRIPT_WAITS) {
+            waiting_start(reactor, reactor->script, &job->waiting, routed_later);
+            return;
+        }
+    }
     const struct decision *decision =
-        routed == SCRIPT_DECIDED ? outcome->decision : decision_after_failure(reactor, &job->dispatch);
+        routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, &job->dispatch);
     if (!deliver(reactor, &job->dispatch, job, decision, &result))
         end_job(job, &result);
 }
 
-static struct dispatch_job *wait_for_route(struct reactor *reactor, const struct dispatch *dispatch,
-                                           const struct script_sender *sender, struct dispatch_result *result)
+static struct dispatch_job *wait_for_route(struct reactor *reactor, struct script_state *script,
+                                           const struct dispatch *dispatch, const struct script_sender *sender,
+                                           struct dispatch_result *result)
 {
     struct dispatch_job *job = new_job(dispatch, sender);
-    struct script_wait *wait = script_take_wait(reactor->script);
     if (!job) {
-        script_abandon(reactor->script, wait, "not enough memory to wait");
+        script_abandon(script, script_take_wait(script), "not enough memory to wait");
         result->code = CODE_OVERLOADED;
         result->text = refusal_text(CODE_OVERLOADED);
         return NULL;
     }
-    script_wait_move(wait, &job->envelope, sender ? &job->who : NULL, &job->defaults);
-    waiting_start(reactor, &job->waiting, wait, routed_later);
+    script_move_taken(script, &job->envelope, sender ? &job->who : NULL, &job->defaults);
+    waiting_start(reactor, script, &job->waiting, routed_later);
+    return job;
+}
+
+static void count_decision(struct reactor *reactor, const struct script_state *script, const struct decision *decision,
+                           const struct dispatch_result *result)
+{
+    if (!reactor->scripts.trial)
+        return;
+    struct decision_counts *counts = &reactor->scripts.counts[script == reactor->scripts.trial->state];
+    for (unsigned i = 0; decision && i < decision->count; i++)
+        counter_add(&counts->kinds[decision->items[i].kind], 1);
+    if (result->code != CODE_OK && !result->dropped)
+        counter_add(&counts->refused, 1);
+}
+
+/* The way while a version is on trial. */
+static struct dispatch_job *dispatch_observed(struct reactor *reactor, const struct dispatch *dispatch,
+                                              const struct script_sender *sender, struct dispatch_result *result)
+{
+    struct slice from = sender ? sender->id : envelope_text(dispatch->envelope, FIELD_FROM, dispatch->defaults);
+    struct script_state *script = scripts_pick(&reactor->scripts, from, sender ? sender->labels : SLICE("[]"));
+    struct decision *decided = NULL;
+    enum script_result routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
+    if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, dispatch)) {
+        script = reactor->script;
+        routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
+    }
+    if (routed == SCRIPT_WAITS)
+        return wait_for_route(reactor, script, dispatch, sender, result);
+    const struct decision *decision = routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, dispatch);
+    if (decision && reactor->scripts.trial && reactor->scripts.rule.shadow)
+        shadow_compare(reactor, dispatch, sender, decision);
+    struct dispatch_job *job = deliver(reactor, dispatch, NULL, decision, result);
+    count_decision(reactor, script, decision, result);
     return job;
 }
 
@@ -348,12 +405,14 @@ struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dis
         who = (struct script_sender){.id = profile->id, .role = profile->role, .labels = profile->labels};
         sender = &who;
     }
+    if (__builtin_expect(atomic_load_explicit(&dispatch_observers, memory_order_relaxed) > 0, 0))
+        return dispatch_observed(reactor, dispatch, sender, result);
     struct decision *decided = NULL;
     switch (script_route(reactor->script, dispatch->envelope, sender, dispatch->defaults, &decided)) {
     case SCRIPT_DECIDED:
         return deliver(reactor, dispatch, NULL, decided, result);
     case SCRIPT_WAITS:
-        return wait_for_route(reactor, dispatch, sender, result);
+        return wait_for_route(reactor, reactor->script, dispatch, sender, result);
     default:
         return deliver(reactor, dispatch, NULL, decision_after_failure(reactor, dispatch), result);
     }

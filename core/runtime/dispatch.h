@@ -30,6 +30,9 @@ struct dispatch {
 
 struct dispatch_job;
 
+/* Above zero: a version of the scripts is on trial, or somebody traces. Envelopes then take a slower way. */
+extern atomic_uint dispatch_observers;
+
 /* On the reactor's thread. NULL: it is over, and *result says how. Else a hook waits: what is needed of the dispatch
  * has been copied but for the sender and the defaults' sender, which must stay; `done` will be called once, never from
  * in here. */

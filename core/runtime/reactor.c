@@ -68,7 +68,7 @@ void reactor_end_pass(struct reactor *reactor)
         shed_serve(reactor);
     reactor_flush(reactor);
     connection_reap(reactor);
-    if (script_collect(reactor->script))
+    if (scripts_end_pass(reactor))
         shed_collect_soon(reactor);
     arm_deadline_timer(reactor);
 }
@@ -246,12 +246,35 @@ static void on_held(struct ev_loop *loop, ev_timer *watcher, int events)
 
 /* --- Other threads --- */
 
+void reactor_post(struct reactor *reactor, struct errand *errand)
+{
+    errand->next = NULL;
+    pthread_mutex_lock(&reactor->errands.mutex);
+    *reactor->errands.last = errand;
+    reactor->errands.last = &errand->next;
+    pthread_mutex_unlock(&reactor->errands.mutex);
+    ev_async_send(reactor->loop, &reactor->wake_watcher);
+}
+
+static void run_errands(struct reactor *reactor)
+{
+    pthread_mutex_lock(&reactor->errands.mutex);
+    struct errand *errand = reactor->errands.first;
+    reactor->errands.first = NULL;
+    reactor->errands.last = &reactor->errands.first;
+    pthread_mutex_unlock(&reactor->errands.mutex);
+    for (struct errand *next; errand; errand = next) {
+        next = errand->next;
+        errand->run(reactor, errand);
+    }
+}
+
 static void begin_drain(struct reactor *reactor)
 {
     reactor->draining = true;
     reactor->drain_started_ms = reactor->now_ms;
     acceptor_stop(reactor);
-    waiting_hurry(reactor, REACTOR_DRAIN_HOOKS_MS);
+    waiting_hurry(reactor, NULL, REACTOR_DRAIN_HOOKS_MS);
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
         next = connection->next;
         if (connection->is_websocket)
@@ -271,6 +294,7 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
     while (lane_drain(reactor->lane))
         reactor_flush(reactor);
     work_take_back(reactor);
+    run_errands(reactor);
     if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
         begin_drain(reactor);
     reactor_end_pass(reactor);
@@ -313,6 +337,8 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     reactor->lane = lanes_get(index);
     reactor->lane->owner = reactor;
     work_inbox_start(&reactor->work);
+    pthread_mutex_init(&reactor->errands.mutex, NULL);
+    reactor->errands.last = &reactor->errands.first;
     reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     reactor->read_buffer = aligned_alloc(64, REACTOR_READ_BYTES + WEBSOCKET_SLACK);
     reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
@@ -350,11 +376,10 @@ void *reactor_run(void *argument)
     snprintf(name, sizeof name, "reactor %u", reactor->index);
     log_name_thread(name);
     reactor_begin_pass(reactor);
-    bool ready = supervision_start_scripts(reactor);
-    reactor->http = ready ? api_open(reactor) : NULL;
-    supervision_report_ready(reactor, ready && reactor->http);
-    if (ready && reactor->http) {
-        reactor->lane->report_undeliverable = script_has_hook(reactor->script, HOOK_ON_UNDELIVERABLE);
+    scripts_begin(reactor);
+    reactor->http = api_open(reactor);
+    supervision_report_ready(reactor, reactor->http != NULL);
+    if (reactor->http) {
         shed_start(reactor);
         acceptor_start(reactor);
         while (!(reactor->draining && !reactor->connections && !reactor->waiting && reactor->work.out == 0))
@@ -362,7 +387,7 @@ void *reactor_run(void *argument)
         shed_stop(reactor);
     }
     api_close(reactor->http); /* before the scripts: until then others read their figures */
-    supervision_stop_scripts(reactor);
+    scripts_end(reactor);
     text_store_free(&reactor->store);
     deflate_leave_thread();
     pool_leave_thread();

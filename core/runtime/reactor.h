@@ -13,10 +13,12 @@
 #include "runtime/connection.h"
 #include "runtime/latency.h"
 #include "runtime/pressure/shed.h"
+#include "runtime/reload/scripts.h"
 #include "runtime/work/work.h"
 #include "script/hook.h"
 
 struct lua_State;
+struct script_slot;
 
 /* One read takes at most this much; 64 KiB would cost 10 % on messages of 16 KiB. */
 #define REACTOR_READ_BYTES (256u * 1024)
@@ -39,6 +41,12 @@ struct held_bytes {
     char bytes[];
 };
 
+/* Something that another thread has this reactor do between two envelopes. */
+struct errand {
+    struct errand *next;
+    void (*run)(struct reactor *reactor, struct errand *errand); /* inside a pass; the errand is its own from here on */
+};
+
 struct reactor_listener {
     ev_io watcher;
     struct reactor *reactor;
@@ -46,7 +54,7 @@ struct reactor_listener {
 };
 
 struct reactor {
-    const struct config *config;
+    const struct config *config; /* of the version of the scripts that is in use */
     struct lane *lane;
     pthread_t thread;
     unsigned index;
@@ -80,18 +88,26 @@ struct reactor {
     struct text_store store;
     struct outbox_scratch outbox_scratch;
 
-    struct script_state *script;
+    struct script_state *script; /* of scripts.current */
+    struct reactor_scripts scripts;
     struct waiting *waiting; /* hooks that wait */
     struct work_inbox work;
     struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
 
     struct shed shed;
     struct latency latency;
+    struct {
+        pthread_mutex_t mutex;
+        struct errand *first, **last; /* with the mutex */
+    } errands;
     atomic_uint connection_count;
     atomic_bool stop_requested;
 };
 
-/* Everything a reactor needs; on the main thread, before reactor_run. False: *error says why (static or owned by the
+/* Any thread, until the reactor stops: `run` is called once, soon. */
+void reactor_post(struct reactor *reactor, struct errand *errand);
+
+/* Everything a reactor needs but its scripts; on the main thread, before reactor_run. False: *error says why (static or owned by the
  * reactor). */
 bool reactor_prepare(struct reactor *reactor, unsigned index, const struct config *config, char *error, size_t size);
 

@@ -19,6 +19,7 @@
 #include "runtime/limits.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
+#include "runtime/reload/loader.h"
 #include "runtime/supervision.h"
 #include "script/user_operation.h"
 
@@ -181,7 +182,7 @@ static unsigned start_threads(char *error, size_t size)
     return reactor_count;
 }
 
-static int serve(const struct config *config, const char *config_path)
+static int serve(const struct config *config, const struct config_source *source)
 {
     char error[512] = "";
     unsigned prepared = 0;
@@ -193,22 +194,28 @@ static int serve(const struct config *config, const char *config_path)
     if (good) {
         user_operation_start(&(struct user_operation_options){.memory_limit = config->script.memory_limit,
                                                               .log = supervision_log_script});
+        good = loader_start(config, source, reactors, reactor_count, error, sizeof error);
+    }
+    if (good) {
         engines_start(config);
         running = start_threads(error, sizeof error);
         good = running == reactor_count && supervision_wait_ready();
         if (good) {
-            print_banner(config, config_path);
+            loader_run();
+            print_banner(config, source->path);
             log_info("serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
             supervision_run();
         }
     }
+    loader_request_stop();
+    supervision_wait(loader_ended);
     for (unsigned i = 0; i < running; i++)
         reactor_request_stop(&reactors[i]);
     supervision_wait_ended(running);
     for (unsigned i = 0; i < running; i++)
         pthread_join(reactors[i].thread, NULL);
     engines_stop();
-    user_operation_forget_all();
+    loader_stop();
     log_stop();
     if (!good && error[0])
         fail(error);
@@ -217,7 +224,7 @@ static int serve(const struct config *config, const char *config_path)
     return good ? 0 : 1;
 }
 
-int server_run(const struct config *config, const char *config_path)
+int server_run(const struct config *config, const struct config_source *source)
 {
     reactor_count = config->performance.worker_threads;
     if (reactor_count > LANES_MAXIMUM)
@@ -237,7 +244,7 @@ int server_run(const struct config *config, const char *config_path)
     if (!reactors || !start_bridge(config))
         return fail("not enough memory to start");
     pressure_start(config, supervision_wake);
-    int status = serve(config, config_path);
+    int status = serve(config, source);
     pressure_stop();
     history_stop();
     registry_stop();

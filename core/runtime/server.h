@@ -7,10 +7,11 @@
 
 #include "runtime/config.h"
 
-/* Runs the bridge and prints on standard output where it listens. config_path is for messages; NULL: built in. Gives
+/* Runs the bridge and prints on standard output where it listens. `source` says where the configuration came
+ * from, for a reload. Gives
  * the process's exit code: 0 after SIGTERM or SIGINT, 1 when it could not start (said on standard error). Main thread.
  */
-int server_run(const struct config *config, const char *config_path);
+int server_run(const struct config *config, const struct config_source *source);
 
 /* While it runs, any thread: the reactors, for figures. */
 struct reactor;

@@ -13,15 +13,15 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "runtime/bundle.h"
 #include "runtime/engines/engines.h"
 #include "runtime/pressure/pressure.h"
+#include "runtime/reload/loader.h"
 #include "script/watchdog.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but the descriptors */
 static pthread_cond_t reported = PTHREAD_COND_INITIALIZER;
-static struct watchdog *watchdogs[LANES_MAXIMUM];
-static unsigned expected, ready_count, failed_count, ended_count;
+static struct watchdog *watchdogs;
+static unsigned expected, awaited, ready_count, failed_count, ended_count;
 static int wake_fd = -1, signal_fd = -1;
 
 void supervision_log_script(void *context, enum script_log_level level, struct slice text)
@@ -36,41 +36,30 @@ void supervision_log_script(void *context, enum script_log_level level, struct s
         log_write(&sites[level], levels[level], "script: %.*s", (int)text.length, text.data);
 }
 
-bool supervision_start_scripts(struct reactor *reactor)
+void supervision_watch(struct watchdog *watchdog)
 {
-    const struct config *config = reactor->config;
-    char error[1024];
-    struct script_options options = {
-        .paths = (const char *const *)config->script.paths.items,
-        .path_count = config->script.paths.count,
-        .folder = config->script.folder,
-        .mode = config->mode_name,
-        .budget_ms = config->script.budget_ms,
-        .memory_limit = pressure_script_limit(config),
-        .jit = config->script.jit,
-        .log = supervision_log_script,
-        .wake_fd = wake_fd,
-        .open_bundle = bundle_install,
-    };
-    reactor->script = script_state_new(&options, error, sizeof error);
-    if (!reactor->script) {
-        if (reactor->index == 0) /* the others would say the same */
-            log_error("%s", error);
-        return false;
-    }
     pthread_mutex_lock(&mutex);
-    watchdogs[reactor->index] = script_watchdog(reactor->script);
+    watchdog->next = watchdogs;
+    watchdog->previous = &watchdogs;
+    if (watchdogs)
+        watchdogs->previous = &watchdog->next;
+    watchdogs = watchdog;
     pthread_mutex_unlock(&mutex);
-    return true;
+    supervision_wake();
 }
 
-void supervision_stop_scripts(struct reactor *reactor)
+void supervision_unwatch(struct watchdog *watchdog)
 {
     pthread_mutex_lock(&mutex);
-    watchdogs[reactor->index] = NULL;
+    *watchdog->previous = watchdog->next;
+    if (watchdog->next)
+        watchdog->next->previous = watchdog->previous;
     pthread_mutex_unlock(&mutex);
-    script_state_free(reactor->script);
-    reactor->script = NULL;
+}
+
+int supervision_wake_fd(void)
+{
+    return wake_fd;
 }
 
 void supervision_report_ready(struct reactor *reactor, bool ready)
@@ -144,13 +133,10 @@ static bool check_watchdogs(void)
     bool busy = false;
     uint64_t now_ns = clock_steady_ns();
     pthread_mutex_lock(&mutex);
-    for (unsigned i = 0; i < expected; i++)
-        if (watchdogs[i])
-            busy |= watchdog_check(watchdogs[i], now_ns);
-    if (!busy)
-        for (unsigned i = 0; i < expected; i++)
-            if (watchdogs[i])
-                busy |= !watchdog_sleep(watchdogs[i]);
+    for (struct watchdog *watchdog = watchdogs; watchdog; watchdog = watchdog->next)
+        busy |= watchdog_check(watchdog, now_ns);
+    for (struct watchdog *watchdog = watchdogs; watchdog && !busy; watchdog = watchdog->next)
+        busy |= !watchdog_sleep(watchdog);
     pthread_mutex_unlock(&mutex);
     return busy;
 }
@@ -162,8 +148,7 @@ static bool handle_signals(void)
     while (read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         switch (info.ssi_signo) {
         case SIGHUP:
-            log_warn("SIGHUP: reloading is not available yet in this version: restart to apply a changed "
-                     "configuration or script");
+            loader_reload("SIGHUP");
             break;
         case SIGUSR1:
             log_reopen();
@@ -185,18 +170,10 @@ static void drain_wake_fd(void)
     (void)!read(wake_fd, &ignored, sizeof ignored);
 }
 
-static bool all_ended(unsigned running)
-{
-    pthread_mutex_lock(&mutex);
-    bool all = ended_count >= running;
-    pthread_mutex_unlock(&mutex);
-    return all;
-}
-
-void supervision_wait_ended(unsigned running)
+void supervision_wait(bool (*done)(void))
 {
     bool busy = true;
-    while (!all_ended(running)) {
+    while (!done()) {
         struct pollfd descriptors[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
         int count = poll(descriptors, 2, busy ? WATCHDOG_TICK_MS : -1);
         if (count > 0 && descriptors[1].revents)
@@ -207,6 +184,20 @@ void supervision_wait_ended(unsigned running)
         }
         busy = check_watchdogs();
     }
+}
+
+static bool all_ended(void)
+{
+    pthread_mutex_lock(&mutex);
+    bool all = ended_count >= awaited;
+    pthread_mutex_unlock(&mutex);
+    return all;
+}
+
+void supervision_wait_ended(unsigned running)
+{
+    awaited = running;
+    supervision_wait(all_ended);
 }
 
 /* For poll: until the steady clock shows `due_ms`, and no longer than a tick while hooks run. */

@@ -1,15 +1,10 @@
-/* Between the main thread and the reactors: scripts are loaded on the reactor's thread and watched from main. */
+/* What the main thread does while the reactors serve: signals, the watch over scripts, memory, engines. */
 #ifndef LUADUCT_RUNTIME_SUPERVISION_H
 #define LUADUCT_RUNTIME_SUPERVISION_H
 
 #include "runtime/reactor.h"
 
 /* --- A reactor's thread --- */
-
-/* Loads the scripts into a state of this reactor and puts it under watch. False: logged, and reactor->script is NULL.
- */
-bool supervision_start_scripts(struct reactor *reactor);
-void supervision_stop_scripts(struct reactor *reactor);
 
 /* Says once that this reactor serves, or that it could not start. */
 void supervision_report_ready(struct reactor *reactor, bool ready);
@@ -25,6 +20,13 @@ void supervision_log_script(void *context, enum script_log_level level, struct s
 /* Main looks at what there is to do. */
 void supervision_wake(void);
 
+/* Main watches over the hooks of a state (script_watchdog) until it is told to let go. */
+void supervision_watch(struct watchdog *watchdog);
+void supervision_unwatch(struct watchdog *watchdog);
+
+/* For script_options: how the watchdog of a state wakes main. */
+int supervision_wake_fd(void);
+
 /* --- Main --- */
 
 /* Before the reactors start. False: errno says why. */
@@ -39,5 +41,8 @@ void supervision_run(void);
 
 /* Watches the scripts on until that many reactors have ended: their last hooks may run away too. */
 void supervision_wait_ended(unsigned running);
+
+/* The same until `done`, which is asked whenever somebody has called supervision_wake. */
+void supervision_wait(bool (*done)(void));
 
 #endif

@@ -9,6 +9,7 @@
 #include "script/call.h"
 #include "script/failure.h"
 #include "script/json_value.h"
+#include "script/kept_state.h"
 
 /* A step of such a call: one script's function. Its arguments have to be made first, and its results may be more than a
  * decision. */
@@ -135,9 +136,21 @@ static int push_registering(lua_State *lua, const struct step *step)
     return 2;
 }
 
+static int push_reloading(lua_State *lua, const struct step *step)
+{
+    lua_pushnumber(lua, step->call->previous_version);
+    if (step->script->kept)
+        kept_state_push(lua, step->script);
+    else
+        lua_newtable(lua);
+    return 2;
+}
+
 static int push_arguments(lua_State *lua, const struct step *step)
 {
     switch (step->call->hook) {
+    case HOOK_ON_RELOAD:
+        return push_reloading(lua, step);
     case HOOK_ON_REGISTER:
         return push_registering(lua, step);
     case HOOK_ON_DISCONNECT:
@@ -359,6 +372,18 @@ enum script_result script_on_disconnect(struct script_state *state, struct agent
         .hook = HOOK_ON_DISCONNECT, .reason = keep_text(state, reason), .agent = *agent, .has_agent = true};
     struct decision *none = NULL;
     return chain_finish(state, &call, chain_run(state, &call, -1, &none));
+}
+
+bool chain_on_reload(struct script_state *state, unsigned previous_version)
+{
+    call_begin(state);
+    state->envelope = NULL;
+    struct chain_call call = {.hook = HOOK_ON_RELOAD, .previous_version = previous_version};
+    struct decision *none = NULL;
+    state->cannot_wait = "on_reload";
+    enum script_result result = chain_finish(state, &call, chain_run(state, &call, -1, &none));
+    state->cannot_wait = NULL;
+    return result == SCRIPT_DECIDED;
 }
 
 enum script_result script_on_register(struct script_state *state, struct script_registration *registration,

@@ -12,6 +12,9 @@ enum script_result chain_run(struct script_state *state, struct chain_call *call
 /* What holds for the end of every chain that does not wait on; gives the result back. */
 enum script_result chain_finish(struct script_state *state, struct chain_call *call, enum script_result result);
 
+/* Runs the chain's on_reload. False: one failed. */
+bool chain_on_reload(struct script_state *state, unsigned previous_version);
+
 /* Why on_register refused. */
 struct slice chain_refusal_reason(const struct chain_call *call);
 

@@ -36,6 +36,21 @@ struct script_state *script_state_new(const struct script_options *options, char
     return state;
 }
 
+void script_adopt(struct script_state *state)
+{
+    state->watchdog.thread = pthread_self();
+}
+
+void script_time_hooks(struct script_state *state, bool on)
+{
+    state->timed = on;
+}
+
+unsigned script_wait_count(const struct script_state *state)
+{
+    return state->wait_count;
+}
+
 void script_state_free(struct script_state *state)
 {
     state_close(state);

@@ -1,11 +1,11 @@
 /* The door of the script room: loads user scripts into a Lua state and calls their hooks. One state belongs to one
- * thread, which creates it, calls it and frees it, and whose stack is 4 MiB or more (the default is 8); what another
- * thread may call says so.
+ * thread, whose stack is 4 MiB or more (the default is 8): the one that created it, until another takes it over
+ * (script_adopt); what further threads may call says so.
  *
  * The chain: user scripts in the order of `paths`, the mode's behaviour (luaduct.bridge.<mode>) last.
  *   route, on_undeliverable   the first that returns something other than nil decides
  *   on_register               each is asked: one refusal refuses, a change is what the next one sees
- *   on_disconnect             each is told
+ *   on_disconnect, on_reload  each is told
  *
  * A hook may wait (SCRIPT_WAITS) for time or for a worker; it then goes on in a later call of script_resume. */
 #ifndef LUADUCT_SCRIPT_HOOK_H
@@ -27,8 +27,16 @@ struct envelope_defaults;
 struct agent_view;
 struct watchdog;
 struct script_state;
+struct script_sources;
 
-enum script_hook { HOOK_ROUTE, HOOK_ON_REGISTER, HOOK_ON_UNDELIVERABLE, HOOK_ON_DISCONNECT, HOOK_COUNT };
+enum script_hook {
+    HOOK_ROUTE,
+    HOOK_ON_REGISTER,
+    HOOK_ON_UNDELIVERABLE,
+    HOOK_ON_DISCONNECT,
+    HOOK_ON_RELOAD,
+    HOOK_COUNT
+};
 
 enum script_log_level { SCRIPT_LOG_DEBUG, SCRIPT_LOG_INFO, SCRIPT_LOG_WARN, SCRIPT_LOG_ERROR };
 
@@ -42,6 +50,8 @@ struct script_options {
     const char *const *paths; /* user scripts; their messages name them by these paths */
     size_t path_count;
     const char *folder;    /* where `require` looks; NULL: each script's own folder */
+    struct script_sources *sources; /* the files' texts: filled in while open; NULL: the state's own. Retained */
+    bool inert; /* for trying the hooks: what they say is not logged, only how they fail */
     const char *mode;      /* "original" or "enhanced": the module luaduct.bridge.<mode> */
     uint32_t budget_ms;    /* a hook that runs longer is stopped */
     uint64_t memory_limit; /* bytes, a hard ceiling on the state's heap and the hook's arena together */
@@ -52,12 +62,18 @@ struct script_options {
     void (*open_bundle)(struct lua_State *lua); /* makes require("luaduct.…") find the compiled-in modules */
 };
 
-/* Loads and runs the scripts. NULL: `error` holds one line, `file:line: message`. The caller is the thread that will
- * run the hooks. watchdog_install must have been called. */
+/* Loads and runs the scripts. NULL: `error` holds one line, `file:line: message`. watchdog_install must have been
+ * called. */
 struct script_state *script_state_new(const struct script_options *options, char *error, size_t error_size);
 
-/* The supervisor must have let go of the watchdog before. NULL is fine. */
+/* The calling thread takes over a state that no other uses any more, before the supervisor watches it. */
+void script_adopt(struct script_state *state);
+
+/* The supervisor must have let go of the watchdog before. The state's thread, or one that took it over. NULL is fine. */
 void script_state_free(struct script_state *state);
+
+/* How many of its hooks wait. */
+unsigned script_wait_count(const struct script_state *state);
 
 /* What the supervising thread checks (watchdog.h). Lives as long as the state. */
 struct watchdog *script_watchdog(struct script_state *state);
@@ -111,6 +127,15 @@ enum script_result script_on_register(struct script_state *state, struct script_
 /* Runs the chain's `on_disconnect(agent, reason, bridge)`. Takes the view. SCRIPT_DECIDED, or SCRIPT_WAITS. */
 enum script_result script_on_disconnect(struct script_state *state, struct agent_view *agent, struct slice reason);
 
+/* What scripts keep over a reload (luaduct.state): appended as one value. False: *error names script and key, and the
+ * value cannot be kept: it holds something that is no plain data, or takes more than `most` bytes. */
+bool script_save_kept(struct script_state *state, size_t most, struct buffer *out, char *error, size_t error_size);
+
+/* Gives it to the scripts of a state that has not run a hook yet, by the paths of their files, and runs the chain's
+ * `on_reload(previous_version, luaduct.state)`, in which nothing may wait. `kept` NULL: there is none. False: memory is
+ * out, or a hook failed, which is counted and logged. */
+bool script_restore_kept(struct script_state *state, const struct value *kept, unsigned previous_version);
+
 /* --- Hooks that wait ---------------------------------------------------------------------------------------------
  * A hook that calls luaduct.sleep or luaduct.workers.execute stops there, and the caller gets SCRIPT_WAITS. Its
  * coroutine, its texts and what it has decided so far are set aside in a script_wait, and the state is free for other
@@ -119,10 +144,12 @@ enum script_result script_on_disconnect(struct script_state *state, struct agent
 struct script_wait;
 
 /* The call that has just given SCRIPT_WAITS, the caller's from here on. It goes on using the envelope, the sender and
- * the defaults that the call was given: where those do not last, script_wait_move names their copies. */
+ * the defaults that the call was given: where those do not last, script_move_taken names their copies. */
 struct script_wait *script_take_wait(struct script_state *state);
-void script_wait_move(struct script_wait *wait, struct envelope *envelope, const struct script_sender *sender,
-                      const struct envelope_defaults *defaults);
+
+/* Before it is taken. */
+void script_move_taken(struct script_state *state, struct envelope *envelope, const struct script_sender *sender,
+                       const struct envelope_defaults *defaults);
 
 /* What it waits for: work to be done, or, without an operation, time. */
 struct script_request {
@@ -152,6 +179,9 @@ enum script_result script_resume(struct script_state *state, struct script_wait 
 
 /* Ends the hook where it waits. `why`: counted and logged as its failure; NULL: without a word. */
 void script_abandon(struct script_state *state, struct script_wait *wait, const char *why);
+
+/* Whether the time of each hook is taken from now on (script_add_collections has them as hook_times). */
+void script_time_hooks(struct script_state *state, bool on);
 
 /* Between two batches of events: pays the collector's debt in steps that aim at 500 µs in all. Two comparisons when
  * there is nothing to do. True: an ordered cycle (collect.h) is not done: call again soon. */

@@ -9,6 +9,7 @@
 #include "script/bridge_binding.h"
 #include "script/envelope_binding.h"
 #include "script/json_value.h"
+#include "script/kept_state.h"
 #include "script/sandbox.h"
 #include "script/state.h"
 
@@ -17,10 +18,11 @@
 #define LOAD_LIMIT_MS 5000
 #define LOAD_CHECK_INSTRUCTIONS 10000
 
-static const char *const hook_names[HOOK_COUNT] = {"route", "on_register", "on_undeliverable", "on_disconnect"};
+static const char *const hook_names[HOOK_COUNT] = {"route", "on_register", "on_undeliverable", "on_disconnect",
+                                                   "on_reload"};
 
 /* Hooks that scripts for a later version may have. Passing over `authenticate` in silence would let everyone in. */
-static const char *const later_hooks[] = {"authenticate", "on_identify", "on_reload"};
+static const char *const later_hooks[] = {"authenticate", "on_identify"};
 
 const char *script_hook_name(enum script_hook hook)
 {
@@ -87,6 +89,7 @@ static int load_all(lua_State *lua)
     for (size_t i = 0; i + 1 < state->script_count; i++) {
         struct script *script = &state->scripts[i];
         sandbox_make_environment(lua, state, script);
+        kept_state_open(lua, script);
         sandbox_load_file(lua, script, script->path);
         state->loading_script = script;
         lua_call(lua, 0, 1);
@@ -113,8 +116,9 @@ static char *folder_of(const char *path)
 /* The chain with its texts; what is there when memory ends state_close frees. */
 static bool list_scripts(struct script_state *state, const struct script_options *options)
 {
-    state->scripts = calloc(options->path_count + 1, sizeof *state->scripts);
-    if (!state->scripts)
+    state->scripts = calloc(options->path_count + 2, sizeof *state->scripts);
+    state->sources = options->sources ? sources_retain(options->sources) : sources_new();
+    if (!state->scripts || !state->sources)
         return false;
     state->script_count = options->path_count + 1;
     for (size_t i = 0; i < state->script_count; i++)
@@ -122,6 +126,7 @@ static bool list_scripts(struct script_state *state, const struct script_options
             state->scripts[i].hooks[hook] = LUA_NOREF;
     for (size_t i = 0; i < options->path_count; i++) {
         struct script *script = &state->scripts[i];
+        script->sources = state->sources;
         script->path = strdup(options->paths[i]);
         script->folder = options->folder ? strdup(options->folder) : folder_of(options->paths[i]);
         if (!script->path || !script->folder)

@@ -6,7 +6,6 @@
  * collectgarbage, rawset; and string.find, match, gmatch, gsub by pattern.h. */
 #include "script/sandbox.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -81,6 +80,8 @@ static void log_arguments(lua_State *lua, enum script_log_level level, char sepa
 {
     struct script_state *state = state_of(lua);
     state_check_depth(lua, state);
+    if (state->inert)
+        return;
     int count = lua_gettop(lua);
     luaL_checkstack(lua, count + 4, "too many arguments");
     for (int i = 1; i <= count; i++) {
@@ -330,31 +331,15 @@ static int require_module(lua_State *lua)
     return 1;
 }
 
-/* Bytes read at once: the whole of most scripts. */
-struct file_reader {
-    FILE *file;
-    char piece[4096];
-};
-
-static const char *read_piece(lua_State *lua, void *data, size_t *length)
-{
-    (void)lua;
-    struct file_reader *reader = data;
-    *length = fread(reader->piece, 1, sizeof reader->piece, reader->file);
-    return *length ? reader->piece : NULL;
-}
-
 void sandbox_load_file(lua_State *lua, const struct script *script, const char *path)
 {
+    struct slice text;
+    const char *problem;
+    if (!sources_text(script->sources, path, &text, &problem))
+        luaL_error(lua, "%s: %s", path, problem);
     lua_pushfstring(lua, "@%s", path);
-    struct file_reader reader = {.file = fopen(path, "re")};
-    if (!reader.file)
-        luaL_error(lua, "%s: %s", path, strerror(errno));
-    int status = lua_loadx(lua, read_piece, &reader, lua_tostring(lua, -1), "t"); /* text: bytecode is not verified */
-    bool unreadable = ferror(reader.file) != 0;
-    fclose(reader.file);
-    if (unreadable)
-        luaL_error(lua, "%s: cannot be read", path);
+    /* As text only: bytecode is not verified. */
+    int status = luaL_loadbufferx(lua, text.data, text.length, lua_tostring(lua, -1), "t");
     if (status != 0 && strstr(lua_tostring(lua, -1), "wrong mode"))
         luaL_error(lua, "%s: this is bytecode; a script is text", path);
     if (status != 0)

@@ -119,6 +119,7 @@ struct script_state *state_open(const struct script_options *options)
     state->log_context = options->log_context;
     state->budget_ms = options->budget_ms;
     state->jit = options->jit;
+    state->inert = options->inert;
     /* The first chunk at once: a script that fills its memory can then still be asked for a decision. */
     state->lua = lua_newstate(allocate_for_lua, state);
     state->coroutine_reference = LUA_NOREF;
@@ -146,6 +147,7 @@ void state_close(struct script_state *state)
         free(state->scripts[i].folder);
     }
     free(state->scripts);
+    sources_release(state->sources);
     free(state);
 }
 

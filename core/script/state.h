@@ -19,6 +19,7 @@
 #include "script/collect.h"
 #include "script/hook.h"
 #include "script/object_pool.h"
+#include "script/sources.h"
 #include "script/watchdog.h"
 
 /* A handle is a light userdata that names a thing of one call: `generation << 8 | tag`. So making one costs no memory,
@@ -64,9 +65,11 @@ struct arena_chunk {
 struct script {
     char *path;            /* NULL for the mode */
     char *folder;          /* for `require`; NULL for the mode */
+    struct script_sources *sources; /* where its texts come from; the state's reference */
     int bridge;            /* registry reference: this script's own copy of the bridge's functions */
     int environment;       /* registry reference */
     int modules;           /* registry reference: what `require` has loaded */
+    int kept;              /* registry reference: the table behind its `luaduct`, with `state`; 0 for the mode */
     int hooks[HOOK_COUNT]; /* registry references, LUA_NOREF where it has none */
 };
 
@@ -113,7 +116,7 @@ struct script_state {
 
     _Atomic uint64_t heap_bytes; /* Lua's heap, arena and buffers; written by this thread only */
     uint64_t memory_limit, ceiling;
-    bool jit;
+    bool jit, inert, timed;
     bool loading; /* scripts are being loaded: `require` may read files */
     bool in_hook;
     int coroutine_reference; /* of `coroutine` in the registry; LUA_NOREF without one */
@@ -127,6 +130,7 @@ struct script_state {
     /* Hooks that wait (wait.c). */
     struct script_request asked; /* filled in by the function that yields */
     bool asks;                   /* it has yielded */
+    const char *cannot_wait;     /* the hook under way, when it is one that cannot */
     struct script_wait *taken;   /* the newest, until script_take_wait */
     struct script_wait *waits;   /* all */
     unsigned wait_count;
@@ -145,7 +149,8 @@ struct script_state {
     struct agent_view views[AGENT_BATCH]; /* held by the call under way; released at its end if it raised */
     unsigned view_first, view_count;
 
-    struct script *scripts;
+    struct script_sources *sources;
+    struct script *scripts; /* one more than there are: for trying operations in */
     size_t script_count;
 
     script_log *log;
@@ -241,10 +246,10 @@ bool state_collect_fully(lua_State *lua, struct script_state *state);
 /* After a cycle of the collector: sets when script_collect begins the next one, and when Lua would by itself. */
 void state_end_cycle(struct script_state *state);
 
-/* Around each call into a hook while the collector runs inside of them: how long the call took, collector included. */
+/* Around each call into a hook, while its time is asked for or the collector runs inside of it: how long it took. */
 static inline uint64_t state_enter_hook(const struct script_state *state)
 {
-    return __builtin_expect(state->collector.inside, 0) ? clock_steady_ns() : 0;
+    return __builtin_expect(state->collector.inside | state->timed, 0) ? clock_steady_ns() : 0;
 }
 static inline void state_leave_hook(struct script_state *state, uint64_t entered_ns)
 {

@@ -1,6 +1,7 @@
-/* The names are the process's, the loaded functions a worker's: each worker loads a file at its first use there. The
+/* The names are the version's, the loaded functions a worker's: each worker loads a file at its first use there. The
  * state is one of the script room's without hooks; it runs its function on the main Lua thread, under the watchdog,
- * which here nobody times: the pool knows when a task's time is up, and interrupts. */
+ * which here nobody times: the pool knows when a task's time is up, and interrupts. When the versions in use change, a
+ * worker makes a fresh state at its next task. */
 #include "script/user_operation.h"
 
 #include <pthread.h>
@@ -14,54 +15,69 @@
 #include "script/state.h"
 #include "workers/value_lua.h"
 
-#define OPERATIONS_MAXIMUM 256
-
 /* A task may run as long as its timeout says. */
 #define NO_BUDGET_MS UINT32_MAX
 
-struct user_operation {
-    char name[USER_OPERATION_NAME_MAXIMUM + 1];
-    char *path, *folder;
+/* The versions that operations come from. */
+#define VERSIONS 2
+
+struct versions {
+    struct script_sources *sources[VERSIONS]; /* a reference each; the first that knows a name counts */
 };
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* both below; entries stay as they are once counted */
-static struct user_operation registered[OPERATIONS_MAXIMUM];
-static unsigned registered_count;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* `in_use` */
+static struct versions in_use;
 static struct user_operation_options options;
 
 /* --- Names ------------------------------------------------------------------------------------------------------- */
 
-/* -1: none. The mutex is held. */
-static int find(struct slice name)
+static struct script_sources *retain(struct script_sources *sources)
 {
-    for (unsigned i = 0; i < registered_count; i++)
-        if (slice_equal(slice_from_string(registered[i].name), name))
-            return (int)i;
-    return -1;
+    return sources ? sources_retain(sources) : NULL;
 }
 
-static int find_locked(struct slice name)
+static void release_versions(struct versions *versions)
+{
+    for (unsigned i = 0; i < VERSIONS; i++)
+        sources_release(versions->sources[i]);
+}
+
+void user_operation_use(struct script_sources *current, struct script_sources *trial)
+{
+    struct versions next = {{retain(current), retain(trial)}};
+    pthread_mutex_lock(&mutex);
+    struct versions before = in_use;
+    in_use = next;
+    pthread_mutex_unlock(&mutex);
+    release_versions(&before);
+}
+
+/* The caller's references. */
+static struct versions versions_in_use(void)
 {
     pthread_mutex_lock(&mutex);
-    int found = find(name);
+    struct versions versions = {{retain(in_use.sources[0]), retain(in_use.sources[1])}};
     pthread_mutex_unlock(&mutex);
-    return found;
+    return versions;
+}
+
+/* -1: none; else its place among all of both versions. */
+static int find(const struct versions *versions, struct slice name)
+{
+    for (unsigned i = 0; i < VERSIONS; i++) {
+        int number = versions->sources[i] ? sources_find_operation(versions->sources[i], name) : -1;
+        if (number >= 0)
+            return (int)(i * SOURCES_OPERATIONS_MAXIMUM) + number;
+    }
+    return -1;
 }
 
 bool user_operation_exists(struct slice name)
 {
-    return find_locked(name) >= 0;
-}
-
-void user_operation_forget_all(void)
-{
-    pthread_mutex_lock(&mutex);
-    for (unsigned i = 0; i < registered_count; i++) {
-        free(registered[i].path);
-        free(registered[i].folder);
-    }
-    registered_count = 0;
-    pthread_mutex_unlock(&mutex);
+    struct versions versions = versions_in_use();
+    bool exists = find(&versions, name) >= 0;
+    release_versions(&versions);
+    return exists;
 }
 
 static bool name_valid(struct slice name)
@@ -91,36 +107,32 @@ static bool file_valid(struct slice file)
     return file.data[file.length - 1] != '/';
 }
 
-/* NULL when that was it; else what is wrong. */
-static const char *add(struct slice name, const char *path, const char *folder)
+#define REGISTER "luaduct.workers.register"
+
+/* Pushes what the file's chunk returns, a function. */
+static void push_function(lua_State *lua, const struct script *script, const char *path)
 {
-    const char *problem = NULL;
-    pthread_mutex_lock(&mutex);
-    int known = find(name);
-    if (known >= 0) { /* each reactor loads the scripts, so each says the same */
-        if (strcmp(registered[known].path, path) != 0)
-            problem = "another file has that name already";
-    } else if (registered_count == OPERATIONS_MAXIMUM) {
-        problem = "too many operations";
-    } else {
-        struct user_operation *operation = &registered[registered_count];
-        memcpy(operation->name, name.data, name.length);
-        operation->name[name.length] = '\0';
-        operation->path = strdup(path);
-        operation->folder = strdup(folder);
-        if (operation->path && operation->folder) {
-            registered_count++;
-        } else {
-            free(operation->path);
-            free(operation->folder);
-            problem = "not enough memory";
-        }
-    }
-    pthread_mutex_unlock(&mutex);
-    return problem;
+    sandbox_load_file(lua, script, path);
+    lua_call(lua, 0, 1);
+    if (!lua_isfunction(lua, -1))
+        luaL_error(lua, "%s: expected the file to return a function, got %s", path, state_value_name(lua, -1));
 }
 
-#define REGISTER "luaduct.workers.register"
+/* Loads it as a worker will, in a place of its own: what is wrong with it is said now, not at its first task, and what
+ * it requires is among the sources. */
+static void try_operation(lua_State *lua, struct script_state *state, const struct script *owner, const char *path)
+{
+    struct script *trial = &state->scripts[state->script_count];
+    trial->folder = owner->folder;
+    trial->sources = owner->sources;
+    sandbox_make_environment(lua, state, trial);
+    state->loading_script = NULL; /* it may not register others */
+    push_function(lua, trial, path);
+    state->loading_script = owner;
+    lua_pop(lua, 1);
+    luaL_unref(lua, LUA_REGISTRYINDEX, trial->environment);
+    luaL_unref(lua, LUA_REGISTRYINDEX, trial->modules);
+}
 
 int user_operation_register(lua_State *lua)
 {
@@ -146,14 +158,21 @@ int user_operation_register(lua_State *lua)
                           file.data ? "another string" : state_value_name(lua, 2));
     lua_settop(lua, 2);
     lua_pushfstring(lua, "%s/%s", script->folder, file.data);
-    sandbox_load_file(lua, script, lua_tostring(lua, 3)); /* what is wrong with it is said now, not at its first task */
-    const char *problem = add(name, lua_tostring(lua, 3), script->folder);
+    if (!sources_sealed(script->sources))
+        try_operation(lua, state, script, lua_tostring(lua, 3));
+    const char *problem = sources_add_operation(script->sources, name, lua_tostring(lua, 3), script->folder);
     if (problem)
         return luaL_error(lua, REGISTER ": \"%s\": %s", lua_tostring(lua, 1), problem);
     return 0;
 }
 
 /* --- A worker's state -------------------------------------------------------------------------------------------- */
+
+struct worker_script {
+    pthread_mutex_t mutex; /* `state` as a pointer: it is exchanged while others may interrupt */
+    struct script_state *state;
+    struct versions versions; /* that it loads from */
+};
 
 void user_operation_start(const struct user_operation_options *from)
 {
@@ -169,36 +188,78 @@ static int open_protected(lua_State *lua)
     return 0;
 }
 
-void *user_operation_open(char *error, size_t size)
+static struct script_state *open_state(void)
 {
     const struct script_options made = {
         .budget_ms = NO_BUDGET_MS, .memory_limit = options.memory_limit, .log = options.log, .wake_fd = -1};
     struct script_state *state = state_open(&made);
     if (state) {
         /* A place for each operation there may be; one's functions are loaded into it at its first task. */
-        state->scripts = calloc(OPERATIONS_MAXIMUM, sizeof *state->scripts);
-        state->script_count = state->scripts ? OPERATIONS_MAXIMUM : 0;
+        state->scripts = calloc(VERSIONS * SOURCES_OPERATIONS_MAXIMUM, sizeof *state->scripts);
+        state->script_count = state->scripts ? VERSIONS * SOURCES_OPERATIONS_MAXIMUM : 0;
         for (size_t i = 0; i < state->script_count; i++)
             state->scripts[i].hooks[0] = LUA_NOREF;
         watchdog_init(&state->watchdog, state->lua, failure_stop, NO_BUDGET_MS, -1);
     }
     if (!state || !state->scripts || lua_cpcall(state->lua, open_protected, NULL) != 0) {
-        snprintf(error, size, "not enough memory for a worker's Lua state");
         state_close(state);
         return NULL;
     }
     return state;
 }
 
-void user_operation_close(void *state)
+/* A fresh state when the versions in use are not those that it loads from. False: no memory, and all is as it was. */
+static bool follow_versions(struct worker_script *worker)
 {
-    state_close(state);
+    struct versions versions = versions_in_use();
+    if (worker->state && memcmp(&versions, &worker->versions, sizeof versions) == 0) {
+        release_versions(&versions);
+        return true;
+    }
+    struct script_state *state = open_state(), *before = worker->state;
+    if (!state) {
+        release_versions(&versions);
+        return false;
+    }
+    pthread_mutex_lock(&worker->mutex);
+    worker->state = state;
+    pthread_mutex_unlock(&worker->mutex);
+    state_close(before);
+    release_versions(&worker->versions);
+    worker->versions = versions;
+    return true;
+}
+
+void *user_operation_open(char *error, size_t size)
+{
+    struct worker_script *worker = calloc(1, sizeof *worker);
+    if (worker)
+        pthread_mutex_init(&worker->mutex, NULL);
+    if (!worker || !follow_versions(worker)) {
+        snprintf(error, size, "not enough memory for a worker's Lua state");
+        free(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+void user_operation_close(void *context)
+{
+    struct worker_script *worker = context;
+    if (!worker)
+        return;
+    state_close(worker->state);
+    release_versions(&worker->versions);
+    pthread_mutex_destroy(&worker->mutex);
+    free(worker);
 }
 
 void user_operation_interrupt(void *context)
 {
-    struct script_state *state = context;
-    watchdog_stop_now(&state->watchdog);
+    struct worker_script *worker = context;
+    pthread_mutex_lock(&worker->mutex);
+    watchdog_stop_now(&worker->state->watchdog);
+    pthread_mutex_unlock(&worker->mutex);
 }
 
 struct run {
@@ -208,18 +269,15 @@ struct run {
     const char *path;
 };
 
-/* The file's function: what the chunk returns, kept in the place of the first hook. */
+/* Kept in the place of the first hook. */
 static void load_operation(lua_State *lua, struct run *run)
 {
     struct script *script = run->script;
     if (!script->environment)
         sandbox_make_environment(lua, run->state, script);
-    run->state->loading = true; /* `require` may read files now */
-    sandbox_load_file(lua, script, run->path);
-    lua_call(lua, 0, 1);
+    run->state->loading = true; /* `require` may load now */
+    push_function(lua, script, run->path);
     run->state->loading = false;
-    if (!lua_isfunction(lua, -1))
-        luaL_error(lua, "%s: expected the file to return a function, got %s", run->path, state_value_name(lua, -1));
     script->hooks[0] = luaL_ref(lua, LUA_REGISTRYINDEX);
 }
 
@@ -240,26 +298,33 @@ static int run_protected(lua_State *lua)
 }
 
 /* True: the place of that operation in *run. */
-static bool prepare(struct run *run, struct slice name)
+static bool prepare(struct run *run, const struct worker_script *worker, struct slice name)
 {
-    int number = find_locked(name);
+    int number = find(&worker->versions, name);
     if (number < 0)
         return false;
+    run->state = worker->state;
     run->script = &run->state->scripts[number];
-    run->path = registered[number].path;
+    run->script->sources = worker->versions.sources[(unsigned)number / SOURCES_OPERATIONS_MAXIMUM];
+    const struct sources_operation *operation =
+        sources_operation(run->script->sources, (unsigned)number % SOURCES_OPERATIONS_MAXIMUM);
+    run->path = operation->path;
     if (!run->script->folder)
-        run->script->folder = strdup(registered[number].folder);
+        run->script->folder = strdup(operation->folder);
     return run->script->folder != NULL;
 }
 
 enum operation_status user_operation_run(void *context, struct slice name, struct operation_call *call)
 {
-    struct run run = {.state = context, .call = call};
-    struct script_state *state = run.state;
-    if (!prepare(&run, name)) {
-        snprintf(call->error, sizeof call->error, "%.*s: out of memory", (int)name.length, name.data);
+    struct worker_script *worker = context;
+    struct run run = {.call = call};
+    if (!follow_versions(worker) || !prepare(&run, worker, name)) {
+        bool known = find(&worker->versions, name) >= 0;
+        snprintf(call->error, sizeof call->error, "%.*s: %s", (int)name.length, name.data,
+                 known ? "out of memory" : "the scripts in use have no such operation any more");
         return OPERATION_FAILED;
     }
+    struct script_state *state = run.state;
     state->ceiling = state->memory_limit;
     state->stack_base = (uintptr_t)__builtin_frame_address(0);
     watchdog_enter(&state->watchdog);

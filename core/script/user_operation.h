@@ -1,6 +1,6 @@
 /* Operations that users wrote: a Lua file in the script folder that returns a function of one value. A script names
  * them while it is loaded; a worker runs them in a sandboxed state of its own, with the JIT compiler off, so that a
- * task can be stopped whatever it does. */
+ * task can be stopped whatever it does. Which there are is said by the version of the scripts (sources.h). */
 #ifndef LUADUCT_SCRIPT_USER_OPERATION_H
 #define LUADUCT_SCRIPT_USER_OPERATION_H
 
@@ -11,17 +11,21 @@
 
 #include "script/hook.h"
 
+struct script_sources;
+
 /* Names of the letters a to z, digits, _, - and dots, at most this long. */
 #define USER_OPERATION_NAME_MAXIMUM 63
 
 /* luaduct.workers.register(name, file) */
 int user_operation_register(lua_State *lua);
 
-/* Whether a script has registered that name. Any thread. */
-bool user_operation_exists(struct slice name);
+/* From which versions of the scripts operations come from now on: the one in use, and beside it the one on trial (NULL:
+ * none); where both have a name the first counts. A run that is under way ends in the version it began in. Retains both;
+ * user_operation_use(NULL, NULL) forgets all. Any thread. */
+void user_operation_use(struct script_sources *current, struct script_sources *trial);
 
-/* Forgets all; no worker runs. */
-void user_operation_forget_all(void);
+/* Whether a script in use has registered that name. Any thread. */
+bool user_operation_exists(struct slice name);
 
 /* What the states of workers are made by. Borrowed for as long as workers run; before the first. */
 struct user_operation_options {

@@ -124,9 +124,10 @@ struct script_wait *script_take_wait(struct script_state *state)
     return wait;
 }
 
-void script_wait_move(struct script_wait *wait, struct envelope *envelope, const struct script_sender *sender,
-                      const struct envelope_defaults *defaults)
+void script_move_taken(struct script_state *state, struct envelope *envelope, const struct script_sender *sender,
+                       const struct envelope_defaults *defaults)
 {
+    struct script_wait *wait = state->taken;
     wait->envelope = envelope;
     wait->sender = sender;
     wait->defaults = defaults;
@@ -143,6 +144,8 @@ static void check_may_wait(lua_State *lua, struct script_state *state, const cha
 {
     if (!state->in_hook)
         luaL_error(lua, "%s: only a hook can wait", what);
+    if (state->cannot_wait)
+        luaL_error(lua, "%s: %s cannot wait", what, state->cannot_wait);
     if (lua != state->coroutine)
         luaL_error(lua, "%s: a coroutine of the script's own cannot wait; call it in the hook itself", what);
     if (!lua_isyieldable(lua))

@@ -15,6 +15,7 @@ struct chain_call {
     bool has_agent;
     struct script_registration *registration;
     bool refused;
+    unsigned previous_version; /* on_reload */
 };
 
 struct script_wait {

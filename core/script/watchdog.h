@@ -37,6 +37,8 @@ struct watchdog {
     int wake_fd; /* an eventfd, or -1 */
     uint64_t budget_ns;
 
+    struct watchdog *next, **previous; /* the supervisor's list */
+
     /* The supervisor's own. */
     uint64_t seen_sequence, seen_since_ns, signalled_ns;
 };

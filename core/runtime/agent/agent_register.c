@@ -150,12 +150,14 @@ static void ask_to_register(struct connection *connection, const struct register
         return;
     }
     struct slice reason;
-    enum script_result result = script_on_register(reactor->script, &job->registering.wanted, &reason);
+    struct script_state *script =
+        scripts_pick(&reactor->scripts, job->registering.wanted.id, job->registering.wanted.labels);
+    enum script_result result = script_on_register(script, &job->registering.wanted, &reason);
     if (result == SCRIPT_WAITS) {
         connection->hook_waits = true;
         if (!registering->again)
             connection_wait_for(connection, DEADLINE_NONE); /* its register has come */
-        waiting_start(reactor, &job->waiting, script_take_wait(reactor->script), registered_later);
+        waiting_start(reactor, script, &job->waiting, registered_later);
         return;
     }
     finish_register(connection, &job->registering, result, reason);
@@ -201,7 +203,7 @@ void session_register(struct connection *connection, struct slice text, const st
         .wants_batches = asked.wants_batches,
         .again = again,
     };
-    if (script_has_hook(reactor->script, HOOK_ON_REGISTER))
+    if (script_has_hook(scripts_pick(&reactor->scripts, asked.client_id, registering.wanted.labels), HOOK_ON_REGISTER))
         ask_to_register(connection, &registering);
     else
         finish_register(connection, &registering, SCRIPT_DECIDED, slice_from(NULL, 0));

@@ -36,7 +36,8 @@ static void log_disconnect(struct connection *connection, struct slice reason)
     struct reactor *reactor = connection_reactor(connection);
     const struct profile *profile = connection->endpoint.profile;
     log_debug("agent %.*s left: %.*s", (int)profile->id.length, profile->id.data, (int)reason.length, reason.data);
-    if (!script_has_hook(reactor->script, HOOK_ON_DISCONNECT))
+    struct script_state *script = scripts_pick(&reactor->scripts, profile->id, profile->labels);
+    if (!script_has_hook(script, HOOK_ON_DISCONNECT))
         return;
     if (reactor->draining && clock_steady_ns() / 1000000 - reactor->drain_started_ms > REACTOR_DRAIN_HOOKS_MS) {
         log_warn("stopping: on_disconnect is not called any more, its calls took too long");
@@ -44,14 +45,13 @@ static void log_disconnect(struct connection *connection, struct slice reason)
     }
     struct agent_view view;
     attachment_view(&connection->endpoint, &view);
-    if (script_on_disconnect(reactor->script, &view, reason) != SCRIPT_WAITS)
+    if (script_on_disconnect(script, &view, reason) != SCRIPT_WAITS)
         return;
-    struct script_wait *wait = script_take_wait(reactor->script);
     struct waiting *waiting = pool_acquire(POOL_ARRAYS, sizeof *waiting);
     if (waiting)
-        waiting_start(reactor, waiting, wait, disconnect_told);
+        waiting_start(reactor, script, waiting, disconnect_told);
     else
-        script_abandon(reactor->script, wait, "not enough memory to wait");
+        script_abandon(script, script_take_wait(script), "not enough memory to wait");
 }
 
 /* Leaves the registry; what was not sent returns to the mailbox. */

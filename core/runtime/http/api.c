@@ -3,7 +3,6 @@
 #include "runtime/http/api.h"
 
 #include <lualib.h>
-#include <mbedtls/sha256.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -37,6 +36,7 @@ static int open_native(lua_State *L)
     luaL_register(L, NULL, api_native_functions);
     luaL_register(L, NULL, api_figures_functions);
     luaL_register(L, NULL, api_admin_functions);
+    luaL_register(L, NULL, api_scripts_functions);
     return 1;
 }
 
@@ -57,41 +57,6 @@ static int open_protected(lua_State *L)
     return 0;
 }
 
-static void hash_file(mbedtls_sha256_context *hash, const char *path)
-{
-    unsigned char piece[4096];
-    size_t length;
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return; /* the script room has read it a moment ago, and says what is wrong with it */
-    while ((length = fread(piece, 1, sizeof piece, file)) > 0)
-        mbedtls_sha256_update_ret(hash, piece, length);
-    fclose(file);
-}
-
-/* With one script it is what sha256sum says of the file; with several, of the files one after the other; with none, of
- * the mode's own. */
-static void hash_scripts(const struct config *config, char out[SCRIPT_HASH_BYTES])
-{
-    unsigned char digest[32];
-    char module[128];
-    mbedtls_sha256_context hash;
-    mbedtls_sha256_init(&hash);
-    mbedtls_sha256_starts_ret(&hash, 0);
-    for (size_t i = 0; i < config->script.paths.count; i++)
-        hash_file(&hash, config->script.paths.items[i]);
-    if (config->script.paths.count == 0) {
-        snprintf(module, sizeof module, "luaduct.bridge.%s", config->mode_name);
-        for (const struct bundle_entry *entry = bundle_entries; entry->name; entry++)
-            if (strcmp(entry->name, module) == 0)
-                mbedtls_sha256_update_ret(&hash, (const unsigned char *)entry->content.data, entry->content.length);
-    }
-    mbedtls_sha256_finish_ret(&hash, digest);
-    mbedtls_sha256_free(&hash);
-    for (size_t i = 0; i < sizeof digest; i++)
-        snprintf(out + 2 * i, 3, "%02x", digest[i]);
-}
-
 struct lua_State *api_open(struct reactor *reactor)
 {
     struct api *api = calloc(1, sizeof *api);
@@ -101,7 +66,6 @@ struct lua_State *api_open(struct reactor *reactor)
         return NULL;
     }
     api->reactor = reactor;
-    hash_scripts(reactor->config, api->script_hash);
     api->lua = lua_newstate(allocate, api);
     const char *problem = "out of memory";
     if (!api->lua || lua_cpcall(api->lua, open_protected, NULL) != 0) {

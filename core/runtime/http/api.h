@@ -12,6 +12,7 @@ struct lua_State;
 struct dispatch_job;
 struct dispatch_result;
 struct frame;
+struct order;
 struct work;
 
 /* Creates the reactor's state, on its thread; NULL when that failed, which is logged. */
@@ -42,9 +43,10 @@ struct api_call {
     /* The API's own. */
     int coroutine; /* registry reference while unfinished */
     size_t worked; /* bytes looked at since the last stop */
-    /* While it waits (API_WAITS) for one of these; the other is NULL. */
+    /* While it waits (API_WAITS) for one of these; the others are NULL. */
     struct dispatch_job *job;
     struct work *work;
+    struct order *order;
     struct dispatch_result *dispatched; /* in api_continue: how the first came out */
     bool waits;
     struct frame *sent;    /* what POST /send or /broadcast sent */

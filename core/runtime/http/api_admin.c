@@ -52,8 +52,7 @@ static enum code read_order(struct slice json, unsigned depth, struct engine_ord
     enum code code = json_validate(json, depth, error);
     if (code != CODE_OK)
         return code;
-    while (json.length > 0 && memchr(" \t\r\n", json.data[0], 4))
-        json = slice_from(json.data + 1, json.length - 1);
+    json = slice_trim_space(json);
     if (json_kind(json) != JSON_OBJECT) {
         snprintf(error, ERROR_TEXT_BYTES, "expected an object such as {\"workerPool\": false}, got %s",
                  json_kind_name(json_kind(json)));

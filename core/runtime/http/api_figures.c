@@ -1,6 +1,5 @@
 /* Figures are sums over all lanes and reactors, read without stopping any. The reactors that may be read are those
- * between api_figures_join and api_figures_leave; a mutex, which only those who show figures take, keeps a script from
- * being freed while it is read. */
+ * between api_figures_join and api_figures_leave. */
 #include <math.h>
 #include <pthread.h>
 
@@ -13,6 +12,7 @@
 #include "runtime/http/api_native.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
+#include "runtime/reload/slot.h"
 #include "runtime/server.h"
 #include "script/collect.h"
 #include "script/object_pool.h"
@@ -156,32 +156,20 @@ static void push_traffic(lua_State *L, uint64_t now_ms)
 
 struct reactor_sums {
     uint64_t latency[LATENCY_BUCKETS];
-    struct script_hook_statistics hooks[HOOK_COUNT];
-    uint64_t script_heaps, api_heaps, full_collections, longest_collect_ns;
-    struct script_collections collections;
+    uint64_t api_heaps;
     unsigned connections;
+    struct script_totals scripts;
 };
 
 static struct reactor_sums sum_reactors(void)
 {
     struct reactor_sums sum = {0};
+    slots_sum(NULL, &sum.scripts);
     pthread_mutex_lock(&mutex);
     for (unsigned i = 0; i < LANES_MAXIMUM; i++) {
         if (!apis[i])
             continue;
         const struct reactor *reactor = apis[i]->reactor;
-        struct script_statistics script;
-        script_read_statistics(reactor->script, &script);
-        for (unsigned hook = 0; hook < HOOK_COUNT; hook++) {
-            sum.hooks[hook].calls += script.hooks[hook].calls;
-            sum.hooks[hook].errors += script.hooks[hook].errors;
-            sum.hooks[hook].overruns += script.hooks[hook].overruns;
-        }
-        script_add_collections(reactor->script, &sum.collections);
-        sum.script_heaps += script.heap_bytes;
-        sum.full_collections += script.full_collections;
-        if (script.longest_collect_ns > sum.longest_collect_ns)
-            sum.longest_collect_ns = script.longest_collect_ns;
         sum.api_heaps += read_counter(&apis[i]->heap_bytes);
         sum.connections += atomic_load_explicit(&reactor->connection_count, memory_order_relaxed);
         latency_add(&reactor->latency, sum.latency);
@@ -192,17 +180,15 @@ static struct reactor_sums sum_reactors(void)
 
 void api_sum_heaps(uint64_t *scripts, uint64_t *heaps, struct script_collections *collections)
 {
-    *scripts = *heaps = 0;
+    struct script_totals totals;
+    slots_sum(NULL, &totals);
+    *scripts = totals.heap_bytes;
+    *collections = totals.collections;
+    *heaps = 0;
     pthread_mutex_lock(&mutex);
-    for (unsigned i = 0; i < LANES_MAXIMUM; i++) {
-        if (!apis[i])
-            continue;
-        struct script_statistics script;
-        script_read_statistics(apis[i]->reactor->script, &script);
-        script_add_collections(apis[i]->reactor->script, collections);
-        *scripts += script.heap_bytes;
-        *heaps += read_counter(&apis[i]->heap_bytes);
-    }
+    for (unsigned i = 0; i < LANES_MAXIMUM; i++)
+        if (apis[i])
+            *heaps += read_counter(&apis[i]->heap_bytes);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -298,20 +284,20 @@ static void push_reactors(lua_State *L)
     push_latency(L, sum.latency);
     set_number(L, "connections", sum.connections);
     lua_newtable(L);
-    set_number(L, "heap_bytes", (double)sum.script_heaps);
+    set_number(L, "heap_bytes", (double)sum.scripts.heap_bytes);
     set_number(L, "api_heap_bytes", (double)sum.api_heaps);
-    set_number(L, "full_collections", (double)sum.full_collections);
-    set_number(L, "longest_collect_ms", milliseconds(sum.longest_collect_ns));
+    set_number(L, "full_collections", (double)sum.scripts.full_collections);
+    set_number(L, "longest_collect_ms", milliseconds(sum.scripts.longest_collect_ns));
     lua_newtable(L);
     for (unsigned hook = 0; hook < HOOK_COUNT; hook++) {
         lua_newtable(L);
-        set_number(L, "calls", (double)sum.hooks[hook].calls);
-        set_number(L, "errors", (double)sum.hooks[hook].errors);
-        set_number(L, "overruns", (double)sum.hooks[hook].overruns);
+        set_number(L, "calls", (double)sum.scripts.hooks[hook].calls);
+        set_number(L, "errors", (double)sum.scripts.hooks[hook].errors);
+        set_number(L, "overruns", (double)sum.scripts.hooks[hook].overruns);
         lua_setfield(L, -2, script_hook_name(hook));
     }
     lua_setfield(L, -2, "hooks");
-    push_collections(L, &sum.collections);
+    push_collections(L, &sum.scripts.collections);
     lua_setfield(L, -2, "scripts");
 }
 
@@ -325,35 +311,37 @@ static void add_figure(lua_State *L, const char *name, const _Atomic uint64_t *f
     set_number(L, name, sum);
 }
 
-/* The pools of scripts, by name; those of that name in all reactors are one. */
+static void add_object_pools(void *context, const struct script_slot *slot)
+{
+    lua_State *L = context;
+    const struct object_pool_figures *pools;
+    unsigned count = script_pool_figures(slot->state, &pools);
+    for (unsigned j = 0; j < count; j++) {
+        lua_getfield(L, -1, pools[j].name);
+        if (lua_isnil(L, -1)) {
+            lua_pop(L, 1);
+            lua_newtable(L);
+            lua_pushvalue(L, -1);
+            lua_setfield(L, -3, pools[j].name);
+        }
+        add_figure(L, "acquired", &pools[j].acquired);
+        add_figure(L, "released", &pools[j].released);
+        add_figure(L, "hits", &pools[j].hits);
+        add_figure(L, "created", &pools[j].created);
+        add_figure(L, "destroyed", &pools[j].destroyed);
+        add_figure(L, "warm", &pools[j].max_size);
+        add_figure(L, "lru", &pools[j].evicted_lru);
+        add_figure(L, "ttl", &pools[j].evicted_ttl);
+        add_figure(L, "pressure", &pools[j].evicted_pressure);
+        lua_pop(L, 1);
+    }
+}
+
+/* The pools of scripts, by name; those of that name in all states are one. */
 static void push_object_pools(lua_State *L)
 {
     lua_newtable(L);
-    pthread_mutex_lock(&mutex);
-    for (unsigned i = 0; i < LANES_MAXIMUM; i++) {
-        const struct object_pool_figures *pools;
-        unsigned count = apis[i] ? script_pool_figures(apis[i]->reactor->script, &pools) : 0;
-        for (unsigned j = 0; j < count; j++) {
-            lua_getfield(L, -1, pools[j].name);
-            if (lua_isnil(L, -1)) {
-                lua_pop(L, 1);
-                lua_newtable(L);
-                lua_pushvalue(L, -1);
-                lua_setfield(L, -3, pools[j].name);
-            }
-            add_figure(L, "acquired", &pools[j].acquired);
-            add_figure(L, "released", &pools[j].released);
-            add_figure(L, "hits", &pools[j].hits);
-            add_figure(L, "created", &pools[j].created);
-            add_figure(L, "destroyed", &pools[j].destroyed);
-            add_figure(L, "warm", &pools[j].max_size);
-            add_figure(L, "lru", &pools[j].evicted_lru);
-            add_figure(L, "ttl", &pools[j].evicted_ttl);
-            add_figure(L, "pressure", &pools[j].evicted_pressure);
-            lua_pop(L, 1);
-        }
-    }
-    pthread_mutex_unlock(&mutex);
+    slots_each(add_object_pools, L);
     lua_setfield(L, -2, "object_pools");
 }
 
@@ -494,7 +482,12 @@ static void push_identity(lua_State *L, const struct api *api)
     set_text(L, "version", LUADUCT_VERSION, strlen(LUADUCT_VERSION));
     set_text(L, "environment", config->environment, strlen(config->environment));
     set_text(L, "timestamp", api->reactor->lane->timestamp, CLOCK_ISO_LENGTH);
-    set_text(L, "script_hash", api->script_hash, strlen(api->script_hash));
+    struct version *script = versions_current();
+    if (script) {
+        set_text(L, "script_hash", script->hash, strlen(script->hash));
+        set_number(L, "script_number", script->number);
+    }
+    version_release(script);
     set_boolean(L, "enhanced", config->mode == CONFIG_MODE_ENHANCED);
     set_boolean(L, "draining", api->reactor->draining);
     set_number(L, "uptime_ms", (double)minus(api->reactor->now_ms, server_started_ms()));

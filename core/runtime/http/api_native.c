@@ -251,15 +251,6 @@ static int push_worked(lua_State *L, struct api_call *call)
     return count;
 }
 
-static struct slice without_space(struct slice text)
-{
-    while (text.length > 0 && memchr(" \t\r\n", text.data[0], 4))
-        text = slice_from(text.data + 1, text.length - 1);
-    while (text.length > 0 && memchr(" \t\r\n", text.data[text.length - 1], 4))
-        text.length--;
-    return text;
-}
-
 /* execute(): has the workers do what the body says. Returns as push_worked says. */
 static int native_execute(lua_State *L)
 {
@@ -270,7 +261,7 @@ static int native_execute(lua_State *L)
         return push_refusal(L, CODE_FORBIDDEN, SLICE("only an administrator may have the workers work over HTTP"));
     if (api->reactor->draining)
         return push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
-    struct slice body = without_space(call->body);
+    struct slice body = slice_trim_space(call->body);
     enum code code = json_validate(body, api->reactor->config->limits.json_depth, error);
     if (code == CODE_OK)
         code = execute_start(api->reactor, body, &call->connection->http->request.body, worked_later, call, &call->work,
@@ -295,6 +286,8 @@ static int native_write_result(lua_State *L)
 
 int api_push_answer(lua_State *L, struct api_call *call)
 {
+    if (call->order)
+        return api_scripts_push_answer(L, call);
     return call->work ? push_worked(L, call) : push_dispatched(L, call, call->dispatched);
 }
 
@@ -308,6 +301,7 @@ void api_forget(struct api_call *call)
         work_free(call->work);
     call->job = NULL;
     call->work = NULL;
+    api_scripts_forget(call);
 }
 
 /* --- Looking --- */

@@ -12,9 +12,6 @@
 
 struct reactor;
 
-/* 64 hexadecimal digits and a NUL. */
-#define SCRIPT_HASH_BYTES 65
-
 struct api {
     lua_State *lua;
     struct reactor *reactor;
@@ -22,9 +19,8 @@ struct api {
     int handler;           /* registry reference */
     lua_State *spare;      /* a coroutine whose last call has ended: the next one runs in it; NULL: none */
     int spare_reference;
-    struct sender_fragment fragment;     /* who sends over HTTP, unless the envelope says otherwise */
-    char script_hash[SCRIPT_HASH_BYTES]; /* of the files that were loaded */
-    atomic_ullong heap_bytes;            /* written by its thread, read by all */
+    struct sender_fragment fragment; /* who sends over HTTP, unless the envelope says otherwise */
+    atomic_ullong heap_bytes;        /* written by its thread, read by all */
 };
 
 /* The API that a Lua thread belongs to. */
@@ -43,10 +39,15 @@ unsigned api_refuse(struct api *api, enum code code, struct slice text);
 int api_push_answer(lua_State *L, struct api_call *call);
 void api_forget(struct api_call *call);
 
-/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c and api_admin.c. */
-extern const luaL_Reg api_native_functions[], api_figures_functions[], api_admin_functions[];
+/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c, api_admin.c and
+ * api_scripts.c. */
+extern const luaL_Reg api_native_functions[], api_figures_functions[], api_admin_functions[], api_scripts_functions[];
 
-/* Enters the API's reactor among those whose figures are shown, and takes it out again; its script lives in between. */
+/* What api_push_answer and api_forget do for an order to the loader. */
+int api_scripts_push_answer(lua_State *L, struct api_call *call);
+void api_scripts_forget(struct api_call *call);
+
+/* Enters the API's reactor among those whose figures are shown, and takes it out again. */
 void api_figures_join(struct api *api);
 void api_figures_leave(struct api *api);
 

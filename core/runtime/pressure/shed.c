@@ -45,10 +45,15 @@ void shed_collect_soon(struct reactor *reactor)
         ev_timer_start(reactor->loop, &reactor->shed.timer);
 }
 
+static void collect_state(struct script_state *state, unsigned manually)
+{
+    script_trim_pools(state);
+    script_order_cycle(state, manually);
+}
+
 static void collect(struct reactor *reactor, bool manually)
 {
-    script_trim_pools(reactor->script);
-    script_order_cycle(reactor->script, manually);
+    scripts_each(reactor, collect_state, manually);
     reactor->shed.api_collecting = true;
     shed_collect_soon(reactor);
 }
@@ -206,13 +211,18 @@ void shed_ask(struct reactor *reactor, unsigned bits)
     ev_async_send(reactor->loop, &reactor->wake_watcher);
 }
 
+static void step_state(struct script_state *state, unsigned between)
+{
+    script_step_between(state, between);
+}
+
 void shed_serve(struct reactor *reactor)
 {
     unsigned asked = atomic_exchange_explicit(&reactor->shed.asked, 0, memory_order_acquire);
     if (reactor->draining)
         asked &= SHED_RESUME;
     if (asked & SHED_MODE)
-        script_step_between(reactor->script, pressure_enabled());
+        scripts_each(reactor, step_state, pressure_enabled());
     if (asked & SHED_HISTORY) {
         uint64_t bytes = atomic_load_explicit(&shed_history_bytes, memory_order_relaxed);
         counter_add(&shed_history_released, history_set_bytes(bytes));
@@ -235,8 +245,6 @@ void shed_start(struct reactor *reactor)
 {
     ev_init(&reactor->shed.timer, on_timer);
     reactor->shed.timer.data = reactor;
-    if (!pressure_enabled())
-        script_step_between(reactor->script, false);
 }
 
 void shed_stop(struct reactor *reactor)

@@ -69,9 +69,9 @@ static void begin(struct waiting *waiting, struct script_wait *wait)
 static void go_on(struct waiting *waiting, const struct script_answer *answer)
 {
     struct script_outcome outcome;
-    enum script_result result = script_resume(waiting->reactor->script, waiting->wait, answer, &outcome);
+    enum script_result result = script_resume(waiting->script, waiting->wait, answer, &outcome);
     if (result == SCRIPT_WAITS) {
-        begin(waiting, script_take_wait(waiting->reactor->script));
+        begin(waiting, script_take_wait(waiting->script));
         return;
     }
     unlink_waiting(waiting);
@@ -98,13 +98,15 @@ static void give_up(struct waiting *waiting)
     char why[96];
     if (reactor->draining)
         snprintf(why, sizeof why, "stopped: it waits, and the bridge is going away");
+    else if (!scripts_in_use(&reactor->scripts, waiting->script))
+        snprintf(why, sizeof why, "stopped: it waits, and a newer version of the scripts is in use");
     else
         snprintf(why, sizeof why, "stopped: it waited longer than %u ms (script.suspendMs)",
                  reactor->config->script.suspend_ms);
     if (waiting->work)
         work_forget(waiting->work, work_free);
     unlink_waiting(waiting);
-    script_abandon(reactor->script, waiting->wait, why);
+    script_abandon(waiting->script, waiting->wait, why);
     waiting->ended(waiting, SCRIPT_FAILED, &outcome);
 }
 
@@ -126,10 +128,11 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
     reactor_end_pass(reactor);
 }
 
-void waiting_start(struct reactor *reactor, struct waiting *waiting, struct script_wait *wait,
+void waiting_start(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
                    void (*ended)(struct waiting *, enum script_result, const struct script_outcome *))
 {
     waiting->reactor = reactor;
+    waiting->script = script;
     waiting->ended = ended;
     waiting->until_ms = now_ms() + reactor->config->script.suspend_ms;
     ev_init(&waiting->timer, on_timer);
@@ -139,14 +142,14 @@ void waiting_start(struct reactor *reactor, struct waiting *waiting, struct scri
     if (waiting->next)
         waiting->next->previous = &waiting->next;
     reactor->waiting = waiting;
-    begin(waiting, wait);
+    begin(waiting, script_take_wait(script));
 }
 
-void waiting_hurry(struct reactor *reactor, uint32_t ms)
+void waiting_hurry(struct reactor *reactor, const struct script_state *script, uint32_t ms)
 {
     uint64_t latest = now_ms() + ms;
     for (struct waiting *waiting = reactor->waiting; waiting; waiting = waiting->next) {
-        if (waiting->until_ms > latest) {
+        if ((!script || waiting->script == script) && waiting->until_ms > latest) {
             waiting->until_ms = latest;
             set_timer(waiting);
         }

@@ -12,6 +12,7 @@ struct work;
 /* Embedded in what goes on after the hook. The reactor's thread only. */
 struct waiting {
     struct reactor *reactor;
+    struct script_state *script; /* that the hook runs in; it stays until its last hook has ended */
     struct waiting *next, **previous; /* all of the reactor */
     struct script_wait *wait;
     struct work *work; /* NULL: it sleeps */
@@ -23,12 +24,12 @@ struct waiting {
     void (*ended)(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome);
 };
 
-/* After a hook gave SCRIPT_WAITS, with what script_take_wait gave. `ended` is called once, from the loop, never from in
+/* After a hook of that state gave SCRIPT_WAITS. `ended` is called once, from the loop, never from in
  * here: with SCRIPT_DECIDED or SCRIPT_FAILED and what the hook came to (script_resume); it may free the waiting. */
-void waiting_start(struct reactor *reactor, struct waiting *waiting, struct script_wait *wait,
+void waiting_start(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
                    void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));
 
-/* The reactor stops: its hooks may wait for this much longer. */
-void waiting_hurry(struct reactor *reactor, uint32_t ms);
+/* The hooks of that state (NULL: all of the reactor) may wait for this much longer. */
+void waiting_hurry(struct reactor *reactor, const struct script_state *script, uint32_t ms);
 
 #endif

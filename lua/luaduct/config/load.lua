@@ -14,6 +14,7 @@ local format = string.format
 local open = io.open
 
 local LARGEST_FILE = 1024 * 1024 -- bytes: a longer config file is some other file
+local LONGEST_SOCKET = 107 -- bytes: sockaddr_un has no room for more
 local LARGEST_TOKEN_FILE = 8192 -- bytes: the longest token and white space around it
 local CHUNK = "(config)" -- stands for the file in Lua's own messages, which cut long names
 
@@ -165,6 +166,20 @@ local function resolve_scripts(state)
     end
 end
 
+local function resolve_admin_socket(state)
+    local path = state.values["listen.admin"]
+    if path then
+        path = join(state.folder, path)
+        state.values["listen.admin"] = path
+        if #path > LONGEST_SOCKET then
+            state.report("listen.admin", format("expected at most %d bytes, got %s", LONGEST_SOCKET,
+                validate.quote(path)))
+        elseif is_folder(path) or not is_folder(path:match("^(.*)/") or ".") then
+            state.report("listen.admin", "expected a file in a folder that exists, got " .. validate.quote(path))
+        end
+    end
+end
+
 local function resolve_log(state)
     local path = state.values["log.file"]
     if path then
@@ -271,6 +286,7 @@ end
 -- Each with the keys that it looks at.
 local rules = {
     { resolve_scripts, "script.folder" },
+    { resolve_admin_socket },
     { resolve_log },
     { resolve_token },
     { check_open_listening, "listen.host", "listen.insecure" },
@@ -317,11 +333,40 @@ local function variable_reader(env)
     return os.getenv
 end
 
+-- A value as Lua text that reads back the same.
+local function literal(value)
+    if type(value) == "string" then
+        return format("%q", value)
+    elseif type(value) ~= "table" then
+        return type(value) == "number" and format("%.17g", value) or tostring(value)
+    end
+    local parts = {}
+    for name, item in pairs(value) do
+        parts[#parts + 1] = format("[%s] = %s", literal(name), literal(item))
+    end
+    table.sort(parts)
+    return "{" .. table.concat(parts, ", ") .. "}"
+end
+
+-- Puts the values of `snapshot` in the place of those that a reload cannot change, and gives the paths of the changed.
+local function keep_running_values(values, snapshot)
+    local running, kept = assert(load(snapshot, "=(snapshot)", "t", {}))(), {}
+    for _, key in ipairs(schema.keys) do
+        if not key.live and literal(values[key.path]) ~= literal(running[key.path]) then
+            kept[#kept + 1] = key.path
+            values[key.path] = running[key.path]
+        end
+    end
+    return kept
+end
+
 local loader = {}
 
 --- `path` of the file, nil for every key at its default. `flags`: texts by flag ("--ws-port"), or nil. `env`: a table
---- or function of variables, nil for the process's own. Gives the configuration, or nil and a list of one-line texts.
-function loader.load(path, flags, env)
+--- or function of variables, nil for the process's own. `snapshot`: what the running configuration gave, for a reload;
+--- nil at the start. Gives the configuration, a snapshot of it, and the paths whose change waits for a restart (with
+--- commas between); or nil and a list of one-line texts.
+function loader.load(path, flags, env, snapshot)
     local variable = variable_reader(env)
     local label = path or "built-in configuration"
     local config = {}
@@ -361,7 +406,8 @@ function loader.load(path, flags, env)
     if #texts > 0 then
         return nil, texts
     end
-    return nested(values)
+    local kept = snapshot and keep_running_values(values, snapshot) or {}
+    return nested(values), "return " .. literal(values), table.concat(kept, ", ")
 end
 
 return loader

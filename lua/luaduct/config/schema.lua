@@ -8,6 +8,7 @@
 -- choices    of a "choice"
 -- variables  environment variables that override the key, the strongest first;  flag: of `luaduct run`, stronger still
 -- secret     the value never stands in a message
+-- live       a reload takes up a changed value; without it the change waits for a restart
 -- feature    of a later version, by the name that a message gives it: the key is not available yet; its default is
 --            fine, anything else stops the start
 -- example    shown, commented out, in config/luaduct.lua where there is no default
@@ -23,7 +24,7 @@ local keys = {
         help = "the bridge behaviour that scripts build on",
     },
     {
-        path = "environment", type = "text", default = "development", variables = { "NODE_ENV" },
+        path = "environment", type = "text", live = true, default = "development", variables = { "NODE_ENV" },
         help = "a name shown on /health",
     },
 
@@ -42,8 +43,8 @@ local keys = {
         help = "HTTP; 0 picks a free port",
     },
     {
-        path = "listen.admin", type = "text", example = '"luaduct.sock"',
-        feature = "the administration socket", help = "a Unix socket for administration, mode 0600",
+        path = "listen.admin", type = "new file", example = '"luaduct.sock"',
+        help = "a Unix socket for administration, mode 0600",
     },
     {
         path = "listen.insecure", type = "boolean", default = false, variables = { "AI_BRIDGE_INSECURE" },
@@ -51,36 +52,40 @@ local keys = {
     },
 
     {
-        path = "script.path", type = "files", example = '"routes/main.lua"',
+        path = "script.path", type = "files", live = true, example = '"routes/main.lua"',
         help = "a routing script, or a list of them run in order; none: the mode's own behaviour",
     },
     {
-        path = "script.folder", type = "folder", example = '"routes"',
+        path = "script.folder", type = "folder", live = true, example = '"routes"',
         help = "where `require` inside a script looks; none: the script's own folder",
     },
     {
-        path = "script.budgetMs", type = "integer", min = 1, max = 60000, default = 50,
+        path = "script.budgetMs", type = "integer", live = true, min = 1, max = 60000, default = 50,
         help = "a hook that runs longer is stopped",
     },
     {
-        path = "script.onError", type = "choice", choices = { "default", "drop" }, default = "default",
+        path = "script.onError", type = "choice", live = true, choices = { "default", "drop" }, default = "default",
         help = "an envelope whose route failed goes by the mode's own rule, or nowhere (fail closed)",
     },
     {
-        path = "script.suspendMs", type = "integer", min = 1, max = MAX_MS, default = 30000,
+        path = "script.suspendMs", type = "integer", live = true, min = 1, max = MAX_MS, default = 30000,
         help = "a hook that waits longer is ended",
     },
     {
-        path = "script.memoryLimit", type = "size", min = "1MiB", max = "1TiB", default = "64MiB",
+        path = "script.memoryLimit", type = "size", live = true, min = "1MiB", max = "1TiB", default = "64MiB",
         help = "for one Lua state",
     },
     {
-        path = "script.jit", type = "boolean", default = false,
+        path = "script.stateBytes", type = "size", min = "1KiB", max = "64MiB", default = "1MiB", live = true,
+        help = "what luaduct.state of one script may take when a reload hands it over",
+    },
+    {
+        path = "script.jit", type = "boolean", live = true, default = false,
         help = "true: scripts are compiled; then budgetMs cannot stop a compiled loop",
     },
     {
-        path = "script.watch", type = "boolean", default = false,
-        feature = "reloading on a file change", help = "reload when a script changes",
+        path = "script.watch", type = "boolean", live = true, default = false,
+        help = "reload when the config file or a script changes",
     },
 
     {
@@ -125,11 +130,11 @@ local keys = {
         help = "from `registered` to the first delivery, so that a client can attach its handler",
     },
     {
-        path = "agents.verifyFrom", type = "boolean", example = "true",
+        path = "agents.verifyFrom", type = "boolean", live = true, example = "true",
         help = "`from` must be the registered id; left out: true in enhanced, false in original",
     },
     {
-        path = "agents.requireRegister", type = "boolean", example = "true",
+        path = "agents.requireRegister", type = "boolean", live = true, example = "true",
         help = "only registered agents send; left out: true in enhanced, false in original",
     },
     {
@@ -147,15 +152,15 @@ local keys = {
     },
 
     {
-        path = "limits.messageBytes", type = "size", min = 1, max = "256MiB", zero = "256MiB, the most",
+        path = "limits.messageBytes", type = "size", live = true, min = 1, max = "256MiB", zero = "256MiB, the most",
         default = "1MiB", help = "of one WebSocket message",
     },
     {
-        path = "limits.bodyBytes", type = "size", min = 1, max = "256MiB", zero = "256MiB, the most",
+        path = "limits.bodyBytes", type = "size", live = true, min = 1, max = "256MiB", zero = "256MiB, the most",
         default = "1MiB", help = "of one HTTP body",
     },
     {
-        path = "limits.jsonDepth", type = "integer", min = 1, max = 1000, zero = "1000, the most", default = 128,
+        path = "limits.jsonDepth", type = "integer", live = true, min = 1, max = 1000, zero = "1000, the most", default = 128,
         help = "nested arrays and objects",
     },
     {
@@ -196,11 +201,11 @@ local keys = {
     },
 
     {
-        path = "http.corsOrigins", type = "origins", default = {}, variables = { "AI_BRIDGE_CORS_ORIGINS" },
+        path = "http.corsOrigins", type = "origins", live = true, default = {}, variables = { "AI_BRIDGE_CORS_ORIGINS" },
         help = 'origins of web pages that may call: a list such as { "https://app.example" }, or "*"',
     },
     {
-        path = "http.hosts", type = "hosts", default = {},
+        path = "http.hosts", type = "hosts", live = true, default = {},
         help = "names of this bridge, beside localhost and addresses, that a request without credential may use",
     },
     {
@@ -217,11 +222,11 @@ local keys = {
     },
 
     {
-        path = "auth.token", type = "token", example = '{ file = "token" }', secret = true,
+        path = "auth.token", type = "token", live = true, example = '{ file = "token" }', secret = true,
         variables = { "AI_BRIDGE_AUTH_TOKEN" }, help = "the credential that all share: text, or a file that holds it",
     },
     {
-        path = "auth.tokenIsAdmin", type = "boolean", default = false,
+        path = "auth.tokenIsAdmin", type = "boolean", live = true, default = false,
         help = "whoever has the token may administer too",
     },
 
@@ -329,11 +334,11 @@ local keys = {
         help = "a thread idle for longer ends",
     },
     {
-        path = "phase2.workerPool.allowRoles", type = "texts", default = {},
+        path = "phase2.workerPool.allowRoles", type = "texts", live = true, default = {},
         help = "roles that may ask for work",
     },
     {
-        path = "phase2.workerPool.executeBytes", type = "size", min = 1, max = MAX_SIZE, default = "16MiB",
+        path = "phase2.workerPool.executeBytes", type = "size", live = true, min = 1, max = MAX_SIZE, default = "16MiB",
         help = "data of one task that came by envelope or HTTP",
     },
     {
@@ -367,6 +372,35 @@ local keys = {
     },
 
     {
+        path = "canary.minCalls", type = "integer", min = 1, max = MAX_COUNT, default = 50, live = true,
+        help = "calls of the version on trial before the rates below count",
+    },
+    {
+        path = "canary.maxErrorRate", type = "number", min = 0, max = 1, default = 0.01, live = true,
+        help = "share of failed calls, above that of the version in use",
+    },
+    {
+        path = "canary.maxRefusedRate", type = "number", min = 0, max = 1, default = 0.05, live = true,
+        help = "share of envelopes that nobody took, the same",
+    },
+    {
+        path = "canary.maxTimeRatio", type = "number", min = 1, max = 1000, default = 3, live = true,
+        help = "P99 of the hooks' time, to that of the version in use; below 0.1 ms it does not count",
+    },
+    {
+        path = "canary.maxOverruns", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 3,
+        live = true, help = "hooks stopped over script.budgetMs, however many calls there were",
+    },
+    {
+        path = "canary.holdMs", type = "integer", min = 1, max = MAX_MS, default = 60000, live = true,
+        help = "how long nothing may speak against it before it is promoted",
+    },
+    {
+        path = "canary.promote", type = "choice", choices = { "auto", "manual" }, default = "auto", live = true,
+        help = '"manual": it stays on trial until `luaduct canary promote`',
+    },
+
+    {
         path = "policies.alerts", type = "text", example = '"policies/alerts.lua"', feature = "the alert policy",
         help = "a Lua file",
     },
@@ -376,7 +410,7 @@ local keys = {
     },
 
     {
-        path = "log.level", type = "choice", choices = { "debug", "info", "warn", "error" }, default = "info",
+        path = "log.level", type = "choice", live = true, choices = { "debug", "info", "warn", "error" }, default = "info",
         flag = "--log-level", help = "what is less than this is not written",
     },
     { path = "log.format", type = "choice", choices = { "text", "json" }, default = "text", help = "of each line" },
@@ -384,7 +418,6 @@ local keys = {
 
     { path = "user", type = "any", feature = "the change of user", help = "to run as after the ports are open" },
     { path = "group", type = "any", feature = "the change of group", help = "to run as after the ports are open" },
-    { path = "canary", type = "any", feature = "the canary", help = "a new script version for some agents" },
     { path = "console", type = "any", feature = "the console", help = "a page for operators" },
     { path = "tracing", type = "any", feature = "tracing", help = "where an envelope went" },
     { path = "store", type = "any", feature = "the durable store", help = "envelopes that outlive the process" },
@@ -427,6 +460,7 @@ local sections = {
     ["alerts.gcFrequency"] = "Full collections a minute.",
     ["alerts.poolHitRate"] = "Share of pool requests served without malloc.",
     ["alerts.workerUtilization"] = "Share of busy workers.",
+    canary = "When a version of the scripts on trial is taken back or promoted.",
     policies = "Rules as Lua files.",
     log = "What the bridge writes about itself.",
 }

@@ -10,8 +10,7 @@ local function enhance(body, figures)
         errors = messages.errors,
         latency = {p50 = latency.p50, p90 = latency.p90, p99 = latency.p99, p999 = latency.p999}, -- milliseconds
     }
-    -- A script changes with a restart only, so the number stays.
-    body.scriptVersion = {number = 1, hash = figures.script_hash}
+    body.scriptVersion = {number = figures.script_number, hash = figures.script_hash}
     body.memoryLevel = figures.memory.level
     body.degraded = engines.degraded()
 end

@@ -8,6 +8,7 @@ local native = require "luaduct.http.native"
 
 local admin = require "luaduct.http.admin"
 local engines = require "luaduct.http.engines"
+local scripts = require "luaduct.http.scripts"
 
 local ROUTES = {
     ["/health"] = {GET = require "luaduct.http.health"},
@@ -23,6 +24,12 @@ local ROUTES = {
     ["/admin/engines"] = {GET = admin(engines.get), POST = admin(engines.post)},
     ["/workers/execute"] = {POST = require "luaduct.http.execute"},
     ["/broadcast"] = {POST = require "luaduct.http.broadcast"},
+    ["/admin/reload"] = {POST = admin(scripts.reload)},
+    ["/admin/scripts"] = {GET = admin(scripts.list)},
+    ["/admin/canary"] = {GET = admin(scripts.canary)},
+    ["/admin/canary/diff"] = {GET = admin(scripts.differences)},
+    ["/admin/canary/promote"] = {POST = admin(scripts.promote)},
+    ["/admin/canary/abort"] = {POST = admin(scripts.abort)},
     ["/admin/gc"] = {POST = require "luaduct.http.gc"},
 }
 

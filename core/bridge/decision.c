@@ -1,0 +1,76 @@
+#include "bridge/decision.h"
+
+#include "bridge/answer.h"
+
+static void write_selector(struct buffer *out, const char *name, const struct selector *selector)
+{
+    const struct {
+        const char *name;
+        struct slice text;
+    } parts[] = {{"role", selector->role},
+                 {"label", selector->label},
+                 {"intent", selector->intent},
+                 {"tool", selector->tool},
+                 {"id", selector->id}};
+    buffer_append_slice(out, slice_from_string(name));
+    buffer_append_slice(out, SLICE("{"));
+    bool first = true;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (!parts[i].text.data)
+            continue;
+        buffer_append_slice(out, slice_from_string(first ? "" : ", "));
+        buffer_append_slice(out, slice_from_string(parts[i].name));
+        buffer_append_slice(out, SLICE(" = "));
+        buffer_append_json_string(out, parts[i].text);
+        first = false;
+    }
+    buffer_append_slice(out, SLICE("}"));
+}
+
+static void write_item(struct buffer *out, const struct decision_item *item)
+{
+    switch (item->kind) {
+    case DECISION_DEFAULT:
+        buffer_append_slice(out, SLICE("nil"));
+        break;
+    case DECISION_TO:
+        buffer_append_slice(out, SLICE("to{"));
+        for (unsigned i = 0; i < item->id_count; i++) {
+            buffer_append_slice(out, slice_from_string(i > 0 ? ", " : ""));
+            buffer_append_json_string(out, item->ids[i]);
+        }
+        buffer_append_slice(out, SLICE("}"));
+        break;
+    case DECISION_ALL:
+        write_selector(out, "all", &item->selector);
+        break;
+    case DECISION_ANY:
+        write_selector(out, "any", &item->selector);
+        break;
+    case DECISION_BROADCAST:
+        buffer_append_slice(out, SLICE("broadcast()"));
+        break;
+    case DECISION_REPLY:
+        buffer_append_slice(out, SLICE("reply("));
+        buffer_append_slice(out, item->payload);
+        buffer_append_slice(out, SLICE(")"));
+        break;
+    case DECISION_DROP:
+        buffer_append_slice(out, SLICE("drop("));
+        buffer_append_json_string(out, item->reason);
+        buffer_append_slice(out, item->tell ? SLICE(", {tell = true})") : SLICE(")"));
+        break;
+    }
+}
+
+void decision_write(struct buffer *out, const struct decision *decision)
+{
+    if (decision->count != 1)
+        buffer_append_slice(out, SLICE("{"));
+    for (unsigned i = 0; i < decision->count; i++) {
+        buffer_append_slice(out, slice_from_string(i > 0 ? ", " : ""));
+        write_item(out, &decision->items[i]);
+    }
+    if (decision->count != 1)
+        buffer_append_slice(out, SLICE("}"));
+}

@@ -1,0 +1,71 @@
+/* The script states of one reactor: the one in use, one on trial, and those whose hooks still wait. The reactor's thread
+ * only. */
+#ifndef LUADUCT_RUNTIME_SCRIPTS_H
+#define LUADUCT_RUNTIME_SCRIPTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "memory/buffer.h"
+#include "runtime/reload/slot.h"
+#include "runtime/reload/trial.h"
+
+struct reactor;
+
+/* Hooks that wait in a state that is not in use any more may wait this much longer. */
+#define SCRIPTS_RETIRE_MS 5000u
+
+/* What routes decided, by kind; written by the reactor while there is a trial, read by all. */
+struct decision_counts {
+    atomic_ullong kinds[DECISION_DROP + 1];
+    atomic_ullong refused; /* nobody took the envelope */
+};
+
+struct reactor_scripts {
+    struct script_slot *current;
+    struct script_slot *previous; /* replaced, and not settled yet */
+    struct script_slot *trial;    /* NULL: none */
+    struct script_slot *retired;  /* their last hooks wait */
+    struct trial rule;            /* while there is a trial */
+    struct decision_counts counts[2]; /* since the trial began: of the current one, of the one on trial */
+};
+
+/* When the thread begins, with scripts.current set, and when it ends. */
+void scripts_begin(struct reactor *reactor);
+void scripts_end(struct reactor *reactor);
+
+/* Takes a slot into use, with what the scripts keep (script_save_kept). False: *error says why, and all is as it was.
+ * Afterwards it is undone or settled. */
+bool scripts_switch(struct reactor *reactor, struct script_slot *next, char *error, size_t error_size);
+void scripts_undo(struct reactor *reactor);
+void scripts_settle(struct reactor *reactor);
+
+/* Puts a slot on trial beside the one in use. */
+void scripts_begin_trial(struct reactor *reactor, struct script_slot *slot, const struct trial *rule);
+
+/* Ends the trial: what is on trial goes, or comes into use with what it has kept itself. */
+void scripts_end_trial(struct reactor *reactor, bool promote);
+
+/* The state that this agent's hooks run in. `labels`: a JSON array. */
+static inline struct script_state *scripts_pick(const struct reactor_scripts *scripts, struct slice id,
+                                                struct slice labels)
+{
+    if (__builtin_expect(!scripts->trial, 1) || scripts->rule.shadow || !trial_takes(&scripts->rule, id, labels))
+        return scripts->current->state;
+    return scripts->trial->state;
+}
+
+/* Whether new calls go to that state. */
+static inline bool scripts_in_use(const struct reactor_scripts *scripts, const struct script_state *state)
+{
+    return scripts->current->state == state || (scripts->trial && scripts->trial->state == state);
+}
+
+/* What is to be done for states at the end of each pass; true: a collection goes on, call again soon. */
+bool scripts_end_pass(struct reactor *reactor);
+
+/* For each state of the reactor. */
+void scripts_each(struct reactor *reactor, void (*visit)(struct script_state *state, unsigned argument),
+                  unsigned argument);
+
+#endif

@@ -1,0 +1,212 @@
+/* The script's `luaduct` is a face like those of the libraries (sandbox.c): a userdata that reads from a hidden table,
+ * here one with `state` in it, which finds everything else in the shared face. What is kept is one value, an object of
+ * the files' paths and what each has in its state. */
+#include "script/kept_state.h"
+
+#include <stdio.h>
+
+#include "script/chain.h"
+#include "script/state.h"
+#include "workers/value_lua.h"
+
+/* --- luaduct ------------------------------------------------------------------------------------------------------ */
+
+/* luaduct.state = table; upvalue 1: the hidden table. */
+static int assign(lua_State *lua)
+{
+    if (lua_type(lua, 2) != LUA_TSTRING || strcmp(lua_tostring(lua, 2), "state") != 0)
+        return luaL_error(lua, "luaduct is read-only but for luaduct.state");
+    if (!lua_istable(lua, 3))
+        return luaL_error(lua, "luaduct.state: expected a table, got %s", state_value_name(lua, 3));
+    lua_settop(lua, 3);
+    lua_rawset(lua, lua_upvalueindex(1));
+    return 0;
+}
+
+void kept_state_open(lua_State *lua, struct script *script)
+{
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, script->environment);
+    lua_newtable(lua);
+    int hidden = lua_gettop(lua);
+    lua_newtable(lua);
+    lua_setfield(lua, hidden, "state");
+    lua_createtable(lua, 0, 1);
+    lua_getfield(lua, hidden - 1, "luaduct");
+    lua_setfield(lua, -2, "__index");
+    lua_setmetatable(lua, hidden);
+    lua_newuserdata(lua, 0);
+    lua_createtable(lua, 0, 3);
+    lua_pushvalue(lua, hidden);
+    lua_setfield(lua, -2, "__index");
+    lua_pushvalue(lua, hidden);
+    lua_pushcclosure(lua, assign, 1);
+    lua_setfield(lua, -2, "__newindex");
+    lua_pushboolean(lua, 0);
+    lua_setfield(lua, -2, "__metatable");
+    lua_setmetatable(lua, -2);
+    lua_setfield(lua, hidden - 1, "luaduct");
+    script->kept = luaL_ref(lua, LUA_REGISTRYINDEX);
+    lua_pop(lua, 1);
+}
+
+void kept_state_push(lua_State *lua, const struct script *script)
+{
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, script->kept);
+    lua_pushliteral(lua, "state");
+    lua_rawget(lua, -2);
+    lua_remove(lua, -2);
+}
+
+/* --- Saving ------------------------------------------------------------------------------------------------------- */
+
+struct saving {
+    struct script_state *state;
+    const struct script *script;
+    struct buffer *out;
+    size_t most;
+    int key; /* which to try, by its place in the walk; 0: the whole */
+    char name[64];
+};
+
+static void note_name(lua_State *lua, int index, char name[64])
+{
+    if (lua_type(lua, index) == LUA_TSTRING)
+        snprintf(name, 64, "luaduct.state.%s", lua_tostring(lua, index));
+    else if (lua_type(lua, index) == LUA_TNUMBER)
+        snprintf(name, 64, "luaduct.state[%g]", lua_tonumber(lua, index));
+    else
+        snprintf(name, 64, "luaduct.state[%s]", lua_typename(lua, lua_type(lua, index)));
+}
+
+/* On the main stack, protected. */
+static int save_protected(lua_State *lua)
+{
+    struct saving *saving = lua_touserdata(lua, 1);
+    luaL_checkstack(lua, 20, NULL);
+    kept_state_push(lua, saving->script);
+    int state = lua_gettop(lua);
+    if (saving->key > 0) {
+        lua_pushnil(lua);
+        for (int i = 0; lua_next(lua, state) && ++i < saving->key;)
+            lua_pop(lua, 1);
+        if (lua_gettop(lua) == state) { /* all were good by themselves */
+            saving->key = 0;
+            return 0;
+        }
+        note_name(lua, -2, saving->name);
+    }
+    value_from_lua_for(lua, lua_gettop(lua), saving->out, saving->state->array_metatable, NULL, "the next version",
+                       saving->most);
+    return 0;
+}
+
+/* After the whole could not be saved: which key it is. */
+static void find_culprit(struct saving *saving, char *error, size_t error_size)
+{
+    lua_State *lua = saving->state->lua;
+    struct buffer scratch = {0};
+    saving->out = &scratch;
+    for (saving->key = 1; saving->key > 0; saving->key++) {
+        scratch.length = 0;
+        int status = lua_cpcall(lua, save_protected, saving);
+        bool bad = status != 0 || saving->key == 0;
+        if (bad)
+            snprintf(error, error_size, "%s: %s: %s", saving->script->path,
+                     saving->key > 0 ? saving->name : "luaduct.state",
+                     status != 0 && lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1)
+                                                                     : "cannot be passed to the next version");
+        lua_settop(lua, 0);
+        if (bad)
+            break;
+    }
+    buffer_free(&scratch);
+}
+
+/* The largest key, for a state over its bound. */
+static void find_largest(struct saving *saving, char *error, size_t error_size)
+{
+    struct buffer scratch = {0};
+    char largest[sizeof saving->name] = "luaduct.state";
+    size_t bytes = 0;
+    saving->out = &scratch;
+    for (saving->key = 1; saving->key > 0; saving->key++) {
+        scratch.length = 0;
+        lua_cpcall(saving->state->lua, save_protected, saving); /* one that fails is over the bound by itself */
+        if (saving->key > 0 && scratch.length > bytes) {
+            bytes = scratch.length;
+            memcpy(largest, saving->name, sizeof largest);
+        }
+        if (saving->key == 0)
+            break;
+    }
+    lua_settop(saving->state->lua, 0);
+    buffer_free(&scratch);
+    snprintf(error, error_size, "%s: luaduct.state takes more than %zu bytes (script.stateBytes); the most, %zu, is in %s",
+             saving->script->path, saving->most, bytes, largest);
+}
+
+/* Each script may keep `most`. */
+bool script_save_kept(struct script_state *state, size_t most, struct buffer *out, char *error, size_t error_size)
+{
+    uint32_t count = 0;
+    size_t place = value_begin(out, VALUE_OBJECT);
+    for (size_t i = 0; i + 1 < state->script_count; i++, count++) {
+        struct saving saving = {.state = state, .script = &state->scripts[i], .out = out, .most = most};
+        value_write_string(out, slice_from_string(saving.script->path));
+        size_t start = out->length;
+        int status = lua_cpcall(state->lua, save_protected, &saving);
+        lua_settop(state->lua, 0);
+        if (status != 0 && out->length - start > most)
+            find_largest(&saving, error, error_size);
+        else if (status != 0)
+            find_culprit(&saving, error, error_size);
+        if (status != 0)
+            return false;
+    }
+    value_end(out, place, count);
+    if (out->failed)
+        snprintf(error, error_size, "not enough memory to keep luaduct.state");
+    return !out->failed;
+}
+
+/* --- Restoring ---------------------------------------------------------------------------------------------------- */
+
+struct restoring {
+    struct script_state *state;
+    const struct script *script;
+    const struct value *kept;
+};
+
+/* On the main stack, protected. What the new version has put into its state and the old one did not know stays. */
+static int restore_protected(lua_State *lua)
+{
+    const struct restoring *restoring = lua_touserdata(lua, 1);
+    luaL_checkstack(lua, 20, NULL);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, restoring->state->array_reference);
+    int metatable = lua_gettop(lua);
+    kept_state_push(lua, restoring->script);
+    int state = lua_gettop(lua);
+    value_to_lua(lua, restoring->kept, metatable);
+    lua_pushnil(lua);
+    while (lua_next(lua, state + 1)) {
+        lua_pushvalue(lua, -2);
+        lua_insert(lua, -2);
+        lua_rawset(lua, state);
+    }
+    return 0;
+}
+
+bool script_restore_kept(struct script_state *state, const struct value *kept, unsigned previous_version)
+{
+    for (size_t i = 0; kept && i + 1 < state->script_count; i++) {
+        const struct script *script = &state->scripts[i];
+        struct restoring restoring = {state, script, value_member(kept, slice_from_string(script->path))};
+        if (!restoring.kept)
+            continue;
+        int status = lua_cpcall(state->lua, restore_protected, &restoring);
+        lua_settop(state->lua, 0);
+        if (status != 0)
+            return false;
+    }
+    return chain_on_reload(state, previous_version);
+}
