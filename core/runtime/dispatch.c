@@ -333,6 +333,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     struct decision *decided = outcome->decision;
     look_after_sender(&job->dispatch, job->profile);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, waiting->script, &job->dispatch)) {
+        counter_add(&reactor->scripts.counts[1].failed, 1);
         routed = script_route(reactor->script, &job->envelope, job->profile ? &job->who : NULL, &job->defaults, &decided);
         if (routed == SCRIPT_WAITS) {
             waiting_start(reactor, reactor->script, &job->waiting, routed_later);
@@ -361,6 +362,17 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, struct scrip
     return job;
 }
 
+/* While a version is on trial: how a route of this state went. */
+static void count_route(struct reactor *reactor, const struct script_state *script, enum script_result routed)
+{
+    if (!reactor->scripts.trial)
+        return;
+    struct decision_counts *counts = &reactor->scripts.counts[script == reactor->scripts.trial->state];
+    counter_add(&counts->routed, 1);
+    if (routed == SCRIPT_FAILED)
+        counter_add(&counts->failed, 1);
+}
+
 static void count_decision(struct reactor *reactor, const struct script_state *script, const struct decision *decision,
                            const struct dispatch_result *result)
 {
@@ -381,9 +393,11 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     struct script_state *script = scripts_pick(&reactor->scripts, from, sender ? sender->labels : SLICE("[]"));
     struct decision *decided = NULL;
     enum script_result routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
+    count_route(reactor, script, routed);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, dispatch)) {
         script = reactor->script;
         routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
+        count_route(reactor, script, routed);
     }
     if (routed == SCRIPT_WAITS)
         return wait_for_route(reactor, script, dispatch, sender, result);

@@ -330,11 +330,10 @@ static int native_trial(lua_State *L)
         set_text(L, "id", view.id);
     push_figures(L, "current", &view.current_figures);
     push_figures(L, "trial", &view.trial_figures);
-    uint64_t compared, different, failed;
-    shadow_read(&compared, &different, &failed);
+    uint64_t compared, different;
+    shadow_read(&compared, &different);
     set_number(L, "compared", (double)compared);
     set_number(L, "different", (double)different);
-    set_number(L, "failed", (double)failed);
     return 1;
 }
 

@@ -291,9 +291,11 @@ static void read_hooks(const struct script_totals *totals, const struct script_t
 {
     struct pause_sums times = totals->collections.hook_times;
     for (unsigned hook = 0; hook < HOOK_COUNT; hook++) {
+        out->overruns += totals->hooks[hook].overruns - before->hooks[hook].overruns;
+        if (hook == HOOK_ROUTE) /* an envelope counts once, however long the chain of scripts is: read_decisions */
+            continue;
         out->calls += totals->hooks[hook].calls - before->hooks[hook].calls;
         out->errors += totals->hooks[hook].errors - before->hooks[hook].errors;
-        out->overruns += totals->hooks[hook].overruns - before->hooks[hook].overruns;
     }
     times.count -= before->collections.hook_times.count;
     for (unsigned i = 0; i < PAUSE_BUCKETS; i++)
@@ -308,6 +310,8 @@ static void read_decisions(unsigned which, struct canary_figures *out)
         const struct decision_counts *counts = &reactors[i].scripts.counts[which];
         for (unsigned kind = 0; kind <= DECISION_DROP; kind++)
             out->decisions[kind] += atomic_load_explicit(&counts->kinds[kind], memory_order_relaxed);
+        out->calls += atomic_load_explicit(&counts->routed, memory_order_relaxed);
+        out->errors += atomic_load_explicit(&counts->failed, memory_order_relaxed);
         out->refused += atomic_load_explicit(&counts->refused, memory_order_relaxed);
     }
 }

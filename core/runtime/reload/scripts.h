@@ -19,6 +19,7 @@ struct reactor;
 struct decision_counts {
     atomic_ullong kinds[DECISION_DROP + 1];
     atomic_ullong refused; /* nobody took the envelope */
+    atomic_ullong routed, failed;
 };
 
 struct reactor_scripts {

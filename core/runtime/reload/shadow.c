@@ -8,7 +8,14 @@
 #include "protocol/message.h"
 #include "runtime/reactor.h"
 
-static atomic_ullong compared, different, failed;
+/* One difference. Texts are JSON, or as Lua would write a decision. */
+struct shadow_sample {
+    unsigned version;
+    int64_t at_ms;
+    struct buffer envelope, decided, would_decide;
+};
+
+static atomic_ullong compared, different;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below */
 static struct shadow_sample samples[SHADOW_SAMPLES];
 static unsigned next_sample, sample_count;
@@ -83,8 +90,12 @@ void shadow_compare(struct reactor *reactor, const struct dispatch *dispatch, co
     atomic_fetch_add_explicit(&compared, 1, memory_order_relaxed);
     decision_write(&ours, decided);
     write_changes(&ours, dispatch->envelope);
+    struct decision_counts *counts = &reactor->scripts.counts[1];
+    counter_add(&counts->routed, 1);
     switch (script_route(script, &message.envelope, sender, dispatch->defaults, &would_decide)) {
     case SCRIPT_DECIDED:
+        for (unsigned i = 0; i < would_decide->count; i++)
+            counter_add(&counts->kinds[would_decide->items[i].kind], 1);
         decision_write(&theirs, would_decide);
         write_changes(&theirs, &message.envelope);
         break;
@@ -93,7 +104,7 @@ void shadow_compare(struct reactor *reactor, const struct dispatch *dispatch, co
         buffer_append_slice(&theirs, SLICE("(it waits)"));
         break;
     default:
-        atomic_fetch_add_explicit(&failed, 1, memory_order_relaxed);
+        counter_add(&counts->failed, 1);
         buffer_append_slice(&theirs, SLICE("(it failed)"));
         break;
     }
@@ -106,11 +117,10 @@ void shadow_compare(struct reactor *reactor, const struct dispatch *dispatch, co
     text_store_free(&store);
 }
 
-void shadow_read(uint64_t *of_compared, uint64_t *of_different, uint64_t *of_failed)
+void shadow_read(uint64_t *of_compared, uint64_t *of_different)
 {
     *of_compared = atomic_load_explicit(&compared, memory_order_relaxed);
     *of_different = atomic_load_explicit(&different, memory_order_relaxed);
-    *of_failed = atomic_load_explicit(&failed, memory_order_relaxed);
 }
 
 static void write_sample(struct buffer *out, const struct shadow_sample *sample)
@@ -152,5 +162,4 @@ void shadow_forget(void)
     pthread_mutex_unlock(&mutex);
     atomic_store_explicit(&compared, 0, memory_order_relaxed);
     atomic_store_explicit(&different, 0, memory_order_relaxed);
-    atomic_store_explicit(&failed, 0, memory_order_relaxed);
 }

@@ -13,17 +13,12 @@
 void shadow_compare(struct reactor *reactor, const struct dispatch *dispatch, const struct script_sender *sender,
                     const struct decision *decided);
 
-/* One difference. Texts are JSON or as Lua would write a decision. */
+/* Differences that are kept, and bytes of each text in them. */
 #define SHADOW_SAMPLES 20
 #define SHADOW_TEXT_BYTES 4096
-struct shadow_sample {
-    unsigned version;
-    int64_t at_ms;
-    struct buffer envelope, decided, would_decide;
-};
 
 /* Counts since the trial began. Any thread. */
-void shadow_read(uint64_t *compared, uint64_t *different, uint64_t *failed);
+void shadow_read(uint64_t *compared, uint64_t *different);
 
 /* The newest differences, the newest first, as a JSON array. Any thread. */
 void shadow_write_samples(struct buffer *out);
