@@ -25,7 +25,7 @@ static const char run_help[] =
     "usage: luaduct run [OPTION]… [CONFIG]\n"
     "\n"
     "Starts a bridge. Without CONFIG: config/luaduct.lua of the installation, or the built-in copy of it.\n"
-    "SIGTERM and SIGINT stop it, SIGUSR1 opens the log file again.\n"
+    "SIGTERM and SIGINT stop it, SIGHUP reloads config and scripts, SIGUSR1 opens the log file again.\n"
     "\n"
     "  --mode MODE        enhanced or original\n"
     "  --host HOST        where to listen; localhost means both loopbacks\n"
@@ -43,11 +43,6 @@ static const char check_help[] =
     "on\n"
     "standard error. Exits 0 when all is well, 1 when not. Without CONFIG: what `luaduct run` would take.\n";
 
-static const char reload_help[] =
-    "usage: luaduct reload\n"
-    "\n"
-    "Will tell a running bridge to take up its config and scripts again. Not available yet: restart the bridge.\n";
-
 static const char version_help[] = "usage: luaduct version\n"
                                    "\n"
                                    "Prints the version.\n";
@@ -58,7 +53,6 @@ static const char help_help[] = "usage: luaduct help [COMMAND]\n"
 
 static int command_run(int argc, char **argv);
 static int command_check(int argc, char **argv);
-static int command_reload(int argc, char **argv);
 static int command_version(int argc, char **argv);
 static int command_help(int argc, char **argv);
 
@@ -70,7 +64,8 @@ static const struct command {
 } commands[] = {
     {"run", command_run, "start a bridge", run_help},
     {"check", command_check, "say what is wrong with a config and its scripts", check_help},
-    {"reload", command_reload, "not available yet: restart the bridge", reload_help},
+    {"reload", command_reload, "have a bridge take up its config and scripts again", NULL},
+    {"canary", command_canary, "see, promote or abort a version of the scripts on trial", NULL},
     {"agent", command_agent, "be an agent in this terminal, or in a pipe", NULL},
     {"send", command_send, "send one envelope", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},
@@ -295,14 +290,6 @@ static int command_check(int argc, char **argv)
 }
 
 /* ---- the small ones ---- */
-
-static int command_reload(int argc, char **argv)
-{
-    (void)argc;
-    (void)argv;
-    fprintf(stderr, "luaduct reload: not available yet; restart the bridge to take up a new config or script\n");
-    return EXIT_FAILED;
-}
 
 static int no_arguments(int argc, char **argv)
 {

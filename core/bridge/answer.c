@@ -5,13 +5,6 @@
 #include "base/clock.h"
 #include "protocol/json/json_write.h"
 
-void buffer_append_json_string(struct buffer *out, struct slice text)
-{
-    char *at = buffer_reserve(out, json_string_length(text));
-    if (at)
-        out->length = (size_t)(json_write_string(at, text) - out->data);
-}
-
 static void append_text(struct buffer *out, const char *text)
 {
     buffer_append(out, text, strlen(text));

@@ -5,6 +5,7 @@
 #include "bridge/registry.h"
 #include "memory/buffer.h"
 #include "protocol/code.h"
+#include "protocol/json/json_write.h"
 #include "protocol/websocket/frame.h"
 
 /* {"type":"error","error":text,"code":…,"id"?:id}. id of length 0: left out. NULL when memory is out. */
@@ -19,8 +20,5 @@ struct frame *answer_heartbeat(void);
 
 /* Appends one agent's meta object; enhanced adds its counts and uptime. */
 void meta_append(struct buffer *out, const struct agent_view *view, bool enhanced, int64_t now_ms);
-
-/* Appends a JSON string of the text. */
-void buffer_append_json_string(struct buffer *out, struct slice text);
 
 #endif

@@ -1,6 +1,6 @@
 #include "bridge/decision.h"
 
-#include "bridge/answer.h"
+#include "protocol/json/json_write.h"
 
 static void write_selector(struct buffer *out, const char *name, const struct selector *selector)
 {

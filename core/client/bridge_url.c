@@ -20,11 +20,21 @@ static const char *take_scheme(const char **text)
         if (strncasecmp(*text, encrypted[i], strlen(encrypted[i])) == 0)
             return "TLS is not available yet, use ws:// or http://";
     }
-    return "expected ws://HOST:PORT or http://HOST:PORT";
+    return "expected ws://HOST:PORT, http://HOST:PORT or unix:PATH";
 }
 
 const char *bridge_url_parse(const char *text, struct bridge_url *url)
 {
+    url->socket[0] = '\0';
+    if (strncmp(text, "unix:", 5) == 0) {
+        if (strlen(text + 5) >= sizeof url->socket || text[5] == '\0')
+            return "expected the path of a socket after unix:, of at most 107 bytes";
+        snprintf(url->socket, sizeof url->socket, "%s", text + 5);
+        snprintf(url->host, sizeof url->host, "localhost");
+        snprintf(url->port, sizeof url->port, "80");
+        snprintf(url->path, sizeof url->path, "/");
+        return NULL;
+    }
     const char *wrong = take_scheme(&text);
     if (wrong)
         return wrong;

@@ -1,9 +1,11 @@
-/* The address of a bridge as a user writes it: ws://HOST[:PORT][/PATH] or http://HOST[:PORT][/PATH]. Either scheme
- * serves either command, because each of the bridge's listeners answers WebSocket and HTTP (TLS is not there). */
+/* The address of a bridge as a user writes it: ws://HOST[:PORT][/PATH] or http://HOST[:PORT][/PATH], or unix:PATH for
+ * its administration socket. Each serves every command, because each of the bridge's listeners answers WebSocket and
+ * HTTP (TLS is not there). */
 #ifndef LUADUCT_CLIENT_BRIDGE_URL_H
 #define LUADUCT_CLIENT_BRIDGE_URL_H
 
 struct bridge_url {
+    char socket[108]; /* the path of a Unix socket; empty: none, host and port count */
     char host[256]; /* without the brackets of an IPv6 literal */
     char port[6];
     char path[512]; /* begins with '/', the query included */

@@ -3,13 +3,6 @@
 #include "protocol/json/json.h"
 #include "protocol/json/json_write.h"
 
-void outgoing_string(struct buffer *out, struct slice text)
-{
-    char *end = buffer_reserve(out, json_string_length(text));
-    if (end)
-        out->length = (size_t)(json_write_string(end, text) - out->data);
-}
-
 /* A number or a word in quotes is more often something that a person says than a payload: only what can be nothing but
  * JSON is taken as JSON. */
 void outgoing_payload(struct buffer *out, struct slice words)
@@ -22,7 +15,7 @@ void outgoing_payload(struct buffer *out, struct slice words)
         return;
     }
     buffer_append_slice(out, SLICE("{\"text\":"));
-    outgoing_string(out, words);
+    buffer_append_json_string(out, words);
     buffer_append_slice(out, SLICE("}"));
 }
 
@@ -31,7 +24,7 @@ static void member(struct buffer *out, struct slice name, struct slice text)
     if (text.length == 0)
         return;
     buffer_append_slice(out, name);
-    outgoing_string(out, text);
+    buffer_append_json_string(out, text);
     buffer_append_slice(out, SLICE(","));
 }
 

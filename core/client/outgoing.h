@@ -4,9 +4,6 @@
 
 #include "memory/buffer.h"
 
-/* The text as a JSON string, quotes included. */
-void outgoing_string(struct buffer *out, struct slice text);
-
 /* The payload that a user's words stand for: a JSON object or array as it is, any other text as {"text": "…"}. */
 void outgoing_payload(struct buffer *out, struct slice words);
 

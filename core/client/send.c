@@ -5,7 +5,7 @@
 
 #include "client/agent/view.h"
 #include "client/commands.h"
-#include "client/http_client.h"
+#include "client/ask.h"
 #include "client/options.h"
 #include "client/outgoing.h"
 #include "protocol/json/json.h"
@@ -119,36 +119,13 @@ static struct slice optional(const char *text)
     return text ? slice_from_string(text) : slice_from(NULL, 0);
 }
 
-/* The bridge's own words from {"error":…,"code":…}, or the whole body where it is something else. */
-static void print_refusal(const char *command, const struct http_answer *answer)
-{
-    struct slice body = slice_from(answer->body.data, answer->body.length), key, value, text = body, code = {0};
-    if (body.length > 0 && json_validate(body, JSON_DEPTH_MAXIMUM, NULL) == CODE_OK) {
-        struct slice rest = body;
-        while (json_kind(body) == JSON_OBJECT && json_next_member(&rest, &key, &value)) {
-            if (json_kind(value) != JSON_STRING)
-                continue;
-            if (json_inside_equals(key, SLICE("error")))
-                text = json_string_inside(value);
-            else if (json_inside_equals(key, SLICE("code")))
-                code = json_string_inside(value);
-        }
-    }
-    fprintf(stderr, "luaduct %s: the bridge refused (%u", command, answer->status);
-    fputs(code.length > 0 ? " " : "", stderr);
-    view_text(stderr, code);
-    fputs("): ", stderr);
-    view_text(stderr, text);
-    fputs("\n", stderr);
-}
-
 int command_send(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct bridge_url url;
     struct buffer words = {0}, body = {0};
-    struct http_answer answer;
-    char token_text[TOKEN_MAXIMUM], error[HTTP_CLIENT_ERROR_SIZE], authority[BRIDGE_URL_AUTHORITY_SIZE];
+    struct buffer answer;
+    char token_text[TOKEN_MAXIMUM];
     const char *token, *command = argv[0];
     int wrong = read_options(argc, argv, &arguments);
     if (wrong)
@@ -171,24 +148,12 @@ int command_send(int argc, char **argv)
         fprintf(stderr, "luaduct %s: cannot read the payload\n", command);
         return 1;
     }
-    struct http_call call = {
-        &url,      "POST", arguments.broadcast ? "/broadcast" : "/send", token, slice_from(body.data, body.length),
-        TIMEOUT_MS};
-    bool answered = http_client_call(&call, &answer, error);
+    int code = ask_bridge(command, &url, token, "POST", arguments.broadcast ? "/broadcast" : "/send",
+                          slice_from(body.data, body.length), TIMEOUT_MS, &answer);
     buffer_free(&body);
-    if (!answered) {
-        bridge_url_authority(&url, authority);
-        fprintf(stderr,
-                "luaduct %s: cannot reach the bridge at http://%s: %s; start one with `luaduct run`, or say where it "
-                "is with --url\n",
-                command, authority, error);
-        return 1;
-    }
-    bool accepted = answer.status >= 200 && answer.status < 300;
-    if (accepted)
-        printf("%.*s\n", (int)answer.body.length, answer.body.length > 0 ? answer.body.data : "");
-    else
-        print_refusal(command, &answer);
-    buffer_free(&answer.body);
-    return accepted ? 0 : 1;
+    if (code != 0)
+        return code;
+    printf("%.*s\n", (int)answer.length, answer.length > 0 ? answer.data : "");
+    buffer_free(&answer);
+    return 0;
 }

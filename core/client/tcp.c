@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 int tcp_start(struct tcp_stream *stream, const struct sockaddr *address, socklen_t length)
@@ -46,6 +47,11 @@ int tcp_connect(struct tcp_stream *stream, const struct bridge_url *url, int tim
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *addresses = NULL;
     *stream = (struct tcp_stream){.descriptor = -1};
+    if (url->socket[0]) {
+        struct sockaddr_un local = {.sun_family = AF_UNIX};
+        memcpy(local.sun_path, url->socket, sizeof local.sun_path);
+        return tcp_start(stream, (struct sockaddr *)&local, sizeof local);
+    }
     if (getaddrinfo(url->host, url->port, &hints, &addresses) != 0)
         return -EADDRNOTAVAIL;
     int result = -EADDRNOTAVAIL;

@@ -4,6 +4,8 @@
 #include <netdb.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 /* How often a free port is looked for when the kernel's pick is taken on the other loopback. */
@@ -146,4 +148,41 @@ int listener_open(const struct listener_address *address)
         return -1;
     }
     return fd;
+}
+
+/* Whether somebody answers at that address. */
+static bool is_served(const struct sockaddr_un *address)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool served = fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof *address) == 0 ||
+                              (errno != ECONNREFUSED && errno != ENOENT));
+    if (fd >= 0)
+        close(fd);
+    return served;
+}
+
+int listener_open_unix(const char *path, char *error, size_t error_size)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat status;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+    if (lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
+        snprintf(error, error_size, "listen.admin: %s is there and no socket", path);
+        return -1;
+    }
+    if (is_served(&address)) {
+        snprintf(error, error_size, "listen.admin: %s is in use by a process that runs", path);
+        return -1;
+    }
+    unlink(path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    mode_t before = umask(0177); /* never open to others, not even for a moment */
+    bool bound = fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    umask(before);
+    if (bound && listen(fd, BACKLOG) == 0)
+        return fd;
+    snprintf(error, error_size, "listen.admin: cannot listen at %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
 }

@@ -29,6 +29,10 @@ void listener_set_port(struct listener_address *address, uint16_t port);
 bool listener_reserve(struct listener_address *addresses, unsigned count, uint16_t *port, int *descriptors, char *error,
                       size_t error_size);
 
+/* A non-blocking listening Unix socket of mode 0600 at `path`, in the place of one that nobody listens on any more; -1
+ * with *error set. Start only: it changes the umask for a moment. */
+int listener_open_unix(const char *path, char *error, size_t error_size);
+
 /* A non-blocking listening socket that shares its port with others of this process; -1 with errno set. */
 int listener_open(const struct listener_address *address);
 

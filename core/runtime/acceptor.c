@@ -114,8 +114,9 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
             continue;
         }
         int on = 1;
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        if (!connection_open(reactor, fd, &address)) {
+        if (!listener->is_admin)
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        if (!connection_open(reactor, fd, &address, listener->is_admin)) {
             limits_connection_closed(&address);
             turn_away(fd);
         }
@@ -123,11 +124,12 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
     reactor_end_pass(reactor);
 }
 
-void acceptor_add(struct reactor *reactor, int fd)
+void acceptor_add(struct reactor *reactor, int fd, bool is_admin)
 {
     struct reactor_listener *listener = &reactor->listeners[reactor->listener_count++];
     listener->reactor = reactor;
     listener->fd = fd;
+    listener->is_admin = is_admin;
     ev_io_init(&listener->watcher, on_accept, fd, EV_READ);
     listener->watcher.data = listener;
 }

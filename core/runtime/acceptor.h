@@ -2,10 +2,12 @@
 #ifndef LUADUCT_RUNTIME_ACCEPTOR_H
 #define LUADUCT_RUNTIME_ACCEPTOR_H
 
+#include <stdbool.h>
+
 struct reactor;
 
-/* A listening socket for the reactor to serve; takes the descriptor. Main thread, before the reactor runs. */
-void acceptor_add(struct reactor *reactor, int fd);
+/* A listening socket for the reactor to serve, the administration socket or one for everybody; takes the descriptor. Main thread, before the reactor runs. */
+void acceptor_add(struct reactor *reactor, int fd, bool is_admin);
 
 /* On the reactor's thread. */
 void acceptor_start(struct reactor *reactor);

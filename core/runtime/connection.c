@@ -21,7 +21,7 @@ static bool epoll_change(struct connection *connection, int operation)
     return epoll_ctl(connection_reactor(connection)->epoll_fd, operation, connection->transport.fd, &event) == 0;
 }
 
-bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address)
+bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin)
 {
     struct connection *connection = pool_acquire(POOL_ARRAYS, sizeof *connection);
     if (!connection)
@@ -32,6 +32,7 @@ bool connection_open(struct reactor *reactor, int fd, const struct peer_address 
     connection->deadline = DEADLINE_NONE;
     connection->reads = true;
     connection->address = *address;
+    connection->is_admin = is_admin;
     connection->last_byte_ms = reactor->now_ms;
     if (!epoll_change(connection, EPOLL_CTL_ADD)) {
         pool_release(POOL_ARRAYS, connection, sizeof *connection);

@@ -57,6 +57,7 @@ struct connection {
     bool hook_waits : 1;   /* a hook that one of its messages called: the next ones join the backlog */
     bool backlog_full : 1; /* no more is read until the backlog is empty */
     uint32_t executing;    /* tasks of bridge.execute that are with the workers: it is not freed before */
+    bool is_admin : 1;     /* came by the administration socket, which only the bridge's own user can open */
     bool paused : 1;       /* not read while memory is short: see runtime/pressure/shed.h */
     uint32_t answer_bytes; /* of answers queued since the outbox was last empty */
     uint32_t recent_second, recent_bytes; /* what came lately, halved each second: shed_count_received */
@@ -100,7 +101,7 @@ static inline bool connection_registered(const struct connection *connection)
 /* All on the reactor's thread. */
 
 /* Takes over an accepted socket. False: no memory, the socket stays the caller's. */
-bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address);
+bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin);
 
 /* Bytes from the socket, or its end, are there. */
 void connection_readable(struct connection *connection);

@@ -30,8 +30,8 @@ struct script_slot;
 /* While the bridge stops, hooks may take this long in all, and those that wait may wait as long. */
 #define REACTOR_DRAIN_HOOKS_MS 5000u
 
-/* WebSocket and HTTP listener, each on up to two addresses. */
-#define REACTOR_LISTENERS_MAXIMUM 4
+/* WebSocket and HTTP listener, each on up to two addresses, and the administration socket. */
+#define REACTOR_LISTENERS_MAXIMUM 5
 
 /* Bytes that a connection's turn had no time for. */
 struct held_bytes {
@@ -51,6 +51,7 @@ struct reactor_listener {
     ev_io watcher;
     struct reactor *reactor;
     int fd;
+    bool is_admin; /* the administration socket */
 };
 
 struct reactor {

@@ -71,8 +71,8 @@ struct port_plan {
 static bool reserve(const struct config *config, struct port_plan *plan, uint16_t *port, char *error, size_t size)
 {
     plan->count = listener_resolve(config->listen.host, plan->addresses, error, size);
-    if (plan->count > REACTOR_LISTENERS_MAXIMUM / 2)
-        plan->count = REACTOR_LISTENERS_MAXIMUM / 2;
+    if (plan->count > (REACTOR_LISTENERS_MAXIMUM - 1) / 2)
+        plan->count = (REACTOR_LISTENERS_MAXIMUM - 1) / 2;
     return plan->count > 0 && listener_reserve(plan->addresses, plan->count, port, plan->reserved, error, size);
 }
 
@@ -92,7 +92,7 @@ static bool listen_everywhere(struct port_plan *plan, uint16_t port, char *error
                 snprintf(error, size, "cannot listen on port %u: %s", port, strerror(errno));
                 return false;
             }
-            acceptor_add(&reactors[r], fd);
+            acceptor_add(&reactors[r], fd, false);
         }
     }
     return true;
@@ -115,6 +115,16 @@ static bool open_listeners(const struct config *config, char *error, size_t size
     release_reserved(&ws);
     release_reserved(&http);
     return listen_everywhere(&ws, ws_port, error, size) && (one || listen_everywhere(&http, http_port, error, size));
+}
+
+static bool open_admin(const struct config *config, char *error, size_t size)
+{
+    if (!config->listen.admin)
+        return true;
+    int fd = listener_open_unix(config->listen.admin, error, size);
+    if (fd >= 0)
+        acceptor_add(&reactors[0], fd, true);
+    return fd >= 0;
 }
 
 /* --- Start and stop --- */
@@ -190,6 +200,8 @@ static int serve(const struct config *config, const struct config_source *source
     for (; good && prepared < reactor_count; prepared++)
         good = reactor_prepare(&reactors[prepared], prepared, config, error, sizeof error);
     good = good && open_listeners(config, error, sizeof error);
+    bool has_admin = good && open_admin(config, error, sizeof error) && config->listen.admin;
+    good = good && (has_admin || !config->listen.admin);
     unsigned running = 0;
     if (good) {
         user_operation_start(&(struct user_operation_options){.memory_limit = config->script.memory_limit,
@@ -219,6 +231,8 @@ static int serve(const struct config *config, const struct config_source *source
     log_stop();
     if (!good && error[0])
         fail(error);
+    if (has_admin)
+        unlink(config->listen.admin);
     for (unsigned i = 0; i < prepared; i++)
         reactor_release(&reactors[i]);
     return good ? 0 : 1;

@@ -8,6 +8,7 @@
 #include "client/agent/view.h"
 #include "client/outgoing.h"
 #include "protocol/json/json.h"
+#include "protocol/json/json_write.h"
 
 #define GOODBYE_MS 1000
 #define CONFIRMATION "all sent" /* the payload of the ping whose pong confirms */
@@ -90,7 +91,7 @@ static void append_list(struct buffer *out, const char *name, const char *const 
     buffer_append_format(out, ",\"%s\":", name);
     for (unsigned i = 0; i < count; i++) {
         buffer_append_slice(out, i > 0 ? SLICE(",") : SLICE("["));
-        outgoing_string(out, slice_from_string(entries[i]));
+        buffer_append_json_string(out, slice_from_string(entries[i]));
     }
     buffer_append_slice(out, SLICE("]"));
 }
@@ -106,16 +107,16 @@ static bool send_registration(struct client_agent *agent)
 {
     struct buffer text = {0};
     buffer_append_slice(&text, SLICE("{\"type\":\"register\",\"clientId\":"));
-    outgoing_string(&text, agent->id);
+    buffer_append_json_string(&text, agent->id);
     if (agent->role.length > 0) {
         buffer_append_slice(&text, SLICE(",\"role\":"));
-        outgoing_string(&text, agent->role);
+        buffer_append_json_string(&text, agent->role);
     }
     append_list(&text, "labels", agent->labels, agent->label_count);
     append_list(&text, "tools", agent->tools, agent->tool_count);
     if (agent->token) {
         buffer_append_slice(&text, SLICE(",\"authToken\":"));
-        outgoing_string(&text, slice_from_string(agent->token));
+        buffer_append_json_string(&text, slice_from_string(agent->token));
     }
     /* With any feature deliveries start at once: a pipe without input then still gets its mailbox before it leaves. */
     buffer_append_slice(&text, SLICE(",\"features\":[\"terminal\"]}"));

@@ -102,3 +102,10 @@ char *json_write_string(char *out, struct slice text)
     *out++ = '"';
     return out;
 }
+
+void buffer_append_json_string(struct buffer *out, struct slice text)
+{
+    char *at = buffer_reserve(out, json_string_length(text));
+    if (at)
+        out->length = (size_t)(json_write_string(at, text) - out->data);
+}

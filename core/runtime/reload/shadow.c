@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-#include "bridge/answer.h"
+#include "protocol/json/json_write.h"
 #include "protocol/message.h"
 #include "runtime/reactor.h"
 

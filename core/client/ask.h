@@ -1,0 +1,13 @@
+/* One question to a bridge over HTTP, and its answer or the one line that says why there is none. */
+#ifndef LUADUCT_CLIENT_ASK_H
+#define LUADUCT_CLIENT_ASK_H
+
+#include "base/slice.h"
+#include "client/bridge_url.h"
+#include "memory/buffer.h"
+
+/* 0: *answer is the body, the caller's to free. Else the exit code 1, after a line on standard error. */
+int ask_bridge(const char *command, const struct bridge_url *url, const char *token, const char *method,
+               const char *path, struct slice body, int timeout_ms, struct buffer *answer);
+
+#endif
