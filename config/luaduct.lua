@@ -12,7 +12,7 @@ return {
         host = "localhost",                 -- "localhost" is both loopbacks; else an address or a name
         wsPort = 4567,                      -- WebSocket; 0 picks a free port; two equal ports are one listener
         httpPort = 4568,                    -- HTTP; 0 picks a free port
-        -- admin = "luaduct.sock",          -- a Unix socket for administration, mode 0600; not available yet
+        -- admin = "luaduct.sock",          -- a Unix socket for administration, mode 0600
         -- true: allow a host that is not loopback without TLS or without a credential
         insecure = false,
     },
@@ -27,8 +27,9 @@ return {
         onError = "default",
         suspendMs = 30000,                  -- a hook that waits longer is ended
         memoryLimit = "64MiB",              -- for one Lua state
+        stateBytes = "1MiB",                -- what luaduct.state of one script may take when a reload hands it over
         jit = false,                        -- true: scripts are compiled; then budgetMs cannot stop a compiled loop
-        -- watch = false,                   -- reload when a script changes; not available yet
+        watch = false,                      -- reload when the config file or a script changes
     },
 
     -- Mailboxes of absent agents, and how an agent's life is watched.
@@ -156,6 +157,18 @@ return {
     --         action = "SCALE_UP",         -- what it does
     --     },
     -- },
+
+    -- When a version of the scripts on trial is taken back or promoted.
+    canary = {
+        minCalls = 50,                      -- calls of the version on trial before the rates below count
+        maxErrorRate = 0.01,                -- share of failed calls, above that of the version in use
+        maxRefusedRate = 0.05,              -- share of envelopes that nobody took, the same
+        -- P99 of the hooks' time, to that of the version in use; below 0.1 ms it does not count
+        maxTimeRatio = 3,
+        maxOverruns = 3,                    -- hooks stopped over script.budgetMs, however many calls there were
+        holdMs = 60000,                     -- how long nothing may speak against it before it is promoted
+        promote = "auto",                   -- "manual": it stays on trial until `luaduct canary promote`
+    },
 
     -- Rules as Lua files. Not available yet.
     -- policies = {

@@ -135,6 +135,7 @@ line. Without a file every key has its default.
 - A flag of `luaduct run` wins over an environment variable, a variable over the file. A variable that is set but empty
   counts as not set, except `AI_BRIDGE_AUTH_TOKEN`, which is then refused. Booleans in variables are `1`, `true`, `yes`,
   `on` or `0`, `false`, `no`, `off`.
+- A key marked ↻ changes with a reload (`luaduct reload`); the others keep their value until a restart.
 - A key marked *not available yet* belongs to a feature of a later version. Leaving it out, or at its default, is fine;
   anything else stops the start. Nothing is accepted and ignored.
 
@@ -207,7 +208,7 @@ function document.reference()
             end
         end
         local help = key.help .. (key.available and "" or " (*not available yet*)")
-        add(format("| `%s` | %s | %s | %s | %s |", key.path, key.default ~= nil and "`" .. literal(key.default) .. "`"
+        add(format("| `%s`%s | %s | %s | %s | %s |", key.path, key.live and " ↻" or "", key.default ~= nil and "`" .. literal(key.default) .. "`"
             or "", cell(takes(key)), overrides(key), cell(help)))
     end
     return REFERENCE_HEAD .. concat(lines, "\n") .. "\n"
