@@ -17,7 +17,9 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/bundle.h"
 #include "runtime/dispatch.h"
+#include "runtime/events/events.h"
 #include "runtime/http/api.h"
+#include "runtime/http/http_session.h"
 #include "runtime/supervision.h"
 #include "runtime/work/waiting.h"
 
@@ -281,8 +283,10 @@ static void begin_drain(struct reactor *reactor)
             agent_session_close(connection, WEBSOCKET_GOING_AWAY, SLICE("the bridge is going away"));
         else if (!connection->http)
             connection_kill(connection);
-        else
+        else {
+            http_session_end_stream(connection);
             connection_wait_for(connection, DEADLINE_LINGER);
+        }
     }
 }
 
@@ -295,6 +299,7 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
         reactor_flush(reactor);
     work_take_back(reactor);
     run_errands(reactor);
+    events_serve(reactor);
     if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
         begin_drain(reactor);
     reactor_end_pass(reactor);

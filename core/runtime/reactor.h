@@ -96,6 +96,7 @@ struct reactor {
     struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
 
     struct shed shed;
+    atomic_bool events_wait; /* for a connection of this reactor that listens: see runtime/events/ */
     struct latency latency;
     struct {
         pthread_mutex_t mutex;

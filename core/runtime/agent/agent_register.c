@@ -11,6 +11,7 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/session.h"
 #include "runtime/credential.h"
+#include "runtime/events/events.h"
 #include "runtime/reactor.h"
 #include "runtime/work/waiting.h"
 
@@ -95,6 +96,10 @@ static void finish_register(struct connection *connection, const struct register
     answer_register(connection);
     if (connection->phase != CONNECTION_WEBSOCKET || again)
         return;
+    events_tell(EVENT_AGENT, (struct event_field[]){EVENT_TEXT("state", SLICE("registered")),
+                                                    EVENT_TEXT("agent", wanted->id),
+                                                    EVENT_TEXT("role", wanted->role),
+                                                    {0}});
     log_debug("agent %.*s registered", (int)wanted->id.length, wanted->id.data);
     if (connection->endpoint.grace_over)
         attachment_go_live(&connection->endpoint);

@@ -9,6 +9,7 @@
 #include "runtime/agent/backlog.h"
 #include "runtime/agent/session.h"
 #include "runtime/dispatch.h"
+#include "runtime/events/events.h"
 #include "runtime/http/api.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
@@ -35,6 +36,11 @@ static void log_disconnect(struct connection *connection, struct slice reason)
 {
     struct reactor *reactor = connection_reactor(connection);
     const struct profile *profile = connection->endpoint.profile;
+    events_tell(EVENT_AGENT, (struct event_field[]){EVENT_TEXT("state", SLICE("left")),
+                                                    EVENT_TEXT("agent", profile->id),
+                                                    EVENT_TEXT("role", profile->role),
+                                                    EVENT_TEXT("reason", reason),
+                                                    {0}});
     log_debug("agent %.*s left: %.*s", (int)profile->id.length, profile->id.data, (int)reason.length, reason.data);
     struct script_state *script = scripts_pick(&reactor->scripts, profile->id, profile->labels);
     if (!script_has_hook(script, HOOK_ON_DISCONNECT))

@@ -8,10 +8,19 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "runtime/events/events.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below */
 static struct alert alerts[ALERTS_MAXIMUM];
 static unsigned count;
+
+static void tell(const char *name, struct slice state, const char *text)
+{
+    events_tell(EVENT_ALERT, (struct event_field[]){EVENT_TEXT("name", slice_from_string(name)),
+                                                    EVENT_TEXT("state", state),
+                                                    EVENT_TEXT("text", slice_from_string(text)),
+                                                    {0}});
+}
 
 static struct alert *find(const char *name)
 {
@@ -56,8 +65,10 @@ void alert_raise(const char *name, const char *format, ...)
         }
     }
     pthread_mutex_unlock(&mutex);
-    if (!active)
+    if (!active) {
         log_warn("alert %s: %s", name, text);
+        tell(name, SLICE("firing"), text);
+    }
 }
 
 void alert_resolve(const char *name)
@@ -68,8 +79,10 @@ void alert_resolve(const char *name)
     if (active)
         alert->until_ms = clock_wall_ms();
     pthread_mutex_unlock(&mutex);
-    if (active)
+    if (active) {
         log_info("alert %s: over", name);
+        tell(name, SLICE("resolved"), "");
+    }
 }
 
 static int newer_first(const void *a, const void *b)

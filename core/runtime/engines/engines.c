@@ -12,6 +12,7 @@
 #include "runtime/bundle.h"
 #include "runtime/engines/alert.h"
 #include "runtime/engines/warmth.h"
+#include "runtime/events/events.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/supervision.h"
 #include "script/user_operation.h"
@@ -123,6 +124,14 @@ static struct engine_entry engines[ENGINE_COUNT] = {
 
 /* --- Switching, on main --- */
 
+static void tell(const struct engine_entry *engine, struct slice state, const char *reason)
+{
+    events_tell(EVENT_ENGINE, (struct event_field[]){EVENT_TEXT("engine", slice_from_string(engine->name)),
+                                                     EVENT_TEXT("state", state),
+                                                     EVENT_TEXT("reason", slice_from_string(reason)),
+                                                     {0}});
+}
+
 static void degrade(struct engine_entry *engine, const char *reason, uint64_t now_ms)
 {
     pthread_mutex_lock(&mutex);
@@ -137,6 +146,7 @@ static void degrade(struct engine_entry *engine, const char *reason, uint64_t no
     snprintf(engine->reason, sizeof engine->reason, "%s", reason);
     pause = engine->retry_after_ms;
     pthread_mutex_unlock(&mutex);
+    tell(engine, SLICE("degraded"), reason);
     alert_raise(engine->alert, "%s is off: %s; the bridge goes on without it and tries again in %u ms", engine->name,
                 reason, pause);
 }
@@ -151,6 +161,7 @@ static void set_state(struct engine_entry *engine, enum engine_state state, uint
     if (state == ENGINE_OFF)
         engine->retry_after_ms = 0;
     pthread_mutex_unlock(&mutex);
+    tell(engine, state == ENGINE_ON ? SLICE("on") : SLICE("off"), "");
     alert_resolve(engine->alert);
 }
 

@@ -11,6 +11,7 @@
 #include "bridge/lane.h"
 #include "memory/pool.h"
 #include "runtime/bundle.h"
+#include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"
 
@@ -37,6 +38,7 @@ static int open_native(lua_State *L)
     luaL_register(L, NULL, api_figures_functions);
     luaL_register(L, NULL, api_admin_functions);
     luaL_register(L, NULL, api_scripts_functions);
+    luaL_register(L, NULL, api_events_functions);
     return 1;
 }
 
@@ -243,6 +245,8 @@ void api_end(struct lua_State *L, struct api_call *call)
         luaL_unref(L, LUA_REGISTRYINDEX, call->coroutine);
     call->coroutine = 0;
     api_forget(call);
+    events_leave(call->subscriber);
+    call->subscriber = NULL;
     frame_release(call->sent);
     call->sent = NULL;
     for (uint32_t i = 0; i < call->frame_count; i++)

@@ -13,6 +13,7 @@ struct dispatch_job;
 struct dispatch_result;
 struct frame;
 struct order;
+struct subscriber;
 struct work;
 
 /* Creates the reactor's state, on its thread; NULL when that failed, which is logged. */
@@ -49,8 +50,9 @@ struct api_call {
     struct order *order;
     struct dispatch_result *dispatched; /* in api_continue: how the first came out */
     bool waits;
-    struct frame *sent;    /* what POST /send or /broadcast sent */
-    struct frame **frames; /* history being shown */
+    struct subscriber *subscriber; /* the answer goes on with events when the endpoint has ended; NULL: it does not */
+    struct frame *sent;            /* what POST /send or /broadcast sent */
+    struct frame **frames;         /* history being shown */
     uint32_t frame_count, frame_capacity;
 };
 

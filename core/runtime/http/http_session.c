@@ -12,6 +12,7 @@
 #include "protocol/http/url.h"
 #include "protocol/websocket/handshake.h"
 #include "runtime/agent/agent_session.h"
+#include "runtime/events/events.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/reactor.h"
 
@@ -69,6 +70,14 @@ void http_session_end(struct connection *connection)
 
 /* --- Answers --- */
 
+static void end_pieces(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    if (!exchange->request.http_1_0)
+        buffer_append_slice(&exchange->output, SLICE(HTTP_CHUNKS_END));
+    http_exchange_end_request(connection);
+}
+
 /* What the endpoint has done so far goes out. */
 static void pass_on(struct connection *connection, enum api_step step)
 {
@@ -90,7 +99,8 @@ static void pass_on(struct connection *connection, enum api_step step)
         http_exchange_end_request(connection);
         return;
     }
-    if (step == API_DONE && !exchange->request.streams) {
+    bool goes_on = step == API_DONE && call->subscriber;
+    if (step == API_DONE && !exchange->request.streams && !goes_on) {
         http_answer_whole(connection, answer, content);
         return;
     }
@@ -105,11 +115,8 @@ static void pass_on(struct connection *connection, enum api_step step)
     }
     http_answer_piece(exchange, content);
     call->content.length = 0;
-    if (step == API_DONE) {
-        if (!exchange->request.http_1_0)
-            buffer_append_slice(&exchange->output, SLICE(HTTP_CHUNKS_END));
-        http_exchange_end_request(connection);
-    }
+    if (step == API_DONE && !goes_on)
+        end_pieces(connection);
 }
 
 static void answer_request(struct connection *connection)
@@ -417,11 +424,51 @@ static enum outbox_result close_gently(struct connection *connection)
     return OUTBOX_EMPTY;
 }
 
+/* --- An answer that goes on with events --- */
+
+/* Its calling never ends by itself, and it has no turns: what waits is taken when the socket has taken the last. */
+static bool listens(const struct http_exchange *exchange)
+{
+    return exchange && exchange->request.call.subscriber && exchange->request.streams;
+}
+
+static bool take_events(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    struct buffer taken = {0};
+    bool any = events_take(exchange->request.call.subscriber, &taken);
+    if (any)
+        http_answer_piece(exchange, slice_from(taken.data, taken.length));
+    exchange->output.failed = exchange->output.failed || taken.failed;
+    buffer_free(&taken);
+    return any;
+}
+
+static enum outbox_result flush_events(struct connection *connection)
+{
+    enum outbox_result result = send_output(connection);
+    if (result != OUTBOX_EMPTY || !take_events(connection))
+        return result;
+    return connection->http->output.failed ? OUTBOX_BROKEN : send_output(connection);
+}
+
+void http_session_end_stream(struct connection *connection)
+{
+    if (connection->phase != CONNECTION_HTTP || !listens(connection->http))
+        return;
+    take_events(connection);
+    connection->http->last = true;
+    end_pieces(connection);
+    settle(connection);
+}
+
 enum outbox_result http_session_flush(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
     if (connection->phase != CONNECTION_HTTP || !exchange)
         return OUTBOX_EMPTY;
+    if (listens(exchange))
+        return flush_events(connection);
     if (exchange->its_turn && http_exchange_waiting(exchange) == 0) {
         exchange->its_turn = false;
         if (exchange->request.calling && !exchange->request.call.waits)
@@ -460,6 +507,13 @@ void http_session_answered(struct connection *connection)
 void http_session_deadline(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
+    /* Silence: a sign of life, which also finds out whether the peer is there. */
+    if (listens(exchange) && http_exchange_waiting(exchange) == 0) {
+        http_answer_piece(exchange, SLICE(": still here\n\n"));
+        connection_wait_for(connection, DEADLINE_HEADER);
+        settle(connection);
+        return;
+    }
     if (exchange && exchange->request.call.waits) {
         connection_wait_for(connection, DEADLINE_HEADER); /* it is ours to answer, and bounded by itself */
         return;
@@ -477,7 +531,7 @@ void http_session_deadline(struct connection *connection)
 bool http_session_peer_finished(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
-    if (connection->phase != CONNECTION_HTTP || !exchange ||
+    if (connection->phase != CONNECTION_HTTP || !exchange || listens(exchange) ||
         !(exchange->request.calling || exchange->paused || http_exchange_waiting(exchange) > 0))
         return false;
     exchange->peer_finished = true;

@@ -29,6 +29,9 @@ void http_session_deadline(struct connection *connection);
  * False: kill it. */
 bool http_session_peer_finished(struct connection *connection);
 
+/* The bridge stops: an answer that goes on with events ends. */
+void http_session_end_stream(struct connection *connection);
+
 /* The connection is being killed: frees the exchange. */
 void http_session_end(struct connection *connection);
 

@@ -13,6 +13,7 @@
 #include "memory/admission.h"
 #include "memory/pool.h"
 #include "runtime/engines/alert.h"
+#include "runtime/events/events.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
 #include "runtime/server.h"
@@ -211,6 +212,12 @@ static void say_level(enum pressure_level before, const struct memory_sample *sa
 {
     log_info("memory: %s (was %s): %" PRIu64 " of %" PRIu64 " KiB in use", pressure_level_name(controller.level),
              pressure_level_name(before), sample->resident >> 10, config->limits.memory >> 10);
+    events_tell(EVENT_MEMORY,
+                (struct event_field[]){EVENT_TEXT("level", slice_from_string(pressure_level_name(controller.level))),
+                                       EVENT_TEXT("was", slice_from_string(pressure_level_name(before))),
+                                       EVENT_NUMBER("used", (double)sample->resident),
+                                       EVENT_NUMBER("budget", (double)config->limits.memory),
+                                       {0}});
     if (controller.level < PRESSURE_HIGH) {
         alert_resolve("memory.pressure");
         return;

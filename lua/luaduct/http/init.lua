@@ -21,6 +21,7 @@ local ROUTES = {
     ["/tasks"] = {GET = require "luaduct.http.tasks"},
     ["/send"] = {POST = require "luaduct.http.send"},
     ["/alerts"] = {GET = require "luaduct.http.alerts"},
+    ["/events"] = {GET = require "luaduct.http.events"},
     ["/admin/engines"] = {GET = admin(engines.get), POST = admin(engines.post)},
     ["/workers/execute"] = {POST = require "luaduct.http.execute"},
     ["/broadcast"] = {POST = require "luaduct.http.broadcast"},

@@ -1,0 +1,57 @@
+/* What GET /events is given: listening to events. */
+#include "runtime/events/events.h"
+#include "runtime/http/api_native.h"
+#include "runtime/reactor.h"
+
+/* event_kinds(): a list of {name, admin}. */
+static int native_event_kinds(lua_State *L)
+{
+    lua_newtable(L);
+    for (unsigned kind = 0; kind < EVENT_KINDS; kind++) {
+        lua_newtable(L);
+        lua_pushstring(L, event_kind_name((enum event_kind)kind));
+        lua_setfield(L, -2, "name");
+        lua_pushboolean(L, (EVENT_ADMIN_KINDS >> kind) & 1);
+        lua_setfield(L, -2, "admin");
+        lua_rawseti(L, -2, (int)kind + 1);
+    }
+    return 1;
+}
+
+/* listen(kinds): when the endpoint has ended, its answer goes on with events of the kinds in this list of names, until
+ * the peer leaves or the bridge stops. Nothing, or the status of a refusal. */
+static int native_listen(lua_State *L)
+{
+    struct api *api = api_of(L);
+    struct subscription subscription = {0};
+    luaL_checktype(L, 1, LUA_TTABLE);
+    for (int i = 1; i <= (int)lua_objlen(L, 1); i++) {
+        size_t length;
+        lua_rawgeti(L, 1, i);
+        const char *name = luaL_checklstring(L, -1, &length);
+        enum event_kind kind = event_kind_find(slice_from(name, length));
+        luaL_argcheck(L, kind < EVENT_KINDS, 1, "no such kind");
+        subscription.kinds |= 1u << kind;
+        lua_pop(L, 1);
+    }
+    enum code code = CODE_OK;
+    if ((subscription.kinds & EVENT_ADMIN_KINDS) && !api->call->admin)
+        code = CODE_FORBIDDEN;
+    else if (api->reactor->draining)
+        code = CODE_DRAINING;
+    else if (!api->call->subscriber && !(api->call->subscriber = events_join(api->call->connection, &subscription)))
+        code = CODE_OVERLOADED;
+    if (code == CODE_OK)
+        return 0;
+    struct slice text = code == CODE_FORBIDDEN  ? SLICE("only an administrator may listen to this kind of events")
+                        : code == CODE_DRAINING ? SLICE("the bridge is going away")
+                                                : SLICE("as many listen to events as may: see Retry-After");
+    lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));
+    return 1;
+}
+
+const luaL_Reg api_events_functions[] = {
+    {"event_kinds", native_event_kinds},
+    {"listen", native_listen},
+    {NULL, NULL},
+};
