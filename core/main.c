@@ -66,6 +66,7 @@ static const struct command {
     {"check", command_check, "say what is wrong with a config and its scripts", check_help},
     {"reload", command_reload, "have a bridge take up its config and scripts again", NULL},
     {"canary", command_canary, "see, promote or abort a version of the scripts on trial", NULL},
+    {"trace", command_trace, "see what becomes of each envelope", NULL},
     {"agent", command_agent, "be an agent in this terminal, or in a pipe", NULL},
     {"send", command_send, "send one envelope", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},

@@ -6,6 +6,9 @@
 #include "client/http_client.h"
 #include "protocol/json/json.h"
 
+/* A stream of the bridge says something at least every `http.headerTimeoutMs`, normally ten seconds. */
+#define SILENCE_MS 120000
+
 /* The bridge's own words from {"error":…,"code":…}, or the whole body where it is something else. */
 static void print_refusal(const char *command, const struct http_answer *answer)
 {
@@ -29,13 +32,12 @@ static void print_refusal(const char *command, const struct http_answer *answer)
     fputs("\n", stderr);
 }
 
-int ask_bridge(const char *command, const struct bridge_url *url, const char *token, const char *method,
-               const char *path, struct slice body, int timeout_ms, struct buffer *answer)
+static int carry_out(const char *command, const struct http_call *call, struct buffer *answer)
 {
+    const struct bridge_url *url = call->url;
     struct http_answer got;
     char error[HTTP_CLIENT_ERROR_SIZE], authority[BRIDGE_URL_AUTHORITY_SIZE];
-    struct http_call call = {url, method, path, token, body, timeout_ms};
-    if (!http_client_call(&call, &got, error)) {
+    if (!http_client_call(call, &got, error)) {
         bridge_url_authority(url, authority);
         fprintf(stderr,
                 "luaduct %s: cannot reach the bridge at %s%s: %s; start one with `luaduct run`, or say where it is with "
@@ -51,4 +53,32 @@ int ask_bridge(const char *command, const struct bridge_url *url, const char *to
         buffer_free(&got.body);
     }
     return good ? 0 : 1;
+}
+
+int ask_bridge(const char *command, const struct bridge_url *url, const char *token, const char *method,
+               const char *path, struct slice body, int timeout_ms, struct buffer *answer)
+{
+    struct http_call call = {.url = url,
+                             .method = method,
+                             .path = path,
+                             .token = token,
+                             .body = body,
+                             .timeout_ms = timeout_ms};
+    return carry_out(command, &call, answer);
+}
+
+int follow_bridge(const char *command, const struct bridge_url *url, const char *token, const char *path,
+                  bool (*take)(void *context, struct slice piece), void *context)
+{
+    struct buffer rest = {0};
+    struct http_call call = {.url = url,
+                             .method = "GET",
+                             .path = path,
+                             .token = token,
+                             .timeout_ms = SILENCE_MS,
+                             .take = take,
+                             .context = context};
+    int code = carry_out(command, &call, &rest);
+    buffer_free(&rest);
+    return code;
 }

@@ -8,6 +8,7 @@ int command_agent(int argc, char **argv); /* an agent in a terminal or a pipe: l
 int command_send(int argc, char **argv);  /* one envelope over HTTP, prints the bridge's answer */
 int command_reload(int argc, char **argv); /* has a bridge take up its scripts and config again */
 int command_canary(int argc, char **argv); /* a version of the scripts on trial */
+int command_trace(int argc, char **argv);  /* what becomes of each envelope, as it happens */
 int command_bench(int argc, char **argv); /* the load generator */
 
 #endif

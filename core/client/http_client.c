@@ -52,6 +52,8 @@ struct reading {
     struct http_head head;
     struct http_body body;
     struct http_answer *answer;
+    const struct http_call *call;
+    bool sated; /* call->take wants no more */
     char *error;
 };
 
@@ -65,6 +67,15 @@ static void start_body(struct reading *reading)
 
 enum progress { GOES_ON, WHOLE, FAILED };
 
+/* A piece of the body goes to whoever takes it. */
+static void pass_on(struct reading *reading, struct slice content)
+{
+    if (reading->call->take && reading->answer->status == 200)
+        reading->sated = reading->sated || !reading->call->take(reading->call->context, content);
+    else
+        buffer_append_slice(&reading->answer->body, content);
+}
+
 static enum progress take_body(struct reading *reading, struct slice bytes)
 {
     struct buffer *body = &reading->answer->body;
@@ -72,11 +83,13 @@ static enum progress take_body(struct reading *reading, struct slice bytes)
     struct slice content;
     enum http_step step = HTTP_NEED_BYTES;
     if (!reading->head.chunked && !reading->head.has_length) {
-        buffer_append_slice(body, bytes);
+        pass_on(reading, bytes);
     } else {
         while ((step = http_body_next(&reading->body, &at, end, &content)) == HTTP_DATA)
-            buffer_append_slice(body, content);
+            pass_on(reading, content);
     }
+    if (reading->sated)
+        return WHOLE;
     if (body->failed || body->length > ANSWER_MAXIMUM || step == HTTP_FAIL) {
         fail(reading->error, "the answer is broken or too large", 0);
         return FAILED;
@@ -109,6 +122,8 @@ static enum progress take_bytes(struct reading *reading, struct slice bytes)
 static bool read_answer(struct reading *reading, uint64_t deadline)
 {
     for (;;) {
+        if (reading->call->take && reading->answer->status == 200)
+            deadline = clock_steady_ns() + (uint64_t)reading->call->timeout_ms * 1000000;
         uint64_t now = clock_steady_ns();
         struct pollfd watched = {reading->stream.descriptor, POLLIN, 0};
         if (tcp_has_unsent(&reading->stream))
@@ -133,7 +148,7 @@ static bool read_answer(struct reading *reading, uint64_t deadline)
 
 bool http_client_call(const struct http_call *call, struct http_answer *answer, char error[HTTP_CLIENT_ERROR_SIZE])
 {
-    struct reading reading = {.stream.descriptor = -1, .answer = answer, .error = error};
+    struct reading reading = {.stream.descriptor = -1, .answer = answer, .call = call, .error = error};
     struct buffer request = {0};
     uint64_t deadline = clock_steady_ns() + (uint64_t)call->timeout_ms * 1000000;
     *answer = (struct http_answer){0};

@@ -15,7 +15,11 @@ struct http_call {
     const char *path;  /* "/send" */
     const char *token; /* NULL: none */
     struct slice body; /* JSON; empty: none */
-    int timeout_ms;    /* for all of it */
+    int timeout_ms;    /* for all of it; with `take` between two pieces of it */
+    /* For an answer that goes on and on: gets each piece of a good answer's body (status 200) as it comes, and gives
+     * whether it wants more. NULL: the body is gathered. */
+    bool (*take)(void *context, struct slice piece);
+    void *context;
 };
 
 struct http_answer {

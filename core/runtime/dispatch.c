@@ -4,6 +4,7 @@
 #include "memory/pool.h"
 #include "protocol/registration.h"
 #include "runtime/reload/shadow.h"
+#include "runtime/trace.h"
 #include "runtime/work/waiting.h"
 
 atomic_uint dispatch_observers;
@@ -18,6 +19,7 @@ struct dispatch_job {
     char timestamp[CLOCK_ISO_LENGTH];
     struct script_sender who;
     struct profile *profile; /* of who sent it; NULL over HTTP */
+    uint64_t began_ns;       /* steady clock, for the trace */
     /* Once delivered: on_undeliverable hooks of its own failures that wait, and what holds without them. */
     unsigned unresolved;
     bool accepted;
@@ -61,7 +63,8 @@ static struct dispatch_job *new_job(const struct dispatch *dispatch, const struc
         pool_release(POOL_BUFFERS, text, size);
         return NULL;
     }
-    *job = (struct dispatch_job){.dispatch = *dispatch, .defaults = *dispatch->defaults, .text = text};
+    *job = (struct dispatch_job){
+        .dispatch = *dispatch, .defaults = *dispatch->defaults, .text = text, .began_ns = clock_steady_ns()};
     job->text_size = size;
     memcpy(text, dispatch->text.data, dispatch->text.length);
     memset(text + dispatch->text.length, 0, JSON_SLACK);
@@ -296,6 +299,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
     struct delivery_result delivered;
     delivery_carry_out(&delivery, decision, &delivered);
     result->frame = delivered.frame;
+    result->taken = delivered.taken;
     if (delivered.dropped) {
         result->dropped = true;
         result->code = delivered.tell ? CODE_SCRIPT_DROPPED : CODE_OK;
@@ -325,6 +329,17 @@ static bool may_ask_again(struct reactor *reactor, const struct script_state *fa
     return reactor->scripts.trial && reactor->scripts.trial->state == failed && scan_again(reactor, dispatch);
 }
 
+static unsigned version_of(const struct reactor *reactor, const struct script_state *script)
+{
+    const struct reactor_scripts *scripts = &reactor->scripts;
+    if (scripts->trial && scripts->trial->state == script)
+        return scripts->trial->version->number;
+    for (const struct script_slot *slot = scripts->retired; slot; slot = slot->next)
+        if (slot->state == script)
+            return slot->version->number;
+    return scripts->current->version->number;
+}
+
 static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome)
 {
     struct dispatch_job *job = (struct dispatch_job *)waiting;
@@ -342,7 +357,18 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     }
     const struct decision *decision =
         routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, &job->dispatch);
-    if (!deliver(reactor, &job->dispatch, job, decision, &result))
+    bool over = !deliver(reactor, &job->dispatch, job, decision, &result);
+    if (events_wanted(EVENT_TRACE))
+        trace_publish(reactor, &(struct trace_record){.dispatch = &job->dispatch,
+                                                      .sender = job->profile ? &job->who : NULL,
+                                                      .version = version_of(reactor, waiting->script),
+                                                      .hook = "route",
+                                                      .decision = decision,
+                                                      .failed = routed != SCRIPT_DECIDED,
+                                                      .waited = true,
+                                                      .took_ns = clock_steady_ns() - job->began_ns,
+                                                      .result = &result});
+    if (over)
         end_job(job, &result);
 }
 
@@ -385,13 +411,14 @@ static void count_decision(struct reactor *reactor, const struct script_state *s
         counter_add(&counts->refused, 1);
 }
 
-/* The way while a version is on trial. */
+/* The way while a version is on trial, or somebody traces. */
 static struct dispatch_job *dispatch_observed(struct reactor *reactor, const struct dispatch *dispatch,
                                               const struct script_sender *sender, struct dispatch_result *result)
 {
     struct slice from = sender ? sender->id : envelope_text(dispatch->envelope, FIELD_FROM, dispatch->defaults);
     struct script_state *script = scripts_pick(&reactor->scripts, from, sender ? sender->labels : SLICE("[]"));
     struct decision *decided = NULL;
+    uint64_t began_ns = clock_steady_ns();
     enum script_result routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
     count_route(reactor, script, routed);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, dispatch)) {
@@ -401,11 +428,21 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     }
     if (routed == SCRIPT_WAITS)
         return wait_for_route(reactor, script, dispatch, sender, result);
+    uint64_t took_ns = clock_steady_ns() - began_ns;
     const struct decision *decision = routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, dispatch);
     if (decision && reactor->scripts.trial && reactor->scripts.rule.shadow)
         shadow_compare(reactor, dispatch, sender, decision);
     struct dispatch_job *job = deliver(reactor, dispatch, NULL, decision, result);
     count_decision(reactor, script, decision, result);
+    if (events_wanted(EVENT_TRACE))
+        trace_publish(reactor, &(struct trace_record){.dispatch = dispatch,
+                                                      .sender = sender,
+                                                      .version = version_of(reactor, script),
+                                                      .hook = "route",
+                                                      .decision = decision,
+                                                      .failed = routed != SCRIPT_DECIDED,
+                                                      .took_ns = took_ns,
+                                                      .result = result});
     return job;
 }
 
@@ -419,7 +456,8 @@ struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dis
         who = (struct script_sender){.id = profile->id, .role = profile->role, .labels = profile->labels};
         sender = &who;
     }
-    if (__builtin_expect(atomic_load_explicit(&dispatch_observers, memory_order_relaxed) > 0, 0))
+    if (__builtin_expect(atomic_load_explicit(&dispatch_observers, memory_order_relaxed) > 0, 0) ||
+        __builtin_expect(events_wanted(EVENT_TRACE), 0))
         return dispatch_observed(reactor, dispatch, sender, result);
     struct decision *decided = NULL;
     switch (script_route(reactor->script, dispatch->envelope, sender, dispatch->defaults, &decided)) {

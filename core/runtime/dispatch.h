@@ -12,6 +12,7 @@ struct dispatch_result {
     bool dropped;        /* code is CODE_OK, or CODE_SCRIPT_DROPPED when the sender is to hear */
     struct slice text;   /* why not, for the sender; valid until the next dispatch */
     struct frame *frame; /* what went out; a reference for the caller; NULL when nothing did */
+    uint32_t taken;      /* recipients that took it, by connection or mailbox */
     struct slice id;     /* the envelope's; given to `done` only, valid while it runs */
 };
 
@@ -30,7 +31,8 @@ struct dispatch {
 
 struct dispatch_job;
 
-/* Above zero: a version of the scripts is on trial, or somebody traces. Envelopes then take a slower way. */
+/* Above zero: a version of the scripts is on trial somewhere. Envelopes then take a slower way, as when somebody traces.
+ */
 extern atomic_uint dispatch_observers;
 
 /* On the reactor's thread. NULL: it is over, and *result says how. Else a hook waits: what is needed of the dispatch

@@ -2,6 +2,7 @@
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"
+#include "runtime/trace.h"
 
 /* event_kinds(): a list of {name, admin}. */
 static int native_event_kinds(lua_State *L)
@@ -20,6 +21,26 @@ static int native_event_kinds(lua_State *L)
 
 /* listen(kinds): when the endpoint has ended, its answer goes on with events of the kinds in this list of names, until
  * the peer leaves or the bridge stops. Nothing, or the status of a refusal. */
+static int join(lua_State *L, struct api *api, const struct subscription *subscription)
+{
+    enum code code = CODE_OK;
+    if ((subscription->kinds & EVENT_ADMIN_KINDS) && !api->call->admin)
+        code = CODE_FORBIDDEN;
+    else if (api->reactor->draining)
+        code = CODE_DRAINING;
+    else if (!api->call->subscriber && !(api->call->subscriber = events_join(api->call->connection, subscription)))
+        code = CODE_OVERLOADED;
+    if (code == CODE_OK)
+        return 0;
+    if (subscription->drop)
+        subscription->drop(subscription->filter);
+    struct slice text = code == CODE_FORBIDDEN  ? SLICE("only an administrator may listen to this kind of events")
+                        : code == CODE_DRAINING ? SLICE("the bridge is going away")
+                                                : SLICE("as many listen to events as may: see Retry-After");
+    lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));
+    return 1;
+}
+
 static int native_listen(lua_State *L)
 {
     struct api *api = api_of(L);
@@ -34,24 +55,34 @@ static int native_listen(lua_State *L)
         subscription.kinds |= 1u << kind;
         lua_pop(L, 1);
     }
-    enum code code = CODE_OK;
-    if ((subscription.kinds & EVENT_ADMIN_KINDS) && !api->call->admin)
-        code = CODE_FORBIDDEN;
-    else if (api->reactor->draining)
-        code = CODE_DRAINING;
-    else if (!api->call->subscriber && !(api->call->subscriber = events_join(api->call->connection, &subscription)))
-        code = CODE_OVERLOADED;
-    if (code == CODE_OK)
-        return 0;
-    struct slice text = code == CODE_FORBIDDEN  ? SLICE("only an administrator may listen to this kind of events")
-                        : code == CODE_DRAINING ? SLICE("the bridge is going away")
-                                                : SLICE("as many listen to events as may: see Retry-After");
-    lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));
-    return 1;
+    return join(L, api, &subscription);
+}
+
+static struct slice optional_slice(lua_State *L, int index)
+{
+    size_t length = 0;
+    const char *data = luaL_optlstring(L, index, "", &length);
+    return slice_from(data, length);
+}
+
+/* listen_trace(agent, intent, id): the same for the trace of envelopes, each of those nil for any. */
+static int native_listen_trace(lua_State *L)
+{
+    struct api *api = api_of(L);
+    void *filter = trace_filter_new(optional_slice(L, 1), optional_slice(L, 2), optional_slice(L, 3));
+    if (!filter) {
+        lua_pushinteger(L, (lua_Integer)api_refuse(api, CODE_OVERLOADED, SLICE("out of memory")));
+        return 1;
+    }
+    return join(L, api, &(struct subscription){.kinds = 1u << EVENT_TRACE,
+                                               .passes = trace_filter_passes,
+                                               .filter = filter,
+                                               .drop = trace_filter_free});
 }
 
 const luaL_Reg api_events_functions[] = {
     {"event_kinds", native_event_kinds},
     {"listen", native_listen},
+    {"listen_trace", native_listen_trace},
     {NULL, NULL},
 };

@@ -1,0 +1,218 @@
+/* `luaduct trace`: what becomes of each envelope, as it happens. */
+#include <stdio.h>
+#include <string.h>
+
+#include "client/agent/view.h"
+#include "client/ask.h"
+#include "client/commands.h"
+#include "client/options.h"
+#include "protocol/json/json.h"
+
+static const char help[] =
+    "usage: luaduct trace [OPTION]…\n"
+    "\n"
+    "Shows each envelope that passes a running bridge: by which version of the scripts it was routed, what they decided,\n"
+    "how long that took, and who took it or why nobody did. Until it is interrupted.\n"
+    "\n"
+    "  --agent A       only what A sends, or what is sent to A\n"
+    "  --intent I      only envelopes with that intent\n"
+    "  --id ID         only the envelope with that id\n"
+    "  --count N       end after N envelopes\n"
+    "  --json          a line of JSON each, with the envelope as it was sent: what `luaduct replay` reads\n"
+    "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568; unix:PATH for listen.admin\n"
+    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
+    "\n"
+    "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
+
+enum option_code {
+    OPTION_AGENT = 256,
+    OPTION_INTENT,
+    OPTION_ID,
+    OPTION_COUNT,
+    OPTION_JSON,
+    OPTION_URL,
+    OPTION_TOKEN,
+    OPTION_HELP
+};
+
+static const struct option known[] = {
+    {"agent", required_argument, NULL, OPTION_AGENT}, {"intent", required_argument, NULL, OPTION_INTENT},
+    {"id", required_argument, NULL, OPTION_ID},       {"count", required_argument, NULL, OPTION_COUNT},
+    {"json", no_argument, NULL, OPTION_JSON},         {"url", required_argument, NULL, OPTION_URL},
+    {"token-file", required_argument, NULL, OPTION_TOKEN}, {"help", no_argument, NULL, OPTION_HELP},
+    {0},
+};
+
+struct arguments {
+    const char *agent, *intent, *id, *url, *token_file;
+    double count; /* 0: no end */
+    bool json, help;
+};
+
+static int read_options(int argc, char **argv, struct arguments *arguments)
+{
+    int option;
+    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
+        switch (option) {
+        case OPTION_AGENT:
+            arguments->agent = optarg;
+            break;
+        case OPTION_INTENT:
+            arguments->intent = optarg;
+            break;
+        case OPTION_ID:
+            arguments->id = optarg;
+            break;
+        case OPTION_COUNT:
+            if (!option_number(argv[0], "--count", optarg, 1, 1e12, &arguments->count))
+                return EXIT_USAGE;
+            break;
+        case OPTION_JSON:
+            arguments->json = true;
+            break;
+        case OPTION_URL:
+            arguments->url = optarg;
+            break;
+        case OPTION_TOKEN:
+            arguments->token_file = optarg;
+            break;
+        case OPTION_HELP:
+            arguments->help = true;
+            return 0;
+        default:
+            return EXIT_USAGE;
+        }
+    }
+    return optind < argc ? usage_error(argv[0], "there is no place for %s", argv[optind]) : 0;
+}
+
+static void add_parameter(struct buffer *path, const char *name, const char *value)
+{
+    if (!value)
+        return;
+    buffer_append_format(path, "%s%s=", memchr(path->data, '?', path->length) ? "&" : "?", name);
+    for (; *value; value++) {
+        bool plain = strchr("-_.~", *value) || (*value >= '0' && *value <= '9') || (*value >= 'a' && *value <= 'z') ||
+                     (*value >= 'A' && *value <= 'Z');
+        buffer_append_format(path, plain ? "%c" : "%%%02X", (unsigned char)*value);
+    }
+}
+
+/* --- What comes --- */
+
+struct follow {
+    const struct arguments *arguments;
+    struct buffer line; /* not whole yet */
+    double seen;
+};
+
+static void print_text(const char *before, struct slice record, const char *name, const char *after)
+{
+    fputs(before, stdout);
+    view_value(stdout, view_member(record, slice_from_string(name)));
+    fputs(after, stdout);
+}
+
+static bool is_null(struct slice record, const char *name)
+{
+    struct slice value = view_member(record, slice_from_string(name));
+    return value.length == 0 || json_kind(value) == JSON_NULL;
+}
+
+static void print_record(struct slice record)
+{
+    print_text("", record, "time", " ");
+    print_text("", record, "from", " ");
+    print_text("> ", record, "to", "");
+    print_text("  ", record, "intent", "");
+    print_text("  id ", record, "id", "\n");
+    print_text("    ", record, "hook", "");
+    print_text(" v", record, "version", ": ");
+    if (is_null(record, "decision"))
+        fputs("failed, and script.onError drops it", stdout);
+    else
+        print_text("", record, "decision", json_kind(view_member(record, SLICE("failed"))) == JSON_TRUE
+                                               ? " (the script failed: the default rule)"
+                                               : "");
+    print_text("  ", record, "us", " us");
+    fputs(json_kind(view_member(record, SLICE("waited"))) == JSON_TRUE ? ", waiting included" : "", stdout);
+    print_text("  ", record, "outcome", "");
+    if (!is_null(record, "code"))
+        print_text(": ", record, "code", "");
+    else if (!is_null(record, "reason"))
+        print_text(": ", record, "reason", "");
+    else
+        print_text(", recipients: ", record, "recipients", "");
+    fputs("\n", stdout);
+}
+
+static bool take_line(struct follow *follow, struct slice line)
+{
+    static const char data[] = "data: ";
+    size_t length = sizeof data - 1;
+    if (line.length <= length || memcmp(line.data, data, length) != 0)
+        return true;
+    struct slice record = slice_from(line.data + length, line.length - length);
+    if (json_validate(record, JSON_DEPTH_MAXIMUM, NULL) != CODE_OK)
+        return true;
+    if (!is_null(record, "lost")) {
+        fprintf(stderr, "luaduct trace: it could not be read as fast as it came: ");
+        view_value(stderr, view_member(record, SLICE("lost")));
+        fprintf(stderr, " are missing here\n");
+        return true;
+    }
+    if (follow->arguments->json)
+        printf("%.*s\n", (int)record.length, record.data);
+    else
+        print_record(record);
+    follow->seen++;
+    return fflush(stdout) == 0 && (follow->arguments->count == 0 || follow->seen < follow->arguments->count);
+}
+
+static bool take(void *context, struct slice piece)
+{
+    struct follow *follow = context;
+    buffer_append_slice(&follow->line, piece);
+    bool more = !follow->line.failed;
+    size_t used = 0;
+    while (more) {
+        const char *start = follow->line.data + used;
+        const char *end = memchr(start, '\n', follow->line.length - used);
+        if (!end)
+            break;
+        more = take_line(follow, slice_from(start, (size_t)(end - start)));
+        used += (size_t)(end - start) + 1;
+    }
+    buffer_consume(&follow->line, used);
+    return more;
+}
+
+int command_trace(int argc, char **argv)
+{
+    struct arguments arguments = {0};
+    struct bridge_url url;
+    struct buffer path = {0};
+    char token_text[TOKEN_MAXIMUM];
+    const char *token;
+    int code = read_options(argc, argv, &arguments);
+    if (code != 0)
+        return code;
+    if (arguments.help) {
+        fputs(help, stdout);
+        return 0;
+    }
+    if (!option_url(argv[0], arguments.url, "http://127.0.0.1:4568", &url))
+        return EXIT_USAGE;
+    if (!option_token(argv[0], arguments.token_file, token_text, &token))
+        return 1;
+    buffer_append_slice(&path, SLICE("/admin/trace"));
+    add_parameter(&path, "agent", arguments.agent);
+    add_parameter(&path, "intent", arguments.intent);
+    add_parameter(&path, "id", arguments.id);
+    buffer_append(&path, "", 1);
+    struct follow follow = {.arguments = &arguments};
+    code = path.failed ? 1 : follow_bridge(argv[0], &url, token, path.data, take, &follow);
+    buffer_free(&path);
+    buffer_free(&follow.line);
+    return code;
+}

@@ -1,0 +1,136 @@
+#include "runtime/trace.h"
+
+#include <stdlib.h>
+
+#include "protocol/json/json_write.h"
+#include "runtime/reactor.h"
+
+/* What filters look at. */
+struct subject {
+    struct slice from, to, intent, id;
+};
+
+struct filter {
+    struct slice agent, intent, id;
+    char texts[];
+};
+
+void *trace_filter_new(struct slice agent, struct slice intent, struct slice id)
+{
+    struct filter *filter = malloc(sizeof *filter + agent.length + intent.length + id.length);
+    if (!filter)
+        return NULL;
+    struct slice *copies[] = {&filter->agent, &filter->intent, &filter->id}, from[] = {agent, intent, id};
+    char *at = filter->texts;
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+        if (from[i].length > 0)
+            memcpy(at, from[i].data, from[i].length);
+        *copies[i] = slice_from(at, from[i].length);
+        at += from[i].length;
+    }
+    return filter;
+}
+
+void trace_filter_free(void *filter)
+{
+    free(filter);
+}
+
+static bool wants(struct slice wanted, struct slice text)
+{
+    return wanted.length == 0 || slice_equal(wanted, text);
+}
+
+bool trace_filter_passes(const void *context, enum event_kind kind, const void *about)
+{
+    const struct filter *filter = context;
+    const struct subject *subject = about;
+    return kind != EVENT_TRACE ||
+           ((wants(filter->agent, subject->from) || wants(filter->agent, subject->to)) &&
+            wants(filter->intent, subject->intent) && wants(filter->id, subject->id));
+}
+
+static void add_text(struct buffer *out, const char *name, struct slice text)
+{
+    buffer_append_format(out, ",\"%s\":", name);
+    if (text.data)
+        buffer_append_json_string(out, text);
+    else
+        buffer_append_slice(out, SLICE("null"));
+}
+
+/* As it was sent: out of the message that carried it. */
+static struct slice sent_envelope(const struct dispatch *dispatch)
+{
+    struct slice key, value;
+    if (!dispatch->is_message)
+        return dispatch->text;
+    for (struct slice rest = dispatch->text; json_next_member(&rest, &key, &value);)
+        if (json_inside_equals(key, SLICE("envelope")))
+            return value;
+    return slice_from("null", 4);
+}
+
+static void add_sender(struct buffer *out, const struct script_sender *sender)
+{
+    if (!sender) {
+        buffer_append_slice(out, SLICE(",\"sender\":null"));
+        return;
+    }
+    buffer_append_slice(out, SLICE(",\"sender\":{\"id\":"));
+    buffer_append_json_string(out, sender->id);
+    add_text(out, "role", sender->role);
+    buffer_append_slice(out, SLICE(",\"labels\":"));
+    buffer_append_slice(out, sender->labels);
+    buffer_append_slice(out, SLICE("}"));
+}
+
+static void add_outcome(struct buffer *out, const struct dispatch_result *result)
+{
+    if (!result)
+        return;
+    const char *outcome = result->dropped ? "dropped" : result->code == CODE_OK ? "accepted" : "refused";
+    add_text(out, "outcome", slice_from_string(outcome));
+    buffer_append_format(out, ",\"recipients\":%u", result->taken);
+    if (!result->dropped && result->code != CODE_OK)
+        add_text(out, "code", slice_from_string(code_name(result->code)));
+    if (result->dropped && result->text.data)
+        add_text(out, "reason", result->text);
+}
+
+void trace_publish(struct reactor *reactor, const struct trace_record *record)
+{
+    const struct dispatch *dispatch = record->dispatch;
+    struct subject subject = {
+        .from = envelope_text(dispatch->envelope, FIELD_FROM, dispatch->defaults),
+        .to = envelope_text(dispatch->envelope, FIELD_TO, dispatch->defaults),
+        .intent = envelope_text(dispatch->envelope, FIELD_INTENT, dispatch->defaults),
+        .id = envelope_text(dispatch->envelope, FIELD_ID, dispatch->defaults),
+    };
+    struct buffer out = {0}, decision = {0};
+    buffer_append_format(&out, "{\"time\":\"%.*s\"", CLOCK_ISO_LENGTH, reactor->lane->timestamp);
+    add_text(&out, "id", subject.id);
+    add_text(&out, "from", subject.from);
+    add_text(&out, "to", subject.to);
+    add_text(&out, "intent", subject.intent);
+    buffer_append_format(&out, ",\"reactor\":%u,\"hook\":\"%s\",\"version\":%u", reactor->index, record->hook,
+                         record->version);
+    if (record->decision)
+        decision_write(&decision, record->decision);
+    add_text(&out, "decision", slice_from(record->decision ? decision.data : NULL, decision.length));
+    buffer_append_format(&out, ",\"failed\":%s,\"waited\":%s,\"us\":%.1f", record->failed ? "true" : "false",
+                         record->waited ? "true" : "false", (double)record->took_ns / 1000);
+    add_outcome(&out, record->result);
+    add_sender(&out, record->sender);
+    struct slice envelope = sent_envelope(dispatch);
+    buffer_append_slice(&out, SLICE(",\"envelope\":"));
+    buffer_append_slice(&out, envelope.length <= TRACE_ENVELOPE_BYTES ? slice_trim_space(envelope) : SLICE("null"));
+    buffer_append_slice(&out, SLICE("}"));
+    for (size_t i = 0; i < out.length; i++) /* one line: white space between the sender's tokens may hold others */
+        if (out.data[i] == '\n' || out.data[i] == '\r')
+            out.data[i] = ' ';
+    if (!out.failed && !decision.failed)
+        events_publish(EVENT_TRACE, slice_from(out.data, out.length), &subject);
+    buffer_free(&out);
+    buffer_free(&decision);
+}

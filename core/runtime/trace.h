@@ -1,0 +1,33 @@
+/* What becomes of each envelope, told to whoever traces (events.h, the kind trace): by which version of the scripts it
+ * was routed, what that decided, how long it took, and who took it. Nothing is done while nobody traces. */
+#ifndef LUADUCT_RUNTIME_TRACE_H
+#define LUADUCT_RUNTIME_TRACE_H
+
+#include "runtime/dispatch.h"
+#include "runtime/events/events.h"
+#include "script/hook.h"
+
+/* Envelopes that take more are left out of the trace, which then has null in their place. */
+#define TRACE_ENVELOPE_BYTES (16u * 1024)
+
+struct trace_record {
+    const struct dispatch *dispatch;
+    const struct script_sender *sender; /* NULL: over HTTP without an identity */
+    unsigned version;
+    const char *hook;
+    const struct decision *decision; /* NULL: the script failed, and onError says to drop */
+    bool failed, waited;
+    uint64_t took_ns;                      /* waiting included */
+    const struct dispatch_result *result; /* how it came out; NULL: on_undeliverable is asked about it */
+};
+
+/* On the reactor's thread, while events_wanted(EVENT_TRACE). */
+void trace_publish(struct reactor *reactor, const struct trace_record *record);
+
+/* What a listener wants to see, an empty text: anything. `agent` is who sends or who is named in `to`. For a
+ * subscription: a filter to free with trace_filter_free; NULL: no memory. */
+void *trace_filter_new(struct slice agent, struct slice intent, struct slice id);
+void trace_filter_free(void *filter);
+bool trace_filter_passes(const void *filter, enum event_kind kind, const void *subject);
+
+#endif

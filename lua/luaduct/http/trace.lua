@@ -1,0 +1,24 @@
+-- GET /admin/trace?agent=&intent=&id=: what becomes of each envelope that matches, as server-sent events.
+local native = require "luaduct.http.native"
+
+local KNOWN = {agent = true, intent = true, id = true}
+
+return function(request)
+    local parameters, problem = native.parameters(request.query)
+    if not parameters then
+        return native.refuse("bad_request", problem)
+    end
+    for name in pairs(parameters) do
+        if not KNOWN[name] then
+            return native.refuse("bad_request", ("expected agent, intent or id as a parameter, got \"%s\""):format(
+                name:sub(1, 64)))
+        end
+    end
+    local refused = native.listen_trace(parameters.agent, parameters.intent, parameters.id)
+    if refused then
+        return refused
+    end
+    native.content_type("text/event-stream")
+    native.write(": the trace follows\n\n")
+    return 200
+end
