@@ -142,21 +142,30 @@ return {
         },
     },
 
-    -- The three built-in alerts. Not available yet.
-    -- alerts = {
-    --     gcFrequency = {
-    --         threshold = 10,              -- full collections a minute, above
-    --         action = "WARN",             -- what it does
-    --     },
-    --     poolHitRate = {
-    --         threshold = 0.8,             -- share of hits, below
-    --         action = "ALERT",            -- what it does
-    --     },
-    --     workerUtilization = {
-    --         threshold = 0.9,             -- share of busy workers, above
-    --         action = "SCALE_UP",         -- what it does
-    --     },
-    -- },
+    -- How alert rules are watched, and the three built-in ones.
+    alerts = {
+        intervalMs = 1000,                  -- between two looks at the rules
+        windowMs = 60000,                   -- rates are over this time
+        cooldownMs = 60000,                 -- a rule neither fires nor acts again within it
+        gcFrequency = {
+            enabled = true,                 -- watch it
+            threshold = 10,                 -- full collections a minute, above
+            forMs = 0,                      -- it fires when that has lasted for so long
+            action = "WARN",                -- what the alert does beside being shown: see docs/operations.md
+        },
+        poolHitRate = {
+            enabled = true,                 -- watch it
+            threshold = 0.8,                -- share of hits, below
+            forMs = 10000,                  -- it fires when that has lasted for so long
+            action = "ALERT",               -- what the alert does beside being shown: see docs/operations.md
+        },
+        workerUtilization = {
+            enabled = true,                 -- watch it
+            threshold = 0.9,                -- share of busy workers, above
+            forMs = 5000,                   -- it fires when that has lasted for so long
+            action = "SCALE_UP",            -- what the alert does beside being shown: see docs/operations.md
+        },
+    },
 
     -- When a version of the scripts on trial is taken back or promoted.
     canary = {
@@ -170,11 +179,11 @@ return {
         promote = "auto",                   -- "manual": it stays on trial until `luaduct canary promote`
     },
 
-    -- Rules as Lua files. Not available yet.
-    -- policies = {
-    --     alerts = "policies/alerts.lua",  -- a Lua file
-    --     access = "policies/access.lua",  -- a Lua file
-    -- },
+    -- Rules as Lua files.
+    policies = {
+        -- alerts = "policies/alerts.lua",  -- a Lua file of alert rules
+        -- access = "policies/access.lua",  -- a Lua file; not available yet
+    },
 
     -- What the bridge writes about itself.
     log = {

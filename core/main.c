@@ -15,6 +15,7 @@
 #include "client/commands.h"
 #include "runtime/bundle.h"
 #include "runtime/config.h"
+#include "runtime/policies/policies.h"
 #include "runtime/server.h"
 #include "script/hook.h"
 #include "script/watchdog.h"
@@ -284,6 +285,13 @@ static int command_check(int argc, char **argv)
         fprintf(stderr, "luaduct check: cannot watch over scripts: %s\n", strerror(errno));
     for (size_t i = 0; watched && i < config.script.paths.count; i++)
         good = check_script(&config, config.script.paths.items[i]) && good;
+    char problem[4096];
+    if (watched && config.policies.alerts && policies_check(&config, show_script_log, problem, sizeof problem)) {
+        printf("%s: ok\n", config.policies.alerts);
+    } else if (watched && config.policies.alerts) {
+        fprintf(stderr, "%s\n", problem);
+        good = false;
+    }
     for (int i = 2; watched && i < argc; i++)
         good = check_script(&config, argv[i]) && good;
     config_free(&config);

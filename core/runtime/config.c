@@ -302,6 +302,31 @@ static void read_canary(lua_State *L, struct config *config)
     config->canary.promotes = read_choice(L, "canary.promote", ways) == 0;
 }
 
+static void read_alert(lua_State *L, const char *name, struct config_alert *alert)
+{
+    static const char *const actions[] = {"WARN", "ALERT", "SCALE_UP", "SHED", NULL};
+    char path[64];
+    snprintf(path, sizeof path, "alerts.%s.enabled", name);
+    alert->enabled = read_boolean(L, path);
+    snprintf(path, sizeof path, "alerts.%s.threshold", name);
+    alert->threshold = read_number(L, path);
+    snprintf(path, sizeof path, "alerts.%s.forMs", name);
+    alert->for_ms = read_count(L, path);
+    snprintf(path, sizeof path, "alerts.%s.action", name);
+    alert->action = (enum config_alert_action)read_choice(L, path, actions);
+}
+
+static void read_alerts(lua_State *L, struct config *config)
+{
+    config->alerts.interval_ms = read_count(L, "alerts.intervalMs");
+    config->alerts.window_ms = read_count(L, "alerts.windowMs");
+    config->alerts.cooldown_ms = read_count(L, "alerts.cooldownMs");
+    read_alert(L, "gcFrequency", &config->alerts.gc_frequency);
+    read_alert(L, "poolHitRate", &config->alerts.pool_hit_rate);
+    read_alert(L, "workerUtilization", &config->alerts.worker_utilization);
+    config->policies.alerts = read_text(L, "policies.alerts");
+}
+
 static void read_log(lua_State *L, struct config *config)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
@@ -323,6 +348,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_http(L, config);
     read_phase2(L, config);
     read_canary(L, config);
+    read_alerts(L, config);
     read_log(L, config);
 }
 
@@ -479,6 +505,7 @@ void config_free(struct config *config)
     if (config->auth.token)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);
+    free(config->policies.alerts);
     free(config->log.file);
     memset(config, 0, sizeof(*config));
 }

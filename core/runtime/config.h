@@ -12,6 +12,7 @@ struct lua_State;
 enum config_mode { CONFIG_MODE_ENHANCED, CONFIG_MODE_ORIGINAL };
 enum config_on_error { CONFIG_ON_ERROR_DEFAULT, CONFIG_ON_ERROR_DROP };
 enum config_slow_agent { CONFIG_SLOW_AGENT_QUEUE, CONFIG_SLOW_AGENT_DROP, CONFIG_SLOW_AGENT_CLOSE };
+enum config_alert_action { CONFIG_ALERT_WARN, CONFIG_ALERT_ALERT, CONFIG_ALERT_SCALE_UP, CONFIG_ALERT_SHED };
 enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONFIG_LOG_ERROR };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 
@@ -26,6 +27,14 @@ enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 struct config_list {
     char **items; /* `count` NUL-terminated strings; NULL when empty */
     size_t count;
+};
+
+/* A built-in alert. */
+struct config_alert {
+    bool enabled;
+    double threshold;
+    uint32_t for_ms;
+    enum config_alert_action action;
 };
 
 /* Sizes are bytes, times are milliseconds. Every "auto" is resolved; the `_is_auto` beside it tells where it came from.
@@ -131,6 +140,15 @@ struct config {
             bool enabled;
         } predictive_scaling;
     } phase2;
+
+    struct {
+        uint32_t interval_ms, window_ms, cooldown_ms;
+        struct config_alert gc_frequency, pool_hit_rate, worker_utilization;
+    } alerts;
+
+    struct {
+        char *alerts; /* a Lua file; NULL: none */
+    } policies;
 
     struct {
         enum config_log_level level;

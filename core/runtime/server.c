@@ -17,6 +17,7 @@
 #include "runtime/acceptor.h"
 #include "runtime/engines/engines.h"
 #include "runtime/limits.h"
+#include "runtime/policies/policies.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
@@ -211,7 +212,7 @@ static int serve(const struct config *config, const struct config_source *source
     if (good) {
         engines_start(config);
         running = start_threads(error, sizeof error);
-        good = running == reactor_count && supervision_wait_ready();
+        good = running == reactor_count && supervision_wait_ready() && policies_start(config, error, sizeof error);
         if (good) {
             loader_run();
             print_banner(config, source->path);
@@ -221,6 +222,7 @@ static int serve(const struct config *config, const struct config_source *source
     }
     loader_request_stop();
     supervision_wait(loader_ended);
+    policies_stop();
     for (unsigned i = 0; i < running; i++)
         reactor_request_stop(&reactors[i]);
     supervision_wait_ended(running);
@@ -257,6 +259,11 @@ int server_run(const struct config *config, const struct config_source *source)
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
     if (!reactors || !start_bridge(config))
         return fail("not enough memory to start");
+    char problem[1024];
+    if (!policies_check(config, supervision_log_script, problem, sizeof problem)) {
+        log_stop();
+        return fail(problem);
+    }
     pressure_start(config, supervision_wake);
     int status = serve(config, source);
     pressure_stop();

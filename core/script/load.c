@@ -135,23 +135,33 @@ static bool list_scripts(struct script_state *state, const struct script_options
     return true;
 }
 
+void load_begin(struct script_state *state)
+{
+    state->loading = true;
+    state->ceiling = state->memory_limit;
+    state->load_deadline_ns = clock_steady_ns() + LOAD_LIMIT_MS * UINT64_C(1000000);
+    lua_sethook(state->lua, check_load_time, LUA_MASKCOUNT, LOAD_CHECK_INSTRUCTIONS);
+}
+
+void load_end(struct script_state *state)
+{
+    lua_sethook(state->lua, NULL, 0, 0);
+    state->loading = false;
+    state->loading_script = NULL;
+    state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
+}
+
 bool load_scripts(struct script_state *state, const struct script_options *options, char *error, size_t error_size)
 {
     if (!list_scripts(state, options)) {
         snprintf(error, error_size, "not enough memory");
         return false;
     }
-    state->loading = true;
     state->stack_base = (uintptr_t)__builtin_frame_address(0);
-    state->ceiling = state->memory_limit;
-    state->load_deadline_ns = clock_steady_ns() + LOAD_LIMIT_MS * UINT64_C(1000000);
-    lua_sethook(state->lua, check_load_time, LUA_MASKCOUNT, LOAD_CHECK_INSTRUCTIONS);
+    load_begin(state);
     struct load load = {state, options};
     int status = lua_cpcall(state->lua, load_all, &load);
-    lua_sethook(state->lua, NULL, 0, 0);
-    state->loading = false;
-    state->loading_script = NULL;
-    state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
+    load_end(state);
     if (status != 0) {
         const char *message = lua_type(state->lua, -1) == LUA_TSTRING ? lua_tostring(state->lua, -1) : NULL;
         if (message)

@@ -11,6 +11,11 @@ struct script_state;
 /* False: `error` says why in one line, with file:line where there is one. */
 bool load_scripts(struct script_state *state, const struct script_options *options, char *error, size_t error_size);
 
+/* Around running the top level of files, in a protected call: `require` may read files, the ceiling holds, and what
+ * takes too long is stopped. */
+void load_begin(struct script_state *state);
+void load_end(struct script_state *state);
+
 /* Makes the coroutine that runs hooks, with its fixed slots. False when memory is out; may be tried again. */
 bool load_coroutine(struct script_state *state);
 

@@ -14,12 +14,18 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below */
 static struct alert alerts[ALERTS_MAXIMUM];
 static unsigned count;
 
-static void tell(const char *name, struct slice state, const char *text)
+/* A rule's alert has its figures with it. */
+static void tell(const char *name, struct slice state, const char *text, const struct alert_report *report)
 {
-    events_tell(EVENT_ALERT, (struct event_field[]){EVENT_TEXT("name", slice_from_string(name)),
-                                                    EVENT_TEXT("state", state),
-                                                    EVENT_TEXT("text", slice_from_string(text)),
-                                                    {0}});
+    struct event_field fields[8] = {EVENT_TEXT("name", slice_from_string(name)), EVENT_TEXT("state", state),
+                                    EVENT_TEXT("text", slice_from_string(text))};
+    if (report) {
+        fields[3] = (struct event_field)EVENT_TEXT("severity", slice_from_string(report->severity));
+        fields[4] = (struct event_field)EVENT_NUMBER("value", report->value);
+        fields[5] = (struct event_field)EVENT_NUMBER("threshold", report->threshold);
+        fields[6] = (struct event_field)EVENT_TEXT("done", slice_from_string(report->done));
+    }
+    events_tell(EVENT_ALERT, fields);
 }
 
 static struct alert *find(const char *name)
@@ -42,13 +48,9 @@ static struct alert *free_place(void)
     return oldest;
 }
 
-void alert_raise(const char *name, const char *format, ...)
+/* Whether it was not active. */
+static bool note(const char *name, const char *text, const struct alert_report *report)
 {
-    char text[ALERT_TEXT_BYTES];
-    va_list arguments;
-    va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
-    va_end(arguments);
     pthread_mutex_lock(&mutex);
     struct alert *alert = find(name);
     bool known = alert != NULL, active = known && alert->until_ms == 0;
@@ -57,7 +59,12 @@ void alert_raise(const char *name, const char *format, ...)
         snprintf(alert->name, sizeof alert->name, "%s", name);
     }
     if (alert) {
-        memcpy(alert->text, text, sizeof text);
+        snprintf(alert->text, sizeof alert->text, "%s", text);
+        snprintf(alert->severity, sizeof alert->severity, "%s", report ? report->severity : "ALERT");
+        snprintf(alert->done, sizeof alert->done, "%s", report ? report->done : "");
+        alert->by_rule = report != NULL;
+        alert->value = report ? report->value : 0;
+        alert->threshold = report ? report->threshold : 0;
         if (!active) {
             alert->since_ms = clock_wall_ms();
             alert->until_ms = 0;
@@ -65,10 +72,30 @@ void alert_raise(const char *name, const char *format, ...)
         }
     }
     pthread_mutex_unlock(&mutex);
-    if (!active) {
-        log_warn("alert %s: %s", name, text);
-        tell(name, SLICE("firing"), text);
-    }
+    return !active;
+}
+
+void alert_raise(const char *name, const char *format, ...)
+{
+    char text[ALERT_TEXT_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (!note(name, text, NULL))
+        return;
+    log_warn("alert %s: %s", name, text);
+    tell(name, SLICE("firing"), text, NULL);
+}
+
+void alert_report(const struct alert_report *report)
+{
+    char text[ALERT_TEXT_BYTES];
+    snprintf(text, sizeof text, "%.6g is %s %.6g", report->value, report->below ? "below" : "above", report->threshold);
+    if (!note(report->name, text, report))
+        return;
+    log_warn("alert %s (%s): %s%s%s", report->name, report->severity, text, report->done[0] ? "; " : "", report->done);
+    tell(report->name, SLICE("firing"), text, report);
 }
 
 void alert_resolve(const char *name)
@@ -81,7 +108,7 @@ void alert_resolve(const char *name)
     pthread_mutex_unlock(&mutex);
     if (active) {
         log_info("alert %s: over", name);
-        tell(name, SLICE("resolved"), "");
+        tell(name, SLICE("resolved"), "", NULL);
     }
 }
 

@@ -8,20 +8,33 @@
 
 #define ALERT_NAME_BYTES 48
 #define ALERT_TEXT_BYTES 256
+#define ALERT_DONE_BYTES 160
 
 /* As many conditions as can be told apart; the one that has been over for longest gives way to a new one. */
-#define ALERTS_MAXIMUM 32
+#define ALERTS_MAXIMUM 64
 
 struct alert {
     char name[ALERT_NAME_BYTES]; /* "workerPool.degraded" */
     char text[ALERT_TEXT_BYTES];
-    int64_t since_ms; /* wall clock */
-    int64_t until_ms; /* 0: it is active */
-    uint64_t count;   /* how often it was raised anew */
+    int64_t since_ms;  /* wall clock */
+    int64_t until_ms;  /* 0: it is active */
+    uint64_t count;    /* how often it was raised anew */
+    char severity[12]; /* "ALERT", or the action of the rule: "WARN" … */
+    bool by_rule;      /* it has a value and a threshold */
+    double value, threshold;
+    char done[ALERT_DONE_BYTES]; /* what the bridge did about it; may be empty */
 };
 
 /* Logged as a warning when it was not active. */
 void alert_raise(const char *name, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* The same for a rule, whose text is made from its figures. */
+struct alert_report {
+    const char *name, *severity, *done;
+    double value, threshold;
+    bool below; /* it is below the threshold, not above */
+};
+void alert_report(const struct alert_report *report);
 
 /* Logged when it was active. */
 void alert_resolve(const char *name);

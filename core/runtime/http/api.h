@@ -81,6 +81,9 @@ bool api_collect_step(struct lua_State *api, uint64_t nanoseconds);
 struct script_collections;
 void api_sum_heaps(uint64_t *scripts, uint64_t *apis, struct script_collections *collections);
 
+/* Adds up the hook calls of all reactors that failed, and of these those that were stopped. Any thread. */
+void api_sum_failures(uint64_t *errors, uint64_t *overruns);
+
 /* Counts a refusal of this lane, and remembers it as the last error of /api/status. */
 void api_count_refusal(struct lane *lane, enum code code);
 

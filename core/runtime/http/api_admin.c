@@ -6,6 +6,7 @@
 #include "runtime/engines/alert.h"
 #include "runtime/engines/engines.h"
 #include "runtime/http/api_native.h"
+#include "runtime/policies/policies.h"
 #include "runtime/reactor.h"
 
 static const char *const state_names[] = {[ENGINE_OFF] = "off", [ENGINE_ON] = "on", [ENGINE_DEGRADED] = "degraded"};
@@ -108,7 +109,8 @@ static void push_time(lua_State *L, int64_t ms)
     lua_pushlstring(L, iso, sizeof iso);
 }
 
-/* alerts(): a list of {name, text, since, until (nil while active), count}. */
+/* alerts(): a list of {name, text, since, until (nil while active), count, severity, done, value, threshold}; the last
+ * two of rules. */
 static int native_alerts(lua_State *L)
 {
     struct alert alerts[ALERTS_MAXIMUM];
@@ -128,6 +130,41 @@ static int native_alerts(lua_State *L)
         }
         lua_pushnumber(L, (double)alerts[i].count);
         lua_setfield(L, -2, "count");
+        lua_pushstring(L, alerts[i].severity);
+        lua_setfield(L, -2, "severity");
+        lua_pushstring(L, alerts[i].done);
+        lua_setfield(L, -2, "done");
+        if (alerts[i].by_rule && isfinite(alerts[i].value)) {
+            lua_pushnumber(L, alerts[i].value);
+            lua_setfield(L, -2, "value");
+            lua_pushnumber(L, alerts[i].threshold);
+            lua_setfield(L, -2, "threshold");
+        }
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
+/* rules(): a list of {name, active, value (nil: none), fired, failures}. */
+static int native_rules(lua_State *L)
+{
+    struct rule_view rules[RULES_MAXIMUM];
+    unsigned count = policies_read(rules);
+    lua_newtable(L);
+    for (unsigned i = 0; i < count; i++) {
+        lua_newtable(L);
+        lua_pushstring(L, rules[i].name);
+        lua_setfield(L, -2, "name");
+        lua_pushboolean(L, rules[i].active);
+        lua_setfield(L, -2, "active");
+        if (isfinite(rules[i].value)) {
+            lua_pushnumber(L, rules[i].value);
+            lua_setfield(L, -2, "value");
+        }
+        lua_pushnumber(L, (double)rules[i].fired);
+        lua_setfield(L, -2, "fired");
+        lua_pushnumber(L, (double)rules[i].failures);
+        lua_setfield(L, -2, "failures");
         lua_rawseti(L, -2, (int)i + 1);
     }
     return 1;
@@ -138,5 +175,6 @@ const luaL_Reg api_admin_functions[] = {
     {"engines", native_engines},
     {"order_engines", native_order_engines},
     {"alerts", native_alerts},
+    {"rules", native_rules},
     {NULL, NULL},
 };

@@ -80,7 +80,23 @@ static int native_listen_trace(lua_State *L)
                                                .drop = trace_filter_free});
 }
 
+/* event_figures(): {listeners, published, lost}. */
+static int native_event_figures(lua_State *L)
+{
+    struct events_figures figures;
+    events_read_figures(&figures);
+    lua_newtable(L);
+    lua_pushinteger(L, (lua_Integer)figures.subscribers);
+    lua_setfield(L, -2, "listeners");
+    lua_pushnumber(L, (double)figures.published);
+    lua_setfield(L, -2, "published");
+    lua_pushnumber(L, (double)figures.lost);
+    lua_setfield(L, -2, "lost");
+    return 1;
+}
+
 const luaL_Reg api_events_functions[] = {
+    {"event_figures", native_event_figures},
     {"event_kinds", native_event_kinds},
     {"listen", native_listen},
     {"listen_trace", native_listen_trace},

@@ -192,6 +192,23 @@ void api_sum_heaps(uint64_t *scripts, uint64_t *heaps, struct script_collections
     pthread_mutex_unlock(&mutex);
 }
 
+void api_sum_failures(uint64_t *errors, uint64_t *overruns)
+{
+    *errors = *overruns = 0;
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < LANES_MAXIMUM; i++) {
+        if (!apis[i])
+            continue;
+        struct script_statistics script;
+        script_read_statistics(apis[i]->reactor->script, &script);
+        for (unsigned hook = 0; hook < HOOK_COUNT; hook++) {
+            *errors += script.hooks[hook].errors;
+            *overruns += script.hooks[hook].overruns;
+        }
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
 static double milliseconds(uint64_t nanoseconds)
 {
     return round((double)nanoseconds / 1000) / 1000;

@@ -28,7 +28,7 @@
 
 static const struct config *config;
 static void (*wake_main)(void);
-static atomic_bool enabled, switched, wanted, alarmed;
+static atomic_bool enabled, switched, wanted, step_wanted, alarmed;
 static atomic_uint shown_level;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* figures */
@@ -112,6 +112,12 @@ enum pressure_level pressure_level(void)
 void pressure_order_collection(void)
 {
     atomic_store(&wanted, true);
+    wake_main();
+}
+
+void pressure_order_step(void)
+{
+    atomic_store(&step_wanted, true);
     wake_main();
 }
 
@@ -330,6 +336,13 @@ int pressure_tick(void)
         struct memory_sample sample;
         sampler_read(&sample);
         collect(&sample, "asked for", true);
+    }
+    if (atomic_exchange(&step_wanted, false) && pressure_enabled()) {
+        struct memory_sample sample;
+        sampler_read(&sample);
+        trim(&sample, "an alert");
+        collect(&sample, "an alert", false);
+        ask_all(SHED_PAUSE);
     }
     bool regular = regular_ms == 0 || now_ms - regular_ms >= interval;
     bool pressed = controller.level >= PRESSURE_HIGH || collection.under_way ||

@@ -29,6 +29,10 @@ enum pressure_level pressure_level(void);
  * is done. Any thread. */
 void pressure_order_collection(void);
 
+/* An alert wants memory given back: unused memory, a full cycle, and those who send most are not read until the next
+ * look at the memory. Returns at once; nothing while the engine is off. Any thread. */
+void pressure_order_step(void);
+
 /* The ceiling of one script state, bytes: all of them together get at most half of the budget, or script.memoryLimit
  * each where that is less. */
 uint64_t pressure_script_limit(const struct config *config);

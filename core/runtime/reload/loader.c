@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "memory/pool.h"
+#include "runtime/policies/policies.h"
 #include "runtime/reload/shadow.h"
 #include "runtime/reload/watch.h"
 #include "runtime/supervision.h"
@@ -231,6 +232,7 @@ static void take_up(struct version *current, struct version *trial, enum version
     user_operation_use(current->sources, trial ? trial->sources : NULL);
     log_set_level((enum log_level)current->config->log.level);
     watch_files(current->config->script.watch ? current : NULL, source.path);
+    policies_change(current->config);
     version_release(current_before_this);
     version_release(trial_before_this);
 }
@@ -426,6 +428,11 @@ static bool bring(struct order *order, struct version *version, bool fresh)
 static bool reload(struct order *order)
 {
     struct version *version = read_version(order, current_version);
+    char problem[1024];
+    if (version && !policies_check(version->config, supervision_log_script, problem, sizeof problem)) {
+        version_release(version);
+        return refuse(order, CODE_RELOAD_FAILED, problem);
+    }
     bool good = version && bring(order, version, true);
     if (good) {
         order->version = version->number;

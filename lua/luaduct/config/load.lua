@@ -191,6 +191,19 @@ local function resolve_log(state)
     end
 end
 
+local function resolve_policies(state)
+    local path = state.values["policies.alerts"]
+    if path then
+        path = join(state.folder, path)
+        state.values["policies.alerts"] = path
+        local problem = unreadable(path)
+        if problem then
+            state.report("policies.alerts",
+                format("expected a policy file that can be read, got %s (%s)", validate.quote(path), problem))
+        end
+    end
+end
+
 local function resolve_token(state)
     local token = state.values["auth.token"]
     if type(token) ~= "table" then
@@ -288,6 +301,7 @@ local rules = {
     { resolve_scripts, "script.folder" },
     { resolve_admin_socket },
     { resolve_log },
+    { resolve_policies },
     { resolve_token },
     { check_open_listening, "listen.host", "listen.insecure" },
     { bound_ping_interval },

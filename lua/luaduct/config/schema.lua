@@ -18,6 +18,8 @@ local MAX_MS = 2147483647 -- what a 32-bit timer of the clients can hold: 24 day
 local MAX_COUNT = 1000000000
 local MAX_SIZE = "64TiB" -- far above any machine, and sums of it stay exact in a Lua number
 
+local ALERT_ACTIONS = { "WARN", "ALERT", "SCALE_UP", "SHED" }
+
 local keys = {
     {
         path = "mode", type = "choice", choices = { "enhanced", "original" }, default = "enhanced", flag = "--mode",
@@ -347,28 +349,61 @@ local keys = {
     },
 
     {
-        path = "alerts.gcFrequency.threshold", type = "number", min = 0, max = MAX_COUNT, default = 10,
-        feature = "the alert gcFrequency", help = "full collections a minute, above",
+        path = "alerts.intervalMs", type = "integer", live = true, min = 10, max = MAX_MS, default = 1000,
+        help = "between two looks at the rules",
     },
     {
-        path = "alerts.gcFrequency.action", type = "text", default = "WARN", feature = "the alert gcFrequency",
-        help = "what it does",
+        path = "alerts.windowMs", type = "integer", live = true, min = 100, max = MAX_MS, default = 60000,
+        help = "rates are over this time",
     },
     {
-        path = "alerts.poolHitRate.threshold", type = "number", min = 0, max = 1, default = 0.8,
-        feature = "the alert poolHitRate", help = "share of hits, below",
+        path = "alerts.cooldownMs", type = "integer", live = true, min = 0, max = MAX_MS, default = 60000,
+        help = "a rule neither fires nor acts again within it",
     },
     {
-        path = "alerts.poolHitRate.action", type = "text", default = "ALERT", feature = "the alert poolHitRate",
-        help = "what it does",
+        path = "alerts.gcFrequency.enabled", type = "boolean", live = true, default = true, help = "watch it",
     },
     {
-        path = "alerts.workerUtilization.threshold", type = "number", min = 0, max = 1, default = 0.9,
-        feature = "the alert workerUtilization", help = "share of busy workers, above",
+        path = "alerts.gcFrequency.threshold", type = "number", live = true, min = 0, max = MAX_COUNT, default = 10,
+        help = "full collections a minute, above",
     },
     {
-        path = "alerts.workerUtilization.action", type = "text", default = "SCALE_UP",
-        feature = "the alert workerUtilization", help = "what it does",
+        path = "alerts.gcFrequency.forMs", type = "integer", live = true, min = 0, max = MAX_MS, default = 0,
+        help = "it fires when that has lasted for so long",
+    },
+    {
+        path = "alerts.gcFrequency.action", type = "choice", live = true, choices = ALERT_ACTIONS, default = "WARN",
+        help = "what the alert does beside being shown: see docs/operations.md",
+    },
+    {
+        path = "alerts.poolHitRate.enabled", type = "boolean", live = true, default = true, help = "watch it",
+    },
+    {
+        path = "alerts.poolHitRate.threshold", type = "number", live = true, min = 0, max = 1, default = 0.8,
+        help = "share of hits, below",
+    },
+    {
+        path = "alerts.poolHitRate.forMs", type = "integer", live = true, min = 0, max = MAX_MS, default = 10000,
+        help = "it fires when that has lasted for so long",
+    },
+    {
+        path = "alerts.poolHitRate.action", type = "choice", live = true, choices = ALERT_ACTIONS, default = "ALERT",
+        help = "what the alert does beside being shown: see docs/operations.md",
+    },
+    {
+        path = "alerts.workerUtilization.enabled", type = "boolean", live = true, default = true, help = "watch it",
+    },
+    {
+        path = "alerts.workerUtilization.threshold", type = "number", live = true, min = 0, max = 1, default = 0.9,
+        help = "share of busy workers, above",
+    },
+    {
+        path = "alerts.workerUtilization.forMs", type = "integer", live = true, min = 0, max = MAX_MS, default = 5000,
+        help = "it fires when that has lasted for so long",
+    },
+    {
+        path = "alerts.workerUtilization.action", type = "choice", live = true, choices = ALERT_ACTIONS, default = "SCALE_UP",
+        help = "what the alert does beside being shown: see docs/operations.md",
     },
 
     {
@@ -401,8 +436,8 @@ local keys = {
     },
 
     {
-        path = "policies.alerts", type = "text", example = '"policies/alerts.lua"', feature = "the alert policy",
-        help = "a Lua file",
+        path = "policies.alerts", type = "text", live = true, example = '"policies/alerts.lua"',
+        help = "a Lua file of alert rules",
     },
     {
         path = "policies.access", type = "text", example = '"policies/access.lua"', feature = "the access policy",
@@ -456,7 +491,7 @@ local sections = {
     ["phase2.gcOptimization"] = "Reaction to memory pressure.",
     ["phase2.workerPool"] = "Threads for tasks that need a processor.",
     ["phase2.predictiveScaling"] = "Looking ahead.",
-    alerts = "The three built-in alerts.",
+    alerts = "How alert rules are watched, and the three built-in ones.",
     ["alerts.gcFrequency"] = "Full collections a minute.",
     ["alerts.poolHitRate"] = "Share of pool requests served without malloc.",
     ["alerts.workerUtilization"] = "Share of busy workers.",

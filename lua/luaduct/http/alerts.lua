@@ -7,7 +7,9 @@ return function()
     for i, alert in ipairs(native.alerts()) do
         list[i] = {
             name = alert.name, text = alert.text, active = alert["until"] == nil, since = alert.since,
-            ["until"] = alert["until"] or json.null, count = alert.count,
+            ["until"] = alert["until"] or json.null, count = alert.count, severity = alert.severity,
+            value = alert.value or json.null, threshold = alert.threshold or json.null,
+            done = alert.done ~= "" and alert.done or json.null,
         }
     end
     return 200, {alerts = json.array(list)}

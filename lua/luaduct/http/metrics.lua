@@ -98,6 +98,24 @@ local FAMILIES = {
     {"luaduct_compression_bytes", "gauge", "Memory of compression.", function(f) return f.memory.compression end},
 }
 
+for _, family in ipairs({
+    {"luaduct_event_listeners", "gauge", "Connections that listen to events.", "listeners"},
+    {"luaduct_events_published", "counter", "Events that somebody listened to.", "published"},
+    {"luaduct_events_lost", "counter", "Events that a slow listener lost, each counted for each of them.", "lost"},
+}) do
+    local name, kind, help, member = unpack(family)
+    FAMILIES[#FAMILIES + 1] = {name, kind, help, function() return native.event_figures()[member] end}
+end
+for _, family in ipairs({
+    {"luaduct_alert_active", "gauge", "Whether the rule's alert is active, by rule.", "active"},
+    {"luaduct_alert_value", "gauge", "The value that the rule looks at, by rule; absent: nothing to say.", "value"},
+    {"luaduct_alerts_fired", "counter", "Times that the rule's alert began, by rule.", "fired"},
+    {"luaduct_alert_rule_failures", "counter", "Times that a function of the rule raised, by rule.", "failures"},
+}) do
+    local name, kind, help, member = unpack(family)
+    FAMILIES[#FAMILIES + 1] = {name, kind, help, function(f) return f.by_rule(member) end, "rule"}
+end
+
 local function add_selectors(figures)
     local function by(things)
         return function(name)
@@ -110,6 +128,12 @@ local function add_selectors(figures)
     end
     figures.by_hook = by(figures.scripts.hooks)
     figures.by_pool = by(figures.pools)
+    local rules = {}
+    for _, rule in ipairs(native.rules()) do
+        rules[rule.name] = rule
+        rule.active = rule.active and 1 or 0
+    end
+    figures.by_rule = by(rules)
     local evicted = {}
     for name, pool in pairs(figures.pools) do
         evicted[name] = pool.evicted

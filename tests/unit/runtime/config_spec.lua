@@ -46,9 +46,10 @@ local DEFAULTS = {
         predictiveScaling = { enabled = true },
     },
     alerts = {
-        gcFrequency = { threshold = 10, action = "WARN" },
-        poolHitRate = { threshold = 0.8, action = "ALERT" },
-        workerUtilization = { threshold = 0.9, action = "SCALE_UP" },
+        intervalMs = 1000, windowMs = 60000, cooldownMs = 60000,
+        gcFrequency = { enabled = true, threshold = 10, forMs = 0, action = "WARN" },
+        poolHitRate = { enabled = true, threshold = 0.8, forMs = 10000, action = "ALERT" },
+        workerUtilization = { enabled = true, threshold = 0.9, forMs = 5000, action = "SCALE_UP" },
     },
     policies = {},
     log = { level = "info", format = "text" },
@@ -314,13 +315,13 @@ describe("a key of a later version", function()
     it("is one of these, and no other", function()
         local later = { ["script.watch"] = 1, ["listen.admin"] = 1,
             ["performance.cache_enabled"] = 1, ["performance.binary_protocol"] = 1, ["agents.priorityOrder"] = 1,
-            ["limits.trustedProxies"] = 1, user = 1, group = 1, canary = 1, console = 1, tracing = 1, store = 1,
+            ["limits.trustedProxies"] = 1, ["policies.access"] = 1, user = 1, group = 1, canary = 1, console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
         for _, key in ipairs(schema.keys) do
             local section = key.path:match("^(%w+)%.")
             local is_later = later[key.path] ~= nil
-                or ({ tls = 1, policies = 1, alerts = 1 })[section] ~= nil
+                or ({ tls = 1 })[section] ~= nil
             assert.are.equal(is_later, not key.available, key.path)
             expected = expected + (is_later and 1 or 0)
         end
