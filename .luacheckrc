@@ -7,5 +7,6 @@ exclude_files = {"build", "**/node_modules"}
 files["tests/**/*_spec.lua"] = {std = "luajit+busted"}
 
 -- What a routing script may use: see docs/lua-api.md.
+files["config/policies"] = {read_globals = {"luaduct"}}
 files["examples"] = {read_globals = {"luaduct"}}
 files["lua/luaduct/bridge"] = {read_globals = {"luaduct"}}

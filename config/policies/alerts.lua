@@ -1,5 +1,5 @@
--- Alert rules beside the three built-in ones (config: alerts.*). To use them: policies = { alerts = "policies/alerts.lua" }
--- in the config, or your own file of this form. `luaduct check` says what is wrong with it.
+-- Alert rules beside the three built-in ones (config: alerts.*). To use them, say in the config:
+-- policies = { alerts = "policies/alerts.lua" }, or name a file of your own of this form. `luaduct check` reads it.
 --
 -- name        shown on /alerts, /metrics and /events
 -- value       a metric's name (docs/operations.md lists them), or a function of the table of all metrics that gives a
@@ -24,7 +24,7 @@ return {
     -- Hooks run into script.budgetMs.
     { name = "scriptOverruns", value = "scriptOverrunsPerMinute", above = 5, clear = 0 },
 
-    -- At this pace the memory budget is used up within ten minutes; memory.leak tells of scripts that keep more and more.
+    -- At this pace the memory budget is used up within ten minutes (memory.leak tells of scripts that keep more).
     {
         name = "memoryTrend", above = 1, action = "SHED", forMs = 10000,
         value = function(metrics)

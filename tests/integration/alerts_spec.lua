@@ -13,7 +13,8 @@ local function start(alerts, options)
     options = options or {}
     local config = {
         alerts = {
-            intervalMs = 20, windowMs = 600, cooldownMs = 0, gcFrequency = OFF, poolHitRate = OFF, workerUtilization = OFF,
+            intervalMs = 20, windowMs = 600, cooldownMs = 0,
+            gcFrequency = OFF, poolHitRate = OFF, workerUtilization = OFF,
         },
         phase2 = options.phase2, script = options.script_limits,
     }
@@ -198,9 +199,11 @@ describe("a policy file", function()
     for what, case in pairs({
         ["no list"] = {"return 7", "expected the file to return a list of rules, got a number"},
         ["an unknown metric"] = {'return {{name = "a", value = "agent", above = 1}}', "got agent"},
-        ["two thresholds"] = {'return {{name = "a", value = "agents", above = 1, below = 1}}', "one of above and below"},
+        ["two thresholds"] = {'return {{name = "a", value = "agents", above = 1, below = 1}}',
+            "one of above and below"},
         ["an unknown member"] = {'return {{name = "a", value = "agents", above = 1, abov = 1}}', "nothing like abov"},
-        ["a name twice"] = {'return {{name = "a", value = "agents", above = 1}, {name = "a", value = "agents", above = 1}}',
+        ["a name twice"] = {
+            'return {{name = "a", value = "agents", above = 1}, {name = "a", value = "agents", above = 1}}',
             "rule a: there is a rule of that name already"},
         ["a built-in's name"] = {'return {{name = "gcFrequency", value = "agents", above = 1}}',
             "there is a rule of that name already"},
@@ -214,6 +217,7 @@ describe("a policy file", function()
             local status, errors = bridge.start_failing(options)
             assert.equal(1, status)
             assert.truthy(errors:find(case[2], 1, true), errors)
+            local _
             status, _, errors = bridge.luaduct({"check", (bridge.write(options))})
             assert.equal(1, status)
             assert.truthy(errors:find(case[2], 1, true), errors)

@@ -17,7 +17,8 @@
 #include "script/watchdog.h"
 #include "workers/worker_pool.h"
 
-static const struct config *config;
+static const struct config *_Atomic config; /* whoever starts, changes and stops; the thread while it begins */
+static uint32_t interval_ms, most_workers;   /* of it, for the thread */
 static pthread_t thread;
 static bool running;
 
@@ -80,7 +81,7 @@ static void scale(const struct rule *rule, char *done, size_t size)
     struct worker_pool_statistics read;
     worker_pool_read_statistics(&read);
     uint32_t wanted = rule->says.workers > 0 ? rule->says.workers : read.workers + 1;
-    uint32_t most = config->phase2.worker_pool.max_workers;
+    uint32_t most = most_workers;
     wanted = wanted < most ? wanted : most;
     if (!read.running) {
         snprintf(done, size, "asked for no workers: the pool does not run");
@@ -210,7 +211,7 @@ static bool wait_for_next(void)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
-    uint64_t ns = (uint64_t)until.tv_nsec + config->alerts.interval_ms * UINT64_C(1000000);
+    uint64_t ns = (uint64_t)until.tv_nsec + interval_ms * UINT64_C(1000000);
     until.tv_sec += (time_t)(ns / 1000000000);
     until.tv_nsec = (long)(ns % 1000000000);
     pthread_mutex_lock(&mutex);
@@ -223,8 +224,9 @@ static bool wait_for_next(void)
 
 static void take_rules(void)
 {
-    const struct config_alert *configured[BUILT_IN] = {&config->alerts.gc_frequency, &config->alerts.pool_hit_rate,
-                                                       &config->alerts.worker_utilization};
+    const struct config *from = config;
+    const struct config_alert *configured[BUILT_IN] = {&from->alerts.gc_frequency, &from->alerts.pool_hit_rate,
+                                                       &from->alerts.worker_utilization};
     static const enum policy_action actions[] = {[CONFIG_ALERT_WARN] = POLICY_WARN,
                                                  [CONFIG_ALERT_ALERT] = POLICY_ALERT,
                                                  [CONFIG_ALERT_SCALE_UP] = POLICY_SCALE_UP,
@@ -240,7 +242,7 @@ static void take_rules(void)
                                           .threshold = threshold,
                                           .clear = threshold * (1 + margin),
                                           .for_ms = configured[rule_count]->for_ms,
-                                          .cooldown_ms = config->alerts.cooldown_ms};
+                                          .cooldown_ms = from->alerts.cooldown_ms};
         if (rule->says.below && rule->says.clear > 1)
             rule->says.clear = 1; /* a share: above 1 it would never be over */
         snprintf(rule->says.name, sizeof rule->says.name, "%s", built_in[rule_count].name);
@@ -268,8 +270,9 @@ static void *work(void *unused)
     (void)unused;
     log_name_thread("policies");
     char error[512];
-    if (config->policies.alerts) {
-        struct policy_options options = options_for(config, supervision_log_script, supervision_wake_fd());
+    const struct config *from = config;
+    if (from->policies.alerts) {
+        struct policy_options options = options_for(from, supervision_log_script, supervision_wake_fd());
         policy = policy_open(&options, error, sizeof error);
         if (policy)
             watch(policy_watchdog(policy));
@@ -296,6 +299,8 @@ bool policies_start(const struct config *from, char *error, size_t size)
 {
     pthread_condattr_t attributes;
     config = from;
+    interval_ms = from->alerts.interval_ms;
+    most_workers = from->phase2.worker_pool.max_workers;
     stopping = false;
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -341,17 +346,15 @@ static bool same_alert(const struct config_alert *a, const struct config_alert *
 void policies_change(const struct config *to)
 {
     char error[128];
-    bool same = !to->policies.alerts && !config->policies.alerts && to->alerts.interval_ms == config->alerts.interval_ms &&
-                to->alerts.window_ms == config->alerts.window_ms && to->alerts.cooldown_ms == config->alerts.cooldown_ms &&
-                same_alert(&to->alerts.gc_frequency, &config->alerts.gc_frequency) &&
-                same_alert(&to->alerts.pool_hit_rate, &config->alerts.pool_hit_rate) &&
-                same_alert(&to->alerts.worker_utilization, &config->alerts.worker_utilization);
-    if (!running || to == config)
+    const struct config *now = config;
+    if (!running || to == now)
         return;
-    if (same) { /* rules go on as they stand */
-        pthread_mutex_lock(&mutex);
-        config = to;
-        pthread_mutex_unlock(&mutex);
+    if (!to->policies.alerts && !now->policies.alerts && to->alerts.interval_ms == now->alerts.interval_ms &&
+        to->alerts.window_ms == now->alerts.window_ms && to->alerts.cooldown_ms == now->alerts.cooldown_ms &&
+        same_alert(&to->alerts.gc_frequency, &now->alerts.gc_frequency) &&
+        same_alert(&to->alerts.pool_hit_rate, &now->alerts.pool_hit_rate) &&
+        same_alert(&to->alerts.worker_utilization, &now->alerts.worker_utilization)) {
+        config = to; /* the rules go on as they stand */
         return;
     }
     policies_stop();

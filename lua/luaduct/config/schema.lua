@@ -162,7 +162,8 @@ local keys = {
         default = "1MiB", help = "of one HTTP body",
     },
     {
-        path = "limits.jsonDepth", type = "integer", live = true, min = 1, max = 1000, zero = "1000, the most", default = 128,
+        path = "limits.jsonDepth", type = "integer", live = true,
+        min = 1, max = 1000, zero = "1000, the most", default = 128,
         help = "nested arrays and objects",
     },
     {
@@ -203,7 +204,8 @@ local keys = {
     },
 
     {
-        path = "http.corsOrigins", type = "origins", live = true, default = {}, variables = { "AI_BRIDGE_CORS_ORIGINS" },
+        path = "http.corsOrigins", type = "origins", live = true,
+        default = {}, variables = { "AI_BRIDGE_CORS_ORIGINS" },
         help = 'origins of web pages that may call: a list such as { "https://app.example" }, or "*"',
     },
     {
@@ -402,7 +404,8 @@ local keys = {
         help = "it fires when that has lasted for so long",
     },
     {
-        path = "alerts.workerUtilization.action", type = "choice", live = true, choices = ALERT_ACTIONS, default = "SCALE_UP",
+        path = "alerts.workerUtilization.action", type = "choice", live = true,
+        choices = ALERT_ACTIONS, default = "SCALE_UP",
         help = "what the alert does beside being shown: see docs/operations.md",
     },
 
@@ -445,7 +448,8 @@ local keys = {
     },
 
     {
-        path = "log.level", type = "choice", live = true, choices = { "debug", "info", "warn", "error" }, default = "info",
+        path = "log.level", type = "choice", live = true,
+        choices = { "debug", "info", "warn", "error" }, default = "info",
         flag = "--log-level", help = "what is less than this is not written",
     },
     { path = "log.format", type = "choice", choices = { "text", "json" }, default = "text", help = "of each line" },

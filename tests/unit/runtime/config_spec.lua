@@ -315,7 +315,8 @@ describe("a key of a later version", function()
     it("is one of these, and no other", function()
         local later = { ["script.watch"] = 1, ["listen.admin"] = 1,
             ["performance.cache_enabled"] = 1, ["performance.binary_protocol"] = 1, ["agents.priorityOrder"] = 1,
-            ["limits.trustedProxies"] = 1, ["policies.access"] = 1, user = 1, group = 1, canary = 1, console = 1, tracing = 1, store = 1,
+            ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
+            user = 1, group = 1, canary = 1, console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
         for _, key in ipairs(schema.keys) do
