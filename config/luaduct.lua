@@ -147,6 +147,14 @@ return {
         intervalMs = 1000,                  -- between two looks at the rules
         windowMs = 60000,                   -- rates are over this time
         cooldownMs = 60000,                 -- a rule neither fires nor acts again within it
+        -- notify = "operator",             -- an agent that gets each alert as an envelope, intent bridge.alert
+        webhook = {
+            -- each alert is posted there as JSON; plain http only
+            -- url = "http://localhost:9000/alerts",
+            -- signs what is posted: text, or a file that holds it
+            -- secret = { file = "webhook-secret" },
+            timeoutMs = 5000,               -- for one try
+        },
         gcFrequency = {
             enabled = true,                 -- watch it
             threshold = 10,                 -- full collections a minute, above

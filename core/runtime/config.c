@@ -321,6 +321,10 @@ static void read_alerts(lua_State *L, struct config *config)
     config->alerts.interval_ms = read_count(L, "alerts.intervalMs");
     config->alerts.window_ms = read_count(L, "alerts.windowMs");
     config->alerts.cooldown_ms = read_count(L, "alerts.cooldownMs");
+    config->alerts.notify = read_text(L, "alerts.notify");
+    config->alerts.webhook_url = read_text(L, "alerts.webhook.url");
+    config->alerts.webhook_secret = read_text(L, "alerts.webhook.secret");
+    config->alerts.webhook_timeout_ms = read_count(L, "alerts.webhook.timeoutMs");
     read_alert(L, "gcFrequency", &config->alerts.gc_frequency);
     read_alert(L, "poolHitRate", &config->alerts.pool_hit_rate);
     read_alert(L, "workerUtilization", &config->alerts.worker_utilization);
@@ -505,6 +509,11 @@ void config_free(struct config *config)
     if (config->auth.token)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);
+    free(config->alerts.notify);
+    free(config->alerts.webhook_url);
+    if (config->alerts.webhook_secret)
+        explicit_bzero(config->alerts.webhook_secret, strlen(config->alerts.webhook_secret));
+    free(config->alerts.webhook_secret);
     free(config->policies.alerts);
     free(config->log.file);
     memset(config, 0, sizeof(*config));

@@ -143,6 +143,10 @@ struct config {
 
     struct {
         uint32_t interval_ms, window_ms, cooldown_ms;
+        char *notify;         /* an agent's id; NULL: none */
+        char *webhook_url;    /* NULL: none */
+        char *webhook_secret; /* NULL: not signed */
+        uint32_t webhook_timeout_ms;
         struct config_alert gc_frequency, pool_hit_rate, worker_utilization;
     } alerts;
 

@@ -20,6 +20,7 @@
 #include "runtime/events/events.h"
 #include "runtime/http/api.h"
 #include "runtime/http/http_session.h"
+#include "runtime/policies/notify.h"
 #include "runtime/supervision.h"
 #include "runtime/work/waiting.h"
 
@@ -300,6 +301,7 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
     work_take_back(reactor);
     run_errands(reactor);
     events_serve(reactor);
+    notify_serve(reactor);
     if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
         begin_drain(reactor);
     reactor_end_pass(reactor);

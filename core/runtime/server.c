@@ -17,6 +17,7 @@
 #include "runtime/acceptor.h"
 #include "runtime/engines/engines.h"
 #include "runtime/limits.h"
+#include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
@@ -207,7 +208,8 @@ static int serve(const struct config *config, const struct config_source *source
     if (good) {
         user_operation_start(&(struct user_operation_options){.memory_limit = config->script.memory_limit,
                                                               .log = supervision_log_script});
-        good = loader_start(config, source, reactors, reactor_count, error, sizeof error);
+        good = loader_start(config, source, reactors, reactor_count, error, sizeof error) &&
+               notify_start(config, error, sizeof error);
     }
     if (good) {
         engines_start(config);
@@ -230,6 +232,7 @@ static int serve(const struct config *config, const struct config_source *source
         pthread_join(reactors[i].thread, NULL);
     engines_stop();
     loader_stop();
+    notify_stop();
     log_stop();
     if (!good && error[0])
         fail(error);

@@ -16,7 +16,7 @@ struct source {
     const void *array_metatable;
     const atomic_bool *stop; /* may be NULL */
     const char *who;         /* it is passed to */
-    size_t end;              /* of the buffer, at most */
+    size_t most, end;        /* bytes; where the buffer then ends */
     size_t steps;            /* since the last look at it */
     unsigned depth;
     const void *open[VALUE_DEPTH_MAXIMUM]; /* the tables that the value is inside of */
@@ -29,7 +29,9 @@ static void check_room(struct source *source)
     if (source->out->failed)
         luaL_error(source->lua, "not enough memory");
     if (source->out->length > source->end)
-        luaL_error(source->lua, "cannot pass so much to %s", source->who);
+        luaL_error(source->lua, source->most < 1u << 20 ? "cannot pass more than %d bytes to %s"
+                                                        : "cannot pass more than %d MiB to %s",
+                   (int)(source->most < 1u << 20 ? source->most : source->most >> 20), source->who);
 }
 
 static void count_steps(struct source *source, size_t steps)
@@ -210,6 +212,7 @@ void value_from_lua_for(lua_State *lua, int index, struct buffer *out, const voi
                             .array_metatable = array_metatable,
                             .stop = stop,
                             .who = who,
+                            .most = most,
                             .end = most < SIZE_MAX - out->length ? out->length + most : SIZE_MAX};
     put_value(&source, index < 0 ? lua_gettop(lua) + 1 + index : index);
     check_room(&source);

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "runtime/events/events.h"
+#include "runtime/policies/notify.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below */
 static struct alert alerts[ALERTS_MAXIMUM];
@@ -25,7 +26,13 @@ static void tell(const char *name, struct slice state, const char *text, const s
         fields[5] = (struct event_field)EVENT_NUMBER("threshold", report->threshold);
         fields[6] = (struct event_field)EVENT_TEXT("done", slice_from_string(report->done));
     }
-    events_tell(EVENT_ALERT, fields);
+    struct buffer json = {0};
+    events_append_fields(&json, fields);
+    if (!json.failed) {
+        events_publish(EVENT_ALERT, slice_from(json.data, json.length), NULL);
+        notify_alert(slice_from(json.data, json.length));
+    }
+    buffer_free(&json);
 }
 
 static struct alert *find(const char *name)

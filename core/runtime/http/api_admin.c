@@ -6,6 +6,7 @@
 #include "runtime/engines/alert.h"
 #include "runtime/engines/engines.h"
 #include "runtime/http/api_native.h"
+#include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"
 #include "runtime/reactor.h"
 
@@ -145,6 +146,21 @@ static int native_alerts(lua_State *L)
     return 1;
 }
 
+/* webhook_figures(): {delivered, retried, lost}. */
+static int native_webhook_figures(lua_State *L)
+{
+    struct notify_figures figures;
+    notify_read_figures(&figures);
+    lua_newtable(L);
+    lua_pushnumber(L, (double)figures.delivered);
+    lua_setfield(L, -2, "delivered");
+    lua_pushnumber(L, (double)figures.retried);
+    lua_setfield(L, -2, "retried");
+    lua_pushnumber(L, (double)figures.lost);
+    lua_setfield(L, -2, "lost");
+    return 1;
+}
+
 /* rules(): a list of {name, active, value (nil: none), fired, failures}. */
 static int native_rules(lua_State *L)
 {
@@ -176,5 +192,6 @@ const luaL_Reg api_admin_functions[] = {
     {"order_engines", native_order_engines},
     {"alerts", native_alerts},
     {"rules", native_rules},
+    {"webhook_figures", native_webhook_figures},
     {NULL, NULL},
 };

@@ -204,24 +204,40 @@ local function resolve_policies(state)
     end
 end
 
-local function resolve_token(state)
-    local token = state.values["auth.token"]
+-- A secret that a file holds.
+local function resolve_secret(state, key)
+    local token = state.values[key]
     if type(token) ~= "table" then
         return
     end
     local path = join(state.folder, token.file)
     local text, problem = read_file(path, LARGEST_TOKEN_FILE)
     if not text then
-        state.report("auth.token", format("cannot read the token file %s: %s", validate.quote(path), problem))
+        state.report(key, format("cannot read the token file %s: %s", validate.quote(path), problem))
         return
     end
     text = text:gsub("[\r\n]+$", "")
-    local good, expected = validate.value(schema.by_path["auth.token"], text)
+    local good, expected = validate.value(schema.by_path[key], text)
     if good then
-        state.values["auth.token"] = text
+        state.values[key] = text
     else
-        state.report("auth.token", text == "" and format("the token file %s is empty", validate.quote(path))
+        state.report(key, text == "" and format("the token file %s is empty", validate.quote(path))
             or format("in %s: %s", validate.quote(path), expected))
+    end
+end
+
+local function resolve_secrets(state)
+    resolve_secret(state, "auth.token")
+    resolve_secret(state, "alerts.webhook.secret")
+end
+
+local function check_webhook(state)
+    local url = state.values["alerts.webhook.url"]
+    if url and not url:find("^http://[^%s/@#]+[^%s@#]*$") then
+        state.report("alerts.webhook.url", "expected http://host[:port][/path], got " .. validate.quote(url))
+    end
+    if not url and state.values["alerts.webhook.secret"] then
+        state.report("alerts.webhook.secret", "expected alerts.webhook.url beside it; without a webhook it has no use")
     end
 end
 
@@ -302,7 +318,8 @@ local rules = {
     { resolve_admin_socket },
     { resolve_log },
     { resolve_policies },
-    { resolve_token },
+    { resolve_secrets },
+    { check_webhook, "alerts.webhook.url" },
     { check_open_listening, "listen.host", "listen.insecure" },
     { bound_ping_interval },
     { check_burst, "limits.messagesPerSecond", "limits.messageBurst" },

@@ -363,6 +363,22 @@ local keys = {
         help = "a rule neither fires nor acts again within it",
     },
     {
+        path = "alerts.notify", type = "text", example = '"operator"',
+        help = "an agent that gets each alert as an envelope, intent bridge.alert",
+    },
+    {
+        path = "alerts.webhook.url", type = "text", example = '"http://localhost:9000/alerts"',
+        help = "each alert is posted there as JSON; plain http only",
+    },
+    {
+        path = "alerts.webhook.secret", type = "token", example = '{ file = "webhook-secret" }', secret = true,
+        help = "signs what is posted: text, or a file that holds it",
+    },
+    {
+        path = "alerts.webhook.timeoutMs", type = "integer", min = 1, max = MAX_MS, default = 5000,
+        help = "for one try",
+    },
+    {
         path = "alerts.gcFrequency.enabled", type = "boolean", live = true, default = true, help = "watch it",
     },
     {
@@ -496,6 +512,7 @@ local sections = {
     ["phase2.workerPool"] = "Threads for tasks that need a processor.",
     ["phase2.predictiveScaling"] = "Looking ahead.",
     alerts = "How alert rules are watched, and the three built-in ones.",
+    ["alerts.webhook"] = "Where alerts are posted.",
     ["alerts.gcFrequency"] = "Full collections a minute.",
     ["alerts.poolHitRate"] = "Share of pool requests served without malloc.",
     ["alerts.workerUtilization"] = "Share of busy workers.",

@@ -107,6 +107,14 @@ for _, family in ipairs({
     FAMILIES[#FAMILIES + 1] = {name, kind, help, function() return native.event_figures()[member] end}
 end
 for _, family in ipairs({
+    {"luaduct_webhook_delivered", "counter", "Alerts that the webhook took.", "delivered"},
+    {"luaduct_webhook_retried", "counter", "Tries of the webhook that failed and were repeated.", "retried"},
+    {"luaduct_webhook_lost", "counter", "Alerts that the webhook did not take in all tries.", "lost"},
+}) do
+    local name, kind, help, member = unpack(family)
+    FAMILIES[#FAMILIES + 1] = {name, kind, help, function() return native.webhook_figures()[member] end}
+end
+for _, family in ipairs({
     {"luaduct_alert_active", "gauge", "Whether the rule's alert is active, by rule.", "active"},
     {"luaduct_alert_value", "gauge", "The value that the rule looks at, by rule; absent: nothing to say.", "value"},
     {"luaduct_alerts_fired", "counter", "Times that the rule's alert began, by rule.", "fired"},

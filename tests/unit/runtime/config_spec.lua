@@ -46,6 +46,7 @@ local DEFAULTS = {
         predictiveScaling = { enabled = true },
     },
     alerts = {
+        webhook = { timeoutMs = 5000 },
         intervalMs = 1000, windowMs = 60000, cooldownMs = 60000,
         gcFrequency = { enabled = true, threshold = 10, forMs = 0, action = "WARN" },
         poolHitRate = { enabled = true, threshold = 0.8, forMs = 10000, action = "ALERT" },
@@ -89,7 +90,7 @@ end
 
 local function accepts(body, flags, env)
     local config, problems = load_table(body, flags, env)
-    assert.are.same(nil, problems)
+    assert.is_table(config, type(problems) == "table" and table.concat(problems, "\n") or problems)
     return config
 end
 

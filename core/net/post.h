@@ -1,0 +1,33 @@
+/* One HTTP/1.1 POST to a server elsewhere, for a thread that may wait. Plain HTTP only. */
+#ifndef LUADUCT_NET_POST_H
+#define LUADUCT_NET_POST_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/slice.h"
+
+struct post_target {
+    char host[256]; /* without the brackets of an IPv6 address */
+    char port[6];
+    char path[1024]; /* with the query */
+    bool ipv6;       /* the host stood in brackets */
+};
+
+/* Takes "http://host[:port][/path]" apart; false: it is something else. */
+bool post_target_read(const char *url, struct post_target *out);
+
+struct post {
+    const struct post_target *target;
+    struct slice headers;    /* further ones, whole lines with CRLF */
+    struct slice body;       /* JSON */
+    uint32_t timeout_ms;     /* for all of it but the look-up of the name */
+    const atomic_bool *stop; /* set by another thread: gives up soon */
+};
+
+/* The status of the answer; 0: none came, and `error` says why. */
+unsigned post_send(const struct post *post, char *error, size_t size);
+
+#endif
