@@ -78,7 +78,8 @@ describe("a webhook", function()
         local fired = json.decode(request.body)
         assert.same({"someone", "firing", "ALERT", 1}, {fired.name, fired.state, fired.severity, fired.value})
         local time = request.headers["luaduct-timestamp"]
-        assert.equal("sha256=" .. sha256.hmac(SECRET, time .. "." .. request.body), request.headers["luaduct-signature"])
+        assert.equal("sha256=" .. sha256.hmac(SECRET, time .. "." .. request.body),
+            request.headers["luaduct-signature"])
         assert.truthy(math.abs(os.time() - tonumber(time)) < 60)
         alice:close()
         assert.equal("resolved", json.decode(receive(listener, 204).body).state)
