@@ -17,7 +17,8 @@ local function trace(server, ...)
     local running = bridge.luaduct_start(words)
     -- It listens once the bridge counts it.
     wait.eventually(function()
-        return http.get(server, "/metrics").events.subscribers == 1
+        local metrics = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
+        return metrics:find("luaduct_event_listeners 1", 1, true)
     end, nil, "the trace to begin")
     return running
 end

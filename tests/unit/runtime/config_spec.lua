@@ -14,6 +14,11 @@ local DEFAULTS = {
     listen = { host = "localhost", wsPort = 4567, httpPort = 4568, insecure = false },
     script = {
         budgetMs = 50, onError = "default", suspendMs = 30000, memoryLimit = 64 * 2 ^ 20, jit = false, watch = false,
+        stateBytes = 2 ^ 20,
+    },
+    canary = {
+        minCalls = 50, maxErrorRate = 0.01, maxRefusedRate = 0.05, maxTimeRatio = 3, maxOverruns = 3, holdMs = 60000,
+        promote = "auto",
     },
     agents = {
         maxQueue = 1000, maxMailboxes = 10000, mailboxBytes = 16 * 2 ^ 20, mailboxTotalBytes = "auto",
@@ -317,7 +322,7 @@ describe("a key of a later version", function()
         local later = { ["script.watch"] = 1, ["listen.admin"] = 1,
             ["performance.cache_enabled"] = 1, ["performance.binary_protocol"] = 1, ["agents.priorityOrder"] = 1,
             ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
-            user = 1, group = 1, canary = 1, console = 1, tracing = 1, store = 1,
+            user = 1, group = 1, console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
         for _, key in ipairs(schema.keys) do
