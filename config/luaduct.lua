@@ -27,6 +27,7 @@ return {
         onError = "default",
         suspendMs = 30000,                  -- a hook that waits longer is ended
         memoryLimit = "64MiB",              -- for one Lua state
+        sharedBytes = "16MiB",              -- of luaduct.shared; past it the entries that were not used for longest go
         jit = false,                        -- true: scripts are compiled; then budgetMs cannot stop a compiled loop
         -- watch = false,                   -- reload when a script changes; not available yet
     },

@@ -159,6 +159,7 @@ static void read_script(lua_State *L, struct config *config)
     config->script.suspend_ms = read_count(L, "script.suspendMs");
     config->script.on_error = (enum config_on_error)read_choice(L, "script.onError", ways);
     config->script.memory_limit = read_size(L, "script.memoryLimit");
+    config->script.shared_bytes = read_size(L, "script.sharedBytes");
     config->script.jit = read_boolean(L, "script.jit");
 }
 

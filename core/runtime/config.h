@@ -49,6 +49,7 @@ struct config {
         uint32_t budget_ms, suspend_ms;
         enum config_on_error on_error;
         uint64_t memory_limit; /* for one Lua state */
+        uint64_t shared_bytes; /* of luaduct.shared */
         bool jit;
     } script;
 

@@ -20,6 +20,7 @@
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/supervision.h"
+#include "script/shared.h"
 #include "script/user_operation.h"
 
 static struct reactor *reactors;
@@ -234,7 +235,7 @@ int server_run(const struct config *config, const char *config_path)
         return 1;
     }
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
-    if (!reactors || !start_bridge(config))
+    if (!reactors || !start_bridge(config) || !shared_start(config->script.shared_bytes))
         return fail("not enough memory to start");
     pressure_start(config, supervision_wake);
     int status = serve(config, config_path);
@@ -243,6 +244,7 @@ int server_run(const struct config *config, const char *config_path)
     registry_stop();
     lanes_stop();
     limits_stop();
+    shared_stop();
     supervision_stop();
     free(reactors);
     pool_leave_thread();

@@ -451,6 +451,9 @@ static void open_luaduct(lua_State *lua)
     lua_setfield(lua, -2, "register");
     protect(lua, "luaduct.workers");
     lua_setfield(lua, -2, "workers");
+    shared_binding_push(lua);
+    protect(lua, "luaduct.shared");
+    lua_setfield(lua, -2, "shared");
     lua_pushcfunction(lua, wait_sleep);
     lua_setfield(lua, -2, "sleep");
     lua_pushcfunction(lua, object_pool_make);

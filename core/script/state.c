@@ -137,6 +137,7 @@ void state_close(struct script_state *state)
         agent_view_release(&state->views[state->view_first + i]);
     wait_free_all(state);
     buffer_free(&state->asked.data);
+    shared_binding_close(&state->shared);
     if (state->lua)
         lua_close(state->lua);
     arena_close(state);

@@ -19,6 +19,7 @@
 #include "script/collect.h"
 #include "script/hook.h"
 #include "script/object_pool.h"
+#include "script/shared_binding.h"
 #include "script/watchdog.h"
 
 /* A handle is a light userdata that names a thing of one call: `generation << 8 | tag`. So making one costs no memory,
@@ -135,6 +136,8 @@ struct script_state {
         int reference;
     } spares[SPARE_COROUTINES]; /* of hooks that waited and have ended */
     unsigned spare_count;
+
+    struct shared_use shared;
 
     struct object_pool_figures object_pools[OBJECT_POOLS_SHOWN];
     atomic_uint object_pool_count;

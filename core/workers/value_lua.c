@@ -6,8 +6,6 @@
 #include <lauxlib.h>
 #include <string.h>
 
-#define WHO "a worker"
-
 /* Elements, or so many times STEP_BYTES of strings, between two looks at the stop flag: less than 100 µs. */
 #define STEPS 4096u
 #define STEP_BYTES 256u
@@ -18,18 +16,27 @@ struct source {
     const void *array_metatable;
     const atomic_bool *stop; /* may be NULL */
     size_t steps;            /* since the last look at it */
+    const char *receiver;
+    size_t most; /* bytes */
     unsigned depth;
     const void *open[VALUE_DEPTH_MAXIMUM]; /* the tables that the value is inside of */
 };
 
 static void put_value(struct source *source, int index);
 
+static void refuse_size(struct source *source)
+{
+    bool large = source->most >= (1u << 20);
+    luaL_error(source->lua, large ? "cannot pass more than %d MiB to %s" : "cannot pass more than %d KiB to %s",
+               (int)(source->most >> (large ? 20 : 10)), source->receiver);
+}
+
 static void check_room(struct source *source)
 {
     if (source->out->failed)
         luaL_error(source->lua, "not enough memory");
-    if (source->out->length > VALUE_BYTES_MAXIMUM)
-        luaL_error(source->lua, "cannot pass more than 256 MiB to " WHO);
+    if (source->out->length > source->most)
+        refuse_size(source);
 }
 
 static void count_steps(struct source *source, size_t steps)
@@ -48,6 +55,8 @@ static void put_string(struct source *source, int index)
 {
     struct slice text;
     text.data = lua_tolstring(source->lua, index, &text.length);
+    if (text.length > source->most)
+        refuse_size(source);
     value_write_string(source->out, text);
     count_steps(source, text.length / STEP_BYTES);
 }
@@ -116,18 +125,18 @@ static void put_mixed(struct source *source, int table)
         } else if (lua_type(lua, -1) == LUA_TNUMBER) {
             double key = lua_tonumber(lua, -1);
             if (!(key >= 1 && key <= (double)length) || key != (double)(uint64_t)key)
-                luaL_error(lua, "cannot pass a table with gaps to " WHO);
+                luaL_error(lua, "cannot pass a table with gaps to %s", source->receiver);
             numbers++;
         } else {
-            luaL_error(lua, "cannot pass a table with %s as a key to " WHO, luaL_typename(lua, -1));
+            luaL_error(lua, "cannot pass a table with %s as a key to %s", luaL_typename(lua, -1), source->receiver);
         }
     }
     if (numbers > 0 && names > 0)
-        luaL_error(lua, "cannot pass a table with both numbers and names as keys to " WHO);
+        luaL_error(lua, "cannot pass a table with both numbers and names as keys to %s", source->receiver);
     if (numbers != length)
-        luaL_error(lua, "cannot pass a table with gaps to " WHO);
+        luaL_error(lua, "cannot pass a table with gaps to %s", source->receiver);
     if (numbers > UINT32_MAX || names > UINT32_MAX)
-        luaL_error(lua, "cannot pass so large a table to " WHO);
+        luaL_error(lua, "cannot pass so large a table to %s", source->receiver);
     if (numbers > 0 || (names == 0 && is_marked(source, table))) {
         put_list(source, table, (uint32_t)numbers);
         return;
@@ -149,9 +158,9 @@ static void put_table(struct source *source, int table)
     const void *identity = lua_topointer(lua, table);
     for (unsigned i = 0; i < source->depth; i++)
         if (source->open[i] == identity)
-            luaL_error(lua, "cannot pass a table that contains itself to " WHO);
+            luaL_error(lua, "cannot pass a table that contains itself to %s", source->receiver);
     if (source->depth == VALUE_DEPTH_MAXIMUM)
-        luaL_error(lua, "cannot pass tables nested deeper than %d to " WHO, VALUE_DEPTH_MAXIMUM);
+        luaL_error(lua, "cannot pass tables nested deeper than %d to %s", VALUE_DEPTH_MAXIMUM, source->receiver);
     source->open[source->depth++] = identity;
     luaL_checkstack(lua, 8, "too deep");
     size_t place = value_begin(source->out, VALUE_NUMBERS);
@@ -196,15 +205,22 @@ static void put_value(struct source *source, int index)
         }
         /* fall through */
     default:
-        luaL_error(lua, "cannot pass a %s to " WHO, luaL_typename(lua, index));
+        luaL_error(lua, "cannot pass a %s to %s", luaL_typename(lua, index), source->receiver);
     }
     check_room(source);
 }
 
+void value_from_lua_for(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
+                        const atomic_bool *stop, const char *receiver, size_t most)
+{
+    struct source source = {
+        .lua = lua, .out = out, .array_metatable = array_metatable, .stop = stop, .receiver = receiver, .most = most};
+    put_value(&source, index < 0 ? lua_gettop(lua) + 1 + index : index);
+}
+
 void value_from_lua(lua_State *lua, int index, struct buffer *out, const void *array_metatable, const atomic_bool *stop)
 {
-    struct source source = {.lua = lua, .out = out, .array_metatable = array_metatable, .stop = stop};
-    put_value(&source, index < 0 ? lua_gettop(lua) + 1 + index : index);
+    value_from_lua_for(lua, index, out, array_metatable, stop, "a worker", VALUE_BYTES_MAXIMUM);
 }
 
 void value_to_lua(lua_State *lua, const struct value *value, int array_metatable_index)

@@ -14,6 +14,10 @@
 void value_from_lua(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
                     const atomic_bool *stop);
 
+/* The same for another receiver, whom the errors name, and at most so many bytes. */
+void value_from_lua_for(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
+                        const atomic_bool *stop, const char *receiver, size_t most);
+
 /* Pushes the value. Empty arrays get the table at array_metatable_index (an absolute stack index, 0: none) as their
  * metatable. Raises Lua's memory error. */
 void value_to_lua(lua_State *lua, const struct value *value, int array_metatable_index);

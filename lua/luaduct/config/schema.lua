@@ -75,6 +75,10 @@ local keys = {
         help = "for one Lua state",
     },
     {
+        path = "script.sharedBytes", type = "size", min = "64KiB", max = "16GiB", default = "16MiB",
+        help = "of luaduct.shared; past it the entries that were not used for longest go",
+    },
+    {
         path = "script.jit", type = "boolean", default = false,
         help = "true: scripts are compiled; then budgetMs cannot stop a compiled loop",
     },
