@@ -29,7 +29,8 @@ describe("luaduct.shared", function()
             shared.set("gone", 1)
             shared.set("gone", nil)
             return bridge.reply{
-                missing = missing == nil, value = value, ["false"] = shared.get("false"), gone = shared.get("gone") == nil,
+                missing = missing == nil, value = value, ["false"] = shared.get("false"),
+                gone = shared.get("gone") == nil,
                 added = shared.add("added", "first"), again = shared.add("added", "second"), is = shared.get("added"),
                 counted = {shared.incr("n"), shared.incr("n", 5), shared.incr("m", 1, 10), shared.incr("m", -1, 10)},
                 expires = shared.expire("added", 60000), none = shared.expire("none", 60000),
@@ -139,7 +140,8 @@ describe("luaduct.shared", function()
 
     local mistakes = {
         {"luaduct.shared.get()", "luaduct.shared.get: expected a key (a string of 1 to 256 bytes), got nil"},
-        {"luaduct.shared.get('')", "luaduct.shared.get: expected a key (a string of 1 to 256 bytes), got another string"},
+        {"luaduct.shared.get('')",
+            "luaduct.shared.get: expected a key (a string of 1 to 256 bytes), got another string"},
         {"luaduct.shared.set(('x'):rep(257), 1)", "got another string"},
         {"luaduct.shared.set('x', print)", "cannot pass a function to luaduct.shared"},
         {"luaduct.shared.set('x', envelope)", "cannot pass a userdata to luaduct.shared"},
