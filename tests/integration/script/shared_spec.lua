@@ -111,7 +111,7 @@ describe("luaduct.shared", function()
 
     it("keeps to script.sharedBytes: the coldest go", function()
         local server = bridge.start({
-            config = {script = {sharedBytes = "64KiB"}},
+            config = {script = {sharedBytes = "64KiB", budgetMs = 10000}},
             script = answering([[
                 for i = 1, 2000 do luaduct.shared.set("key " .. i, ("x"):rep(100)) end
                 return bridge.reply{first = luaduct.shared.get("key 1") == nil, last = luaduct.shared.get("key 2000")}
