@@ -363,6 +363,36 @@ describe("bridge.gather", function()
         assert.same({count = 2}, carol:receive_envelope().payload)
     end)
 
+    it("ends well when replies come just as nobody waits for them any more", function()
+        local server = start([[return {route = function(envelope, bridge)
+            if envelope.to == "bridge" then return bridge.drop("late") end
+            local count = 0
+            for i = 1, 150 do
+                local replies, missing = bridge.gather{to = {"a", "b", "c", "d"}, payload = {round = i},
+                    count = 1 + i % 4, timeoutMs = i % 2 == 0 and 20000 or 1 + i % 3}
+                assert(#replies + #missing == 4)
+                for _, reply in ipairs(replies) do assert(reply.payload.asked.round == i) end
+                count = count + #replies
+            end
+            return bridge.reply{count = count}
+        end}]], {performance = {worker_threads = 2}})
+        local agents = {}
+        for i, id in ipairs({"a", "b", "c", "d"}) do
+            agents[i] = websocket.agent(server, id)
+        end
+        local carol = websocket.agent(server, "carol")
+
+        carol:send_envelope({})
+        for _ = 1, 150 do
+            for _, agent in ipairs(agents) do
+                reply_to(agent, (agent:receive_envelope()))
+            end
+        end
+
+        local count = carol:receive_envelope().payload.count
+        assert.is_true(count >= 75 * 1 and count <= 600) -- half of the rounds had time
+    end)
+
     it("may be going on in many hooks, up to 1024 questions in a state", function()
         local server = start([[
             local refused, done = nil, 0
