@@ -13,7 +13,8 @@ local DEFAULTS = {
     environment = "development",
     listen = { host = "localhost", wsPort = 4567, httpPort = 4568, insecure = false },
     script = {
-        budgetMs = 50, onError = "default", suspendMs = 30000, memoryLimit = 64 * 2 ^ 20, jit = false, watch = false,
+        budgetMs = 50, onError = "default", suspendMs = 30000, memoryLimit = 64 * 2 ^ 20, sharedBytes = 16 * 2 ^ 20,
+        jit = false, watch = false,
     },
     agents = {
         maxQueue = 1000, maxMailboxes = 10000, mailboxBytes = 16 * 2 ^ 20, mailboxTotalBytes = "auto",
