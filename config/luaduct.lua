@@ -28,6 +28,7 @@ return {
         suspendMs = 30000,                  -- a hook that waits longer is ended
         memoryLimit = "64MiB",              -- for one Lua state
         stateBytes = "1MiB",                -- what luaduct.state of one script may take when a reload hands it over
+        sharedBytes = "16MiB",              -- of luaduct.shared; past it the entries that were not used for longest go
         jit = false,                        -- true: scripts are compiled; then budgetMs cannot stop a compiled loop
         watch = false,                      -- reload when the config file or a script changes
     },

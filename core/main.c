@@ -18,6 +18,7 @@
 #include "runtime/policies/policies.h"
 #include "runtime/server.h"
 #include "script/hook.h"
+#include "script/shared.h"
 #include "script/watchdog.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -283,6 +284,8 @@ static int command_check(int argc, char **argv)
     bool watched = watchdog_install();
     if (!watched)
         fprintf(stderr, "luaduct check: cannot watch over scripts: %s\n", strerror(errno));
+    if (!shared_start(config.script.shared_bytes)) /* scripts may use it while they are loaded */
+        fprintf(stderr, "luaduct check: not enough memory for script.sharedBytes\n");
     for (size_t i = 0; watched && i < config.script.paths.count; i++)
         good = check_script(&config, config.script.paths.items[i]) && good;
     char problem[4096];
@@ -294,6 +297,7 @@ static int command_check(int argc, char **argv)
     }
     for (int i = 2; watched && i < argc; i++)
         good = check_script(&config, argv[i]) && good;
+    shared_stop();
     config_free(&config);
     return good && watched ? EXIT_DONE : EXIT_FAILED;
 }

@@ -319,6 +319,34 @@ static bool is_broadcast(const struct delivery *delivery, const struct decision_
            (item->kind == DECISION_DEFAULT && !envelope_has(delivery->envelope, FIELD_TO));
 }
 
+/* What the envelope does to its sender's or recipients' open tasks. */
+static void note_task(struct work *work)
+{
+    struct envelope *envelope = work->delivery->envelope;
+    work->task_effect = effect_of_intent(envelope_sent_text(envelope, FIELD_INTENT));
+    if (work->task_effect == TASK_NONE)
+        return;
+    if (envelope_has(envelope, FIELD_TASK_ID))
+        work->task = hash_slice(envelope_sent_text(envelope, FIELD_TASK_ID));
+    else
+        work->task_effect = TASK_NONE;
+}
+
+struct frame *delivery_take(const struct delivery *delivery, struct slice name)
+{
+    struct work work = {.delivery = delivery, .recipient_count = 1, .first_recipient = hash_slice(name)};
+    struct frame *frame = envelope_build(delivery->envelope, delivery->defaults, FRAME_ENVELOPE);
+    if (!frame)
+        return NULL;
+    work.recipients = &work.first_recipient;
+    work.sender = delivery->sender ? delivery->sender->agent : NULL;
+    append_to_history(&work, frame);
+    note_task(&work);
+    if (work.task_effect == TASK_CLOSES && work.sender)
+        close_task(work.sender->hash, agent_id(work.sender), work.task);
+    return frame;
+}
+
 void delivery_carry_out(const struct delivery *delivery, const struct decision *decision,
                         struct delivery_result *result)
 {
@@ -336,13 +364,7 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
     work.sender = delivery->sender ? delivery->sender->agent : NULL;
     work.stamp = next_stamp(lane);
 
-    work.task_effect = effect_of_intent(envelope_sent_text(delivery->envelope, FIELD_INTENT));
-    if (work.task_effect != TASK_NONE) {
-        if (envelope_has(delivery->envelope, FIELD_TASK_ID))
-            work.task = hash_slice(envelope_sent_text(delivery->envelope, FIELD_TASK_ID));
-        else
-            work.task_effect = TASK_NONE;
-    }
+    note_task(&work);
     result->frame = envelope_build(delivery->envelope, delivery->defaults, FRAME_ENVELOPE);
     if (!result->frame) {
         result->refusal = CODE_OVERLOADED;

@@ -30,4 +30,8 @@ struct delivery_result {
 void delivery_carry_out(const struct delivery *delivery, const struct decision *decision,
                         struct delivery_result *result);
 
+/* An envelope that goes to nobody but the bridge itself, by this name: into the history, and the sender's task is
+ * closed when it says so. The frame, a reference for the caller; NULL when memory is out. */
+struct frame *delivery_take(const struct delivery *delivery, struct slice name);
+
 #endif

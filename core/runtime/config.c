@@ -162,6 +162,7 @@ static void read_script(lua_State *L, struct config *config)
     config->script.on_error = (enum config_on_error)read_choice(L, "script.onError", ways);
     config->script.memory_limit = read_size(L, "script.memoryLimit");
     config->script.state_bytes = read_size(L, "script.stateBytes");
+    config->script.shared_bytes = read_size(L, "script.sharedBytes");
     config->script.jit = read_boolean(L, "script.jit");
     config->script.watch = read_boolean(L, "script.watch");
 }

@@ -61,6 +61,7 @@ struct config {
         enum config_on_error on_error;
         uint64_t memory_limit; /* for one Lua state */
         uint64_t state_bytes;  /* of luaduct.state, for one script */
+        uint64_t shared_bytes; /* of luaduct.shared */
         bool jit, watch;
     } script;
 

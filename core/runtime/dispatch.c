@@ -5,7 +5,9 @@
 #include "protocol/registration.h"
 #include "runtime/reload/shadow.h"
 #include "runtime/trace.h"
+#include "runtime/work/asking.h"
 #include "runtime/work/waiting.h"
+#include "script/send.h"
 
 atomic_uint dispatch_observers;
 
@@ -256,6 +258,46 @@ void dispatch_undeliverable(struct reactor *reactor)
     resolve_all(reactor, &none);
 }
 
+/* --- What scripts send themselves --- */
+
+static void carry_out_send(struct reactor *reactor, const struct script_send *send)
+{
+    struct lane *lane = reactor->lane;
+    struct envelope envelope;
+    struct text_store store = {0};
+    struct envelope_defaults defaults = {.timestamp = lane->timestamp};
+    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
+    char error[ERROR_TEXT_BYTES];
+    struct decision decision = {.count = 1,
+                                .items = {{.kind = DECISION_TO, .ids = send->agents, .id_count = send->agent_count}}};
+    struct delivery delivery = {.lane = lane, .envelope = &envelope, .defaults = &defaults};
+    struct delivery_result result;
+    if (envelope_scan(frame_envelope(send->frame), &rules, &store, &envelope, error) == CODE_OK) {
+        bool told = lane->report_undeliverable;
+        lane->report_undeliverable = false; /* counted, but not told: a script that sends again would never end */
+        delivery_carry_out(&delivery, &decision, &result);
+        lane->report_undeliverable = told;
+        frame_release(result.frame);
+    }
+    text_store_free(&store);
+}
+
+static void send_all(struct reactor *reactor, struct script_state *script)
+{
+    struct script_send *send;
+    while ((send = script_take_send(script))) {
+        carry_out_send(reactor, send);
+        script_send_free(send);
+    }
+}
+
+void dispatch_sends(struct reactor *reactor)
+{
+    send_all(reactor, reactor->script);
+    if (__builtin_expect(reactor->scripts.several, 0))
+        scripts_each(reactor, send_all);
+}
+
 /* --- The way of one envelope --- */
 
 static struct slice refusal_text(enum code code)
@@ -450,6 +492,9 @@ struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dis
                                        struct dispatch_result *result)
 {
     *result = (struct dispatch_result){0};
+    if (__builtin_expect(atomic_load_explicit(&asking_out, memory_order_relaxed) != 0, 0) &&
+        asking_take_reply(reactor, dispatch, result))
+        return NULL;
     struct script_sender who, *sender = NULL;
     if (dispatch->sender && dispatch->sender->profile) {
         const struct profile *profile = dispatch->sender->profile;

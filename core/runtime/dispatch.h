@@ -47,4 +47,7 @@ void dispatch_forget(struct dispatch_job *job);
 /* Tells the script about deliveries that failed apart from any dispatch: expired mailboxes, slow agents. */
 void dispatch_undeliverable(struct reactor *reactor);
 
+/* Delivers what the reactor's hooks have sent (bridge.send). */
+void dispatch_sends(struct reactor *reactor);
+
 #endif

@@ -22,7 +22,10 @@
 #include "runtime/http/http_session.h"
 #include "runtime/policies/notify.h"
 #include "runtime/supervision.h"
+#include "runtime/work/timers.h"
 #include "runtime/work/waiting.h"
+#include "script/send.h"
+#include "script/timer.h"
 
 #define EVENTS_PER_POLL 256
 #define PREFETCH_AHEAD 3
@@ -74,6 +77,7 @@ void reactor_end_pass(struct reactor *reactor)
     if (scripts_end_pass(reactor))
         shed_collect_soon(reactor);
     arm_deadline_timer(reactor);
+    timers_arm(reactor);
 }
 
 static void on_deadline(struct ev_loop *loop, ev_timer *watcher, int events)
@@ -105,6 +109,7 @@ void reactor_flush(struct reactor *reactor)
     struct lane *lane = reactor->lane;
     /* Flushing may mark others (a mailbox moves on, a hook redirects), so go on until none is left. */
     for (;;) {
+        dispatch_sends(reactor);
         while (lane->dirty) {
             struct endpoint *endpoint = lane->dirty;
             lane->dirty = endpoint->next_dirty;
@@ -113,7 +118,7 @@ void reactor_flush(struct reactor *reactor)
             endpoint->dirty = false;
             connection_flush(connection_of(endpoint));
         }
-        if (!lane->undeliverable_first)
+        if (!lane->undeliverable_first && !scripts_have_sends(&reactor->scripts, reactor->script))
             break;
         dispatch_undeliverable(reactor);
     }
@@ -277,6 +282,7 @@ static void begin_drain(struct reactor *reactor)
     reactor->draining = true;
     reactor->drain_started_ms = reactor->now_ms;
     acceptor_stop(reactor);
+    script_stop_timers(reactor->script);
     waiting_hurry(reactor, NULL, REACTOR_DRAIN_HOOKS_MS);
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
         next = connection->next;
@@ -370,6 +376,7 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     reactor->wake_watcher.data = reactor;
     ev_async_start(reactor->loop, &reactor->wake_watcher);
     start_timer(reactor, &reactor->deadline_timer, on_deadline, 0);
+    timers_prepare(reactor);
     start_timer(reactor, &reactor->held_timer, on_held, 0); /* of no time: due in the loop's next turn */
     reactor->held_last = &reactor->held;
     start_timer(reactor, &reactor->cleanup_timer, on_cleanup, config->agents.cleanup_interval_ms / 1000.0);
@@ -389,6 +396,8 @@ void *reactor_run(void *argument)
     if (reactor->http) {
         shed_start(reactor);
         acceptor_start(reactor);
+        script_start_timers(reactor->script);
+        timers_arm(reactor);
         while (!(reactor->draining && !reactor->connections && !reactor->waiting && reactor->work.out == 0))
             ev_run(reactor->loop, EVRUN_ONCE);
         shed_stop(reactor);

@@ -66,6 +66,8 @@ struct reactor {
     ev_async wake_watcher;
     ev_timer deadline_timer, accept_timer, cleanup_timer, held_timer;
     uint64_t deadline_timer_ms; /* when it will fire; 0: not running */
+    ev_timer script_timer;
+    uint64_t script_timer_ms; /* when it will fire; UINT64_MAX: not running */
     struct reactor_listener listeners[REACTOR_LISTENERS_MAXIMUM];
     unsigned listener_count;
     int reserve_fd; /* given up for a moment when descriptors run out, to answer 503 */

@@ -23,6 +23,7 @@
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
 #include "runtime/supervision.h"
+#include "script/shared.h"
 #include "script/user_operation.h"
 
 static struct reactor *reactors;
@@ -260,7 +261,7 @@ int server_run(const struct config *config, const struct config_source *source)
         return 1;
     }
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
-    if (!reactors || !start_bridge(config))
+    if (!reactors || !start_bridge(config) || !shared_start(config->script.shared_bytes))
         return fail("not enough memory to start");
     char problem[1024];
     if (!policies_check(config, supervision_log_script, problem, sizeof problem)) {
@@ -274,6 +275,7 @@ int server_run(const struct config *config, const struct config_source *source)
     registry_stop();
     lanes_stop();
     limits_stop();
+    shared_stop();
     supervision_stop();
     free(reactors);
     pool_leave_thread();

@@ -5,7 +5,9 @@
 #include <stdio.h>
 
 #include "protocol/registration.h"
+#include "script/ask.h"
 #include "script/json_value.h"
+#include "script/send.h"
 #include "script/state.h"
 
 /* A drop's reason goes into an error message and a log line. */
@@ -307,9 +309,10 @@ static int list_agents(lua_State *lua)
 void bridge_binding_push(lua_State *lua)
 {
     static const luaL_Reg functions[] = {
-        {"to", make_to},       {"role", make_role},           {"label", make_label}, {"all", make_all},
-        {"any", make_any},     {"broadcast", make_broadcast}, {"reply", make_reply}, {"drop", make_drop},
-        {"agent", find_agent}, {"agents", list_agents},
+        {"to", make_to},        {"role", make_role},           {"label", make_label},   {"all", make_all},
+        {"any", make_any},      {"broadcast", make_broadcast}, {"reply", make_reply},   {"drop", make_drop},
+        {"agent", find_agent},  {"agents", list_agents},       {"send", send_envelope}, {"request", ask_request},
+        {"gather", ask_gather},
     };
     lua_createtable(lua, 0, sizeof functions / sizeof *functions);
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {

@@ -8,7 +8,7 @@ void call_recover(struct script_state *state, bool out_of_memory)
 {
     state->stop_noted = false;
     state->asks = false;
-    buffer_free(&state->asked.data);
+    wait_forget_request(&state->asked);
     bridge_release_views(state);
     luaL_unref(state->lua, LUA_REGISTRYINDEX, state->coroutine_reference);
     state->coroutine_reference = LUA_NOREF;

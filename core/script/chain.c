@@ -336,6 +336,8 @@ enum script_result chain_finish(struct script_state *state, struct chain_call *c
     state->envelope = NULL;
     if (call->has_agent)
         agent_view_release(&call->agent);
+    if (call->hook == HOOK_TIMER)
+        timer_ended(state, call);
     return result;
 }
 

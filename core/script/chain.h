@@ -9,7 +9,7 @@
 enum script_result chain_run(struct script_state *state, struct chain_call *call, int answers,
                              struct decision **decision);
 
-/* What holds for the end of every chain that does not wait on; gives the result back. */
+/* What holds for the end of every call but a plain route that does not wait on; gives the result back. */
 enum script_result chain_finish(struct script_state *state, struct chain_call *call, enum script_result result);
 
 /* Runs the chain's on_reload. False: one failed. */

@@ -124,12 +124,42 @@ static int index_handle(lua_State *lua)
     return read_value(lua, state, index);
 }
 
-static void check_set(lua_State *lua, int index, enum code code, const char *error)
+static void check_set(lua_State *lua, const char *what, enum field field, enum code code, const char *error)
 {
     if (code == CODE_INTERNAL)
         luaL_error(lua, "not enough memory");
     if (code != CODE_OK)
-        luaL_error(lua, "envelope.%s: %s", key_name(index), error);
+        luaL_error(lua, "%s%s: %s", what, key_name((int)field), error);
+}
+
+bool envelope_binding_set(lua_State *lua, struct script_state *state, struct envelope *envelope, enum field field,
+                          int index, const char *what)
+{
+    enum field_class class = field_class(field);
+    char error[ERROR_TEXT_BYTES] = "";
+    int type = lua_type(lua, index);
+    if (type == LUA_TNIL || (type == LUA_TLIGHTUSERDATA && lua_touserdata(lua, index) == NULL)) {
+        check_set(lua, what, field, envelope_set_json(envelope, field, slice_from(NULL, 0), error), error);
+        return false;
+    }
+    if (field < FIELD_TEXT_COUNT && type == LUA_TSTRING) {
+        struct slice text;
+        text.data = lua_tolstring(lua, index, &text.length);
+        check_set(lua, what, field, envelope_set_text(envelope, field, text, error), error);
+        return true;
+    }
+    if (field < FIELD_TEXT_COUNT && !(class == FIELD_CLASS_STRING_OR_NUMBER && type == LUA_TNUMBER))
+        luaL_error(lua, "%s%s: expected a string%s, got %s", what, key_name((int)field),
+                   class == FIELD_CLASS_STRING_OR_NUMBER ? " or a number"
+                   : class == FIELD_CLASS_STRING_OR_NULL ? " or nil"
+                                                         : "",
+                   state_value_name(lua, index));
+    char name[48];
+    snprintf(name, sizeof name, "%s%s", what, key_name((int)field));
+    struct slice json =
+        json_value_encode(lua, state, index, class == FIELD_CLASS_ARRAY ? JSON_WANT_ARRAY : JSON_WANT_ANY, name);
+    check_set(lua, what, field, envelope_set_json(envelope, field, json, error), error);
+    return true;
 }
 
 /* handle, name, value */
@@ -145,33 +175,9 @@ static int assign_handle(lua_State *lua)
     if (index == CACHE_SENDER)
         return luaL_error(lua, "envelope.sender is what the bridge knows of the sender: it cannot be assigned");
     enum field field = (enum field)index;
-    enum field_class class = field_class(field);
-    char error[ERROR_TEXT_BYTES] = "";
-    int type = lua_type(lua, 3);
-    bool is_null = type == LUA_TNIL || (type == LUA_TLIGHTUSERDATA && lua_touserdata(lua, 3) == NULL);
-    if (is_null) { /* the default again */
-        check_set(lua, index, envelope_set_json(state->envelope, field, slice_from(NULL, 0), error), error);
+    if (!envelope_binding_set(lua, state, state->envelope, field, 3, "envelope.")) {
         state->cached &= ~(1u << index);
-        return 0;
-    }
-    if (field < FIELD_TEXT_COUNT && type == LUA_TSTRING) {
-        struct slice text;
-        text.data = lua_tolstring(lua, 3, &text.length);
-        check_set(lua, index, envelope_set_text(state->envelope, field, text, error), error);
-        return 0;
-    }
-    if (field < FIELD_TEXT_COUNT && !(class == FIELD_CLASS_STRING_OR_NUMBER && type == LUA_TNUMBER))
-        return luaL_error(lua, "envelope.%s: expected a string%s, got %s", key_name(index),
-                          class == FIELD_CLASS_STRING_OR_NUMBER ? " or a number"
-                          : class == FIELD_CLASS_STRING_OR_NULL ? " or nil"
-                                                                : "",
-                          state_value_name(lua, 3));
-    char what[32];
-    snprintf(what, sizeof what, "envelope.%s", key_name(index));
-    struct slice json =
-        json_value_encode(lua, state, 3, class == FIELD_CLASS_ARRAY ? JSON_WANT_ARRAY : JSON_WANT_ANY, what);
-    check_set(lua, index, envelope_set_json(state->envelope, field, json, error), error);
-    if (field >= FIELD_TEXT_COUNT) {
+    } else if (field >= FIELD_TEXT_COUNT) {
         lua_settop(lua, 3);
         keep_value(lua, state, index);
     }

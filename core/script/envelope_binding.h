@@ -3,7 +3,11 @@
 #ifndef LUADUCT_SCRIPT_ENVELOPE_BINDING_H
 #define LUADUCT_SCRIPT_ENVELOPE_BINDING_H
 
+#include <stdbool.h>
+
 #include <lua.h>
+
+#include "protocol/envelope.h"
 
 struct script_state;
 
@@ -12,5 +16,10 @@ void envelope_binding_open(lua_State *lua, struct script_state *state);
 
 /* Forgets the decoded values of the last call. Uses the state's main stack; never raises. */
 void envelope_binding_forget(struct script_state *state);
+
+/* Gives the field the value at that index of the stack; nil and luaduct.null: the default again, and false. Opaque
+ * values lie in the arena. Raises, with `what` before the field's name. */
+bool envelope_binding_set(lua_State *lua, struct script_state *state, struct envelope *envelope, enum field field,
+                          int index, const char *what);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "script/ask.h"
 #include "script/bridge_binding.h"
 #include "script/call.h"
 #include "script/chain.h"
@@ -180,6 +181,8 @@ static int push_answer(lua_State *lua)
         lua_pushnil(lua);
         push_text(lua, answer->text);
         lua_pushstring(lua, code_name(answer->code));
+    } else if (answer->replies) {
+        ask_push_replies(lua, state, answer->replies);
     } else if (answer->value) {
         value_to_lua(lua, answer->value, 1);
     }
@@ -192,8 +195,9 @@ static int push_answer(lua_State *lua)
 
 static int hook_reference(const struct script_state *state, const struct chain_call *call)
 {
-    return call->hook == HOOK_ROUTE ? route_reference(state, call->index)
-                                    : state->scripts[call->index].hooks[call->hook];
+    return call->hook == HOOK_ROUTE   ? route_reference(state, call->index)
+           : call->hook == HOOK_TIMER ? timer_reference(state, call)
+                                      : state->scripts[call->index].hooks[call->hook];
 }
 
 enum script_result script_resume(struct script_state *state, struct script_wait *wait,
@@ -211,6 +215,8 @@ enum script_result script_resume(struct script_state *state, struct script_wait 
         call_recover(state, true);
     } else if (call.hook == HOOK_ROUTE) {
         result = route_by_chain(state, call.index, answering.count, &outcome->decision);
+    } else if (call.hook == HOOK_TIMER) {
+        result = timer_continue(state, &call, answering.count);
     } else {
         result = chain_run(state, &call, answering.count, &outcome->decision);
     }

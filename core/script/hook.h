@@ -7,7 +7,8 @@
  *   on_register               each is asked: one refusal refuses, a change is what the next one sees
  *   on_disconnect, on_reload  each is told
  *
- * A hook may wait (SCRIPT_WAITS) for time or for a worker; it then goes on in a later call of script_resume. */
+ * A hook may wait (SCRIPT_WAITS) for time, for a worker or for agents' replies; it then goes on in a later call of
+ * script_resume. */
 #ifndef LUADUCT_SCRIPT_HOOK_H
 #define LUADUCT_SCRIPT_HOOK_H
 
@@ -28,6 +29,8 @@ struct agent_view;
 struct watchdog;
 struct script_state;
 struct script_sources;
+struct script_question;
+struct script_replies;
 
 enum script_hook {
     HOOK_ROUTE,
@@ -35,7 +38,9 @@ enum script_hook {
     HOOK_ON_UNDELIVERABLE,
     HOOK_ON_DISCONNECT,
     HOOK_ON_RELOAD,
-    HOOK_COUNT
+    HOOK_TABLE_COUNT,              /* those above are entries of a script's table */
+    HOOK_TIMER = HOOK_TABLE_COUNT, /* functions of luaduct.after and luaduct.every */
+    HOOK_COUNT,
 };
 
 enum script_log_level { SCRIPT_LOG_DEBUG, SCRIPT_LOG_INFO, SCRIPT_LOG_WARN, SCRIPT_LOG_ERROR };
@@ -137,9 +142,10 @@ bool script_save_kept(struct script_state *state, size_t most, struct buffer *ou
 bool script_restore_kept(struct script_state *state, const struct value *kept, unsigned previous_version);
 
 /* --- Hooks that wait ---------------------------------------------------------------------------------------------
- * A hook that calls luaduct.sleep or luaduct.workers.execute stops there, and the caller gets SCRIPT_WAITS. Its
- * coroutine, its texts and what it has decided so far are set aside in a script_wait, and the state is free for other
- * calls. Each wait is ended once, by script_resume (unless that gives SCRIPT_WAITS again) or by script_abandon. */
+ * A hook that calls luaduct.sleep, luaduct.workers.execute, bridge.request or bridge.gather stops there, and the caller
+ * gets SCRIPT_WAITS. Its coroutine, its texts and what it has decided so far are set aside in a script_wait, and the
+ * state is free for other calls. Each wait is ended once, by script_resume (unless that gives SCRIPT_WAITS again) or by
+ * script_abandon. */
 
 struct script_wait;
 
@@ -151,19 +157,23 @@ struct script_wait *script_take_wait(struct script_state *state);
 void script_move_taken(struct script_state *state, struct envelope *envelope, const struct script_sender *sender,
                        const struct envelope_defaults *defaults);
 
-/* What it waits for: work to be done, or, without an operation, time. */
+/* What it waits for: replies to questions, or work to be done, or, without either, time. */
 struct script_request {
-    char operation[64]; /* name; empty: it sleeps */
-    uint32_t ms;        /* how long it sleeps; the task's timeoutMs, 0 when it names none */
+    char operation[64]; /* name; empty: it sleeps, or asks */
+    uint32_t ms;        /* how long it sleeps, or gathers; the task's timeoutMs, 0 when it names none */
     struct buffer data; /* one value; whoever hands it to a task takes it out */
     enum task_priority priority;
+    struct script_question *questions; /* script/ask.h; whoever puts them takes them out */
+    unsigned question_count, needed;   /* replies that are enough */
+    bool gathers;                      /* it gets whatever came, not one reply or a reason */
 };
 struct script_request *script_wait_request(struct script_wait *wait);
 
 /* What the waiting call returns in Lua: nothing, the value, or nil, text and the code's name. Borrowed. */
 struct script_answer {
     const struct value *value;
-    enum code code; /* not CODE_OK: an error, with its text */
+    const struct script_replies *replies; /* script/ask.h */
+    enum code code;                       /* not CODE_OK: an error, with its text */
     struct slice text;
 };
 

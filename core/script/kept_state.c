@@ -151,11 +151,12 @@ bool script_save_kept(struct script_state *state, size_t most, struct buffer *ou
     uint32_t count = 0;
     size_t place = value_begin(out, VALUE_OBJECT);
     for (size_t i = 0; i + 1 < state->script_count; i++, count++) {
-        struct saving saving = {.state = state, .script = &state->scripts[i], .out = out, .most = most};
+        struct saving saving = {.state = state, .script = &state->scripts[i], .out = out, .most = out->length + most};
         value_write_string(out, slice_from_string(saving.script->path));
         size_t start = out->length;
         int status = lua_cpcall(state->lua, save_protected, &saving);
         lua_settop(state->lua, 0);
+        saving.most = most;
         if (status != 0 && out->length - start > most)
             find_largest(&saving, error, error_size);
         else if (status != 0)

@@ -19,7 +19,7 @@
 #define LOAD_CHECK_INSTRUCTIONS 10000
 
 static const char *const hook_names[HOOK_COUNT] = {"route", "on_register", "on_undeliverable", "on_disconnect",
-                                                   "on_reload"};
+                                                   "on_reload", "timer"};
 
 /* Hooks that scripts for a later version may have. Passing over `authenticate` in silence would let everyone in. */
 static const char *const later_hooks[] = {"authenticate", "on_identify"};
@@ -50,13 +50,13 @@ static void take_hooks(lua_State *lua, struct script *script, const char *name)
             if (strcmp(key, later_hooks[i]) == 0)
                 luaL_error(lua, "%s: the hook %s is not available yet", name, key);
         int hook = 0;
-        while (hook < HOOK_COUNT && strcmp(key, hook_names[hook]) != 0)
+        while (hook < HOOK_TABLE_COUNT && strcmp(key, hook_names[hook]) != 0)
             hook++;
-        if (hook < HOOK_COUNT && !lua_isfunction(lua, -1))
+        if (hook < HOOK_TABLE_COUNT && !lua_isfunction(lua, -1))
             luaL_error(lua, "%s: expected a function as %s, got %s", name, key, state_value_name(lua, -1));
-        if (hook == HOOK_COUNT && strncmp(key, "on_", 3) == 0)
+        if (hook == HOOK_TABLE_COUNT && strncmp(key, "on_", 3) == 0)
             luaL_error(lua, "%s: there is no hook %s", name, key);
-        if (hook < HOOK_COUNT)
+        if (hook < HOOK_TABLE_COUNT)
             script->hooks[hook] = luaL_ref(lua, LUA_REGISTRYINDEX);
         else
             lua_pop(lua, 1);
@@ -157,6 +157,7 @@ bool load_scripts(struct script_state *state, const struct script_options *optio
         snprintf(error, error_size, "not enough memory");
         return false;
     }
+    state->timers.allowed = true;
     state->stack_base = (uintptr_t)__builtin_frame_address(0);
     load_begin(state);
     struct load load = {state, options};

@@ -436,8 +436,15 @@ static void open_luaduct(lua_State *lua)
     lua_setfield(lua, -2, "register");
     protect(lua, "luaduct.workers");
     lua_setfield(lua, -2, "workers");
+    shared_binding_push(lua);
+    protect(lua, "luaduct.shared");
+    lua_setfield(lua, -2, "shared");
     lua_pushcfunction(lua, wait_sleep);
     lua_setfield(lua, -2, "sleep");
+    lua_pushcfunction(lua, timer_after);
+    lua_setfield(lua, -2, "after");
+    lua_pushcfunction(lua, timer_every);
+    lua_setfield(lua, -2, "every");
     lua_pushcfunction(lua, object_pool_make);
     lua_setfield(lua, -2, "pool");
     lua_pushcfunction(lua, json_value_array);
@@ -509,6 +516,7 @@ void sandbox_open(lua_State *lua, struct script_state *state)
     }
 
     object_pool_open(lua, state);
+    timer_open(lua);
     open_luaduct(lua);
     protect(lua, "luaduct");
     lua_setfield(lua, globals, "luaduct");

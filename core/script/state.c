@@ -123,6 +123,7 @@ struct script_state *state_open(const struct script_options *options)
     /* The first chunk at once: a script that fills its memory can then still be asked for a decision. */
     state->lua = lua_newstate(allocate_for_lua, state);
     state->coroutine_reference = LUA_NOREF;
+    state->timers.next_ms = UINT64_MAX;
     if (!state->lua || !arena_open(state) || lua_cpcall(state->lua, open_libraries, NULL) != 0) {
         state_close(state);
         return NULL;
@@ -137,9 +138,12 @@ void state_close(struct script_state *state)
     for (unsigned i = 0; i < state->view_count; i++)
         agent_view_release(&state->views[state->view_first + i]);
     wait_free_all(state);
-    buffer_free(&state->asked.data);
+    wait_forget_request(&state->asked);
+    send_close(state);
+    shared_binding_close(&state->shared);
     if (state->lua)
         lua_close(state->lua);
+    timer_close(state);
     arena_close(state);
     free(state->buffer);
     for (size_t i = 0; i < state->script_count; i++) {

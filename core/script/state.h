@@ -20,6 +20,9 @@
 #include "script/hook.h"
 #include "script/object_pool.h"
 #include "script/sources.h"
+#include "script/send.h"
+#include "script/shared_binding.h"
+#include "script/timer.h"
 #include "script/watchdog.h"
 
 /* A handle is a light userdata that names a thing of one call: `generation << 8 | tag`. So making one costs no memory,
@@ -139,6 +142,17 @@ struct script_state {
         int reference;
     } spares[SPARE_COROUTINES]; /* of hooks that waited and have ended */
     unsigned spare_count;
+    unsigned questions_out; /* of hooks that wait */
+
+    struct timer_list timers;
+
+    /* Envelopes that scripts make (send.c). */
+    struct composition composition;
+    struct script_send *sends;
+    uint32_t sends_generation; /* of the call that made the last */
+    unsigned sends_made;       /* by it */
+
+    struct shared_use shared;
 
     struct object_pool_figures object_pools[OBJECT_POOLS_SHOWN];
     atomic_uint object_pool_count;

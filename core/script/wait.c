@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "memory/pool.h"
+#include "script/ask.h"
 #include "workers/value_lua.h"
 
 static size_t wait_size(unsigned items)
@@ -43,6 +44,7 @@ struct script_wait *wait_save(struct script_state *state, const struct chain_cal
         wait->items[i].item = state->made.items[i];
         wait->items[i].single_id = state->single_ids[i];
     }
+    state->questions_out += state->asked.question_count;
     state->asked = (struct script_request){0};
     state->asks = false;
     state->coroutine = NULL;
@@ -82,7 +84,8 @@ static void keep_coroutine(struct script_state *state)
 void wait_restore(struct script_state *state, struct script_wait *wait, struct chain_call *call)
 {
     unlink_wait(state, wait);
-    buffer_free(&wait->request.data);
+    state->questions_out -= wait->request.question_count;
+    wait_forget_request(&wait->request);
     keep_coroutine(state);
     state->coroutine = wait->coroutine;
     state->coroutine_reference = wait->coroutine_reference;
@@ -140,7 +143,7 @@ struct script_request *script_wait_request(struct script_wait *wait)
 
 /* --- What scripts call ------------------------------------------------------------------------------------------- */
 
-static void check_may_wait(lua_State *lua, struct script_state *state, const char *what)
+void wait_check_may(lua_State *lua, struct script_state *state, const char *what)
 {
     if (!state->in_hook)
         luaL_error(lua, "%s: only a hook can wait", what);
@@ -154,8 +157,7 @@ static void check_may_wait(lua_State *lua, struct script_state *state, const cha
         luaL_error(lua, "%s: %d hooks wait already", what, WAITS_MAXIMUM);
 }
 
-/* A whole number of milliseconds; more than the 24 days that a timer holds are these. */
-static uint32_t check_ms(lua_State *lua, int index, double least, const char *what)
+uint32_t wait_check_ms(lua_State *lua, int index, double least, const char *what)
 {
     double ms = lua_type(lua, index) == LUA_TNUMBER ? lua_tonumber(lua, index) : -1;
     if (!(ms >= least))
@@ -164,10 +166,17 @@ static uint32_t check_ms(lua_State *lua, int index, double least, const char *wh
     return ms < INT32_MAX ? (uint32_t)ceil(ms) : INT32_MAX;
 }
 
-/* Forgets what an earlier call asked for that an error kept from waiting. */
-static struct script_request *new_request(struct script_state *state)
+void wait_forget_request(struct script_request *request)
 {
-    buffer_free(&state->asked.data);
+    buffer_free(&request->data);
+    script_questions_free(request->questions);
+    request->questions = NULL;
+}
+
+/* An error may have kept an earlier call from waiting. */
+struct script_request *wait_new_request(struct script_state *state)
+{
+    wait_forget_request(&state->asked);
     state->asked = (struct script_request){.priority = TASK_NORMAL};
     return &state->asked;
 }
@@ -175,9 +184,9 @@ static struct script_request *new_request(struct script_state *state)
 int wait_sleep(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
-    uint32_t ms = check_ms(lua, 1, 0, "luaduct.sleep");
-    check_may_wait(lua, state, "luaduct.sleep");
-    new_request(state)->ms = ms;
+    uint32_t ms = wait_check_ms(lua, 1, 0, "luaduct.sleep");
+    wait_check_may(lua, state, "luaduct.sleep");
+    wait_new_request(state)->ms = ms;
     state->asks = true;
     return lua_yield(lua, 0);
 }
@@ -231,13 +240,13 @@ int wait_execute(lua_State *lua)
         return luaL_error(lua, EXECUTE ": expected a table with operation and data, got %s", state_value_name(lua, 1));
     lua_settop(lua, 1);
     check_keys(lua);
-    check_may_wait(lua, state, EXECUTE);
-    struct script_request *request = new_request(state);
+    wait_check_may(lua, state, EXECUTE);
+    struct script_request *request = wait_new_request(state);
     read_operation(lua, request);
     read_priority(lua, request);
     lua_getfield(lua, 1, "timeoutMs");
     if (!lua_isnil(lua, -1))
-        request->ms = check_ms(lua, -1, 1, EXECUTE ": timeoutMs");
+        request->ms = wait_check_ms(lua, -1, 1, EXECUTE ": timeoutMs");
     lua_getfield(lua, 1, "data");
     value_from_lua(lua, lua_gettop(lua), &request->data, state->array_metatable, &state->watchdog.stop);
     state->asks = true;

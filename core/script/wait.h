@@ -7,7 +7,7 @@
 /* Where a call stands in the chain of scripts. */
 struct chain_call {
     enum script_hook hook;
-    int index;     /* route: of the route functions; else: of the scripts */
+    int index;     /* route: of the route functions; timer: of the timers; else: of the scripts */
     int first;     /* where the function's results will lie in the coroutine; not for route */
     int arguments; /* of the call being made; not for route */
     struct slice reason, recipient;
@@ -47,6 +47,17 @@ struct script_wait *wait_save(struct script_state *state, const struct chain_cal
 
 /* Makes it the call under way again, and frees the wait; *call is what was saved. Texts of earlier calls end here. */
 void wait_restore(struct script_state *state, struct script_wait *wait, struct chain_call *call);
+
+void wait_forget_request(struct script_request *request);
+
+/* Forgets what the last function that waits asked for, and gives the place for what the next one asks. */
+struct script_request *wait_new_request(struct script_state *state);
+
+/* Raises, beginning with `what`, when this call cannot wait. */
+void wait_check_may(lua_State *lua, struct script_state *state, const char *what);
+
+/* A whole number of milliseconds; more than the 24 days that a timer holds are these. Raises. */
+uint32_t wait_check_ms(lua_State *lua, int index, double least, const char *what);
 
 /* When the state is closed. */
 void wait_free_all(struct script_state *state);

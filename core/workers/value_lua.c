@@ -15,23 +15,28 @@ struct source {
     struct buffer *out;
     const void *array_metatable;
     const atomic_bool *stop; /* may be NULL */
-    const char *who;         /* it is passed to */
-    size_t most, end;        /* bytes; where the buffer then ends */
     size_t steps;            /* since the last look at it */
+    const char *receiver;
+    size_t most; /* bytes */
     unsigned depth;
     const void *open[VALUE_DEPTH_MAXIMUM]; /* the tables that the value is inside of */
 };
 
 static void put_value(struct source *source, int index);
 
+static void refuse_size(struct source *source)
+{
+    bool large = source->most >= (1u << 20);
+    luaL_error(source->lua, large ? "cannot pass more than %d MiB to %s" : "cannot pass more than %d KiB to %s",
+               (int)(source->most >> (large ? 20 : 10)), source->receiver);
+}
+
 static void check_room(struct source *source)
 {
     if (source->out->failed)
         luaL_error(source->lua, "not enough memory");
-    if (source->out->length > source->end)
-        luaL_error(source->lua, source->most < 1u << 20 ? "cannot pass more than %d bytes to %s"
-                                                        : "cannot pass more than %d MiB to %s",
-                   (int)(source->most < 1u << 20 ? source->most : source->most >> 20), source->who);
+    if (source->out->length > source->most)
+        refuse_size(source);
 }
 
 static void count_steps(struct source *source, size_t steps)
@@ -40,7 +45,6 @@ static void count_steps(struct source *source, size_t steps)
     if (source->steps < STEPS)
         return;
     source->steps = 0;
-    check_room(source);
     if (source->stop && atomic_load_explicit(source->stop, memory_order_relaxed)) {
         lua_pushliteral(source->lua, "stopped");
         lua_error(source->lua);
@@ -51,6 +55,8 @@ static void put_string(struct source *source, int index)
 {
     struct slice text;
     text.data = lua_tolstring(source->lua, index, &text.length);
+    if (text.length > source->most)
+        refuse_size(source);
     value_write_string(source->out, text);
     count_steps(source, text.length / STEP_BYTES);
 }
@@ -119,18 +125,18 @@ static void put_mixed(struct source *source, int table)
         } else if (lua_type(lua, -1) == LUA_TNUMBER) {
             double key = lua_tonumber(lua, -1);
             if (!(key >= 1 && key <= (double)length) || key != (double)(uint64_t)key)
-                luaL_error(lua, "cannot pass a table with gaps to %s", source->who);
+                luaL_error(lua, "cannot pass a table with gaps to %s", source->receiver);
             numbers++;
         } else {
-            luaL_error(lua, "cannot pass a table with %s as a key to %s", luaL_typename(lua, -1), source->who);
+            luaL_error(lua, "cannot pass a table with %s as a key to %s", luaL_typename(lua, -1), source->receiver);
         }
     }
     if (numbers > 0 && names > 0)
-        luaL_error(lua, "cannot pass a table with both numbers and names as keys to %s", source->who);
+        luaL_error(lua, "cannot pass a table with both numbers and names as keys to %s", source->receiver);
     if (numbers != length)
-        luaL_error(lua, "cannot pass a table with gaps to %s", source->who);
+        luaL_error(lua, "cannot pass a table with gaps to %s", source->receiver);
     if (numbers > UINT32_MAX || names > UINT32_MAX)
-        luaL_error(lua, "cannot pass so large a table to %s", source->who);
+        luaL_error(lua, "cannot pass so large a table to %s", source->receiver);
     if (numbers > 0 || (names == 0 && is_marked(source, table))) {
         put_list(source, table, (uint32_t)numbers);
         return;
@@ -152,9 +158,9 @@ static void put_table(struct source *source, int table)
     const void *identity = lua_topointer(lua, table);
     for (unsigned i = 0; i < source->depth; i++)
         if (source->open[i] == identity)
-            luaL_error(lua, "cannot pass a table that contains itself to %s", source->who);
+            luaL_error(lua, "cannot pass a table that contains itself to %s", source->receiver);
     if (source->depth == VALUE_DEPTH_MAXIMUM)
-        luaL_error(lua, "cannot pass tables nested deeper than %d to %s", VALUE_DEPTH_MAXIMUM, source->who);
+        luaL_error(lua, "cannot pass tables nested deeper than %d to %s", VALUE_DEPTH_MAXIMUM, source->receiver);
     source->open[source->depth++] = identity;
     luaL_checkstack(lua, 8, "too deep");
     size_t place = value_begin(source->out, VALUE_NUMBERS);
@@ -199,23 +205,17 @@ static void put_value(struct source *source, int index)
         }
         /* fall through */
     default:
-        luaL_error(lua, "cannot pass a %s to %s", luaL_typename(lua, index), source->who);
+        luaL_error(lua, "cannot pass a %s to %s", luaL_typename(lua, index), source->receiver);
     }
     check_room(source);
 }
 
 void value_from_lua_for(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
-                        const atomic_bool *stop, const char *who, size_t most)
+                        const atomic_bool *stop, const char *receiver, size_t most)
 {
-    struct source source = {.lua = lua,
-                            .out = out,
-                            .array_metatable = array_metatable,
-                            .stop = stop,
-                            .who = who,
-                            .most = most,
-                            .end = most < SIZE_MAX - out->length ? out->length + most : SIZE_MAX};
+    struct source source = {
+        .lua = lua, .out = out, .array_metatable = array_metatable, .stop = stop, .receiver = receiver, .most = most};
     put_value(&source, index < 0 ? lua_gettop(lua) + 1 + index : index);
-    check_room(&source);
 }
 
 void value_from_lua(lua_State *lua, int index, struct buffer *out, const void *array_metatable, const atomic_bool *stop)

@@ -14,9 +14,9 @@
 void value_from_lua(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
                     const atomic_bool *stop);
 
-/* The same; `who` stands in error texts for whoever it is passed to. More than `most` bytes raise too, soon after. */
+/* The same for another receiver, whom the errors name, and at most so many bytes. */
 void value_from_lua_for(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
-                        const atomic_bool *stop, const char *who, size_t most);
+                        const atomic_bool *stop, const char *receiver, size_t most);
 
 /* Pushes the value. Empty arrays get the table at array_metatable_index (an absolute stack index, 0: none) as their
  * metatable. Raises Lua's memory error. */

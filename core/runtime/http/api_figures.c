@@ -16,6 +16,7 @@
 #include "runtime/server.h"
 #include "script/collect.h"
 #include "script/object_pool.h"
+#include "script/shared.h"
 #include "workers/worker_pool.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but last_refusal */
@@ -362,6 +363,22 @@ static void push_object_pools(lua_State *L)
     lua_setfield(L, -2, "object_pools");
 }
 
+/* luaduct.shared */
+static void push_shared(lua_State *L)
+{
+    struct shared_figures figures;
+    shared_read_figures(&figures);
+    lua_newtable(L);
+    set_number(L, "entries", (double)figures.entries);
+    set_number(L, "bytes", (double)figures.bytes);
+    set_number(L, "limit", (double)figures.limit);
+    set_number(L, "hits", (double)figures.hits);
+    set_number(L, "misses", (double)figures.misses);
+    set_number(L, "evicted", (double)figures.evicted);
+    set_number(L, "expired", (double)figures.expired);
+    lua_setfield(L, -2, "shared");
+}
+
 static uint64_t push_pools(lua_State *L)
 {
     static const char *const names[POOL_COUNT] = {
@@ -535,6 +552,7 @@ static int native_figures(lua_State *L)
     push_reactors(L);
     push_workers(L);
     push_object_pools(L);
+    push_shared(L);
     push_memory(L, api_of(L)->reactor->config);
     return 1;
 }

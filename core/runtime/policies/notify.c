@@ -188,7 +188,7 @@ static void *work(void *unused)
 
 /* --- The agent --- */
 
-static void send_envelope(struct reactor *reactor, struct slice json)
+static void deliver_alert(struct reactor *reactor, struct slice json)
 {
     struct buffer text = {0};
     struct text_store store = {0};
@@ -232,7 +232,7 @@ void notify_serve(struct reactor *reactor)
         pthread_mutex_unlock(&mutex);
         if (!some)
             break;
-        send_envelope(reactor, slice_from(json.data, json.length));
+        deliver_alert(reactor, slice_from(json.data, json.length));
         buffer_free(&json);
     }
 }

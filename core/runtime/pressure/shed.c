@@ -45,15 +45,16 @@ void shed_collect_soon(struct reactor *reactor)
         ev_timer_start(reactor->loop, &reactor->shed.timer);
 }
 
-static void collect_state(struct script_state *state, unsigned manually)
+static void collect_state(struct reactor *reactor, struct script_state *state)
 {
     script_trim_pools(state);
-    script_order_cycle(state, manually);
+    script_order_cycle(state, reactor->shed.manually);
 }
 
 static void collect(struct reactor *reactor, bool manually)
 {
-    scripts_each(reactor, collect_state, manually);
+    reactor->shed.manually = manually;
+    scripts_each(reactor, collect_state);
     reactor->shed.api_collecting = true;
     shed_collect_soon(reactor);
 }
@@ -211,9 +212,10 @@ void shed_ask(struct reactor *reactor, unsigned bits)
     ev_async_send(reactor->loop, &reactor->wake_watcher);
 }
 
-static void step_state(struct script_state *state, unsigned between)
+static void step_state(struct reactor *reactor, struct script_state *state)
 {
-    script_step_between(state, between);
+    (void)reactor;
+    script_step_between(state, pressure_enabled());
 }
 
 void shed_serve(struct reactor *reactor)
@@ -222,7 +224,7 @@ void shed_serve(struct reactor *reactor)
     if (reactor->draining)
         asked &= SHED_RESUME;
     if (asked & SHED_MODE)
-        scripts_each(reactor, step_state, pressure_enabled());
+        scripts_each(reactor, step_state);
     if (asked & SHED_HISTORY) {
         uint64_t bytes = atomic_load_explicit(&shed_history_bytes, memory_order_relaxed);
         counter_add(&shed_history_released, history_set_bytes(bytes));

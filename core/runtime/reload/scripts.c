@@ -10,18 +10,29 @@
 #include "runtime/reload/loader.h"
 #include "runtime/supervision.h"
 #include "runtime/work/waiting.h"
+#include "script/timer.h"
 
-void scripts_each(struct reactor *reactor, void (*visit)(struct script_state *state, unsigned argument),
-                  unsigned argument)
+void scripts_each(struct reactor *reactor, void (*visit)(struct reactor *reactor, struct script_state *state))
 {
     struct reactor_scripts *scripts = &reactor->scripts;
-    visit(scripts->current->state, argument);
+    visit(reactor, scripts->current->state);
     if (scripts->previous)
-        visit(scripts->previous->state, argument);
+        visit(reactor, scripts->previous->state);
     if (scripts->trial)
-        visit(scripts->trial->state, argument);
+        visit(reactor, scripts->trial->state);
     for (struct script_slot *slot = scripts->retired; slot; slot = slot->next)
-        visit(slot->state, argument);
+        visit(reactor, slot->state);
+}
+
+bool scripts_have_sends_slowly(const struct reactor_scripts *scripts)
+{
+    if ((scripts->previous && script_has_sends(scripts->previous->state)) ||
+        (scripts->trial && script_has_sends(scripts->trial->state)))
+        return true;
+    for (const struct script_slot *slot = scripts->retired; slot; slot = slot->next)
+        if (script_has_sends(slot->state))
+            return true;
+    return false;
 }
 
 /* What others keep beside the states follows them. */
@@ -30,6 +41,7 @@ static void follow(struct reactor *reactor)
     struct reactor_scripts *scripts = &reactor->scripts;
     reactor->script = scripts->current->state;
     reactor->config = scripts->current->version->config;
+    scripts->several = scripts->previous || scripts->trial || scripts->retired;
     reactor->lane->report_undeliverable =
         script_has_hook(reactor->script, HOOK_ON_UNDELIVERABLE) ||
         (scripts->trial && script_has_hook(scripts->trial->state, HOOK_ON_UNDELIVERABLE));
@@ -44,10 +56,18 @@ static void adopt(struct script_slot *slot)
     slot->watched = true;
 }
 
+/* Timers run in the version in use only. */
+static void change_timers(struct script_slot *from, struct script_slot *to)
+{
+    script_stop_timers(from->state);
+    script_start_timers(to->state);
+}
+
 static void retire(struct reactor *reactor, struct script_slot *slot)
 {
     slot->next = reactor->scripts.retired;
     reactor->scripts.retired = slot;
+    reactor->scripts.several = true;
     waiting_hurry(reactor, slot->state, SCRIPTS_RETIRE_MS);
 }
 
@@ -102,6 +122,7 @@ bool scripts_switch(struct reactor *reactor, struct script_slot *next, char *err
         return false;
     scripts->previous = scripts->current;
     scripts->current = next;
+    change_timers(scripts->previous, next);
     follow(reactor);
     return true;
 }
@@ -114,6 +135,7 @@ void scripts_undo(struct reactor *reactor)
     struct script_slot *gone = scripts->current;
     scripts->current = scripts->previous;
     scripts->previous = NULL;
+    change_timers(gone, scripts->current);
     follow(reactor);
     retire(reactor, gone);
 }
@@ -153,6 +175,7 @@ void scripts_end_trial(struct reactor *reactor, bool promote)
         struct script_slot *promoted = gone;
         gone = scripts->current;
         scripts->current = promoted;
+        change_timers(gone, promoted);
     }
     follow(reactor);
     retire(reactor, gone);
@@ -164,7 +187,7 @@ static void bury(struct reactor *reactor)
 {
     for (struct script_slot **place = &reactor->scripts.retired; *place;) {
         struct script_slot *slot = *place;
-        if (script_wait_count(slot->state) > 0) {
+        if (script_wait_count(slot->state) > 0 || script_has_sends(slot->state)) {
             place = &slot->next;
             continue;
         }
@@ -173,6 +196,7 @@ static void bury(struct reactor *reactor)
         slot->watched = false;
         loader_bury(slot);
     }
+    follow(reactor);
 }
 
 bool scripts_end_pass(struct reactor *reactor)

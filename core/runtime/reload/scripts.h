@@ -9,6 +9,7 @@
 #include "memory/buffer.h"
 #include "runtime/reload/slot.h"
 #include "runtime/reload/trial.h"
+#include "script/send.h"
 
 struct reactor;
 
@@ -27,6 +28,7 @@ struct reactor_scripts {
     struct script_slot *previous; /* replaced, and not settled yet */
     struct script_slot *trial;    /* NULL: none */
     struct script_slot *retired;  /* their last hooks wait */
+    bool several;                 /* there are others than the current one */
     struct trial rule;            /* while there is a trial */
     struct decision_counts counts[2]; /* since the trial began: of the current one, of the one on trial */
 };
@@ -66,7 +68,14 @@ static inline bool scripts_in_use(const struct reactor_scripts *scripts, const s
 bool scripts_end_pass(struct reactor *reactor);
 
 /* For each state of the reactor. */
-void scripts_each(struct reactor *reactor, void (*visit)(struct script_state *state, unsigned argument),
-                  unsigned argument);
+void scripts_each(struct reactor *reactor, void (*visit)(struct reactor *reactor, struct script_state *state));
+
+/* Whether an envelope that a hook has made (script/send.h) is to be delivered. */
+bool scripts_have_sends_slowly(const struct reactor_scripts *scripts);
+static inline bool scripts_have_sends(const struct reactor_scripts *scripts, const struct script_state *current)
+{
+    return script_has_sends(current) ||
+           (__builtin_expect(scripts->several, 0) && scripts_have_sends_slowly(scripts));
+}
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "runtime/reactor.h"
+#include "runtime/work/asking.h"
 #include "runtime/work/work.h"
 
 /* Times are of the moment, not of the pass: a hook may have run for a while. */
@@ -31,6 +32,7 @@ static void unlink_waiting(struct waiting *waiting)
 }
 
 static void on_work(struct work *work);
+static void on_replies(void *owner);
 
 /* What the hook asked for begins. Whatever is refused is told from the loop, so that a hook that asks again and again
  * gives way to others each time. */
@@ -39,9 +41,17 @@ static void begin(struct waiting *waiting, struct script_wait *wait)
     struct script_request *request = script_wait_request(wait);
     waiting->wait = wait;
     waiting->work = NULL;
+    waiting->asking = NULL;
     waiting->refused = CODE_OK;
     waiting->due_ms = now_ms() + request->ms;
-    if (request->operation[0]) {
+    if (request->questions) {
+        waiting->asking = asking_start(waiting->reactor, request, on_replies, waiting);
+        if (!waiting->asking) {
+            waiting->refused = CODE_OVERLOADED;
+            waiting->refusal = SLICE("out of memory");
+        }
+        waiting->due_ms = waiting->asking ? asking_due(waiting->asking) : 0;
+    } else if (request->operation[0]) {
         struct work *work = work_new(waiting->reactor);
         waiting->refused = CODE_OVERLOADED;
         waiting->refusal = SLICE("out of memory");
@@ -69,7 +79,10 @@ static void begin(struct waiting *waiting, struct script_wait *wait)
 static void go_on(struct waiting *waiting, const struct script_answer *answer)
 {
     struct script_outcome outcome;
+    struct asking *asking = waiting->asking;
+    waiting->asking = NULL;
     enum script_result result = script_resume(waiting->script, waiting->wait, answer, &outcome);
+    asking_end(asking); /* the answer was its own */
     if (result == SCRIPT_WAITS) {
         begin(waiting, script_take_wait(waiting->script));
         return;
@@ -91,6 +104,14 @@ static void on_work(struct work *work)
     work_free(work);
 }
 
+static void on_replies(void *owner)
+{
+    struct waiting *waiting = owner;
+    struct script_answer answer;
+    asking_answer(waiting->asking, &answer);
+    go_on(waiting, &answer);
+}
+
 static void give_up(struct waiting *waiting)
 {
     struct reactor *reactor = waiting->reactor;
@@ -105,6 +126,7 @@ static void give_up(struct waiting *waiting)
                  reactor->config->script.suspend_ms);
     if (waiting->work)
         work_forget(waiting->work, work_free);
+    asking_end(waiting->asking);
     unlink_waiting(waiting);
     script_abandon(waiting->script, waiting->wait, why);
     waiting->ended(waiting, SCRIPT_FAILED, &outcome);
@@ -117,13 +139,19 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
     (void)loop, (void)events;
     reactor_begin_pass(reactor);
     uint64_t now = now_ms();
-    if (waiting->due_ms <= waiting->until_ms && waiting->due_ms <= now) {
+    if (waiting->asking && waiting->due_ms > 0 && waiting->due_ms <= now) {
+        asking_tick(waiting->asking, now);
+        waiting->due_ms = asking_due(waiting->asking);
+    }
+    if (waiting->asking && waiting->due_ms == 0) {
+        on_replies(waiting);
+    } else if (!waiting->asking && waiting->due_ms <= waiting->until_ms && waiting->due_ms <= now) {
         struct script_answer answer = {.code = waiting->refused, .text = waiting->refusal};
         go_on(waiting, &answer);
     } else if (waiting->until_ms <= now) {
         give_up(waiting);
     } else {
-        set_timer(waiting); /* the loop's clock was a little ahead */
+        set_timer(waiting); /* the loop's clock was a little ahead, or there is more to ask */
     }
     reactor_end_pass(reactor);
 }
@@ -135,6 +163,7 @@ void waiting_start(struct reactor *reactor, struct script_state *script, struct 
     waiting->script = script;
     waiting->ended = ended;
     waiting->until_ms = now_ms() + reactor->config->script.suspend_ms;
+    waiting->brief = false;
     ev_init(&waiting->timer, on_timer);
     waiting->timer.data = waiting;
     waiting->next = reactor->waiting;
@@ -145,10 +174,20 @@ void waiting_start(struct reactor *reactor, struct script_state *script, struct 
     begin(waiting, script_take_wait(script));
 }
 
+void waiting_start_brief(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
+                         void (*ended)(struct waiting *, enum script_result, const struct script_outcome *))
+{
+    waiting_start(reactor, script, waiting, ended);
+    waiting->brief = true;
+    if (reactor->draining)
+        waiting_hurry(reactor, NULL, UINT32_MAX);
+}
+
 void waiting_hurry(struct reactor *reactor, const struct script_state *script, uint32_t ms)
 {
-    uint64_t latest = now_ms() + ms;
+    uint64_t now = now_ms();
     for (struct waiting *waiting = reactor->waiting; waiting; waiting = waiting->next) {
+        uint64_t latest = waiting->brief && reactor->draining ? now : now + ms;
         if ((!script || waiting->script == script) && waiting->until_ms > latest) {
             waiting->until_ms = latest;
             set_timer(waiting);

@@ -1,4 +1,4 @@
-/* Hooks that wait, on the reactor whose state they run in: for time, or for work. Others run meanwhile. */
+/* Hooks that wait, on the reactor whose state they run in: for time, for work, or for replies. Others run meanwhile. */
 #ifndef LUADUCT_RUNTIME_WAITING_H
 #define LUADUCT_RUNTIME_WAITING_H
 
@@ -6,6 +6,7 @@
 
 #include "script/hook.h"
 
+struct asking;
 struct reactor;
 struct work;
 
@@ -15,12 +16,14 @@ struct waiting {
     struct script_state *script; /* that the hook runs in; it stays until its last hook has ended */
     struct waiting *next, **previous; /* all of the reactor */
     struct script_wait *wait;
-    struct work *work; /* NULL: it sleeps */
-    ev_timer timer;    /* to its end, or to the latest one */
-    uint64_t due_ms;   /* steady clock: when it has slept enough; UINT64_MAX while work is out */
+    struct work *work;     /* NULL: it sleeps or asks */
+    struct asking *asking; /* NULL: it asks nobody */
+    ev_timer timer;        /* to its end, or to the latest one */
+    uint64_t due_ms;   /* steady clock: when it has slept enough, or has to ask again; UINT64_MAX while work is out */
     uint64_t until_ms; /* steady clock: script.suspendMs after its first wait, whatever it waits for */
     enum code refused; /* the work was not taken, and why */
     struct slice refusal;
+    bool brief; /* not waited for when the reactor stops */
     void (*ended)(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome);
 };
 
@@ -28,6 +31,10 @@ struct waiting {
  * here: with SCRIPT_DECIDED or SCRIPT_FAILED and what the hook came to (script_resume); it may free the waiting. */
 void waiting_start(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
                    void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));
+
+/* The same for a hook that nobody waits for, so that a reactor that stops does not either. */
+void waiting_start_brief(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
+                         void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));
 
 /* The hooks of that state (NULL: all of the reactor) may wait for this much longer. */
 void waiting_hurry(struct reactor *reactor, const struct script_state *script, uint32_t ms);

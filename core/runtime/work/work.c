@@ -25,10 +25,8 @@ void work_free(struct work *work)
     pool_release(POOL_ARRAYS, work, sizeof *work);
 }
 
-/* On a thread of the pool. */
-static void come_back(struct task *task)
+void work_come_back(struct work *work)
 {
-    struct work *work = (struct work *)task;
     struct reactor *reactor = work->reactor;
     struct work_inbox *inbox = &reactor->work;
     work->next = NULL;
@@ -38,6 +36,12 @@ static void come_back(struct task *task)
     /* With the mutex: the reactor ends only after it has taken the last one, and then the loop is gone. */
     ev_async_send(reactor->loop, &reactor->wake_watcher);
     pthread_mutex_unlock(&inbox->mutex);
+}
+
+/* On a thread of the pool. */
+static void come_back(struct task *task)
+{
+    work_come_back((struct work *)task);
 }
 
 enum code work_submit(struct work *work, struct slice *text)

@@ -41,6 +41,9 @@ enum code work_submit(struct work *work, struct slice *text);
  * comes back. */
 void work_forget(struct work *work, void (*finished)(struct work *));
 
+/* Any thread: puts it into its reactor's inbox, which counts it as out already. */
+void work_come_back(struct work *work);
+
 /* Calls `finished` for all that came back. On the reactor's thread, inside a pass. */
 void work_take_back(struct reactor *reactor);
 

@@ -82,6 +82,10 @@ local keys = {
         help = "what luaduct.state of one script may take when a reload hands it over",
     },
     {
+        path = "script.sharedBytes", type = "size", min = "64KiB", max = "16GiB", default = "16MiB",
+        help = "of luaduct.shared; past it the entries that were not used for longest go",
+    },
+    {
         path = "script.jit", type = "boolean", live = true, default = false,
         help = "true: scripts are compiled; then budgetMs cannot stop a compiled loop",
     },

@@ -31,6 +31,12 @@ local FAMILIES = {
     {"luaduct_script_heap_bytes", "gauge", "Memory of the script states.", function(f) return f.scripts.heap_bytes end},
     {"luaduct_script_full_collections", "counter", "Full garbage collections forced in script states.",
         function(f) return f.scripts.full_collections end},
+    {"luaduct_shared_entries", "gauge", "Entries of luaduct.shared.", function(f) return f.shared.entries end},
+    {"luaduct_shared_bytes", "gauge", "Memory of luaduct.shared.", function(f) return f.shared.bytes end},
+    {"luaduct_shared_gets", "counter", "Looks into luaduct.shared, by outcome.",
+        function(f) return {hit = f.shared.hits, miss = f.shared.misses} end, "outcome"},
+    {"luaduct_shared_removed", "counter", "Entries of luaduct.shared that went by themselves, by why.",
+        function(f) return {evicted = f.shared.evicted, expired = f.shared.expired} end, "reason"},
     {"luaduct_gc_collections", "counter", "Completed full cycles of the scripts' collectors, by who asked.",
         function(f)
             local done = f.scripts.collections

@@ -126,6 +126,7 @@ function optimization.of(figures)
                 envelopes = pool(pools.envelopes), arrays = pool(pools.arrays), buffers = pool(pools.buffers),
                 lua = object_pools(figures.object_pools),
             },
+            sharedDictionary = figures.shared, -- luaduct.shared
             memoryPressure = memory_pressure(figures),
         },
         cpuOptimization = {workerPool = worker_pool(figures.workers)},

@@ -1,0 +1,23 @@
+/* luaduct.shared as scripts see it. */
+#ifndef LUADUCT_SCRIPT_SHARED_BINDING_H
+#define LUADUCT_SCRIPT_SHARED_BINDING_H
+
+#include <lua.h>
+
+#include "memory/buffer.h"
+
+struct shared_entry;
+
+/* What a call of a state holds; an error may leave it behind, so the state keeps it until the next call. */
+struct shared_use {
+    struct buffer written;
+    struct shared_entry *held;
+};
+
+/* When the state is closed. */
+void shared_binding_close(struct shared_use *use);
+
+/* Pushes the table of functions. Raises. */
+void shared_binding_push(lua_State *lua);
+
+#endif
