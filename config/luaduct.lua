@@ -50,6 +50,15 @@ return {
         -- verifyFrom = true,
         -- only registered agents send; left out: true in enhanced, false in original
         -- requireRegister = true,
+        taskOpenIntents = {},               -- an envelope with this intent opens its taskId for the agent that gets it
+        -- an envelope with this intent closes its taskId for the agent that sends it
+        taskCloseIntents = {},
+        -- open taskIds counted for one agent; with that many it is full, whatever its maxConcurrentTasks
+        maxOpenTasks = 1024,
+        -- envelopes of bridge.any{wait = true} that may wait for an agent with room; past it overloaded
+        maxWaiting = 1000,
+        -- such an envelope is given up after this long (looked for every cleanupIntervalMs)
+        waitingTtlMs = 60000,
         -- priorityOrder = false,           -- envelopes of higher priority are delivered first; not available yet
     },
 

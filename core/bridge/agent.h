@@ -10,11 +10,8 @@
 #include "bridge/registry.h"
 #include "protocol/websocket/frame_queue.h"
 
-/* taskIds that one agent may have open at a time and still be counted; past it further ones count as one more. */
-#define OPEN_TASKS_MAXIMUM 1024
-
 struct agent {
-    atomic_uint open_tasks; /* written with the shard locked, read without: who is least busy is a guess anyway */
+    atomic_uint open_tasks; /* bridge/tasks.h; written with the shard locked, read without */
     bool counted;           /* an absent agent's mailbox, one of maxMailboxes */
     atomic_ullong last_chosen;
     struct profile *profile; /* while connected */
@@ -74,5 +71,8 @@ void directory_stop(void);
 
 /* The least busy of them but `except`, with a reference; NULL when nobody matches. */
 struct agent *directory_choose(const struct selector *selector, const struct agent *except);
+
+/* The same among those that have room for one more task; `except` is the hash of an id, 0 for nobody. */
+struct agent *directory_choose_free(const struct selector *selector, uint64_t except);
 
 #endif

@@ -3,6 +3,8 @@
 #include "base/hash.h"
 #include "bridge/agent.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
+#include "bridge/tasks.h"
 #include "memory/pool.h"
 
 static void link_endpoint(struct endpoint *endpoint)
@@ -89,6 +91,7 @@ bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
         attachment_detach(endpoint);
         return false;
     }
+    pending_offer(lane, agent);
     return true;
 }
 
@@ -117,6 +120,7 @@ bool attachment_change_profile(struct endpoint *endpoint, struct profile *profil
     profile_release(before);
     profile_release(endpoint->profile);
     endpoint->profile = profile;
+    pending_offer(endpoint->lane, agent);
     return true;
 }
 
@@ -164,8 +168,7 @@ void attachment_detach(struct endpoint *endpoint)
         profile = agent->profile;
         agent->endpoint = NULL;
         agent->profile = NULL;
-        agent->task_count = 0;
-        atomic_store_explicit(&agent->open_tasks, 0, memory_order_relaxed);
+        task_close_all(agent);
     }
     lock_release(lock);
     endpoint->state = ENDPOINT_LEAVING;
@@ -176,6 +179,7 @@ void attachment_detach(struct endpoint *endpoint)
     }
     directory_sync(agent);
     profile_release(profile);
+    pending_tend(lane); /* somebody may have chosen this one in its last moment */
     endpoint->next_leaving = lane->leaving;
     lane->leaving = endpoint;
     lane->woke[lane->index] = true;

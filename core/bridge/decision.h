@@ -27,6 +27,7 @@ struct decision_item {
     unsigned id_count;
     const struct slice *ids;  /* DECISION_TO, unescaped text */
     struct selector selector; /* DECISION_ALL, DECISION_ANY */
+    bool wait;                /* DECISION_ANY: for an agent that is not full, where there is none */
     struct slice payload;     /* DECISION_REPLY: JSON text */
     struct slice reason;      /* DECISION_DROP */
     bool tell;                /* DECISION_DROP: the sender hears of it */

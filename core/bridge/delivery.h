@@ -21,7 +21,8 @@ struct delivery_result {
     bool tell;           /* dropped, and the sender is to hear of it */
     enum code refusal;   /* when neither: no_recipient, mailbox_full or overloaded */
     uint32_t taken;      /* recipients that took it, by connection or mailbox */
-    struct slice reason; /* dropped: the script's words, borrowed from the decision */
+    struct slice reason; /* dropped: the script's words, borrowed from the decision; refused: why, where the code alone
+                            does not say it, static */
     struct frame *frame; /* what was sent, a reference for the caller; NULL when nothing was built */
 };
 

@@ -23,6 +23,19 @@ static void account(uint64_t envelopes, uint64_t bytes, bool added)
     atomic_fetch_add_explicit(&bytes_in_all, added ? bytes : -bytes, memory_order_relaxed);
 }
 
+bool mailbox_reserve(uint64_t bytes)
+{
+    if (atomic_load_explicit(&bytes_in_all, memory_order_relaxed) + bytes > limits.total_bytes)
+        return false;
+    account(1, bytes, true);
+    return true;
+}
+
+void mailbox_unreserve(uint64_t bytes)
+{
+    account(1, bytes, false);
+}
+
 struct frame *mailbox_pop(struct agent *agent)
 {
     struct frame *oldest = frame_queue_pop_front(&agent->mailbox);

@@ -307,6 +307,8 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
         }
     }
     finish_dispatch(reactor, delivered.accepted, delivered.refusal, result);
+    if (__builtin_expect(result->code != CODE_OK, 0) && delivered.reason.data)
+        result->text = delivered.reason;
     return NULL;
 }
 

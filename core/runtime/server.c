@@ -11,7 +11,9 @@
 #include "base/version.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
 #include "bridge/registry.h"
+#include "bridge/tasks.h"
 #include "memory/pool.h"
 #include "net/listener.h"
 #include "runtime/acceptor.h"
@@ -134,7 +136,15 @@ static bool start_bridge(const struct config *config)
                                        .bytes = config->agents.mailbox_bytes,
                                        .total_bytes = config->agents.mailbox_total_bytes,
                                        .ttl_ms = config->agents.mailbox_ttl_ms};
+    struct task_options tasks = {.opening = config->agents.task_open_intents.items,
+                                 .opening_count = config->agents.task_open_intents.count,
+                                 .closing = config->agents.task_close_intents.items,
+                                 .closing_count = config->agents.task_close_intents.count,
+                                 .maximum = config->agents.max_open_tasks};
+    struct pending_limits pending = {.envelopes = config->agents.max_waiting, .ttl_ms = config->agents.waiting_ttl_ms};
     mailbox_start(&mailboxes);
+    tasks_start(&tasks);
+    pending_start(&pending);
     struct lane_options lanes = {.count = reactor_count,
                                  .send_queue_bytes = config->limits.send_queue_bytes,
                                  .slow_agent = rules[config->limits.slow_agent],
@@ -240,6 +250,7 @@ int server_run(const struct config *config, const char *config_path)
     int status = serve(config, config_path);
     pressure_stop();
     history_stop();
+    pending_stop();
     registry_stop();
     lanes_stop();
     limits_stop();

@@ -117,7 +117,9 @@ static int make_label(lua_State *lua)
     return return_item(lua, state);
 }
 
-static void read_selector(lua_State *lua, struct script_state *state, const char *what, struct selector *selector)
+/* `wait`: where to put that key's value; NULL where there is no such key. */
+static void read_selector(lua_State *lua, struct script_state *state, const char *what, struct selector *selector,
+                          bool *wait)
 {
     if (!lua_istable(lua, 1))
         luaL_error(lua, "%s: expected a table with role, label, intent, tool or id, got %s", what,
@@ -128,6 +130,13 @@ static void read_selector(lua_State *lua, struct script_state *state, const char
     while (lua_next(lua, 1)) {
         struct slice *part = NULL;
         const char *key = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : state_value_name(lua, -2);
+        if (wait && strcmp(key, "wait") == 0) {
+            if (!lua_isboolean(lua, -1))
+                luaL_error(lua, "%s: expected true or false for wait, got %s", what, state_value_name(lua, -1));
+            *wait = lua_toboolean(lua, -1);
+            lua_pop(lua, 1);
+            continue;
+        }
         if (lua_type(lua, -2) == LUA_TSTRING)
             part = strcmp(key, "role") == 0     ? &selector->role
                    : strcmp(key, "label") == 0  ? &selector->label
@@ -149,7 +158,7 @@ static int make_all(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
     struct decision_item *item = new_item(lua, state, "bridge.all", DECISION_ALL);
-    read_selector(lua, state, "bridge.all", &item->selector);
+    read_selector(lua, state, "bridge.all", &item->selector, NULL);
     return return_item(lua, state);
 }
 
@@ -157,7 +166,8 @@ static int make_any(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
     struct decision_item *item = new_item(lua, state, "bridge.any", DECISION_ANY);
-    read_selector(lua, state, "bridge.any", &item->selector);
+    item->wait = false;
+    read_selector(lua, state, "bridge.any", &item->selector, &item->wait);
     return return_item(lua, state);
 }
 
@@ -282,7 +292,7 @@ static int list_agents(lua_State *lua)
     struct selector selector;
     bool selects = !lua_isnoneornil(lua, 1);
     if (selects)
-        read_selector(lua, state, "bridge.agents", &selector);
+        read_selector(lua, state, "bridge.agents", &selector, NULL);
     lua_settop(lua, 1);
     lua_newtable(lua);
     bridge_release_views(state);

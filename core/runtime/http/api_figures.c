@@ -8,6 +8,7 @@
 #include "base/version.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/http/api_native.h"
@@ -451,6 +452,20 @@ static void push_memory(lua_State *L, const struct config *config)
     lua_setfield(L, -2, "memory");
 }
 
+/* --- Delivery: what its limits kept back --- */
+
+static void push_delivery(lua_State *L)
+{
+    struct pending_figures pending;
+    pending_read(&pending);
+    lua_newtable(L);
+    set_number(L, "waiting", (double)pending.waiting);
+    set_number(L, "waited", (double)pending.queued_in_all);
+    set_number(L, "waiting_refused", (double)pending.refused);
+    set_number(L, "waiting_expired", (double)pending.expired);
+    lua_setfield(L, -2, "delivery");
+}
+
 /* --- Workers --- */
 
 static void push_workers(lua_State *L)
@@ -523,6 +538,7 @@ static int native_figures(lua_State *L)
 {
     native_summary(L);
     push_reactors(L);
+    push_delivery(L);
     push_workers(L);
     push_object_pools(L);
     push_memory(L, api_of(L)->reactor->config);

@@ -114,6 +114,15 @@ local function worker_pool(workers)
     }
 end
 
+-- What limits of delivery kept back or dropped.
+local function delivery(figures)
+    local kept = figures.delivery
+    return {
+        waiting = kept.waiting, waited = kept.waited, waitingRefused = kept.waiting_refused,
+        waitingExpired = kept.waiting_expired,
+    }
+end
+
 -- /metrics shows the same and more.
 local optimization = {}
 
@@ -129,6 +138,7 @@ function optimization.of(figures)
             memoryPressure = memory_pressure(figures),
         },
         cpuOptimization = {workerPool = worker_pool(figures.workers)},
+        delivery = delivery(figures),
         performance = {
             pooledEnvelopes = pools.envelopes.hits,
             gcTriggers = figures.scripts.collections.count,

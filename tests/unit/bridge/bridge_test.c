@@ -9,6 +9,7 @@
 #include "bridge/delivery.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
 #include "bridge/registry.h"
 
 static void wake_nobody(struct lane *lane)
@@ -23,6 +24,7 @@ static void start(unsigned lanes, const struct mailbox_limits *limits, uint64_t 
                   enum slow_agent_rule rule)
 {
     mailbox_start(limits);
+    pending_start(&(struct pending_limits){.envelopes = 100, .ttl_ms = 1000});
     CHECK(history_start(100, 1u << 20));
     CHECK(lanes_start(&(struct lane_options){
         .count = lanes, .send_queue_bytes = send_queue_bytes, .slow_agent = rule, .wake = wake_nobody}));
@@ -43,6 +45,7 @@ static void drain_all(void)
 static void stop(void)
 {
     drain_all();
+    pending_stop();
     registry_stop();
     history_stop();
     lanes_stop();
@@ -436,6 +439,42 @@ TEST("bridge.any takes the least busy agent relative to what it may do at once, 
     }
     CHECK(send(lanes_get(0), NULL, &any, NULL, "task.assign", "t9", 9).taken == 1 && take(big) == 9);
     leave(small), leave(big);
+    stop();
+}
+
+TEST("what waits for a free agent goes to whoever has room, oldest first, and never to one that is full")
+{
+    start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *worker[2] = {join_as(0, "a", "w", "[]", 2, true), join_as(1, "b", "w", "[]", 1, true)};
+    struct decision any = one(DECISION_ANY, (struct selector){.role = SLICE("w")});
+    any.items[0].wait = true;
+    char task[8];
+    long got[2] = {-1, -1};
+    for (unsigned i = 0; i < 9; i++) {
+        snprintf(task, sizeof task, "t%u", i);
+        CHECK(send(lanes_get(0), NULL, &any, NULL, "task.assign", task, i).accepted);
+    }
+    drain_all();
+    CHECK(take(worker[0]) == 0 && take(worker[0]) == 2 && take(worker[1]) == 1 && take(worker[1]) == -1);
+    struct pending_figures figures;
+    pending_read(&figures);
+    CHECK(figures.waiting == 6 && registry_queued_count() == 6);
+    /* Each report makes room for the oldest that waits, on whichever lane. */
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(task, sizeof task, "t%u", i);
+        send(lanes_get(i), worker[i], &by_default, "nobody", "task.complete", task, 9);
+        drain_all();
+        got[i] = take(worker[i]);
+    }
+    CHECK(got[0] == 3 && got[1] == 4);
+    /* A report of what is not open makes none. */
+    send(lanes_get(0), worker[0], &by_default, "nobody", "task.complete", "t1", 9);
+    CHECK(take(worker[0]) == -1);
+    lanes_get(1)->wall_ms = 2000;
+    pending_tend(lanes_get(1));
+    pending_read(&figures);
+    CHECK(figures.waiting == 0 && figures.expired == 4);
+    leave(worker[0]), leave(worker[1]);
     stop();
 }
 
