@@ -50,9 +50,12 @@ return {
         -- verifyFrom = true,
         -- only registered agents send; left out: true in enhanced, false in original
         -- requireRegister = true,
-        taskOpenIntents = {},               -- an envelope with this intent opens its taskId for the agent that gets it
+        -- context.expiresAt of an envelope counts; left out: true in enhanced, false in original
+        -- expiry = true,
+        -- an envelope with this intent opens its taskId for the agent that gets it
+        taskOpenIntents = { "task.assign" },
         -- an envelope with this intent closes its taskId for the agent that sends it
-        taskCloseIntents = {},
+        taskCloseIntents = { "task.complete", "task.failed", "task.cancelled" },
         -- open taskIds counted for one agent; with that many it is full, whatever its maxConcurrentTasks
         maxOpenTasks = 1024,
         -- envelopes of bridge.any{wait = true} that may wait for an agent with room; past it overloaded

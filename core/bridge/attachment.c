@@ -133,6 +133,7 @@ void attachment_go_live(struct endpoint *endpoint)
     bool moved = false;
     struct lock *lock = agent_lock(agent->hash);
     if (agent->endpoint == endpoint && !agent->detachments) {
+        mailbox_drop_expired(endpoint->lane, agent);
         while (agent->mailbox.count > 0 &&
                (outbox->queue.count == 0 || outbox->queue.bytes < lane_send_queue_bytes())) {
             struct frame *frame = mailbox_pop(agent);

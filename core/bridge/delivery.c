@@ -4,6 +4,7 @@
 
 #include "base/hash.h"
 #include "bridge/agent.h"
+#include "bridge/expiry.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
 #include "bridge/pending.h"
@@ -354,6 +355,11 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
         close_senders_task(&work);
         return;
     }
+    int64_t expires_ms = 0;
+    if (!delivery->again)
+        result->refusal = expiry_of(delivery->envelope, lane->wall_ms, &expires_ms, &result->reason);
+    if (__builtin_expect(result->refusal != CODE_OK, 0))
+        return;
     work.stamp = next_stamp(lane);
     result->frame = envelope_build(delivery->envelope, delivery->defaults, FRAME_ENVELOPE);
     if (!result->frame) {
@@ -362,8 +368,13 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
     }
     lane->pass_bytes += result->frame->length;
 
-    for (unsigned i = 0; i < decision->count && !work.everyone; i++)
-        work.everyone = is_broadcast(delivery, &decision->items[i]);
+    for (unsigned i = 0; i < decision->count; i++) {
+        const struct decision_item *item = &decision->items[i];
+        work.everyone = work.everyone || is_broadcast(delivery, item);
+        if (item->expires_ms && (!expires_ms || lane->wall_ms + item->expires_ms < expires_ms))
+            expires_ms = lane->wall_ms + item->expires_ms;
+    }
+    result->frame->expires_ms = expires_ms;
     if (work.everyone)
         give_to_everyone(&work);
     for (unsigned i = 0; i < decision->count; i++)

@@ -44,6 +44,34 @@ struct frame *mailbox_pop(struct agent *agent)
     return oldest;
 }
 
+static void note_expiry(struct agent *agent, int64_t expires_ms)
+{
+    if (__builtin_expect(expires_ms != 0, 0) && (!agent->expires_ms || expires_ms < agent->expires_ms))
+        agent->expires_ms = expires_ms;
+}
+
+struct expiring {
+    struct lane *lane;
+    struct agent *agent;
+};
+
+static void expired(void *context, struct frame *frame)
+{
+    const struct expiring *expiring = context;
+    account(1, frame->length, false);
+    lane_report_undeliverable(expiring->lane, frame, agent_id(expiring->agent), UNDELIVERABLE_EXPIRED);
+    frame_release(frame);
+}
+
+void mailbox_drop_expired(struct lane *lane, struct agent *agent)
+{
+    struct expiring expiring = {lane, agent};
+    if (__builtin_expect(!agent->expires_ms || agent->expires_ms > lane->wall_ms, 1))
+        return;
+    agent->expires_ms = frame_queue_expire(&agent->mailbox, lane->wall_ms, expired, &expiring);
+    mailbox_count_absent(agent, agent->endpoint == NULL);
+}
+
 static void evict_oldest(struct lane *lane, struct agent *agent)
 {
     struct frame *oldest = mailbox_pop(agent);
@@ -70,6 +98,7 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
     if (!frame_queue_admits(&agent->mailbox) || !frame_queue_push_back(&agent->mailbox, frame))
         return MAILBOX_NO_MEMORY;
     frame_retain(frame);
+    note_expiry(agent, frame->expires_ms);
     account(1, frame->length, true);
     agent->stored_at_ms = lane->wall_ms;
     mailbox_count_absent(agent, absent);
@@ -79,6 +108,8 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
 
 void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *frames)
 {
+    for (uint32_t i = 0; i < frames->count; i++)
+        note_expiry(agent, frame_queue_at(frames, i)->expires_ms);
     account(frames->count, frames->bytes, true);
     uint64_t before = agent->mailbox.bytes + frames->bytes;
     uint32_t lost = frame_queue_prepend(&agent->mailbox, frames);

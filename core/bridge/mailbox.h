@@ -34,6 +34,9 @@ void mailbox_take(struct agent *agent, struct frame_queue *into);
 /* Takes the oldest; NULL when empty; the caller owns it. Shard locked. */
 struct frame *mailbox_pop(struct agent *agent);
 
+/* Gives up what has expired. Shard locked. */
+void mailbox_drop_expired(struct lane *lane, struct agent *agent);
+
 /* The agent got or lost its connection: an absent one's mailbox counts among `mailboxes`. Shard locked. */
 void mailbox_count_absent(struct agent *agent, bool absent);
 

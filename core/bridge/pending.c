@@ -179,6 +179,8 @@ static struct pending *new_pending(struct lane *lane, const struct pending_reque
                                 .opens = request->opens,
                                 .until_ms = lane->wall_ms + limits.ttl_ms,
                                 .size = size};
+    if (request->frame->expires_ms && request->frame->expires_ms < pending->until_ms)
+        pending->until_ms = request->frame->expires_ms;
     pending->selector.role = copy(&at, from->role);
     pending->selector.label = copy(&at, from->label);
     pending->selector.intent = copy(&at, from->intent);

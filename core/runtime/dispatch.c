@@ -146,7 +146,8 @@ static bool carry_out_again(struct reactor *reactor, struct resolution *resoluti
     struct delivery delivery = {.lane = lane,
                                 .envelope = &resolution->envelope,
                                 .defaults = &resolution->defaults,
-                                .sender = resolution->sender};
+                                .sender = resolution->sender,
+                                .again = true};
     struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
     if (!client_id_reserved(from))
         delivery.answer_to = from;

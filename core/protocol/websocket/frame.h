@@ -22,6 +22,7 @@ struct frame {
     uint8_t window_bits;              /* 0: plain; 9 to 15: payload deflated with that LZ77 window */
     _Atomic(struct frame *) deflated; /* twins of this frame for peers with compression, a list by window_bits */
     struct frame *next_deflated;
+    int64_t expires_ms; /* wall clock; past it no mailbox gives it out; 0: never. Set before it is shared */
     char data[];
 };
 

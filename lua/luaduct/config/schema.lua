@@ -133,6 +133,10 @@ local keys = {
         help = "only registered agents send; left out: true in enhanced, false in original",
     },
     {
+        path = "agents.expiry", type = "boolean", example = "true",
+        help = "context.expiresAt of an envelope counts; left out: true in enhanced, false in original",
+    },
+    {
         path = "agents.taskOpenIntents", type = "texts", default = { "task.assign" },
         help = "an envelope with this intent opens its taskId for the agent that gets it",
     },

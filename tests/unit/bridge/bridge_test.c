@@ -478,6 +478,38 @@ TEST("what waits for a free agent goes to whoever has room, oldest first, and ne
     stop();
 }
 
+TEST("what expires in a mailbox is not given out, whether the agent comes before it is looked for or after")
+{
+    start(1, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct lane *lane = lanes_get(0);
+    struct slice ids[] = {SLICE("a"), SLICE("b"), SLICE("c")};
+    struct decision to = {.count = 1, .items = {{.kind = DECISION_TO, .ids = ids, .id_count = 3}}};
+    for (unsigned i = 0; i < 40; i++) {
+        to.items[0].expires_ms = i % 3 == 0 ? 10 : i % 3 == 1 ? 500 : 0;
+        to.items[0].id_count = i == 3 ? 3 : 2;
+        CHECK(send(lane, NULL, &to, NULL, NULL, NULL, i).taken >= 2);
+    }
+    CHECK(registry_queued_count() == 81);
+    lane->wall_ms = 1010;
+    registry_expire_mailboxes(lane, 1010);
+    CHECK(registry_queued_count() == 52); /* c's only one is gone, and c with it */
+    lane->wall_ms = 1500;
+    struct endpoint *a = join(0, "a");
+    for (unsigned i = 2; i < 40; i += 3)
+        CHECK(take(a) == (long)i);
+    CHECK(take(a) == -1 && registry_queued_count() == 26);
+    CHECK(atomic_load(&lane->counters.undeliverable[UNDELIVERABLE_EXPIRED]) == 29 + 13);
+    /* What comes home expires like the rest. */
+    to.items[0].expires_ms = 100;
+    to.items[0].id_count = 1;
+    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 50).taken == 1);
+    leave(a);
+    lane->wall_ms = 1600;
+    registry_expire_mailboxes(lane, 1600);
+    CHECK(registry_queued_count() == 13);
+    stop();
+}
+
 TEST("a list of decisions reaches each recipient once")
 {
     start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);

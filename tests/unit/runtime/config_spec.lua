@@ -19,7 +19,9 @@ local DEFAULTS = {
         maxQueue = 1000, maxMailboxes = 10000, mailboxBytes = 16 * 2 ^ 20, mailboxTotalBytes = "auto",
         mailboxTtlMs = 3600000, ttlMs = 600000, cleanupIntervalMs = 30000, pingIntervalMs = 30000,
         registerTimeoutMs = 10000, registerGraceMs = 10, verifyFrom = true, requireRegister = true,
-        priorityOrder = false,
+        priorityOrder = false, expiry = true, taskOpenIntents = { "task.assign" },
+        taskCloseIntents = { "task.complete", "task.failed", "task.cancelled" }, maxOpenTasks = 1024,
+        maxWaiting = 1000, waitingTtlMs = 60000,
     },
     history = { limit = 500, bytes = 4 * 2 ^ 20 },
     limits = {
