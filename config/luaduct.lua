@@ -52,6 +52,8 @@ return {
         -- requireRegister = true,
         -- context.expiresAt of an envelope counts; left out: true in enhanced, false in original
         -- expiry = true,
+        dedupWindowMs = 0,                  -- an id that its sender used this short a time ago is refused as duplicate
+        dedupIds = 100000,                  -- ids remembered for that, about 32 bytes each; past it the oldest go
         -- an envelope with this intent opens its taskId for the agent that gets it
         taskOpenIntents = { "task.assign" },
         -- an envelope with this intent closes its taskId for the agent that sends it

@@ -190,6 +190,8 @@ static void read_agents(lua_State *L, struct config *config, uint64_t auto_memor
     config->agents.max_open_tasks = read_count(L, "agents.maxOpenTasks");
     config->agents.max_waiting = read_count(L, "agents.maxWaiting");
     config->agents.waiting_ttl_ms = read_count(L, "agents.waitingTtlMs");
+    config->agents.dedup_window_ms = read_count(L, "agents.dedupWindowMs");
+    config->agents.dedup_ids = read_count(L, "agents.dedupIds");
     config->history.limit = read_count(L, "history.limit");
     config->history.bytes = read_size(L, "history.bytes");
 }

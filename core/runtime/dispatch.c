@@ -1,5 +1,6 @@
 #include "runtime/dispatch.h"
 
+#include "bridge/dedup.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
 #include "protocol/registration.h"
@@ -75,8 +76,16 @@ static struct dispatch_job *new_job(const struct dispatch *dispatch, const struc
     return job;
 }
 
+/* Only what was accepted is remembered: a retry of the rest passes. */
+static void settle_id(const struct dispatch *dispatch, const struct dispatch_result *result)
+{
+    if (dispatch->dedup && (result->dropped || result->code != CODE_OK))
+        dedup_forget(dispatch->dedup);
+}
+
 static void end_job(struct dispatch_job *job, struct dispatch_result *result)
 {
+    settle_id(&job->dispatch, result);
     result->id = envelope_text(&job->envelope, FIELD_ID, &job->defaults);
     if (job->dispatch.done)
         job->dispatch.done(job->dispatch.context, result);
@@ -341,10 +350,9 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, const struct
     return job;
 }
 
-struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dispatch *dispatch,
-                                       struct dispatch_result *result)
+static struct dispatch_job *route(struct reactor *reactor, const struct dispatch *dispatch,
+                                  struct dispatch_result *result)
 {
-    *result = (struct dispatch_result){0};
     struct script_sender who, *sender = NULL;
     if (dispatch->sender && dispatch->sender->profile) {
         const struct profile *profile = dispatch->sender->profile;
@@ -360,4 +368,38 @@ struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dis
     default:
         return deliver(reactor, dispatch, NULL, decision_after_failure(reactor, dispatch), result);
     }
+}
+
+/* Before the script sees it: a retry is not routed twice. From here on the id counts as accepted, until settle_id knows
+ * better, so that of two at the same time on two reactors one passes. */
+static bool remember_id(struct reactor *reactor, struct dispatch *dispatch)
+{
+    struct envelope *envelope = dispatch->envelope;
+    if (!envelope_has(envelope, FIELD_ID))
+        return true; /* the bridge makes one */
+    struct slice sender = dispatch->sender && dispatch->sender->profile
+                              ? dispatch->sender->profile->id
+                              : envelope_text(envelope, FIELD_FROM, dispatch->defaults);
+    uint64_t key = dedup_key(sender, envelope_sent_text(envelope, FIELD_ID));
+    if (!dedup_take(key, reactor->now_ms))
+        return false;
+    dispatch->dedup = key;
+    return true;
+}
+
+struct dispatch_job *dispatch_envelope(struct reactor *reactor, struct dispatch *dispatch,
+                                       struct dispatch_result *result)
+{
+    *result = (struct dispatch_result){0};
+    if (__builtin_expect(!dedup_on, 1))
+        return route(reactor, dispatch, result);
+    if (!remember_id(reactor, dispatch)) {
+        result->code = CODE_DUPLICATE;
+        result->text = SLICE("an envelope with this id from this sender was taken already, a short time ago");
+        return NULL;
+    }
+    struct dispatch_job *job = route(reactor, dispatch, result);
+    if (!job)
+        settle_id(dispatch, result);
+    return job;
 }

@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "bridge/dedup.h"
 #include "bridge/expiry.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
@@ -151,7 +152,8 @@ static bool start_bridge(const struct config *config)
                                  .send_queue_bytes = config->limits.send_queue_bytes,
                                  .slow_agent = rules[config->limits.slow_agent],
                                  .wake = wake_lane};
-    return history_start(config->history.limit, config->history.bytes) && limits_start(config) && lanes_start(&lanes);
+    return history_start(config->history.limit, config->history.bytes) && limits_start(config) && lanes_start(&lanes) &&
+           dedup_start(config->agents.dedup_window_ms, config->agents.dedup_ids);
 }
 
 static void print_url_host(const struct config *config)
@@ -253,6 +255,7 @@ int server_run(const struct config *config, const char *config_path)
     pressure_stop();
     history_stop();
     pending_stop();
+    dedup_stop();
     registry_stop();
     lanes_stop();
     limits_stop();

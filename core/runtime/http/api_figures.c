@@ -6,6 +6,7 @@
 
 #include "base/system.h"
 #include "base/version.h"
+#include "bridge/dedup.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
 #include "bridge/pending.h"
@@ -457,12 +458,16 @@ static void push_memory(lua_State *L, const struct config *config)
 static void push_delivery(lua_State *L)
 {
     struct pending_figures pending;
+    struct dedup_figures dedup;
     pending_read(&pending);
+    dedup_read(&dedup);
     lua_newtable(L);
     set_number(L, "waiting", (double)pending.waiting);
     set_number(L, "waited", (double)pending.queued_in_all);
     set_number(L, "waiting_refused", (double)pending.refused);
     set_number(L, "waiting_expired", (double)pending.expired);
+    set_number(L, "dedup_ids", (double)dedup.remembered);
+    set_number(L, "dedup_evicted", (double)dedup.evicted);
     lua_setfield(L, -2, "delivery");
 }
 

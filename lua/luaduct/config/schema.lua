@@ -137,6 +137,14 @@ local keys = {
         help = "context.expiresAt of an envelope counts; left out: true in enhanced, false in original",
     },
     {
+        path = "agents.dedupWindowMs", type = "integer", min = 1, max = MAX_MS, zero = "off", default = 0,
+        help = "an id that its sender used this short a time ago is refused as duplicate",
+    },
+    {
+        path = "agents.dedupIds", type = "integer", min = 1, max = 100000000, default = 100000,
+        help = "ids remembered for that, about 32 bytes each; past it the oldest go",
+    },
+    {
         path = "agents.taskOpenIntents", type = "texts", default = { "task.assign" },
         help = "an envelope with this intent opens its taskId for the agent that gets it",
     },

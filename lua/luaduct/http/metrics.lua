@@ -28,6 +28,10 @@ local FAMILIES = {
         local delivery = f.delivery
         return {queued = delivery.waited, refused = delivery.waiting_refused, expired = delivery.waiting_expired}
     end, "status"},
+    {"luaduct_dedup_ids", "gauge", "Ids of accepted envelopes that are remembered.",
+        function(f) return f.delivery.dedup_ids end},
+    {"luaduct_dedup_evicted", "counter", "Ids forgotten before their time because there were too many.",
+        function(f) return f.delivery.dedup_evicted end},
     {"luaduct_script_calls", "counter", "Calls of script hooks, by hook.",
         function(f) return f.by_hook("calls") end, "hook"},
     {"luaduct_script_errors", "counter", "Calls of script hooks that failed, by hook.",

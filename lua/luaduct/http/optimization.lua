@@ -119,7 +119,8 @@ local function delivery(figures)
     local kept = figures.delivery
     return {
         waiting = kept.waiting, waited = kept.waited, waitingRefused = kept.waiting_refused,
-        waitingExpired = kept.waiting_expired,
+        waitingExpired = kept.waiting_expired, dedupIds = kept.dedup_ids, dedupEvicted = kept.dedup_evicted,
+        duplicates = figures.messages.refused.duplicate,
     }
 end
 

@@ -21,7 +21,7 @@ local DEFAULTS = {
         registerTimeoutMs = 10000, registerGraceMs = 10, verifyFrom = true, requireRegister = true,
         priorityOrder = false, expiry = true, taskOpenIntents = { "task.assign" },
         taskCloseIntents = { "task.complete", "task.failed", "task.cancelled" }, maxOpenTasks = 1024,
-        maxWaiting = 1000, waitingTtlMs = 60000,
+        dedupWindowMs = 0, dedupIds = 100000, maxWaiting = 1000, waitingTtlMs = 60000,
     },
     history = { limit = 500, bytes = 4 * 2 ^ 20 },
     limits = {
