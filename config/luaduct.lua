@@ -50,6 +50,8 @@ return {
         -- verifyFrom = true,
         -- only registered agents send; left out: true in enhanced, false in original
         -- requireRegister = true,
+        -- whose mailbox takes accepted envelopes that a limit lost; none: they are only counted and told
+        -- deadLetters = "dead-letters",
         -- context.expiresAt of an envelope counts; left out: true in enhanced, false in original
         -- expiry = true,
         dedupWindowMs = 0,                  -- an id that its sender used this short a time ago is refused as duplicate

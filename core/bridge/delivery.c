@@ -375,6 +375,7 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
             expires_ms = lane->wall_ms + item->expires_ms;
     }
     result->frame->expires_ms = expires_ms;
+    result->frame->dead_letter = delivery->dead_letter;
     if (work.everyone)
         give_to_everyone(&work);
     for (unsigned i = 0; i < decision->count; i++)
@@ -382,7 +383,8 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
 
     result->accepted = result->accepted || result->taken > 0;
     if (result->accepted) {
-        append_to_history(&work, result->frame);
+        if (!delivery->dead_letter)
+            append_to_history(&work, result->frame);
         close_senders_task(&work);
     }
     if (work.recipients != &work.first_recipient)

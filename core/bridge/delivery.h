@@ -12,6 +12,7 @@ struct delivery {
     struct envelope *envelope;
     const struct envelope_defaults *defaults;
     struct endpoint *sender; /* the connection it came by; NULL: HTTP, or the bridge itself */
+    bool dead_letter;        /* makes its frame one; it is in no history */
     bool again;              /* on_undeliverable sends it on: what its sender said of its expiry is over */
     struct slice answer_to;  /* without a sender: the id that a reply goes to; data NULL: nobody */
 };

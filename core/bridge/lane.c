@@ -7,6 +7,7 @@
 
 #include "bridge/agent.h"
 #include "bridge/attachment.h"
+#include "bridge/dead_letter.h"
 #include "bridge/mailbox.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
@@ -160,7 +161,7 @@ static unsigned broadcast_here(struct lane *lane, struct frame *frame, uint64_t 
         if (code == CODE_OK)
             reached++;
         else
-            lane_report_undeliverable(lane, frame, endpoint->profile->id, reason_of(code));
+            lane_report_lost(lane, frame, endpoint->profile->id, reason_of(code));
     }
     return reached;
 }
@@ -173,7 +174,7 @@ static void deliver_entry(struct lane *lane, const struct inbox_entry *entry)
     }
     enum code code = lane_deliver(lane, entry->endpoint, entry->frame);
     if (code != CODE_OK)
-        lane_report_undeliverable(lane, entry->frame, entry->endpoint->profile->id, reason_of(code));
+        lane_report_lost(lane, entry->frame, entry->endpoint->profile->id, reason_of(code));
 }
 
 /* Takes all that the inbox holds, and whoever has left before: nothing more can come in for those than what is here. */
@@ -320,12 +321,12 @@ static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, st
         struct frame *oldest;
         while (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes() &&
                (oldest = outbox_take_oldest(&endpoint->outbox))) {
-            lane_report_undeliverable(lane, oldest, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            lane_report_lost(lane, oldest, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
             frame_release(oldest);
         }
         if (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes()) {
             /* All that waits is half written or not an envelope: then the new one is what goes. */
-            lane_report_undeliverable(lane, frame, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            lane_report_lost(lane, frame, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
             return CODE_OK;
         }
         return push(endpoint, frame);
@@ -377,24 +378,42 @@ unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct end
 
 /* --- What could not be delivered --- */
 
-void lane_report_undeliverable(struct lane *lane, struct frame *frame, struct slice recipient,
-                               enum undeliverable_reason reason)
+static void remember_failure(struct lane *lane, struct frame *frame, struct slice recipient,
+                             enum undeliverable_reason reason, bool letter)
 {
     counter_add(&lane->counters.undeliverable[reason], 1);
-    if (!lane->report_undeliverable || lane->undeliverable_count >= UNDELIVERABLE_WAITING)
+    if (!lane->report_undeliverable && !letter)
         return;
-    struct undeliverable *entry = pool_acquire(POOL_ARRAYS, sizeof *entry + recipient.length);
-    if (!entry)
+    struct undeliverable *entry = NULL;
+    if (lane->undeliverable_count < UNDELIVERABLE_WAITING)
+        entry = pool_acquire(POOL_ARRAYS, sizeof *entry + recipient.length);
+    if (!entry) {
+        if (letter)
+            dead_letter_count_lost();
         return;
+    }
     entry->next = NULL;
     entry->frame = frame_retain(frame);
     entry->reason = reason;
+    entry->tell = lane->report_undeliverable;
+    entry->letter = letter;
     entry->recipient_length = (uint32_t)recipient.length;
     if (recipient.length > 0)
         memcpy(entry->recipient, recipient.data, recipient.length);
     *lane->undeliverable_last = entry;
     lane->undeliverable_last = &entry->next;
     lane->undeliverable_count++;
+}
+
+void lane_report_undeliverable(struct lane *lane, struct frame *frame, struct slice recipient,
+                               enum undeliverable_reason reason)
+{
+    remember_failure(lane, frame, recipient, reason, false);
+}
+
+void lane_report_lost(struct lane *lane, struct frame *frame, struct slice recipient, enum undeliverable_reason reason)
+{
+    remember_failure(lane, frame, recipient, reason, dead_letter_wanted(frame, recipient));
 }
 
 struct undeliverable *lane_take_undeliverable(struct lane *lane)

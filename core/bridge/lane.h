@@ -84,6 +84,8 @@ struct undeliverable {
     struct undeliverable *next;
     struct frame *frame; /* a reference */
     enum undeliverable_reason reason;
+    bool tell;                 /* the script */
+    bool letter;               /* a dead letter, unless the script finds it another way */
     uint32_t recipient_length; /* 0: the decision named none */
     char recipient[];
 };
@@ -207,6 +209,9 @@ void inbox_notify(struct lane *from, struct endpoint *endpoint, unsigned notice)
 /* Remembers a failure for the script, if it wants to hear, and counts it. Retains the frame. */
 void lane_report_undeliverable(struct lane *lane, struct frame *frame, struct slice recipient,
                                enum undeliverable_reason reason);
+
+/* The same of an envelope that was accepted and that a limit now loses: it may make a dead letter. */
+void lane_report_lost(struct lane *lane, struct frame *frame, struct slice recipient, enum undeliverable_reason reason);
 
 /* The oldest failure, NULL when there is none; free it with undeliverable_free. */
 struct undeliverable *lane_take_undeliverable(struct lane *lane);

@@ -59,7 +59,7 @@ static void expired(void *context, struct frame *frame)
 {
     const struct expiring *expiring = context;
     account(1, frame->length, false);
-    lane_report_undeliverable(expiring->lane, frame, agent_id(expiring->agent), UNDELIVERABLE_EXPIRED);
+    lane_report_lost(expiring->lane, frame, agent_id(expiring->agent), UNDELIVERABLE_EXPIRED);
     frame_release(frame);
 }
 
@@ -75,7 +75,7 @@ void mailbox_drop_expired(struct lane *lane, struct agent *agent)
 static void evict_oldest(struct lane *lane, struct agent *agent)
 {
     struct frame *oldest = mailbox_pop(agent);
-    lane_report_undeliverable(lane, oldest, agent_id(agent), UNDELIVERABLE_EVICTED);
+    lane_report_lost(lane, oldest, agent_id(agent), UNDELIVERABLE_EVICTED);
     frame_release(oldest);
 }
 
@@ -138,7 +138,7 @@ void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)
         return;
     struct frame *frame;
     while ((frame = mailbox_pop(agent))) {
-        lane_report_undeliverable(lane, frame, agent_id(agent), UNDELIVERABLE_EXPIRED);
+        lane_report_lost(lane, frame, agent_id(agent), UNDELIVERABLE_EXPIRED);
         frame_release(frame);
     }
     mailbox_count_absent(agent, true);

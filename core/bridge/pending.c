@@ -226,7 +226,7 @@ void pending_tend(struct lane *lane)
         }
         take_out(place);
         atomic_fetch_add_explicit(&expired, 1, memory_order_relaxed);
-        lane_report_undeliverable(lane, pending->frame, slice_from(NULL, 0), UNDELIVERABLE_EXPIRED);
+        lane_report_lost(lane, pending->frame, slice_from(NULL, 0), UNDELIVERABLE_EXPIRED);
         free_pending(pending);
     }
     unsigned tried = 0;

@@ -192,6 +192,7 @@ static void read_agents(lua_State *L, struct config *config, uint64_t auto_memor
     config->agents.waiting_ttl_ms = read_count(L, "agents.waitingTtlMs");
     config->agents.dedup_window_ms = read_count(L, "agents.dedupWindowMs");
     config->agents.dedup_ids = read_count(L, "agents.dedupIds");
+    config->agents.dead_letters = read_text(L, "agents.deadLetters");
     config->history.limit = read_count(L, "history.limit");
     config->history.bytes = read_size(L, "history.bytes");
 }
@@ -436,6 +437,7 @@ void config_free(struct config *config)
     free(config->script.folder);
     free_list(&config->agents.task_open_intents);
     free_list(&config->agents.task_close_intents);
+    free(config->agents.dead_letters);
     free_list(&config->http.cors_origins);
     free_list(&config->http.hosts);
     free_list(&config->phase2.worker_pool.allow_roles);

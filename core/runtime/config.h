@@ -61,6 +61,7 @@ struct config {
         bool verify_from, require_register, expiry; /* absent in the file: what the mode says */
         struct config_list task_open_intents, task_close_intents;
         uint32_t max_open_tasks, max_waiting, waiting_ttl_ms;
+        char *dead_letters;                  /* NULL: nobody */
         uint32_t dedup_window_ms, dedup_ids; /* 0: off; at least 1 */
     } agents;
 

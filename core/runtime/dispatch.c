@@ -1,5 +1,6 @@
 #include "runtime/dispatch.h"
 
+#include "bridge/dead_letter.h"
 #include "bridge/dedup.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
@@ -146,7 +147,7 @@ struct resolving {
 };
 
 /* Gives whether somebody took it. */
-static bool carry_out_again(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
+static bool carry_out_decision(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
 {
     struct lane *lane = reactor->lane;
     if (!decision)
@@ -167,6 +168,15 @@ static bool carry_out_again(struct reactor *reactor, struct resolution *resoluti
     lane->report_undeliverable = told;
     frame_release(result.frame);
     return result.accepted;
+}
+
+/* The same; what nobody took may become a dead letter. */
+static bool carry_out_again(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
+{
+    bool taken = carry_out_decision(reactor, resolution, decision);
+    if (!taken && resolution->failure->letter)
+        dead_letter_send(reactor->lane, resolution->failure);
+    return taken;
 }
 
 static void free_resolution(struct resolution *resolution)
@@ -203,8 +213,10 @@ static void resolved_later(struct waiting *waiting, enum script_result result, c
 static void resolve_one(struct reactor *reactor, struct undeliverable *failure, struct resolving *of)
 {
     struct lane *lane = reactor->lane;
-    struct resolution *resolution = pool_acquire(POOL_ARRAYS, sizeof *resolution);
+    struct resolution *resolution = failure->tell ? pool_acquire(POOL_ARRAYS, sizeof *resolution) : NULL;
     if (!resolution) {
+        if (failure->letter)
+            dead_letter_send(lane, failure);
         undeliverable_free(failure);
         return;
     }

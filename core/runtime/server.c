@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "bridge/dead_letter.h"
 #include "bridge/dedup.h"
 #include "bridge/expiry.h"
 #include "bridge/history.h"
@@ -145,6 +146,7 @@ static bool start_bridge(const struct config *config)
                                  .maximum = config->agents.max_open_tasks};
     struct pending_limits pending = {.envelopes = config->agents.max_waiting, .ttl_ms = config->agents.waiting_ttl_ms};
     mailbox_start(&mailboxes);
+    dead_letter_start(config->agents.dead_letters);
     expiry_start(config->agents.expiry);
     tasks_start(&tasks);
     pending_start(&pending);

@@ -6,6 +6,7 @@
 
 #include "base/system.h"
 #include "base/version.h"
+#include "bridge/dead_letter.h"
 #include "bridge/dedup.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
@@ -459,6 +460,8 @@ static void push_delivery(lua_State *L)
 {
     struct pending_figures pending;
     struct dedup_figures dedup;
+    struct dead_letter_figures letters;
+    dead_letter_read(&letters);
     pending_read(&pending);
     dedup_read(&dedup);
     lua_newtable(L);
@@ -468,6 +471,8 @@ static void push_delivery(lua_State *L)
     set_number(L, "waiting_expired", (double)pending.expired);
     set_number(L, "dedup_ids", (double)dedup.remembered);
     set_number(L, "dedup_evicted", (double)dedup.evicted);
+    set_number(L, "dead_letters", (double)letters.sent);
+    set_number(L, "dead_letters_lost", (double)letters.lost);
     lua_setfield(L, -2, "delivery");
 }
 

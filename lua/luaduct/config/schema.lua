@@ -133,6 +133,10 @@ local keys = {
         help = "only registered agents send; left out: true in enhanced, false in original",
     },
     {
+        path = "agents.deadLetters", type = "agent", example = '"dead-letters"',
+        help = "whose mailbox takes accepted envelopes that a limit lost; none: they are only counted and told",
+    },
+    {
         path = "agents.expiry", type = "boolean", example = "true",
         help = "context.expiresAt of an envelope counts; left out: true in enhanced, false in original",
     },

@@ -32,6 +32,9 @@ local FAMILIES = {
         function(f) return f.delivery.dedup_ids end},
     {"luaduct_dedup_evicted", "counter", "Ids forgotten before their time because there were too many.",
         function(f) return f.delivery.dedup_evicted end},
+    {"luaduct_dead_letters", "counter", "Lost envelopes, by whether they reached the dead letters.", function(f)
+        return {sent = f.delivery.dead_letters, lost = f.delivery.dead_letters_lost}
+    end, "status"},
     {"luaduct_script_calls", "counter", "Calls of script hooks, by hook.",
         function(f) return f.by_hook("calls") end, "hook"},
     {"luaduct_script_errors", "counter", "Calls of script hooks that failed, by hook.",

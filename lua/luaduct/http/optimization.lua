@@ -120,6 +120,7 @@ local function delivery(figures)
     return {
         waiting = kept.waiting, waited = kept.waited, waitingRefused = kept.waiting_refused,
         waitingExpired = kept.waiting_expired, dedupIds = kept.dedup_ids, dedupEvicted = kept.dedup_evicted,
+        deadLetters = kept.dead_letters, deadLettersLost = kept.dead_letters_lost,
         duplicates = figures.messages.refused.duplicate,
     }
 end

@@ -88,7 +88,7 @@ TEST("config: every value of a file arrives with its type and unit")
               "  mailboxTtlMs = 4, ttlMs = 2147483647, cleanupIntervalMs = 50, pingIntervalMs = 60,"
               "  registerTimeoutMs = 70, registerGraceMs = 0, verifyFrom = true, expiry = true,"
               "  taskOpenIntents = { 'a', 'b' }, taskCloseIntents = {}, maxOpenTasks = 71, maxWaiting = 72,"
-              "  waitingTtlMs = 73, dedupWindowMs = 74, dedupIds = 75 },"
+              "  waitingTtlMs = 73, deadLetters = 'lost', dedupWindowMs = 74, dedupIds = 75 },"
               "history = { limit = 0, bytes = '1TiB' },"
               "limits = { messageBytes = 10, bodyBytes = 11, jsonDepth = 12, connections = 13,"
               "  connectionsPerAddress = 14, messagesPerSecond = 15, messageBurst = 16, bytesPerSecond = 17,"
@@ -120,6 +120,7 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK_STRING(config.agents.task_open_intents.items[1], "b");
     CHECK(config.agents.task_close_intents.count == 0 && config.agents.max_open_tasks == 71);
     CHECK(config.agents.max_waiting == 72 && config.agents.waiting_ttl_ms == 73);
+    CHECK_STRING(config.agents.dead_letters, "lost");
     CHECK(config.agents.dedup_window_ms == 74 && config.agents.dedup_ids == 75);
     CHECK(config.history.limit == 0 && config.history.bytes == (uint64_t)1 << 40);
     CHECK(config.limits.message_bytes == 10 && config.limits.body_bytes == 11 && config.limits.json_depth == 12);
