@@ -66,7 +66,8 @@ return {
         maxWaiting = 1000,
         -- such an envelope is given up after this long (looked for every cleanupIntervalMs)
         waitingTtlMs = 60000,
-        -- priorityOrder = false,           -- envelopes of higher priority are delivered first; not available yet
+        -- what waits in a mailbox or for a full socket goes by priority: 8 high, 3 normal, 1 low
+        priorityOrder = false,
     },
 
     -- The newest accepted envelopes.

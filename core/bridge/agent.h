@@ -6,9 +6,9 @@
 #include "base/lock.h"
 
 #include "bridge/lane.h"
+#include "bridge/levels.h"
 #include "bridge/profile.h"
 #include "bridge/registry.h"
-#include "protocol/websocket/frame_queue.h"
 
 struct agent {
     atomic_uint open_tasks; /* bridge/tasks.h; written with the shard locked, read without */
@@ -16,7 +16,7 @@ struct agent {
     atomic_ullong last_chosen;
     struct profile *profile; /* while connected */
     struct profile *indexed; /* the one whose tags are in the directory; the directory's lock */
-    struct frame_queue mailbox;
+    struct levels mailbox;
     int64_t expires_ms;             /* when the first of the mailbox expires; 0: none does. May be early, never late */
     int64_t stored_at_ms;           /* when the mailbox last grew (wall clock) */
     struct detachment *detachments; /* in the order of their connections */

@@ -376,6 +376,8 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
     }
     result->frame->expires_ms = expires_ms;
     result->frame->dead_letter = delivery->dead_letter;
+    if (__builtin_expect(levels_ordered, 0))
+        result->frame->level = level_of(envelope_sent_text(delivery->envelope, FIELD_PRIORITY)) & 3;
     if (work.everyone)
         give_to_everyone(&work);
     for (unsigned i = 0; i < decision->count; i++)

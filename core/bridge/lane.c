@@ -292,7 +292,7 @@ static enum code push(struct endpoint *endpoint, struct frame *frame)
 /* To a leaving endpoint: newer than its outbox and than what its mailbox held. */
 static enum code take_home(struct endpoint *endpoint, struct frame *frame)
 {
-    if (!frame_queue_push_back(&endpoint->detachment->frames, frame))
+    if (!levels_push(&endpoint->detachment->frames, frame))
         return CODE_OVERLOADED;
     frame_retain(frame);
     return CODE_OK;
@@ -315,8 +315,43 @@ static enum code hold(struct lane *lane, struct endpoint *endpoint, struct frame
     return take_home(endpoint, frame);
 }
 
+static enum code line_up(struct endpoint *endpoint, struct frame *frame)
+{
+    if (!endpoint->line_up) {
+        endpoint->line_up = pool_acquire(POOL_ARRAYS, sizeof *endpoint->line_up);
+        if (!endpoint->line_up)
+            return CODE_OVERLOADED;
+        *endpoint->line_up = (struct levels){0};
+        endpoint->lined_up = true;
+    }
+    if (!levels_admit(endpoint->line_up, frame) || !levels_push(endpoint->line_up, frame))
+        return CODE_OVERLOADED;
+    frame_retain(frame);
+    return CODE_OK;
+}
+
+static uint64_t waiting_bytes(const struct endpoint *endpoint)
+{
+    return endpoint->outbox.queue.bytes + (endpoint->line_up ? endpoint->line_up->bytes : 0);
+}
+
+/* The new one is lined up first: it may be what has to go. */
+static enum code drop_and_line_up(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
+{
+    enum code code = line_up(endpoint, frame);
+    struct frame *least;
+    while (code == CODE_OK && waiting_bytes(endpoint) > lane_send_queue_bytes() &&
+           (least = levels_pop_least(endpoint->line_up))) {
+        lane_report_lost(lane, least, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+        frame_release(least);
+    }
+    return code;
+}
+
 static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
 {
+    if (options.slow_agent == SLOW_AGENT_DROP && levels_ordered)
+        return drop_and_line_up(lane, endpoint, frame);
     if (options.slow_agent == SLOW_AGENT_DROP) {
         struct frame *oldest;
         while (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes() &&
@@ -339,13 +374,23 @@ static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, st
     return hold(lane, endpoint, frame);
 }
 
+/* The socket is full, or was and what waited then has not all joined the outbox. */
+static enum code deliver_congested(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
+{
+    if (endpoint->blocked && waiting_bytes(endpoint) + frame->length > lane_send_queue_bytes())
+        return deliver_slowly(lane, endpoint, frame);
+    enum code code = levels_ordered ? line_up(endpoint, frame) : push(endpoint, frame);
+    if (code == CODE_OK)
+        lane_mark_dirty(lane, endpoint);
+    return code;
+}
+
 enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
 {
     switch ((enum endpoint_state)endpoint->state) {
     case ENDPOINT_LIVE:
-        if (__builtin_expect(endpoint->blocked, 0) &&
-            endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes())
-            return deliver_slowly(lane, endpoint, frame);
+        if (__builtin_expect(endpoint->blocked | endpoint->lined_up, 0))
+            return deliver_congested(lane, endpoint, frame);
         if (push(endpoint, frame) != CODE_OK)
             return CODE_OVERLOADED;
         lane_mark_dirty(lane, endpoint);

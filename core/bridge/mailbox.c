@@ -36,11 +36,10 @@ void mailbox_unreserve(uint64_t bytes)
     account(1, bytes, false);
 }
 
-struct frame *mailbox_pop(struct agent *agent)
+struct frame *mailbox_pop(struct agent *agent, enum level level)
 {
-    struct frame *oldest = frame_queue_pop_front(&agent->mailbox);
-    if (oldest)
-        account(1, oldest->length, false);
+    struct frame *oldest = levels_pop(&agent->mailbox, level);
+    account(1, oldest->length, false);
     return oldest;
 }
 
@@ -68,13 +67,14 @@ void mailbox_drop_expired(struct lane *lane, struct agent *agent)
     struct expiring expiring = {lane, agent};
     if (__builtin_expect(!agent->expires_ms || agent->expires_ms > lane->wall_ms, 1))
         return;
-    agent->expires_ms = frame_queue_expire(&agent->mailbox, lane->wall_ms, expired, &expiring);
+    agent->expires_ms = levels_expire(&agent->mailbox, lane->wall_ms, expired, &expiring);
     mailbox_count_absent(agent, agent->endpoint == NULL);
 }
 
 static void evict_oldest(struct lane *lane, struct agent *agent)
 {
-    struct frame *oldest = mailbox_pop(agent);
+    struct frame *oldest = levels_pop_least(&agent->mailbox);
+    account(1, oldest->length, false);
     lane_report_lost(lane, oldest, agent_id(agent), UNDELIVERABLE_EVICTED);
     frame_release(oldest);
 }
@@ -95,7 +95,7 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
     if (absent && !agent->counted && !agent->detachments &&
         atomic_load_explicit(&mailboxes_in_all, memory_order_relaxed) >= limits.mailboxes)
         return MAILBOX_FULL;
-    if (!frame_queue_admits(&agent->mailbox) || !frame_queue_push_back(&agent->mailbox, frame))
+    if (!levels_admit(&agent->mailbox, frame) || !levels_push(&agent->mailbox, frame))
         return MAILBOX_NO_MEMORY;
     frame_retain(frame);
     note_expiry(agent, frame->expires_ms);
@@ -106,13 +106,14 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
     return MAILBOX_STORED;
 }
 
-void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *frames)
+void mailbox_return(struct lane *lane, struct agent *agent, struct levels *frames)
 {
-    for (uint32_t i = 0; i < frames->count; i++)
-        note_expiry(agent, frame_queue_at(frames, i)->expires_ms);
+    for (unsigned level = 0; level < LEVEL_COUNT; level++)
+        for (uint32_t i = 0; i < frames->queues[level].count; i++)
+            note_expiry(agent, frame_queue_at(&frames->queues[level], i)->expires_ms);
     account(frames->count, frames->bytes, true);
     uint64_t before = agent->mailbox.bytes + frames->bytes;
-    uint32_t lost = frame_queue_prepend(&agent->mailbox, frames);
+    uint32_t lost = levels_prepend(&agent->mailbox, frames);
     if (lost > 0) {
         account(lost, before - agent->mailbox.bytes, false);
         counter_add(&lane->counters.lost_without_memory, lost);
@@ -125,11 +126,11 @@ void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *
     mailbox_count_absent(agent, agent->endpoint == NULL);
 }
 
-void mailbox_take(struct agent *agent, struct frame_queue *into)
+void mailbox_take(struct agent *agent, struct levels *into)
 {
     account(agent->mailbox.count, agent->mailbox.bytes, false);
     *into = agent->mailbox;
-    agent->mailbox = (struct frame_queue){0};
+    agent->mailbox = (struct levels){0};
 }
 
 void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)
@@ -137,7 +138,8 @@ void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)
     if (now_ms - agent->stored_at_ms < (int64_t)limits.ttl_ms)
         return;
     struct frame *frame;
-    while ((frame = mailbox_pop(agent))) {
+    while ((frame = levels_pop_least(&agent->mailbox))) {
+        account(1, frame->length, false);
         lane_report_lost(lane, frame, agent_id(agent), UNDELIVERABLE_EXPIRED);
         frame_release(frame);
     }

@@ -251,9 +251,9 @@ void registry_stop(void)
         for (uint32_t bucket = 0; bucket < shard->bucket_count; bucket++) {
             for (struct agent *agent = shard->buckets[bucket], *next; agent; agent = next) {
                 next = agent->next;
-                struct frame_queue left;
+                struct levels left;
                 mailbox_take(agent, &left);
-                frame_queue_clear(&left);
+                levels_clear(&left);
                 agent_release(agent);
             }
         }

@@ -184,6 +184,7 @@ static void read_agents(lua_State *L, struct config *config, uint64_t auto_memor
     config->agents.register_grace_ms = read_count(L, "agents.registerGraceMs");
     config->agents.verify_from = read_boolean(L, "agents.verifyFrom");
     config->agents.require_register = read_boolean(L, "agents.requireRegister");
+    config->agents.priority_order = read_boolean(L, "agents.priorityOrder");
     config->agents.expiry = read_boolean(L, "agents.expiry");
     read_list(L, "agents.taskOpenIntents", &config->agents.task_open_intents);
     read_list(L, "agents.taskCloseIntents", &config->agents.task_close_intents);

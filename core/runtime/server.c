@@ -13,6 +13,7 @@
 #include "bridge/dedup.h"
 #include "bridge/expiry.h"
 #include "bridge/history.h"
+#include "bridge/levels.h"
 #include "bridge/mailbox.h"
 #include "bridge/pending.h"
 #include "bridge/registry.h"
@@ -147,6 +148,7 @@ static bool start_bridge(const struct config *config)
     struct pending_limits pending = {.envelopes = config->agents.max_waiting, .ttl_ms = config->agents.waiting_ttl_ms};
     mailbox_start(&mailboxes);
     dead_letter_start(config->agents.dead_letters);
+    levels_start(config->agents.priority_order);
     expiry_start(config->agents.expiry);
     tasks_start(&tasks);
     pending_start(&pending);

@@ -171,7 +171,7 @@ local keys = {
     },
     {
         path = "agents.priorityOrder", type = "boolean", default = false,
-        feature = "delivery by priority", help = "envelopes of higher priority are delivered first",
+        help = "what waits in a mailbox or for a full socket goes by priority: 8 high, 3 normal, 1 low",
     },
 
     {
