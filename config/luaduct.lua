@@ -52,7 +52,24 @@ return {
         -- verifyFrom = true,
         -- only registered agents send; left out: true in enhanced, false in original
         -- requireRegister = true,
-        -- priorityOrder = false,           -- envelopes of higher priority are delivered first; not available yet
+        -- whose mailbox takes accepted envelopes that a limit lost; none: they are only counted and told
+        -- deadLetters = "dead-letters",
+        -- context.expiresAt of an envelope counts; left out: true in enhanced, false in original
+        -- expiry = true,
+        dedupWindowMs = 0,                  -- an id that its sender used this short a time ago is refused as duplicate
+        dedupIds = 100000,                  -- ids remembered for that, about 32 bytes each; past it the oldest go
+        -- an envelope with this intent opens its taskId for the agent that gets it
+        taskOpenIntents = { "task.assign" },
+        -- an envelope with this intent closes its taskId for the agent that sends it
+        taskCloseIntents = { "task.complete", "task.failed", "task.cancelled" },
+        -- open taskIds counted for one agent; with that many it is full, whatever its maxConcurrentTasks
+        maxOpenTasks = 1024,
+        -- envelopes of bridge.any{wait = true} that may wait for an agent with room; past it overloaded
+        maxWaiting = 1000,
+        -- such an envelope is given up after this long (looked for every cleanupIntervalMs)
+        waitingTtlMs = 60000,
+        -- what waits in a mailbox or for a full socket goes by priority: 8 high, 3 normal, 1 low
+        priorityOrder = false,
     },
 
     -- The newest accepted envelopes.

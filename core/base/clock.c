@@ -62,3 +62,103 @@ void clock_format_iso(int64_t wall_ms, char out[CLOCK_ISO_LENGTH])
     put_digits(out + 20, (unsigned)(wall_ms % 1000), 3);
     out[23] = 'Z';
 }
+
+/* Takes that many digits; -1 when there are fewer. */
+static int take_digits(struct slice *text, unsigned count)
+{
+    int value = 0;
+    if (text->length < count)
+        return -1;
+    for (unsigned i = 0; i < count; i++) {
+        char digit = text->data[i];
+        if (digit < '0' || digit > '9')
+            return -1;
+        value = value * 10 + (digit - '0');
+    }
+    text->data += count;
+    text->length -= count;
+    return value;
+}
+
+static bool take_character(struct slice *text, char wanted)
+{
+    if (text->length == 0 || text->data[0] != wanted)
+        return false;
+    text->data++;
+    text->length--;
+    return true;
+}
+
+/* ".5" and ",5" are half a second; digits past the milliseconds count nothing. False: no digit follows. */
+static bool take_fraction(struct slice *text, int *milliseconds)
+{
+    *milliseconds = 0;
+    if (!take_character(text, '.') && !take_character(text, ','))
+        return true;
+    int scale = 100, digit, count = 0;
+    for (; (digit = take_digits(text, 1)) >= 0; scale /= 10, count++)
+        *milliseconds += digit * scale;
+    return count > 0;
+}
+
+/* "Z", "+01:00", "-0330", "+01": minutes ahead of UTC. */
+static bool take_zone(struct slice *text, int *minutes)
+{
+    *minutes = 0;
+    if (take_character(text, 'Z') || take_character(text, 'z'))
+        return true;
+    bool behind = take_character(text, '-');
+    if (!behind && !take_character(text, '+'))
+        return false;
+    int hour = take_digits(text, 2), minute = 0;
+    if (take_character(text, ':') || text->length > 0)
+        minute = take_digits(text, 2);
+    if (hour < 0 || hour > 23 || minute < 0 || minute > 59)
+        return false;
+    *minutes = (hour * 60 + minute) * (behind ? -1 : 1);
+    return true;
+}
+
+static int days_in_month(int year, int month)
+{
+    static const int days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return days[month - 1] + (month == 2 && leap);
+}
+
+/* Days since 1970 of a civil date: the reverse of clock_format_iso, days_from_civil of the same source. */
+static int64_t days_of(int year, int month, int day)
+{
+    int64_t shifted_year = year - (month <= 2);
+    int64_t era = (shifted_year >= 0 ? shifted_year : shifted_year - 399) / 400;
+    int64_t year_of_era = shifted_year - era * 400;
+    int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+}
+
+bool clock_parse_iso(struct slice text, int64_t *wall_ms)
+{
+    int second = 0, milliseconds = 0, zone;
+    int year = take_digits(&text, 4);
+    int month = take_character(&text, '-') ? take_digits(&text, 2) : -1;
+    int day = take_character(&text, '-') ? take_digits(&text, 2) : -1;
+    if (year < 0 || month < 1 || month > 12 || day < 1 || day > days_in_month(year, month))
+        return false;
+    if (!take_character(&text, 'T') && !take_character(&text, 't') && !take_character(&text, ' '))
+        return false;
+    int hour = take_digits(&text, 2);
+    int minute = take_character(&text, ':') ? take_digits(&text, 2) : -1;
+    if (take_character(&text, ':')) {
+        second = take_digits(&text, 2);
+        if (!take_fraction(&text, &milliseconds))
+            return false;
+    }
+    /* 60 is a leap second. */
+    if (hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 60)
+        return false;
+    if (!take_zone(&text, &zone) || text.length > 0)
+        return false;
+    int64_t minutes = days_of(year, month, day) * 1440 + hour * 60 + minute - zone;
+    *wall_ms = (minutes * 60 + second) * 1000 + milliseconds;
+    return true;
+}

@@ -2,8 +2,11 @@
 #ifndef LUADUCT_BASE_CLOCK_H
 #define LUADUCT_BASE_CLOCK_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/slice.h"
 
 /* Nanoseconds of CLOCK_MONOTONIC. Any thread. */
 uint64_t clock_steady_ns(void);
@@ -18,5 +21,9 @@ int64_t clock_wall_ms(void);
 
 /* Writes "2026-01-31T12:00:00.000Z" (24 bytes, no NUL) for a wall time in milliseconds. Any thread. */
 void clock_format_iso(int64_t wall_ms, char out[CLOCK_ISO_LENGTH]);
+
+/* Reads a date and time of ISO 8601 with its zone: "2026-01-31T12:00Z", "2026-01-31T13:00:00.5+01:00"; seconds and
+ * their fraction may be left out. False: it is none. Any thread. */
+bool clock_parse_iso(struct slice text, int64_t *wall_ms);
 
 #endif

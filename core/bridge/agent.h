@@ -6,20 +6,18 @@
 #include "base/lock.h"
 
 #include "bridge/lane.h"
+#include "bridge/levels.h"
 #include "bridge/profile.h"
 #include "bridge/registry.h"
-#include "protocol/websocket/frame_queue.h"
-
-/* taskIds that one agent may have open at a time and still be counted; past it further ones count as one more. */
-#define OPEN_TASKS_MAXIMUM 1024
 
 struct agent {
-    atomic_uint open_tasks; /* written with the shard locked, read without: who is least busy is a guess anyway */
+    atomic_uint open_tasks; /* bridge/tasks.h; written with the shard locked, read without */
     bool counted;           /* an absent agent's mailbox, one of maxMailboxes */
     atomic_ullong last_chosen;
     struct profile *profile; /* while connected */
     struct profile *indexed; /* the one whose tags are in the directory; the directory's lock */
-    struct frame_queue mailbox;
+    struct levels mailbox;
+    int64_t expires_ms;             /* when the first of the mailbox expires; 0: none does. May be early, never late */
     int64_t stored_at_ms;           /* when the mailbox last grew (wall clock) */
     struct detachment *detachments; /* in the order of their connections */
     uint64_t *tasks;                /* hashes of open taskIds; NULL while none */
@@ -74,5 +72,8 @@ void directory_stop(void);
 
 /* The least busy of them but `except`, with a reference; NULL when nobody matches. */
 struct agent *directory_choose(const struct selector *selector, const struct agent *except);
+
+/* The same among those that have room for one more task; `except` is the hash of an id, 0 for nobody. */
+struct agent *directory_choose_free(const struct selector *selector, uint64_t except);
 
 #endif

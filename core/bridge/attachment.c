@@ -3,6 +3,8 @@
 #include "base/hash.h"
 #include "bridge/agent.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
+#include "bridge/tasks.h"
 #include "memory/pool.h"
 
 static void link_endpoint(struct endpoint *endpoint)
@@ -39,7 +41,7 @@ static void start_detachment(struct agent *agent, struct detachment *detachment)
 
 static void detachment_free(struct detachment *detachment)
 {
-    frame_queue_clear(&detachment->frames);
+    levels_clear(&detachment->frames);
     pool_release(POOL_ARRAYS, detachment, sizeof *detachment);
 }
 
@@ -89,6 +91,7 @@ bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
         attachment_detach(endpoint);
         return false;
     }
+    pending_offer(lane, agent);
     return true;
 }
 
@@ -117,35 +120,69 @@ bool attachment_change_profile(struct endpoint *endpoint, struct profile *profil
     profile_release(before);
     profile_release(endpoint->profile);
     endpoint->profile = profile;
+    pending_offer(endpoint->lane, agent);
     return true;
+}
+
+static void free_line_up(struct endpoint *endpoint)
+{
+    pool_release(POOL_ARRAYS, endpoint->line_up, sizeof *endpoint->line_up);
+    endpoint->line_up = NULL;
+    endpoint->lined_up = false;
+}
+
+/* Moves the next frame of the line-up and, where it may be had (shard locked), the mailbox to the outbox: within each
+ * level the line-up's are older. False: there is none, or no memory for it. */
+static bool move_one(struct endpoint *endpoint, struct agent *mailbox_of)
+{
+    struct levels *line_up = endpoint->line_up, *mailbox = mailbox_of ? &mailbox_of->mailbox : NULL;
+    struct levels *turns = line_up ? line_up : mailbox;
+    if ((line_up ? line_up->count : 0) + (mailbox ? mailbox->count : 0) == 0)
+        return false;
+    enum level level = levels_next(turns, line_up ? mailbox : NULL);
+    bool lined_up = line_up && line_up->queues[level].count > 0;
+    if (!outbox_push(&endpoint->outbox, levels_peek(lined_up ? line_up : mailbox, level)))
+        return false;
+    levels_take_turn(turns, level);
+    if (lined_up) /* the reference is the outbox's now */
+        levels_pop(line_up, level);
+    else
+        mailbox_pop(mailbox_of, level);
+    if (line_up && line_up->count == 0) {
+        if (mailbox)
+            mailbox->turn = line_up->turn;
+        free_line_up(endpoint);
+    }
+    return true;
+}
+
+/* What is in the outbox is not ordered any more: so that little is, it gets no more than one good send at a time. */
+#define ORDERED_PORTION (64u * 1024)
+
+static bool has_room(const struct endpoint *endpoint)
+{
+    const struct frame_queue *queue = &endpoint->outbox.queue;
+    uint64_t most = lane_send_queue_bytes();
+    return queue->count == 0 || queue->bytes < (levels_ordered && most > ORDERED_PORTION ? ORDERED_PORTION : most);
 }
 
 void attachment_go_live(struct endpoint *endpoint)
 {
-    if (endpoint->state != ENDPOINT_HOLDING || !endpoint->grace_over || endpoint->close_status)
-        return;
-    struct agent *agent = endpoint->agent;
-    struct outbox *outbox = &endpoint->outbox;
     bool moved = false;
-    struct lock *lock = agent_lock(agent->hash);
-    if (agent->endpoint == endpoint && !agent->detachments) {
-        while (agent->mailbox.count > 0 &&
-               (outbox->queue.count == 0 || outbox->queue.bytes < lane_send_queue_bytes())) {
-            struct frame *frame = mailbox_pop(agent);
-            if (!outbox_push(outbox, frame)) {
-                struct frame_queue back = {0};
-                if (frame_queue_push_back(&back, frame))
-                    mailbox_return(endpoint->lane, agent, &back);
-                else
-                    frame_release(frame);
-                break;
-            }
-            moved = true;
+    if (endpoint->state == ENDPOINT_HOLDING && endpoint->grace_over && !endpoint->close_status) {
+        struct agent *agent = endpoint->agent;
+        struct lock *lock = agent_lock(agent->hash);
+        if (agent->endpoint == endpoint && !agent->detachments) {
+            mailbox_drop_expired(endpoint->lane, agent);
+            while (agent->mailbox.count > 0 && has_room(endpoint) && move_one(endpoint, agent))
+                moved = true;
+            if (agent->mailbox.count == 0)
+                endpoint->state = ENDPOINT_LIVE;
         }
-        if (agent->mailbox.count == 0)
-            endpoint->state = ENDPOINT_LIVE;
+        lock_release(lock);
     }
-    lock_release(lock);
+    while (endpoint->state == ENDPOINT_LIVE && endpoint->lined_up && has_room(endpoint) && move_one(endpoint, NULL))
+        moved = true;
     if (moved)
         lane_mark_dirty(endpoint->lane, endpoint);
 }
@@ -164,8 +201,7 @@ void attachment_detach(struct endpoint *endpoint)
         profile = agent->profile;
         agent->endpoint = NULL;
         agent->profile = NULL;
-        agent->task_count = 0;
-        atomic_store_explicit(&agent->open_tasks, 0, memory_order_relaxed);
+        task_close_all(agent);
     }
     lock_release(lock);
     endpoint->state = ENDPOINT_LEAVING;
@@ -176,6 +212,7 @@ void attachment_detach(struct endpoint *endpoint)
     }
     directory_sync(agent);
     profile_release(profile);
+    pending_tend(lane); /* somebody may have chosen this one in its last moment */
     endpoint->next_leaving = lane->leaving;
     lane->leaving = endpoint;
     lane->woke[lane->index] = true;
@@ -184,6 +221,8 @@ void attachment_detach(struct endpoint *endpoint)
 
 void attachment_linger(struct endpoint *endpoint)
 {
+    while (endpoint->lined_up && move_one(endpoint, NULL))
+        continue;
     endpoint->lingers = endpoint->state == ENDPOINT_HOLDING || endpoint->state == ENDPOINT_LIVE;
 }
 
@@ -199,14 +238,14 @@ void attachment_linger_end(struct endpoint *endpoint)
 /* All detachments are home: what they bring goes before what the mailbox gathered meanwhile. Shard locked. */
 static void merge_detachments(struct lane *lane, struct agent *agent)
 {
-    struct frame_queue all = {0};
+    struct levels all = {0};
     for (struct detachment *detachment = agent->detachments, *next; detachment; detachment = next) {
         next = detachment->next;
-        uint32_t lost = frame_queue_prepend(&detachment->frames, &all);
+        uint32_t lost = levels_prepend(&detachment->frames, &all);
         if (lost > 0)
             counter_add(&lane->counters.lost_without_memory, lost);
         all = detachment->frames;
-        detachment->frames = (struct frame_queue){0};
+        detachment->frames = (struct levels){0};
         detachment_free(detachment);
     }
     agent->detachments = NULL;
@@ -216,12 +255,18 @@ static void merge_detachments(struct lane *lane, struct agent *agent)
         mailbox_count_absent(agent, agent->endpoint == NULL);
 }
 
-/* The outbox is older than all that the detachment has. */
+/* The outbox is older than the line-up, and that than all that the detachment has. */
 static void take_outbox_home(struct endpoint *endpoint)
 {
-    struct frame_queue unsent = {0};
-    uint32_t lost = outbox_take_unsent(&endpoint->outbox, &unsent);
-    lost += frame_queue_prepend(&endpoint->detachment->frames, &unsent);
+    struct frame_queue mixed = {0};
+    struct levels unsent = {0};
+    uint32_t lost = outbox_take_unsent(&endpoint->outbox, &mixed);
+    lost += levels_append_mixed(&unsent, &mixed);
+    if (endpoint->line_up) {
+        lost += levels_prepend(&endpoint->detachment->frames, endpoint->line_up);
+        free_line_up(endpoint);
+    }
+    lost += levels_prepend(&endpoint->detachment->frames, &unsent);
     if (lost > 0)
         counter_add(&endpoint->lane->counters.lost_without_memory, lost);
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 #include "memory/buffer.h"
@@ -26,8 +27,10 @@ struct selector {
 struct decision_item {
     enum decision_kind kind;
     unsigned id_count;
+    uint32_t expires_ms;      /* from now; of several in one list the shortest holds; 0: it says nothing */
     const struct slice *ids;  /* DECISION_TO, unescaped text */
     struct selector selector; /* DECISION_ALL, DECISION_ANY */
+    bool wait;                /* DECISION_ANY: for an agent that is not full, where there is none */
     struct slice payload;     /* DECISION_REPLY: JSON text */
     struct slice reason;      /* DECISION_DROP */
     bool tell;                /* DECISION_DROP: the sender hears of it */

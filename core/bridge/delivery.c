@@ -4,11 +4,12 @@
 
 #include "base/hash.h"
 #include "bridge/agent.h"
+#include "bridge/expiry.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
+#include "bridge/tasks.h"
 #include "memory/pool.h"
-
-enum task_effect { TASK_NONE, TASK_OPENS, TASK_CLOSES };
 
 struct work {
     const struct delivery *delivery;
@@ -22,55 +23,6 @@ struct work {
     uint64_t *recipients;
     uint64_t first_recipient; /* where the list starts: most have one */
 };
-
-/* --- Open tasks --- */
-
-static enum task_effect effect_of_intent(struct slice intent)
-{
-    if (intent.length < 11 || memcmp(intent.data, "task.", 5) != 0)
-        return TASK_NONE;
-    if (slice_equal(intent, SLICE("task.assign")))
-        return TASK_OPENS;
-    if (slice_equal(intent, SLICE("task.complete")) || slice_equal(intent, SLICE("task.failed")) ||
-        slice_equal(intent, SLICE("task.cancelled")))
-        return TASK_CLOSES;
-    return TASK_NONE;
-}
-
-/* Shard locked. An agent with OPEN_TASKS_MAXIMUM tasks is as busy as the count can say. */
-static void open_task(struct agent *agent, uint64_t task)
-{
-    for (uint32_t i = 0; i < agent->task_count; i++)
-        if (agent->tasks[i] == task)
-            return;
-    if (agent->task_count == agent->task_capacity) {
-        uint32_t capacity = agent->task_capacity ? agent->task_capacity * 2 : 8;
-        uint64_t *tasks = capacity > OPEN_TASKS_MAXIMUM ? NULL : pool_acquire(POOL_ARRAYS, capacity * sizeof *tasks);
-        if (!tasks)
-            return;
-        if (agent->task_count > 0)
-            memcpy(tasks, agent->tasks, agent->task_count * sizeof *tasks);
-        pool_release(POOL_ARRAYS, agent->tasks, agent->task_capacity * sizeof *tasks);
-        agent->tasks = tasks;
-        agent->task_capacity = capacity;
-    }
-    agent->tasks[agent->task_count++] = task;
-    atomic_store_explicit(&agent->open_tasks, agent->task_count, memory_order_relaxed);
-}
-
-static void close_task(uint64_t hash, struct slice id, uint64_t task)
-{
-    struct lock *lock = agent_lock(hash);
-    struct agent *agent = agent_find(hash, id);
-    for (uint32_t i = 0; agent && i < agent->task_count; i++) {
-        if (agent->tasks[i] == task) {
-            agent->tasks[i] = agent->tasks[--agent->task_count];
-            atomic_store_explicit(&agent->open_tasks, agent->task_count, memory_order_relaxed);
-            break;
-        }
-    }
-    lock_release(lock);
-}
 
 /* --- One recipient --- */
 
@@ -116,11 +68,14 @@ static enum code code_of_mailbox(enum mailbox_result result)
     return result == MAILBOX_STORED ? CODE_OK : result == MAILBOX_FULL ? CODE_MAILBOX_FULL : CODE_OVERLOADED;
 }
 
-enum given { GIVEN, HAS_IT, NOT_CONNECTED };
+enum given { GIVEN, HAS_IT, NOT_CONNECTED, FULL };
+enum give_to { TO_ANYBODY, TO_CONNECTED, TO_FREE };
 
-/* To this agent: connected, or (with_mailbox) not. GIVEN: tried, and the outcome is settled. */
-static enum given give(struct work *work, uint64_t hash, struct slice id, bool with_mailbox)
+/* To this agent: connected or not, only if it is connected, only if it is not full either. GIVEN: tried, and the
+ * outcome is settled. */
+static enum given give(struct work *work, uint64_t hash, struct slice id, enum give_to to)
 {
+    bool with_mailbox = to == TO_ANYBODY;
     struct lane *lane = work->delivery->lane;
     struct frame *frame = work->result->frame;
     enum code code;
@@ -141,9 +96,16 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, bool w
         lock_release(lock);
         return HAS_IT;
     }
+    if (to == TO_FREE && task_agent_is_full(agent, agent->profile)) {
+        lock_release(lock);
+        return FULL;
+    }
     agent->last_stamp = work->stamp;
-    if (work->task_effect == TASK_OPENS && endpoint)
-        open_task(agent, work->task);
+    bool opens = work->task_effect == TASK_OPENS && endpoint;
+    if (__builtin_expect(opens, 0)) {
+        task_open(agent, work->task);
+        agent_retain(agent); /* in case it has to be closed again */
+    }
     if (!endpoint) {
         code = code_of_mailbox(mailbox_push(lane, agent, frame));
         agent_forget_if_idle(agent);
@@ -155,15 +117,18 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, bool w
         code = inbox_push(lane, endpoint->lane, endpoint, frame, 0) ? CODE_OK : CODE_OVERLOADED;
         lock_release(lock);
     }
-    if (code != CODE_OK && work->task_effect == TASK_OPENS)
-        close_task(hash, id, work->task);
+    if (__builtin_expect(opens, 0)) {
+        if (code != CODE_OK)
+            task_close(agent, work->task);
+        agent_release(agent);
+    }
     settle(work, hash, id, code);
     return GIVEN;
 }
 
 static void give_to_id(struct work *work, struct slice id)
 {
-    give(work, hash_slice(id), id, true);
+    give(work, hash_slice(id), id, TO_ANYBODY);
 }
 
 static void refuse_nobody(struct work *work)
@@ -183,7 +148,7 @@ static void give_to_matching(struct work *work, const struct selector *selector)
 {
     if (only_by_id(selector)) {
         bool is_sender = work->sender && slice_equal(agent_id(work->sender), selector->id);
-        if (is_sender || give(work, hash_slice(selector->id), selector->id, false) == NOT_CONNECTED)
+        if (is_sender || give(work, hash_slice(selector->id), selector->id, TO_CONNECTED) == NOT_CONNECTED)
             refuse_nobody(work);
         return;
     }
@@ -202,7 +167,7 @@ static void give_to_matching(struct work *work, const struct selector *selector)
     }
     for (unsigned i = 0; i < found; i++) {
         if (agents[i] != work->sender)
-            matched += give(work, agents[i]->hash, agent_id(agents[i]), false) != NOT_CONNECTED;
+            matched += give(work, agents[i]->hash, agent_id(agents[i]), TO_CONNECTED) != NOT_CONNECTED;
         agent_release(agents[i]);
     }
     if (agents != few)
@@ -218,12 +183,42 @@ static void give_to_any(struct work *work, const struct selector *selector)
         struct agent *chosen = directory_choose(selector, work->sender);
         if (!chosen)
             break;
-        enum given given = give(work, chosen->hash, agent_id(chosen), false);
+        enum given given = give(work, chosen->hash, agent_id(chosen), TO_CONNECTED);
         agent_release(chosen);
         if (given != NOT_CONNECTED)
             return;
     }
     refuse_nobody(work);
+}
+
+/* Without overtaking those that wait already. */
+static void give_to_free(struct work *work, const struct selector *selector)
+{
+    struct lane *lane = work->delivery->lane;
+    uint64_t except = work->sender ? work->sender->hash : 0;
+    for (int tries = 0; tries < 4 && !pending_any(); tries++) {
+        struct agent *chosen = directory_choose_free(selector, except);
+        if (!chosen)
+            break;
+        enum given given = give(work, chosen->hash, agent_id(chosen), TO_FREE);
+        agent_release(chosen);
+        if (given == GIVEN || given == HAS_IT)
+            return;
+    }
+    struct pending_request request = {.selector = selector,
+                                      .frame = work->result->frame,
+                                      .except = except,
+                                      .opens = work->task_effect == TASK_OPENS,
+                                      .task = work->task};
+    if (pending_add(lane, &request) == CODE_OK) {
+        work->result->taken++;
+        return;
+    }
+    if (work->result->refusal == CODE_OK) {
+        work->result->refusal = CODE_OVERLOADED;
+        work->result->reason = SLICE("all agents that match are full, and as many envelopes as may wait for one do");
+    }
+    lane_report_undeliverable(lane, work->result->frame, slice_from(NULL, 0), UNDELIVERABLE_MAILBOX_FULL);
 }
 
 static void give_to_everyone(struct work *work)
@@ -302,7 +297,10 @@ static void carry_out_item(struct work *work, const struct decision_item *item)
         give_to_matching(work, &item->selector);
         break;
     case DECISION_ANY:
-        give_to_any(work, &item->selector);
+        if (item->wait)
+            give_to_free(work, &item->selector);
+        else
+            give_to_any(work, &item->selector);
         break;
     case DECISION_REPLY:
         reply(work, item);
@@ -319,17 +317,25 @@ static bool is_broadcast(const struct delivery *delivery, const struct decision_
            (item->kind == DECISION_DEFAULT && !envelope_has(delivery->envelope, FIELD_TO));
 }
 
-/* What the envelope does to its sender's or recipients' open tasks. */
-static void note_task(struct work *work)
+/* What the intent and the taskId mean for the accounts of open tasks. */
+static void read_task(struct work *work, const struct envelope *envelope)
 {
-    struct envelope *envelope = work->delivery->envelope;
-    work->task_effect = effect_of_intent(envelope_sent_text(envelope, FIELD_INTENT));
-    if (work->task_effect == TASK_NONE)
+    work->task_effect = task_effect_of(envelope_sent_text(envelope, FIELD_INTENT));
+    if (__builtin_expect(work->task_effect == TASK_NONE, 1))
         return;
     if (envelope_has(envelope, FIELD_TASK_ID))
         work->task = hash_slice(envelope_sent_text(envelope, FIELD_TASK_ID));
     else
         work->task_effect = TASK_NONE;
+}
+
+/* The sender says that a task of its own is over. */
+static void close_senders_task(const struct work *work)
+{
+    if (work->task_effect != TASK_CLOSES || !work->sender)
+        return;
+    task_close(work->sender, work->task);
+    pending_offer(work->delivery->lane, work->sender);
 }
 
 struct frame *delivery_take(const struct delivery *delivery, struct slice name)
@@ -341,9 +347,8 @@ struct frame *delivery_take(const struct delivery *delivery, struct slice name)
     work.recipients = &work.first_recipient;
     work.sender = delivery->sender ? delivery->sender->agent : NULL;
     append_to_history(&work, frame);
-    note_task(&work);
-    if (work.task_effect == TASK_CLOSES && work.sender)
-        close_task(work.sender->hash, agent_id(work.sender), work.task);
+    read_task(&work, delivery->envelope);
+    close_senders_task(&work);
     return frame;
 }
 
@@ -351,20 +356,25 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
                         struct delivery_result *result)
 {
     *result = (struct delivery_result){0};
-    if (decision->count == 1 && decision->items[0].kind == DECISION_DROP) {
-        result->dropped = true;
-        result->tell = decision->items[0].tell;
-        result->reason = decision->items[0].reason;
-        counter_add(&delivery->lane->counters.dropped_by_script, 1);
-        return;
-    }
     struct lane *lane = delivery->lane;
     struct work work = {.delivery = delivery, .result = result, .recipient_capacity = 1};
     work.recipients = &work.first_recipient;
     work.sender = delivery->sender ? delivery->sender->agent : NULL;
+    read_task(&work, delivery->envelope);
+    if (decision->count == 1 && decision->items[0].kind == DECISION_DROP) {
+        result->dropped = true;
+        result->tell = decision->items[0].tell;
+        result->reason = decision->items[0].reason;
+        counter_add(&lane->counters.dropped_by_script, 1);
+        close_senders_task(&work);
+        return;
+    }
+    int64_t expires_ms = 0;
+    if (!delivery->again)
+        result->refusal = expiry_of(delivery->envelope, lane->wall_ms, &expires_ms, &result->reason);
+    if (__builtin_expect(result->refusal != CODE_OK, 0))
+        return;
     work.stamp = next_stamp(lane);
-
-    note_task(&work);
     result->frame = envelope_build(delivery->envelope, delivery->defaults, FRAME_ENVELOPE);
     if (!result->frame) {
         result->refusal = CODE_OVERLOADED;
@@ -372,8 +382,16 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
     }
     lane->pass_bytes += result->frame->length;
 
-    for (unsigned i = 0; i < decision->count && !work.everyone; i++)
-        work.everyone = is_broadcast(delivery, &decision->items[i]);
+    for (unsigned i = 0; i < decision->count; i++) {
+        const struct decision_item *item = &decision->items[i];
+        work.everyone = work.everyone || is_broadcast(delivery, item);
+        if (item->expires_ms && (!expires_ms || lane->wall_ms + item->expires_ms < expires_ms))
+            expires_ms = lane->wall_ms + item->expires_ms;
+    }
+    result->frame->expires_ms = expires_ms;
+    result->frame->dead_letter = delivery->dead_letter;
+    if (__builtin_expect(levels_ordered, 0))
+        result->frame->level = level_of(envelope_sent_text(delivery->envelope, FIELD_PRIORITY)) & 3;
     if (work.everyone)
         give_to_everyone(&work);
     for (unsigned i = 0; i < decision->count; i++)
@@ -381,9 +399,9 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
 
     result->accepted = result->accepted || result->taken > 0;
     if (result->accepted) {
-        append_to_history(&work, result->frame);
-        if (work.task_effect == TASK_CLOSES && work.sender)
-            close_task(work.sender->hash, agent_id(work.sender), work.task);
+        if (!delivery->dead_letter)
+            append_to_history(&work, result->frame);
+        close_senders_task(&work);
     }
     if (work.recipients != &work.first_recipient)
         pool_release(POOL_ARRAYS, work.recipients, work.recipient_capacity * sizeof *work.recipients);

@@ -12,16 +12,19 @@ struct delivery {
     struct envelope *envelope;
     const struct envelope_defaults *defaults;
     struct endpoint *sender; /* the connection it came by; NULL: HTTP, or the bridge itself */
+    bool dead_letter;        /* makes its frame one; it is in no history */
+    bool again;              /* on_undeliverable sends it on: what its sender said of its expiry is over */
     struct slice answer_to;  /* without a sender: the id that a reply goes to; data NULL: nobody */
 };
 
 struct delivery_result {
-    bool accepted;       /* somebody took it, or it was a broadcast */
-    bool dropped;        /* the script said so: neither accepted nor refused */
-    bool tell;           /* dropped, and the sender is to hear of it */
-    enum code refusal;   /* when neither: no_recipient, mailbox_full or overloaded */
-    uint32_t taken;      /* recipients that took it, by connection or mailbox */
-    struct slice reason; /* dropped: the script's words, borrowed from the decision */
+    bool accepted;     /* somebody took it, or it was a broadcast */
+    bool dropped;      /* the script said so: neither accepted nor refused */
+    bool tell;         /* dropped, and the sender is to hear of it */
+    enum code refusal; /* when neither: no_recipient, mailbox_full, overloaded, expired, or bad_field for its expiry */
+    uint32_t taken;    /* recipients that took it, by connection or mailbox */
+    struct slice reason; /* dropped: the script's words, borrowed from the decision; refused: why, where the code alone
+                            does not say it, static */
     struct frame *frame; /* what was sent, a reference for the caller; NULL when nothing was built */
 };
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "bridge/agent.h"
+#include "bridge/tasks.h"
 #include "memory/pool.h"
 
 struct posting {
@@ -197,7 +198,7 @@ static bool goes_before(const struct agent *a, const struct agent *b)
            atomic_load_explicit(&b->last_chosen, memory_order_relaxed);
 }
 
-struct agent *directory_choose(const struct selector *selector, const struct agent *except)
+static struct agent *choose(const struct selector *selector, uint64_t except, bool free_only)
 {
     static uint64_t chosen; /* protected by the lock */
     struct agent *best = NULL;
@@ -205,7 +206,8 @@ struct agent *directory_choose(const struct selector *selector, const struct age
     const struct posting *posting = shortest(selector);
     for (uint32_t i = 0; posting && i < posting->count; i++) {
         struct agent *agent = posting->agents[i];
-        if (agent != except && profile_matches(agent->indexed, selector) && (!best || goes_before(agent, best)))
+        if (agent->hash != except && profile_matches(agent->indexed, selector) &&
+            !(free_only && task_agent_is_full(agent, agent->indexed)) && (!best || goes_before(agent, best)))
             best = agent;
     }
     if (best) {
@@ -214,6 +216,16 @@ struct agent *directory_choose(const struct selector *selector, const struct age
     }
     lock_release(&lock);
     return best;
+}
+
+struct agent *directory_choose(const struct selector *selector, const struct agent *except)
+{
+    return choose(selector, except ? except->hash : 0, false);
+}
+
+struct agent *directory_choose_free(const struct selector *selector, uint64_t except)
+{
+    return choose(selector, except, true);
 }
 
 void directory_stop(void)

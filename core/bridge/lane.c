@@ -7,6 +7,7 @@
 
 #include "bridge/agent.h"
 #include "bridge/attachment.h"
+#include "bridge/dead_letter.h"
 #include "bridge/mailbox.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
@@ -160,7 +161,7 @@ static unsigned broadcast_here(struct lane *lane, struct frame *frame, uint64_t 
         if (code == CODE_OK)
             reached++;
         else
-            lane_report_undeliverable(lane, frame, endpoint->profile->id, reason_of(code));
+            lane_report_lost(lane, frame, endpoint->profile->id, reason_of(code));
     }
     return reached;
 }
@@ -173,7 +174,7 @@ static void deliver_entry(struct lane *lane, const struct inbox_entry *entry)
     }
     enum code code = lane_deliver(lane, entry->endpoint, entry->frame);
     if (code != CODE_OK)
-        lane_report_undeliverable(lane, entry->frame, entry->endpoint->profile->id, reason_of(code));
+        lane_report_lost(lane, entry->frame, entry->endpoint->profile->id, reason_of(code));
 }
 
 /* Takes all that the inbox holds, and whoever has left before: nothing more can come in for those than what is here. */
@@ -291,7 +292,7 @@ static enum code push(struct endpoint *endpoint, struct frame *frame)
 /* To a leaving endpoint: newer than its outbox and than what its mailbox held. */
 static enum code take_home(struct endpoint *endpoint, struct frame *frame)
 {
-    if (!frame_queue_push_back(&endpoint->detachment->frames, frame))
+    if (!levels_push(&endpoint->detachment->frames, frame))
         return CODE_OVERLOADED;
     frame_retain(frame);
     return CODE_OK;
@@ -314,18 +315,53 @@ static enum code hold(struct lane *lane, struct endpoint *endpoint, struct frame
     return take_home(endpoint, frame);
 }
 
+static enum code line_up(struct endpoint *endpoint, struct frame *frame)
+{
+    if (!endpoint->line_up) {
+        endpoint->line_up = pool_acquire(POOL_ARRAYS, sizeof *endpoint->line_up);
+        if (!endpoint->line_up)
+            return CODE_OVERLOADED;
+        *endpoint->line_up = (struct levels){0};
+        endpoint->lined_up = true;
+    }
+    if (!levels_admit(endpoint->line_up, frame) || !levels_push(endpoint->line_up, frame))
+        return CODE_OVERLOADED;
+    frame_retain(frame);
+    return CODE_OK;
+}
+
+static uint64_t waiting_bytes(const struct endpoint *endpoint)
+{
+    return endpoint->outbox.queue.bytes + (endpoint->line_up ? endpoint->line_up->bytes : 0);
+}
+
+/* The new one is lined up first: it may be what has to go. */
+static enum code drop_and_line_up(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
+{
+    enum code code = line_up(endpoint, frame);
+    struct frame *least;
+    while (code == CODE_OK && waiting_bytes(endpoint) > lane_send_queue_bytes() &&
+           (least = levels_pop_least(endpoint->line_up))) {
+        lane_report_lost(lane, least, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+        frame_release(least);
+    }
+    return code;
+}
+
 static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
 {
+    if (options.slow_agent == SLOW_AGENT_DROP && levels_ordered)
+        return drop_and_line_up(lane, endpoint, frame);
     if (options.slow_agent == SLOW_AGENT_DROP) {
         struct frame *oldest;
         while (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes() &&
                (oldest = outbox_take_oldest(&endpoint->outbox))) {
-            lane_report_undeliverable(lane, oldest, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            lane_report_lost(lane, oldest, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
             frame_release(oldest);
         }
         if (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes()) {
             /* All that waits is half written or not an envelope: then the new one is what goes. */
-            lane_report_undeliverable(lane, frame, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            lane_report_lost(lane, frame, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
             return CODE_OK;
         }
         return push(endpoint, frame);
@@ -338,13 +374,23 @@ static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, st
     return hold(lane, endpoint, frame);
 }
 
+/* The socket is full, or was and what waited then has not all joined the outbox. */
+static enum code deliver_congested(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
+{
+    if (endpoint->blocked && waiting_bytes(endpoint) + frame->length > lane_send_queue_bytes())
+        return deliver_slowly(lane, endpoint, frame);
+    enum code code = levels_ordered ? line_up(endpoint, frame) : push(endpoint, frame);
+    if (code == CODE_OK)
+        lane_mark_dirty(lane, endpoint);
+    return code;
+}
+
 enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
 {
     switch ((enum endpoint_state)endpoint->state) {
     case ENDPOINT_LIVE:
-        if (__builtin_expect(endpoint->blocked, 0) &&
-            endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes())
-            return deliver_slowly(lane, endpoint, frame);
+        if (__builtin_expect(endpoint->blocked | endpoint->lined_up, 0))
+            return deliver_congested(lane, endpoint, frame);
         if (push(endpoint, frame) != CODE_OK)
             return CODE_OVERLOADED;
         lane_mark_dirty(lane, endpoint);
@@ -377,24 +423,42 @@ unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct end
 
 /* --- What could not be delivered --- */
 
-void lane_report_undeliverable(struct lane *lane, struct frame *frame, struct slice recipient,
-                               enum undeliverable_reason reason)
+static void remember_failure(struct lane *lane, struct frame *frame, struct slice recipient,
+                             enum undeliverable_reason reason, bool letter)
 {
     counter_add(&lane->counters.undeliverable[reason], 1);
-    if (!lane->report_undeliverable || lane->undeliverable_count >= UNDELIVERABLE_WAITING)
+    if (!lane->report_undeliverable && !letter)
         return;
-    struct undeliverable *entry = pool_acquire(POOL_ARRAYS, sizeof *entry + recipient.length);
-    if (!entry)
+    struct undeliverable *entry = NULL;
+    if (lane->undeliverable_count < UNDELIVERABLE_WAITING)
+        entry = pool_acquire(POOL_ARRAYS, sizeof *entry + recipient.length);
+    if (!entry) {
+        if (letter)
+            dead_letter_count_lost();
         return;
+    }
     entry->next = NULL;
     entry->frame = frame_retain(frame);
     entry->reason = reason;
+    entry->tell = lane->report_undeliverable;
+    entry->letter = letter;
     entry->recipient_length = (uint32_t)recipient.length;
     if (recipient.length > 0)
         memcpy(entry->recipient, recipient.data, recipient.length);
     *lane->undeliverable_last = entry;
     lane->undeliverable_last = &entry->next;
     lane->undeliverable_count++;
+}
+
+void lane_report_undeliverable(struct lane *lane, struct frame *frame, struct slice recipient,
+                               enum undeliverable_reason reason)
+{
+    remember_failure(lane, frame, recipient, reason, false);
+}
+
+void lane_report_lost(struct lane *lane, struct frame *frame, struct slice recipient, enum undeliverable_reason reason)
+{
+    remember_failure(lane, frame, recipient, reason, dead_letter_wanted(frame, recipient));
 }
 
 struct undeliverable *lane_take_undeliverable(struct lane *lane)

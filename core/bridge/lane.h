@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/slice.h"
+#include "bridge/levels.h"
 #include "protocol/code.h"
 #include "protocol/websocket/frame.h"
 #include "protocol/websocket/outbox.h"
@@ -35,7 +36,7 @@ enum { NOTICE_REPLACED = 1, NOTICE_FLUSH = 2 };
  * the order of their connections; when all have come home they are put before what the mailbox gathered meanwhile. */
 struct detachment {
     struct detachment *next;
-    struct frame_queue frames;
+    struct levels frames;
     uint64_t until_broadcast; /* see endpoint.from_broadcast; set before endpoint.replaced */
     bool home;
 };
@@ -50,6 +51,7 @@ struct endpoint {
     bool dirty : 1;        /* on the lane's list of those to flush */
     bool grace_over : 1;   /* deliveries may start */
     bool blocked : 1;      /* the socket took less than there was: only then is the agent slow */
+    bool lined_up : 1;     /* has a line-up */
     bool lingers : 1;      /* leaving, but its outbox is still being written: see attachment_linger */
     uint8_t notices;       /* inbox */
     atomic_bool replaced;  /* by a newer connection of the agent; set by that one's lane */
@@ -59,7 +61,9 @@ struct endpoint {
     struct agent *agent;           /* while not detached; a reference is held */
     struct profile *profile;       /* while not detached; a reference is held */
     struct detachment *detachment; /* reserved at attach, so that leaving never needs memory */
-    struct endpoint *next_notice;  /* inbox */
+    /* Ordered by priority, and the socket is full: what waits stands here, and joins the outbox a little at a time. */
+    struct levels *line_up;
+    struct endpoint *next_notice; /* inbox */
     struct endpoint *next_leaving;
     struct endpoint *next, **previous; /* all attached endpoints of the lane: who a broadcast reaches */
     /* The broadcasts that are this connection's: those numbered from when it attached to when it was replaced
@@ -84,6 +88,8 @@ struct undeliverable {
     struct undeliverable *next;
     struct frame *frame; /* a reference */
     enum undeliverable_reason reason;
+    bool tell;                 /* the script */
+    bool letter;               /* a dead letter, unless the script finds it another way */
     uint32_t recipient_length; /* 0: the decision named none */
     char recipient[];
 };
@@ -207,6 +213,9 @@ void inbox_notify(struct lane *from, struct endpoint *endpoint, unsigned notice)
 /* Remembers a failure for the script, if it wants to hear, and counts it. Retains the frame. */
 void lane_report_undeliverable(struct lane *lane, struct frame *frame, struct slice recipient,
                                enum undeliverable_reason reason);
+
+/* The same of an envelope that was accepted and that a limit now loses: it may make a dead letter. */
+void lane_report_lost(struct lane *lane, struct frame *frame, struct slice recipient, enum undeliverable_reason reason);
 
 /* The oldest failure, NULL when there is none; free it with undeliverable_free. */
 struct undeliverable *lane_take_undeliverable(struct lane *lane);

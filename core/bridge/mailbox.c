@@ -23,18 +23,59 @@ static void account(uint64_t envelopes, uint64_t bytes, bool added)
     atomic_fetch_add_explicit(&bytes_in_all, added ? bytes : -bytes, memory_order_relaxed);
 }
 
-struct frame *mailbox_pop(struct agent *agent)
+bool mailbox_reserve(uint64_t bytes)
 {
-    struct frame *oldest = frame_queue_pop_front(&agent->mailbox);
-    if (oldest)
-        account(1, oldest->length, false);
+    if (atomic_load_explicit(&bytes_in_all, memory_order_relaxed) + bytes > limits.total_bytes)
+        return false;
+    account(1, bytes, true);
+    return true;
+}
+
+void mailbox_unreserve(uint64_t bytes)
+{
+    account(1, bytes, false);
+}
+
+struct frame *mailbox_pop(struct agent *agent, enum level level)
+{
+    struct frame *oldest = levels_pop(&agent->mailbox, level);
+    account(1, oldest->length, false);
     return oldest;
+}
+
+static void note_expiry(struct agent *agent, int64_t expires_ms)
+{
+    if (__builtin_expect(expires_ms != 0, 0) && (!agent->expires_ms || expires_ms < agent->expires_ms))
+        agent->expires_ms = expires_ms;
+}
+
+struct expiring {
+    struct lane *lane;
+    struct agent *agent;
+};
+
+static void expired(void *context, struct frame *frame)
+{
+    const struct expiring *expiring = context;
+    account(1, frame->length, false);
+    lane_report_lost(expiring->lane, frame, agent_id(expiring->agent), UNDELIVERABLE_EXPIRED);
+    frame_release(frame);
+}
+
+void mailbox_drop_expired(struct lane *lane, struct agent *agent)
+{
+    struct expiring expiring = {lane, agent};
+    if (__builtin_expect(!agent->expires_ms || agent->expires_ms > lane->wall_ms, 1))
+        return;
+    agent->expires_ms = levels_expire(&agent->mailbox, lane->wall_ms, expired, &expiring);
+    mailbox_count_absent(agent, agent->endpoint == NULL);
 }
 
 static void evict_oldest(struct lane *lane, struct agent *agent)
 {
-    struct frame *oldest = mailbox_pop(agent);
-    lane_report_undeliverable(lane, oldest, agent_id(agent), UNDELIVERABLE_EVICTED);
+    struct frame *oldest = levels_pop_least(&agent->mailbox);
+    account(1, oldest->length, false);
+    lane_report_lost(lane, oldest, agent_id(agent), UNDELIVERABLE_EVICTED);
     frame_release(oldest);
 }
 
@@ -54,9 +95,10 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
     if (absent && !agent->counted && !agent->detachments &&
         atomic_load_explicit(&mailboxes_in_all, memory_order_relaxed) >= limits.mailboxes)
         return MAILBOX_FULL;
-    if (!frame_queue_admits(&agent->mailbox) || !frame_queue_push_back(&agent->mailbox, frame))
+    if (!levels_admit(&agent->mailbox, frame) || !levels_push(&agent->mailbox, frame))
         return MAILBOX_NO_MEMORY;
     frame_retain(frame);
+    note_expiry(agent, frame->expires_ms);
     account(1, frame->length, true);
     agent->stored_at_ms = lane->wall_ms;
     mailbox_count_absent(agent, absent);
@@ -64,11 +106,14 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
     return MAILBOX_STORED;
 }
 
-void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *frames)
+void mailbox_return(struct lane *lane, struct agent *agent, struct levels *frames)
 {
+    for (unsigned level = 0; level < LEVEL_COUNT; level++)
+        for (uint32_t i = 0; i < frames->queues[level].count; i++)
+            note_expiry(agent, frame_queue_at(&frames->queues[level], i)->expires_ms);
     account(frames->count, frames->bytes, true);
     uint64_t before = agent->mailbox.bytes + frames->bytes;
-    uint32_t lost = frame_queue_prepend(&agent->mailbox, frames);
+    uint32_t lost = levels_prepend(&agent->mailbox, frames);
     if (lost > 0) {
         account(lost, before - agent->mailbox.bytes, false);
         counter_add(&lane->counters.lost_without_memory, lost);
@@ -81,11 +126,11 @@ void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *
     mailbox_count_absent(agent, agent->endpoint == NULL);
 }
 
-void mailbox_take(struct agent *agent, struct frame_queue *into)
+void mailbox_take(struct agent *agent, struct levels *into)
 {
     account(agent->mailbox.count, agent->mailbox.bytes, false);
     *into = agent->mailbox;
-    agent->mailbox = (struct frame_queue){0};
+    agent->mailbox = (struct levels){0};
 }
 
 void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)
@@ -93,8 +138,9 @@ void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)
     if (now_ms - agent->stored_at_ms < (int64_t)limits.ttl_ms)
         return;
     struct frame *frame;
-    while ((frame = mailbox_pop(agent))) {
-        lane_report_undeliverable(lane, frame, agent_id(agent), UNDELIVERABLE_EXPIRED);
+    while ((frame = levels_pop_least(&agent->mailbox))) {
+        account(1, frame->length, false);
+        lane_report_lost(lane, frame, agent_id(agent), UNDELIVERABLE_EXPIRED);
         frame_release(frame);
     }
     mailbox_count_absent(agent, true);

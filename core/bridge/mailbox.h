@@ -5,7 +5,7 @@
 #include "bridge/agent.h"
 
 struct mailbox_limits {
-    uint32_t envelopes;   /* in one mailbox; past it the oldest go */
+    uint32_t envelopes;   /* in one mailbox; past it the oldest go, of the lowest priority where that counts */
     uint32_t mailboxes;   /* of absent agents */
     uint64_t bytes;       /* in one mailbox; past it the oldest go */
     uint64_t total_bytes; /* in all; past it nothing is taken */
@@ -22,13 +22,20 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
 
 /* Puts frames that came back before all others, whatever the limits; then the oldest go, as far as the limits of one
  * mailbox and of all demand. Leaves `frames` empty. */
-void mailbox_return(struct lane *lane, struct agent *agent, struct frame_queue *frames);
+void mailbox_return(struct lane *lane, struct agent *agent, struct levels *frames);
+
+/* For envelopes that wait elsewhere under the limit of all mailboxes together. False: there is no room. Any thread. */
+bool mailbox_reserve(uint64_t bytes);
+void mailbox_unreserve(uint64_t bytes);
 
 /* Takes the whole mailbox. Shard locked. */
-void mailbox_take(struct agent *agent, struct frame_queue *into);
+void mailbox_take(struct agent *agent, struct levels *into);
 
-/* Takes the oldest; NULL when empty; the caller owns it. Shard locked. */
-struct frame *mailbox_pop(struct agent *agent);
+/* Takes the oldest of that level, which is not empty; the caller owns it. Shard locked. */
+struct frame *mailbox_pop(struct agent *agent, enum level level);
+
+/* Gives up what has expired. Shard locked. */
+void mailbox_drop_expired(struct lane *lane, struct agent *agent);
 
 /* The agent got or lost its connection: an absent one's mailbox counts among `mailboxes`. Shard locked. */
 void mailbox_count_absent(struct agent *agent, bool absent);

@@ -231,7 +231,12 @@ void registry_expire_mailboxes(struct lane *lane, int64_t now_ms)
         for (uint32_t bucket = 0; bucket < shard->bucket_count; bucket++) {
             for (struct agent *agent = shard->buckets[bucket], *next; agent; agent = next) {
                 next = agent->next;
-                if (!agent->endpoint && agent->mailbox.count > 0)
+                if (agent->mailbox.count == 0)
+                    continue;
+                mailbox_drop_expired(lane, agent);
+                if (agent->mailbox.count == 0)
+                    agent_forget_if_idle(agent);
+                else if (!agent->endpoint)
                     mailbox_expire_one(lane, agent, now_ms);
             }
         }
@@ -246,9 +251,9 @@ void registry_stop(void)
         for (uint32_t bucket = 0; bucket < shard->bucket_count; bucket++) {
             for (struct agent *agent = shard->buckets[bucket], *next; agent; agent = next) {
                 next = agent->next;
-                struct frame_queue left;
+                struct levels left;
                 mailbox_take(agent, &left);
-                frame_queue_clear(&left);
+                levels_clear(&left);
                 agent_release(agent);
             }
         }

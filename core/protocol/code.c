@@ -21,6 +21,8 @@ static const struct {
     [CODE_RECIPIENT_REQUIRED] = {"recipient_required", 400, 0},
     [CODE_NO_RECIPIENT] = {"no_recipient", 404, 0},
     [CODE_MAILBOX_FULL] = {"mailbox_full", 507, 0},
+    [CODE_EXPIRED] = {"expired", 410, 0},
+    [CODE_DUPLICATE] = {"duplicate", 409, 0},
     [CODE_RATE_LIMITED] = {"rate_limited", 429, 0},
     [CODE_OVERLOADED] = {"overloaded", 503, 1013},
     [CODE_NOT_FOUND] = {"not_found", 404, 0},

@@ -189,6 +189,16 @@ static void read_agents(lua_State *L, struct config *config, uint64_t auto_memor
     config->agents.register_grace_ms = read_count(L, "agents.registerGraceMs");
     config->agents.verify_from = read_boolean(L, "agents.verifyFrom");
     config->agents.require_register = read_boolean(L, "agents.requireRegister");
+    config->agents.priority_order = read_boolean(L, "agents.priorityOrder");
+    config->agents.expiry = read_boolean(L, "agents.expiry");
+    read_list(L, "agents.taskOpenIntents", &config->agents.task_open_intents);
+    read_list(L, "agents.taskCloseIntents", &config->agents.task_close_intents);
+    config->agents.max_open_tasks = read_count(L, "agents.maxOpenTasks");
+    config->agents.max_waiting = read_count(L, "agents.maxWaiting");
+    config->agents.waiting_ttl_ms = read_count(L, "agents.waitingTtlMs");
+    config->agents.dedup_window_ms = read_count(L, "agents.dedupWindowMs");
+    config->agents.dedup_ids = read_count(L, "agents.dedupIds");
+    config->agents.dead_letters = read_text(L, "agents.deadLetters");
     config->history.limit = read_count(L, "history.limit");
     config->history.bytes = read_size(L, "history.bytes");
 }
@@ -504,6 +514,9 @@ void config_free(struct config *config)
     free(config->listen.host);
     free_list(&config->script.paths);
     free(config->script.folder);
+    free_list(&config->agents.task_open_intents);
+    free_list(&config->agents.task_close_intents);
+    free(config->agents.dead_letters);
     free_list(&config->http.cors_origins);
     free_list(&config->http.hosts);
     free_list(&config->phase2.worker_pool.allow_roles);

@@ -77,7 +77,12 @@ struct config {
         bool mailbox_total_bytes_is_auto;
         uint32_t mailbox_ttl_ms, ttl_ms, cleanup_interval_ms, ping_interval_ms;
         uint32_t register_timeout_ms, register_grace_ms;
-        bool verify_from, require_register; /* absent in the file: what the mode says */
+        bool verify_from, require_register, expiry; /* absent in the file: what the mode says */
+        bool priority_order;
+        struct config_list task_open_intents, task_close_intents;
+        uint32_t max_open_tasks, max_waiting, waiting_ttl_ms;
+        char *dead_letters;                  /* NULL: nobody */
+        uint32_t dedup_window_ms, dedup_ids; /* 0: off; at least 1 */
     } agents;
 
     struct {

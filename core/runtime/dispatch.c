@@ -1,5 +1,7 @@
 #include "runtime/dispatch.h"
 
+#include "bridge/dead_letter.h"
+#include "bridge/dedup.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
 #include "protocol/registration.h"
@@ -83,8 +85,16 @@ static struct dispatch_job *new_job(const struct dispatch *dispatch, const struc
     return job;
 }
 
+/* Only what was accepted is remembered: a retry of the rest passes. */
+static void settle_id(const struct dispatch *dispatch, const struct dispatch_result *result)
+{
+    if (dispatch->dedup && (result->dropped || result->code != CODE_OK))
+        dedup_forget(dispatch->dedup);
+}
+
 static void end_job(struct dispatch_job *job, struct dispatch_result *result)
 {
+    settle_id(&job->dispatch, result);
     result->id = envelope_text(&job->envelope, FIELD_ID, &job->defaults);
     if (job->dispatch.done)
         job->dispatch.done(job->dispatch.context, result);
@@ -145,7 +155,7 @@ struct resolving {
 };
 
 /* Gives whether somebody took it. */
-static bool carry_out_again(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
+static bool carry_out_decision(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
 {
     struct lane *lane = reactor->lane;
     if (!decision)
@@ -154,7 +164,8 @@ static bool carry_out_again(struct reactor *reactor, struct resolution *resoluti
     struct delivery delivery = {.lane = lane,
                                 .envelope = &resolution->envelope,
                                 .defaults = &resolution->defaults,
-                                .sender = resolution->sender};
+                                .sender = resolution->sender,
+                                .again = true};
     struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
     if (!client_id_reserved(from))
         delivery.answer_to = from;
@@ -165,6 +176,15 @@ static bool carry_out_again(struct reactor *reactor, struct resolution *resoluti
     lane->report_undeliverable = told;
     frame_release(result.frame);
     return result.accepted;
+}
+
+/* The same; what nobody took may become a dead letter. */
+static bool carry_out_again(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
+{
+    bool taken = carry_out_decision(reactor, resolution, decision);
+    if (!taken && resolution->failure->letter)
+        dead_letter_send(reactor->lane, resolution->failure);
+    return taken;
 }
 
 static void free_resolution(struct resolution *resolution)
@@ -201,8 +221,10 @@ static void resolved_later(struct waiting *waiting, enum script_result result, c
 static void resolve_one(struct reactor *reactor, struct undeliverable *failure, struct resolving *of)
 {
     struct lane *lane = reactor->lane;
-    struct resolution *resolution = pool_acquire(POOL_ARRAYS, sizeof *resolution);
+    struct resolution *resolution = failure->tell ? pool_acquire(POOL_ARRAYS, sizeof *resolution) : NULL;
     if (!resolution) {
+        if (failure->letter)
+            dead_letter_send(lane, failure);
         undeliverable_free(failure);
         return;
     }
@@ -361,6 +383,8 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
         }
     }
     finish_dispatch(reactor, delivered.accepted, delivered.refusal, result);
+    if (__builtin_expect(result->code != CODE_OK, 0) && delivered.reason.data)
+        result->text = delivered.reason;
     return NULL;
 }
 
@@ -488,10 +512,9 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     return job;
 }
 
-struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dispatch *dispatch,
-                                       struct dispatch_result *result)
+static struct dispatch_job *route(struct reactor *reactor, const struct dispatch *dispatch,
+                                  struct dispatch_result *result)
 {
-    *result = (struct dispatch_result){0};
     if (__builtin_expect(atomic_load_explicit(&asking_out, memory_order_relaxed) != 0, 0) &&
         asking_take_reply(reactor, dispatch, result))
         return NULL;
@@ -513,4 +536,38 @@ struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dis
     default:
         return deliver(reactor, dispatch, NULL, decision_after_failure(reactor, dispatch), result);
     }
+}
+
+/* Before the script sees it: a retry is not routed twice. From here on the id counts as accepted, until settle_id knows
+ * better, so that of two at the same time on two reactors one passes. */
+static bool remember_id(struct reactor *reactor, struct dispatch *dispatch)
+{
+    struct envelope *envelope = dispatch->envelope;
+    if (!envelope_has(envelope, FIELD_ID))
+        return true; /* the bridge makes one */
+    struct slice sender = dispatch->sender && dispatch->sender->profile
+                              ? dispatch->sender->profile->id
+                              : envelope_text(envelope, FIELD_FROM, dispatch->defaults);
+    uint64_t key = dedup_key(sender, envelope_sent_text(envelope, FIELD_ID));
+    if (!dedup_take(key, reactor->now_ms))
+        return false;
+    dispatch->dedup = key;
+    return true;
+}
+
+struct dispatch_job *dispatch_envelope(struct reactor *reactor, struct dispatch *dispatch,
+                                       struct dispatch_result *result)
+{
+    *result = (struct dispatch_result){0};
+    if (__builtin_expect(!dedup_on, 1))
+        return route(reactor, dispatch, result);
+    if (!remember_id(reactor, dispatch)) {
+        result->code = CODE_DUPLICATE;
+        result->text = SLICE("an envelope with this id from this sender was taken already, a short time ago");
+        return NULL;
+    }
+    struct dispatch_job *job = route(reactor, dispatch, result);
+    if (!job)
+        settle_id(dispatch, result);
+    return job;
 }

@@ -27,6 +27,7 @@ struct dispatch {
     /* Where a hook waits, the end comes later: this is told of it, on the reactor's thread. */
     void (*done)(void *context, struct dispatch_result *result);
     void *context;
+    uint64_t dedup; /* dispatch_envelope's: what remembers this envelope's id; 0: nothing does */
 };
 
 struct dispatch_job;
@@ -38,7 +39,7 @@ extern atomic_uint dispatch_observers;
 /* On the reactor's thread. NULL: it is over, and *result says how. Else a hook waits: what is needed of the dispatch
  * has been copied but for the sender and the defaults' sender, which must stay; `done` will be called once, never from
  * in here. */
-struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dispatch *dispatch,
+struct dispatch_job *dispatch_envelope(struct reactor *reactor, struct dispatch *dispatch,
                                        struct dispatch_result *result);
 
 /* Its end is not to be told any more. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "bridge/pending.h"
 #include "bridge/registry.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
@@ -319,6 +320,7 @@ static void on_cleanup(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)loop, (void)events;
     reactor_begin_pass(reactor);
     registry_expire_mailboxes(reactor->lane, reactor->lane->wall_ms);
+    pending_tend(reactor->lane);
     pool_age_thread();
     reactor_end_pass(reactor);
 }

@@ -9,9 +9,15 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "bridge/dead_letter.h"
+#include "bridge/dedup.h"
+#include "bridge/expiry.h"
 #include "bridge/history.h"
+#include "bridge/levels.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
 #include "bridge/registry.h"
+#include "bridge/tasks.h"
 #include "memory/pool.h"
 #include "net/listener.h"
 #include "runtime/acceptor.h"
@@ -148,12 +154,24 @@ static bool start_bridge(const struct config *config)
                                        .bytes = config->agents.mailbox_bytes,
                                        .total_bytes = config->agents.mailbox_total_bytes,
                                        .ttl_ms = config->agents.mailbox_ttl_ms};
+    struct task_options tasks = {.opening = config->agents.task_open_intents.items,
+                                 .opening_count = config->agents.task_open_intents.count,
+                                 .closing = config->agents.task_close_intents.items,
+                                 .closing_count = config->agents.task_close_intents.count,
+                                 .maximum = config->agents.max_open_tasks};
+    struct pending_limits pending = {.envelopes = config->agents.max_waiting, .ttl_ms = config->agents.waiting_ttl_ms};
     mailbox_start(&mailboxes);
+    dead_letter_start(config->agents.dead_letters);
+    levels_start(config->agents.priority_order);
+    expiry_start(config->agents.expiry);
+    tasks_start(&tasks);
+    pending_start(&pending);
     struct lane_options lanes = {.count = reactor_count,
                                  .send_queue_bytes = config->limits.send_queue_bytes,
                                  .slow_agent = rules[config->limits.slow_agent],
                                  .wake = wake_lane};
-    return history_start(config->history.limit, config->history.bytes) && limits_start(config) && lanes_start(&lanes);
+    return history_start(config->history.limit, config->history.bytes) && limits_start(config) && lanes_start(&lanes) &&
+           dedup_start(config->agents.dedup_window_ms, config->agents.dedup_ids);
 }
 
 static void print_url_host(const struct config *config)
@@ -272,6 +290,8 @@ int server_run(const struct config *config, const struct config_source *source)
     int status = serve(config, source);
     pressure_stop();
     history_stop();
+    pending_stop();
+    dedup_stop();
     registry_stop();
     lanes_stop();
     limits_stop();

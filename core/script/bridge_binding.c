@@ -13,6 +13,9 @@
 /* A drop's reason goes into an error message and a log line. */
 #define REASON_BYTES_MAXIMUM 1024
 
+/* What a 32-bit timer holds: 24 days. */
+#define EXPIRES_MS_MAXIMUM 2147483647
+
 /* A route names at most as many agents as a table of that size can hold in a state of ordinary size. */
 #define RECIPIENTS_MAXIMUM 100000
 
@@ -25,6 +28,7 @@ static struct decision_item *new_item(lua_State *lua, struct script_state *state
         luaL_error(lua, "%s: more than %d decisions in one call", what, DECISION_ITEMS_MAXIMUM);
     struct decision_item *item = &state->made.items[state->item_count];
     item->kind = kind; /* what this kind uses, its constructor sets */
+    item->expires_ms = 0;
     return item;
 }
 
@@ -69,12 +73,39 @@ static inline struct slice take_name(lua_State *lua, struct script_state *state,
     return arena_copy(lua, state, text);
 }
 
+/* The value of expiresMs, at the top of the stack. */
+static void take_expiry(lua_State *lua, const char *what, struct decision_item *item)
+{
+    double ms = lua_type(lua, -1) == LUA_TNUMBER ? lua_tonumber(lua, -1) : 0;
+    if (!(ms >= 1 && ms <= EXPIRES_MS_MAXIMUM) || ms != (double)(uint32_t)ms)
+        luaL_error(lua, "%s: expected a whole number from 1 to %d for expiresMs, got %s", what, EXPIRES_MS_MAXIMUM,
+                   lua_type(lua, -1) == LUA_TNUMBER ? "another number" : state_value_name(lua, -1));
+    item->expires_ms = (uint32_t)ms;
+}
+
+/* {expiresMs = n}, or nothing. */
+static void take_options(lua_State *lua, int index, const char *what, struct decision_item *item)
+{
+    if (lua_isnoneornil(lua, index))
+        return;
+    if (!lua_istable(lua, index))
+        luaL_error(lua, "%s: expected {expiresMs = n} as options, got %s", what, state_value_name(lua, index));
+    lua_pushnil(lua);
+    while (lua_next(lua, index)) {
+        if (lua_type(lua, -2) != LUA_TSTRING || strcmp(lua_tostring(lua, -2), "expiresMs") != 0)
+            luaL_error(lua, "%s: expected {expiresMs = n} as options, got another key", what);
+        take_expiry(lua, what, item);
+        lua_pop(lua, 1);
+    }
+}
+
 #define TO_EXPECTED "an agent id (string) or a list of them"
 
 static int make_to(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
     struct decision_item *item = new_item(lua, state, "bridge.to", DECISION_TO);
+    take_options(lua, 2, "bridge.to", item);
     if (lua_type(lua, 1) == LUA_TTABLE) {
         size_t count = lua_objlen(lua, 1);
         if (count == 0)
@@ -105,6 +136,7 @@ static int make_role(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
     struct decision_item *item = new_item(lua, state, "bridge.role", DECISION_ALL);
+    take_options(lua, 2, "bridge.role", item);
     memset(&item->selector, 0, sizeof item->selector);
     item->selector.role = take_name(lua, state, 1, "bridge.role", "the name of a role (string)");
     return return_item(lua, state);
@@ -114,12 +146,15 @@ static int make_label(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
     struct decision_item *item = new_item(lua, state, "bridge.label", DECISION_ALL);
+    take_options(lua, 2, "bridge.label", item);
     memset(&item->selector, 0, sizeof item->selector);
     item->selector.label = take_name(lua, state, 1, "bridge.label", "a label (string)");
     return return_item(lua, state);
 }
 
-static void read_selector(lua_State *lua, struct script_state *state, const char *what, struct selector *selector)
+/* `item`: whose options (expiresMs, and wait of `any`) may stand beside the selector; NULL: none may. */
+static void read_selector(lua_State *lua, struct script_state *state, const char *what, struct selector *selector,
+                          struct decision_item *item)
 {
     if (!lua_istable(lua, 1))
         luaL_error(lua, "%s: expected a table with role, label, intent, tool or id, got %s", what,
@@ -130,6 +165,18 @@ static void read_selector(lua_State *lua, struct script_state *state, const char
     while (lua_next(lua, 1)) {
         struct slice *part = NULL;
         const char *key = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : state_value_name(lua, -2);
+        if (item && item->kind == DECISION_ANY && strcmp(key, "wait") == 0) {
+            if (!lua_isboolean(lua, -1))
+                luaL_error(lua, "%s: expected true or false for wait, got %s", what, state_value_name(lua, -1));
+            item->wait = lua_toboolean(lua, -1);
+            lua_pop(lua, 1);
+            continue;
+        }
+        if (item && strcmp(key, "expiresMs") == 0) {
+            take_expiry(lua, what, item);
+            lua_pop(lua, 1);
+            continue;
+        }
         if (lua_type(lua, -2) == LUA_TSTRING)
             part = strcmp(key, "role") == 0     ? &selector->role
                    : strcmp(key, "label") == 0  ? &selector->label
@@ -151,7 +198,7 @@ static int make_all(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
     struct decision_item *item = new_item(lua, state, "bridge.all", DECISION_ALL);
-    read_selector(lua, state, "bridge.all", &item->selector);
+    read_selector(lua, state, "bridge.all", &item->selector, item);
     return return_item(lua, state);
 }
 
@@ -159,16 +206,15 @@ static int make_any(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
     struct decision_item *item = new_item(lua, state, "bridge.any", DECISION_ANY);
-    read_selector(lua, state, "bridge.any", &item->selector);
+    item->wait = false;
+    read_selector(lua, state, "bridge.any", &item->selector, item);
     return return_item(lua, state);
 }
 
 static int make_broadcast(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
-    new_item(lua, state, "bridge.broadcast", DECISION_BROADCAST);
-    if (!lua_isnoneornil(lua, 1))
-        return luaL_error(lua, "bridge.broadcast: expected no argument, got %s", state_value_name(lua, 1));
+    take_options(lua, 1, "bridge.broadcast", new_item(lua, state, "bridge.broadcast", DECISION_BROADCAST));
     return return_item(lua, state);
 }
 
@@ -284,7 +330,7 @@ static int list_agents(lua_State *lua)
     struct selector selector;
     bool selects = !lua_isnoneornil(lua, 1);
     if (selects)
-        read_selector(lua, state, "bridge.agents", &selector);
+        read_selector(lua, state, "bridge.agents", &selector, NULL);
     lua_settop(lua, 1);
     lua_newtable(lua);
     bridge_release_views(state);

@@ -132,7 +132,6 @@ describe("the start", function()
         ["tls.cert"] = {tls = {cert = "cert.pem", key = "key.pem"}}, ["script.watch"] = {script = {watch = true}},
         ["tls.clientCa"] = {tls = {clientCa = "ca.pem"}}, ["listen.admin"] = {listen = {admin = "admin.sock"}},
         ["store"] = {store = {path = "x"}}, ["cluster"] = {cluster = {}}, ["user"] = {user = "nobody"},
-        ["agents.priorityOrder"] = {agents = {priorityOrder = true}},
         ["limits.trustedProxies"] = {limits = {trustedProxies = {"127.0.0.1"}}},
     }
     for path, config in pairs(NOT_YET) do

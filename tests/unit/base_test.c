@@ -73,3 +73,36 @@ TEST("equal texts hash alike, others do not")
     CHECK(hash_slice(SLICE("alice")) == hash_slice(slice_from_string("alice")));
     CHECK(hash_slice(SLICE("alice")) != hash_slice(SLICE("alicf")));
 }
+
+TEST("a time of ISO 8601 is read with its zone, and what is none is refused")
+{
+    static const struct {
+        const char *text;
+        int64_t wall_ms;
+    } good[] = {{"1970-01-01T00:00:00Z", 0},
+                {"2026-01-31T12:00Z", 1769860800000},
+                {"2026-01-31T12:00:00.000Z", 1769860800000},
+                {"2026-01-31t12:00:00,25z", 1769860800250},
+                {"2026-01-31 13:30:00.1239+01:30", 1769860800123},
+                {"2026-01-31T08:00:00-0400", 1769860800000},
+                {"2026-01-31T13:00:00+01", 1769860800000},
+                {"2024-02-29T23:59:60Z", 1709251200000},
+                {"1969-12-31T23:59:59.999Z", -1},
+                {"0000-03-01T00:00:00Z", -62162035200000}};
+    static const char *const bad[] = {
+        "",       "2026-01-31",        "2026-01-31T12:00:00",   "2026-02-29T12:00:00Z", "2026-13-01T12:00:00Z",
+        "now",    "2026-01-31T24:00Z", "2026-01-31T12:60Z",     "2026-01-31T12:00:61Z", "2026-01-31T12:00:00.Z",
+        "202-01", "2026-01-00T12:00Z", "2026-01-31T12:00:00ZZ", "2026-01-31T12:00+1",   "2026-01-31T12:00+24:00",
+        "2026",   "2026-1-31T12:00Z",  "2026-01-31T12Z",        "2026-01-31T12:00+01:"};
+    int64_t wall_ms;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++)
+        CHECK(clock_parse_iso(slice_from_string(good[i].text), &wall_ms) && wall_ms == good[i].wall_ms);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECK(!clock_parse_iso(slice_from_string(bad[i]), &wall_ms));
+    /* The reverse of clock_format_iso. */
+    for (int64_t ms = 0; ms < 253402300800000; ms += INT64_C(8380799903)) {
+        char text[CLOCK_ISO_LENGTH];
+        clock_format_iso(ms, text);
+        CHECK(clock_parse_iso(slice_from(text, sizeof text), &wall_ms) && wall_ms == ms);
+    }
+}

@@ -21,8 +21,11 @@ struct frame *frame_new(enum frame_kind kind, unsigned opcode, size_t payload_le
     frame->header_length = (uint8_t)header;
     frame->kind = (uint8_t)kind;
     frame->window_bits = 0;
+    frame->level = 0;
+    frame->dead_letter = 0;
     atomic_init(&frame->deflated, NULL);
     frame->next_deflated = NULL;
+    frame->expires_ms = 0;
 
     unsigned char *at = (unsigned char *)frame->data;
     at[0] = (unsigned char)(0x80 | opcode);

@@ -20,8 +20,11 @@ struct frame {
     uint8_t header_length;            /* WebSocket header at the start of data: 2, 4 or 10 bytes */
     uint8_t kind;                     /* enum frame_kind */
     uint8_t window_bits;              /* 0: plain; 9 to 15: payload deflated with that LZ77 window */
+    uint8_t level : 2;                /* of priority, for who orders by it; 0: normal. Both set before it is shared */
+    uint8_t dead_letter : 1;          /* of the bridge's own: losing it makes no other */
     _Atomic(struct frame *) deflated; /* twins of this frame for peers with compression, a list by window_bits */
     struct frame *next_deflated;
+    int64_t expires_ms; /* wall clock; past it no mailbox gives it out; 0: never. Set before it is shared */
     char data[];
 };
 

@@ -72,6 +72,28 @@ struct frame *frame_queue_remove(struct frame_queue *queue, uint32_t index)
     return frame_queue_pop_front(queue);
 }
 
+int64_t frame_queue_expire(struct frame_queue *queue, int64_t now_ms, void (*gone)(void *context, struct frame *frame),
+                           void *context)
+{
+    int64_t next = 0;
+    uint32_t kept = 0, count = queue->count;
+    for (uint32_t i = 0; i < count; i++) {
+        struct frame *frame = frame_queue_at(queue, i);
+        if (frame->expires_ms && frame->expires_ms <= now_ms) {
+            queue->bytes -= frame->length;
+            gone(context, frame);
+            continue;
+        }
+        if (frame->expires_ms && (!next || frame->expires_ms < next))
+            next = frame->expires_ms;
+        queue->slots[(queue->head + kept++) & (queue->capacity - 1)] = frame;
+    }
+    queue->count = kept;
+    if (count > 0)
+        give_back_when_empty(queue);
+    return next;
+}
+
 uint32_t frame_queue_prepend(struct frame_queue *queue, struct frame_queue *first)
 {
     uint32_t lost = 0;

@@ -38,6 +38,11 @@ static inline struct frame *frame_queue_at(const struct frame_queue *queue, uint
 /* Takes the frame at that index out, with its reference. Costs a move of the frames before it. */
 struct frame *frame_queue_remove(struct frame_queue *queue, uint32_t index);
 
+/* Takes out what has expired by `now_ms` and hands each, with its reference, to `gone`. The order of the rest stays.
+ * Gives when the next one expires; 0: none does. */
+int64_t frame_queue_expire(struct frame_queue *queue, int64_t now_ms, void (*gone)(void *context, struct frame *frame),
+                           void *context);
+
 /* Puts all of `first` before all of `queue` and leaves `first` empty. Frames that find no memory are released and
  * counted in the answer. */
 uint32_t frame_queue_prepend(struct frame_queue *queue, struct frame_queue *first);

@@ -5,8 +5,11 @@
 
 #include "base/system.h"
 #include "base/version.h"
+#include "bridge/dead_letter.h"
+#include "bridge/dedup.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/http/api_native.h"
@@ -473,6 +476,28 @@ static void push_memory(lua_State *L, const struct config *config)
     lua_setfield(L, -2, "memory");
 }
 
+/* --- Delivery: what its limits kept back --- */
+
+static void push_delivery(lua_State *L)
+{
+    struct pending_figures pending;
+    struct dedup_figures dedup;
+    struct dead_letter_figures letters;
+    dead_letter_read(&letters);
+    pending_read(&pending);
+    dedup_read(&dedup);
+    lua_newtable(L);
+    set_number(L, "waiting", (double)pending.waiting);
+    set_number(L, "waited", (double)pending.queued_in_all);
+    set_number(L, "waiting_refused", (double)pending.refused);
+    set_number(L, "waiting_expired", (double)pending.expired);
+    set_number(L, "dedup_ids", (double)dedup.remembered);
+    set_number(L, "dedup_evicted", (double)dedup.evicted);
+    set_number(L, "dead_letters", (double)letters.sent);
+    set_number(L, "dead_letters_lost", (double)letters.lost);
+    lua_setfield(L, -2, "delivery");
+}
+
 /* --- Workers --- */
 
 static void push_workers(lua_State *L)
@@ -550,6 +575,7 @@ static int native_figures(lua_State *L)
 {
     native_summary(L);
     push_reactors(L);
+    push_delivery(L);
     push_workers(L);
     push_object_pools(L);
     push_shared(L);

@@ -64,7 +64,8 @@ static void collect(struct reactor *reactor, bool manually)
 /* What the process keeps for this connection alone. */
 static uint64_t held_by(const struct connection *connection)
 {
-    uint64_t bytes = connection->endpoint.outbox.queue.bytes;
+    const struct levels *line_up = connection->endpoint.line_up;
+    uint64_t bytes = connection->endpoint.outbox.queue.bytes + (line_up ? line_up->bytes : 0);
     if (connection->is_websocket)
         bytes += connection->websocket.buffer_size;
     else if (connection->http)

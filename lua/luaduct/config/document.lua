@@ -16,7 +16,11 @@ local function literal(value)
     elseif type(value) == "number" then
         return format("%.14g", value)
     elseif type(value) == "table" then
-        return "{}" -- the only tables that are defaults
+        local items = {} -- the only tables that are defaults are lists of texts
+        for index, item in ipairs(value) do
+            items[index] = validate.quote(item)
+        end
+        return #items > 0 and "{ " .. concat(items, ", ") .. " }" or "{}"
     end
     return tostring(value)
 end

@@ -305,7 +305,7 @@ end
 
 local function decide_by_mode(state)
     local enhanced = state.values.mode == "enhanced"
-    for _, path in ipairs({ "agents.verifyFrom", "agents.requireRegister" }) do
+    for _, path in ipairs({ "agents.verifyFrom", "agents.requireRegister", "agents.expiry" }) do
         if state.values[path] == nil then
             state.values[path] = enhanced
         end

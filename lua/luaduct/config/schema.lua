@@ -144,8 +144,45 @@ local keys = {
         help = "only registered agents send; left out: true in enhanced, false in original",
     },
     {
+        path = "agents.deadLetters", type = "agent", example = '"dead-letters"',
+        help = "whose mailbox takes accepted envelopes that a limit lost; none: they are only counted and told",
+    },
+    {
+        path = "agents.expiry", type = "boolean", example = "true",
+        help = "context.expiresAt of an envelope counts; left out: true in enhanced, false in original",
+    },
+    {
+        path = "agents.dedupWindowMs", type = "integer", min = 1, max = MAX_MS, zero = "off", default = 0,
+        help = "an id that its sender used this short a time ago is refused as duplicate",
+    },
+    {
+        path = "agents.dedupIds", type = "integer", min = 1, max = 100000000, default = 100000,
+        help = "ids remembered for that, about 32 bytes each; past it the oldest go",
+    },
+    {
+        path = "agents.taskOpenIntents", type = "texts", default = { "task.assign" },
+        help = "an envelope with this intent opens its taskId for the agent that gets it",
+    },
+    {
+        path = "agents.taskCloseIntents", type = "texts",
+        default = { "task.complete", "task.failed", "task.cancelled" },
+        help = "an envelope with this intent closes its taskId for the agent that sends it",
+    },
+    {
+        path = "agents.maxOpenTasks", type = "integer", min = 1, max = 1000000, default = 1024,
+        help = "open taskIds counted for one agent; with that many it is full, whatever its maxConcurrentTasks",
+    },
+    {
+        path = "agents.maxWaiting", type = "integer", min = 0, max = MAX_COUNT, default = 1000,
+        help = "envelopes of bridge.any{wait = true} that may wait for an agent with room; past it overloaded",
+    },
+    {
+        path = "agents.waitingTtlMs", type = "integer", min = 1, max = MAX_MS, default = 60000,
+        help = "such an envelope is given up after this long (looked for every cleanupIntervalMs)",
+    },
+    {
         path = "agents.priorityOrder", type = "boolean", default = false,
-        feature = "delivery by priority", help = "envelopes of higher priority are delivered first",
+        help = "what waits in a mailbox or for a full socket goes by priority: 8 high, 3 normal, 1 low",
     },
 
     {

@@ -10,6 +10,7 @@ local concat, sort = table.concat, table.sort
 local validate = {}
 
 local LONGEST_SHOWN = 60 -- bytes of a wrong value that a message repeats: enough to recognise it on one line
+local LONGEST_ID = 256 -- bytes: what the wire allows
 local LONGEST_TOKEN = 4096 -- bytes: has to fit a request header
 
 local UNITS = { B = 1, KB = 1e3, MB = 1e6, GB = 1e9, TB = 1e12, KiB = 2 ^ 10, MiB = 2 ^ 20, GiB = 2 ^ 30, TiB = 2 ^ 40 }
@@ -157,6 +158,12 @@ function kinds.text(_, value)
     return is_text(value) and value or nil
 end
 
+local RESERVED_IDS = { api = true, bridge = true, unknown = true }
+
+function kinds.agent(_, value)
+    return is_text(value) and #value <= LONGEST_ID and not RESERVED_IDS[value] and value or nil
+end
+
 kinds.folder, kinds["new file"] = kinds.text, kinds.text
 
 function kinds.files(_, value)
@@ -227,6 +234,8 @@ end
 local EXPECTED = {
     boolean = "true or false",
     text = "text",
+    agent = format("the id of an agent, 1 to %d bytes without control characters, not api, bridge or unknown",
+        LONGEST_ID),
     texts = "a list of texts",
     folder = "the path of a folder",
     files = "the path of a script or a list of them",

@@ -22,6 +22,19 @@ local FAMILIES = {
         function(f) return f.messages.dropped end},
     {"luaduct_lost_without_memory", "counter", "Accepted deliveries lost because memory was out.",
         function(f) return f.messages.lost end},
+    {"luaduct_waiting_envelopes", "gauge", "Envelopes that wait for an agent with room for a task.",
+        function(f) return f.delivery.waiting end},
+    {"luaduct_waited", "counter", "Envelopes that had to wait for an agent with room, by how it went on.", function(f)
+        local delivery = f.delivery
+        return {queued = delivery.waited, refused = delivery.waiting_refused, expired = delivery.waiting_expired}
+    end, "status"},
+    {"luaduct_dedup_ids", "gauge", "Ids of accepted envelopes that are remembered.",
+        function(f) return f.delivery.dedup_ids end},
+    {"luaduct_dedup_evicted", "counter", "Ids forgotten before their time because there were too many.",
+        function(f) return f.delivery.dedup_evicted end},
+    {"luaduct_dead_letters", "counter", "Lost envelopes, by whether they reached the dead letters.", function(f)
+        return {sent = f.delivery.dead_letters, lost = f.delivery.dead_letters_lost}
+    end, "status"},
     {"luaduct_script_calls", "counter", "Calls of script hooks, by hook.",
         function(f) return f.by_hook("calls") end, "hook"},
     {"luaduct_script_errors", "counter", "Calls of script hooks that failed, by hook.",

@@ -114,6 +114,17 @@ local function worker_pool(workers)
     }
 end
 
+-- What limits of delivery kept back or dropped.
+local function delivery(figures)
+    local kept = figures.delivery
+    return {
+        waiting = kept.waiting, waited = kept.waited, waitingRefused = kept.waiting_refused,
+        waitingExpired = kept.waiting_expired, dedupIds = kept.dedup_ids, dedupEvicted = kept.dedup_evicted,
+        deadLetters = kept.dead_letters, deadLettersLost = kept.dead_letters_lost,
+        duplicates = figures.messages.refused.duplicate,
+    }
+end
+
 -- /metrics shows the same and more.
 local optimization = {}
 
@@ -130,6 +141,7 @@ function optimization.of(figures)
             memoryPressure = memory_pressure(figures),
         },
         cpuOptimization = {workerPool = worker_pool(figures.workers)},
+        delivery = delivery(figures),
         performance = {
             pooledEnvelopes = pools.envelopes.hits,
             gcTriggers = figures.scripts.collections.count,

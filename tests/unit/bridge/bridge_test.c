@@ -9,6 +9,7 @@
 #include "bridge/delivery.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
 #include "bridge/registry.h"
 
 static void wake_nobody(struct lane *lane)
@@ -23,6 +24,7 @@ static void start(unsigned lanes, const struct mailbox_limits *limits, uint64_t 
                   enum slow_agent_rule rule)
 {
     mailbox_start(limits);
+    pending_start(&(struct pending_limits){.envelopes = 100, .ttl_ms = 1000});
     CHECK(history_start(100, 1u << 20));
     CHECK(lanes_start(&(struct lane_options){
         .count = lanes, .send_queue_bytes = send_queue_bytes, .slow_agent = rule, .wake = wake_nobody}));
@@ -43,6 +45,7 @@ static void drain_all(void)
 static void stop(void)
 {
     drain_all();
+    pending_stop();
     registry_stop();
     history_stop();
     lanes_stop();
@@ -76,6 +79,8 @@ static void leave(struct endpoint *endpoint)
     free(endpoint);
 }
 
+static const char *send_priority; /* of what is sent; NULL: none is said */
+
 /* One envelope with a number as payload, by this decision; gives the result without its frame. */
 static struct delivery_result send(struct lane *lane, struct endpoint *sender, const struct decision *decision,
                                    const char *to, const char *intent, const char *task, unsigned number)
@@ -90,6 +95,8 @@ static struct delivery_result send(struct lane *lane, struct endpoint *sender, c
         CHECK(envelope_set_text(&envelope, FIELD_TO, slice_from_string(to), error) == CODE_OK);
     if (intent)
         CHECK(envelope_set_text(&envelope, FIELD_INTENT, slice_from_string(intent), error) == CODE_OK);
+    if (send_priority)
+        CHECK(envelope_set_text(&envelope, FIELD_PRIORITY, slice_from_string(send_priority), error) == CODE_OK);
     if (task)
         CHECK(envelope_set_text(&envelope, FIELD_TASK_ID, slice_from_string(task), error) == CODE_OK);
     CHECK(envelope_set_json(&envelope, FIELD_PAYLOAD, slice_from(payload, (size_t)length), error) == CODE_OK);
@@ -439,6 +446,74 @@ TEST("bridge.any takes the least busy agent relative to what it may do at once, 
     stop();
 }
 
+TEST("what waits for a free agent goes to whoever has room, oldest first, and never to one that is full")
+{
+    start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *worker[2] = {join_as(0, "a", "w", "[]", 2, true), join_as(1, "b", "w", "[]", 1, true)};
+    struct decision any = one(DECISION_ANY, (struct selector){.role = SLICE("w")});
+    any.items[0].wait = true;
+    char task[8];
+    long got[2] = {-1, -1};
+    for (unsigned i = 0; i < 9; i++) {
+        snprintf(task, sizeof task, "t%u", i);
+        CHECK(send(lanes_get(0), NULL, &any, NULL, "task.assign", task, i).accepted);
+    }
+    drain_all();
+    CHECK(take(worker[0]) == 0 && take(worker[0]) == 2 && take(worker[1]) == 1 && take(worker[1]) == -1);
+    struct pending_figures figures;
+    pending_read(&figures);
+    CHECK(figures.waiting == 6 && registry_queued_count() == 6);
+    /* Each report makes room for the oldest that waits, on whichever lane. */
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(task, sizeof task, "t%u", i);
+        send(lanes_get(i), worker[i], &by_default, "nobody", "task.complete", task, 9);
+        drain_all();
+        got[i] = take(worker[i]);
+    }
+    CHECK(got[0] == 3 && got[1] == 4);
+    /* A report of what is not open makes none. */
+    send(lanes_get(0), worker[0], &by_default, "nobody", "task.complete", "t1", 9);
+    CHECK(take(worker[0]) == -1);
+    lanes_get(1)->wall_ms = 2000;
+    pending_tend(lanes_get(1));
+    pending_read(&figures);
+    CHECK(figures.waiting == 0 && figures.expired == 4);
+    leave(worker[0]), leave(worker[1]);
+    stop();
+}
+
+TEST("what expires in a mailbox is not given out, whether the agent comes before it is looked for or after")
+{
+    start(1, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct lane *lane = lanes_get(0);
+    struct slice ids[] = {SLICE("a"), SLICE("b"), SLICE("c")};
+    struct decision to = {.count = 1, .items = {{.kind = DECISION_TO, .ids = ids, .id_count = 3}}};
+    for (unsigned i = 0; i < 40; i++) {
+        to.items[0].expires_ms = i % 3 == 0 ? 10 : i % 3 == 1 ? 500 : 0;
+        to.items[0].id_count = i == 3 ? 3 : 2;
+        CHECK(send(lane, NULL, &to, NULL, NULL, NULL, i).taken >= 2);
+    }
+    CHECK(registry_queued_count() == 81);
+    lane->wall_ms = 1010;
+    registry_expire_mailboxes(lane, 1010);
+    CHECK(registry_queued_count() == 52); /* c's only one is gone, and c with it */
+    lane->wall_ms = 1500;
+    struct endpoint *a = join(0, "a");
+    for (unsigned i = 2; i < 40; i += 3)
+        CHECK(take(a) == (long)i);
+    CHECK(take(a) == -1 && registry_queued_count() == 26);
+    CHECK(atomic_load(&lane->counters.undeliverable[UNDELIVERABLE_EXPIRED]) == 29 + 13);
+    /* What comes home expires like the rest. */
+    to.items[0].expires_ms = 100;
+    to.items[0].id_count = 1;
+    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 50).taken == 1);
+    leave(a);
+    lane->wall_ms = 1600;
+    registry_expire_mailboxes(lane, 1600);
+    CHECK(registry_queued_count() == 13);
+    stop();
+}
+
 TEST("a list of decisions reaches each recipient once")
 {
     start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
@@ -525,9 +600,11 @@ TEST("every connected agent is listed once, however many calls it takes")
     stop();
 }
 
-/* Agents come, go and are replaced on three lanes at random moments while every lane sends numbered envelopes to each
- * of them: whatever happens, each pair's numbers arrive complete and in order. */
-enum { LANES = 3, AGENTS = 4 };
+/* Agents come, go and are replaced on three lanes at random moments while every lane sends numbered envelopes of random
+ * priority to each of them. Whatever happens, the numbers of a stream arrive in order: a stream is what one lane sends
+ * to one agent, and where order by priority is on, with one priority. Without small limits they arrive complete; with
+ * them, as many are missing as were counted. */
+enum { LANES = 3, AGENTS = 4, PRIORITIES = 3, STREAM = 1000000 };
 
 static unsigned random_below(uint64_t *state, unsigned below)
 {
@@ -538,7 +615,9 @@ static unsigned random_below(uint64_t *state, unsigned below)
 static struct model {
     struct endpoint *current[AGENTS], *retired[4096];
     unsigned retired_count;
-    unsigned sent[LANES][AGENTS], received[LANES][AGENTS];
+    bool may_lose;
+    unsigned sent[LANES * PRIORITIES][AGENTS], next[LANES * PRIORITIES][AGENTS]; /* numbers */
+    unsigned received;
 } model;
 
 static void hand_over(unsigned agent, struct endpoint *endpoint, unsigned most)
@@ -547,85 +626,178 @@ static void hand_over(unsigned agent, struct endpoint *endpoint, unsigned most)
         long number = take(endpoint);
         if (number < 0)
             return;
-        unsigned lane = (unsigned)number / 1000000;
-        CHECK((unsigned)number % 1000000 == model.received[lane][agent]);
-        model.received[lane][agent]++;
+        unsigned *next = &model.next[number / STREAM][agent], place = (unsigned)number % STREAM;
+        CHECK(model.may_lose ? place >= *next : place == *next);
+        *next = place + 1;
+        model.received++;
     }
+}
+
+static void send_one(uint64_t *state, unsigned lane, unsigned agent)
+{
+    static const char *const names[PRIORITIES] = {"high", "normal", "low"};
+    char id[2] = {(char)('a' + agent), 0};
+    unsigned priority = random_below(state, PRIORITIES), stream = lane * PRIORITIES + (levels_ordered ? priority : 0);
+    send_priority = names[priority];
+    CHECK(send_to(lanes_get(lane), id, stream * STREAM + model.sent[stream][agent]++).accepted);
+    send_priority = NULL;
+}
+
+static void take_a_step(uint64_t *state)
+{
+    unsigned agent = random_below(state, AGENTS), lane = random_below(state, LANES);
+    struct endpoint *endpoint = model.current[agent];
+    char id[2] = {(char)('a' + agent), 0};
+    switch (random_below(state, 12)) {
+    case 0: /* connect, or take over */
+        if (model.retired_count == 4096)
+            break;
+        if (endpoint)
+            model.retired[model.retired_count++] = endpoint;
+        model.current[agent] = join_as(lane, id, "agent", "[]", 1, random_below(state, 2));
+        model.current[agent]->blocked = random_below(state, 2);
+        break;
+    case 1: /* disconnect */
+        if (endpoint && random_below(state, 2) && model.retired_count < 4096) {
+            attachment_detach(endpoint);
+            model.retired[model.retired_count++] = endpoint;
+            model.current[agent] = NULL;
+        }
+        break;
+    case 2: /* the grace period ends; the socket is full, or no more */
+        if (endpoint) {
+            endpoint->grace_over = true;
+            attachment_go_live(endpoint);
+            endpoint->blocked = random_below(state, 2);
+        }
+        break;
+    case 3:
+    case 4:
+        while (lane_drain(lanes_get(lane)))
+            continue;
+        break;
+    case 5:
+    case 6: /* the socket takes some */
+        if (endpoint) {
+            hand_over(agent, endpoint, random_below(state, 6));
+            if (endpoint->outbox.queue.count == 0)
+                attachment_go_live(endpoint);
+        }
+        break;
+    default:
+        send_one(state, lane, agent);
+        break;
+    }
+}
+
+static void take_all(unsigned agent)
+{
+    char id[2] = {(char)('a' + agent), 0};
+    struct endpoint *endpoint = model.current[agent] ? model.current[agent] : join(0, id);
+    endpoint->grace_over = true;
+    endpoint->close_status = 0;
+    for (unsigned turn = 0; turn < 2000; turn++) {
+        drain_all();
+        attachment_go_live(endpoint);
+        if (endpoint->outbox.queue.count == 0)
+            break;
+        hand_over(agent, endpoint, 100);
+    }
+    leave(endpoint);
+}
+
+static void run_model(uint64_t seed, const struct mailbox_limits *limits, enum slow_agent_rule rule)
+{
+    uint64_t state = seed;
+    unsigned sent = 0;
+    start(LANES, limits, seed % 3 ? 1u << 20 : 2000, rule);
+    bool may_lose = model.may_lose;
+    memset(&model, 0, sizeof model);
+    model.may_lose = may_lose;
+    for (unsigned step = 0; step < 3000; step++)
+        take_a_step(&state);
+    drain_all();
+    for (unsigned agent = 0; agent < AGENTS; agent++)
+        take_all(agent);
+    for (unsigned i = 0; i < LANES * PRIORITIES * AGENTS; i++) {
+        sent += model.sent[i / AGENTS][i % AGENTS];
+        CHECK(may_lose || model.next[i / AGENTS][i % AGENTS] == model.sent[i / AGENTS][i % AGENTS]);
+    }
+    for (unsigned i = 0; i < LANES; i++)
+        for (unsigned reason = 0; reason < UNDELIVERABLE_REASONS; reason++)
+            model.received += (unsigned)atomic_load(&lanes_get(i)->counters.undeliverable[reason]);
+    CHECK(model.received == sent);
+    for (unsigned i = 0; i < model.retired_count; i++) {
+        CHECK(model.retired[i]->state == ENDPOINT_DETACHED);
+        free(model.retired[i]);
+    }
+    CHECK(registry_queued_count() == 0);
+    stop();
 }
 
 TEST("no order and no envelope is lost between reconnects, takeovers and lanes")
 {
+    for (uint64_t seed = 1; seed <= 60; seed++)
+        run_model(seed, &wide, SLOW_AGENT_QUEUE);
+}
+
+TEST("nor where they are ordered by priority: then the order is that of one priority")
+{
+    levels_start(true);
+    for (uint64_t seed = 1; seed <= 60; seed++)
+        run_model(seed, &wide, SLOW_AGENT_QUEUE);
+    levels_start(false);
+}
+
+TEST("what small limits take of it is counted, each once, and the rest stays in order")
+{
+    static const struct mailbox_limits small = {
+        .envelopes = 15, .mailboxes = 100, .bytes = 1u << 20, .total_bytes = 1u << 30, .ttl_ms = 1000};
+    model.may_lose = true;
     for (uint64_t seed = 1; seed <= 60; seed++) {
-        uint64_t state = seed;
-        start(LANES, &wide, seed % 3 ? 1u << 20 : 2000, SLOW_AGENT_QUEUE);
-        memset(&model, 0, sizeof model);
-        for (unsigned step = 0; step < 3000; step++) {
-            unsigned agent = random_below(&state, AGENTS), lane = random_below(&state, LANES);
-            struct endpoint *endpoint = model.current[agent];
-            char id[2] = {(char)('a' + agent), 0};
-            switch (random_below(&state, 12)) {
-            case 0: /* connect, or take over */
-                if (model.retired_count == 4096)
-                    break;
-                if (endpoint)
-                    model.retired[model.retired_count++] = endpoint;
-                model.current[agent] = join_as(lane, id, "agent", "[]", 1, random_below(&state, 2));
-                model.current[agent]->blocked = random_below(&state, 2);
-                break;
-            case 1: /* disconnect */
-                if (endpoint && random_below(&state, 2) && model.retired_count < 4096) {
-                    attachment_detach(endpoint);
-                    model.retired[model.retired_count++] = endpoint;
-                    model.current[agent] = NULL;
-                }
-                break;
-            case 2: /* the grace period ends */
-                if (endpoint) {
-                    endpoint->grace_over = true;
-                    attachment_go_live(endpoint);
-                }
-                break;
-            case 3:
-            case 4:
-                while (lane_drain(lanes_get(lane)))
-                    continue;
-                break;
-            case 5:
-            case 6: /* the socket takes some */
-                if (endpoint) {
-                    hand_over(agent, endpoint, random_below(&state, 6));
-                    if (endpoint->outbox.queue.count == 0)
-                        attachment_go_live(endpoint);
-                }
-                break;
-            default:
-                CHECK(send_to(lanes_get(lane), id, lane * 1000000 + model.sent[lane][agent]++).accepted);
-                break;
-            }
-        }
-        drain_all();
-        for (unsigned agent = 0; agent < AGENTS; agent++) {
-            char id[2] = {(char)('a' + agent), 0};
-            if (!model.current[agent])
-                model.current[agent] = join(0, id);
-            struct endpoint *endpoint = model.current[agent];
-            endpoint->grace_over = true;
-            for (unsigned turn = 0; turn < 2000; turn++) {
-                drain_all();
-                attachment_go_live(endpoint);
-                if (endpoint->outbox.queue.count == 0)
-                    break;
-                hand_over(agent, endpoint, 100);
-            }
-            for (unsigned lane = 0; lane < LANES; lane++)
-                CHECK(model.received[lane][agent] == model.sent[lane][agent]);
-            leave(endpoint);
-        }
-        for (unsigned i = 0; i < model.retired_count; i++) {
-            CHECK(model.retired[i]->state == ENDPOINT_DETACHED);
-            free(model.retired[i]);
-        }
-        CHECK(registry_queued_count() == 0);
-        stop();
+        levels_start(seed % 2);
+        run_model(seed, &small, seed % 4 < 2 ? SLOW_AGENT_DROP : SLOW_AGENT_QUEUE);
     }
+    levels_start(false);
+    model.may_lose = false;
+}
+
+TEST("of 12 turns 8 are high, 3 normal and 1 low, and what is full loses the oldest of the lowest")
+{
+    static const struct mailbox_limits few = {
+        .envelopes = 40, .mailboxes = 100, .bytes = 1u << 20, .total_bytes = 1u << 30, .ttl_ms = 1000};
+    static const char *const names[PRIORITIES] = {"low", "high", "other"};
+    levels_start(true);
+    start(1, &few, 1u << 20, SLOW_AGENT_QUEUE);
+    for (unsigned i = 0; i < 45; i++) {
+        send_priority = names[i % 3];
+        CHECK(send_to(lanes_get(0), "a", i).accepted);
+    }
+    send_priority = NULL;
+    struct endpoint *a = join(0, "a");
+    unsigned counts[PRIORITIES] = {0};
+    long oldest[PRIORITIES] = {-1, -1, -1};
+    for (unsigned i = 0; i < 12; i++) {
+        long number = take(a);
+        if (oldest[number % 3] < 0)
+            oldest[number % 3] = number;
+        counts[number % 3]++;
+    }
+    CHECK(counts[0] == 1 && counts[1] == 8 && counts[2] == 3);
+    CHECK(oldest[0] == 15 && oldest[1] == 1 && oldest[2] == 2); /* 0, 3, 6, 9 and 12 are lost */
+    while (a->outbox.queue.count > 0)
+        take(a);
+    /* The same for a full socket. */
+    a->blocked = true;
+    for (unsigned i = 0; i < 12; i++) {
+        send_priority = names[i % 3];
+        send_to(lanes_get(0), "a", i);
+    }
+    send_priority = NULL;
+    CHECK(a->outbox.queue.count == 0 && a->line_up->count == 12);
+    attachment_go_live(a);
+    CHECK(a->line_up == NULL && take(a) == 1 && take(a) == 2 && take(a) == 4);
+    leave(a);
+    stop();
+    levels_start(false);
 }

@@ -24,7 +24,9 @@ local DEFAULTS = {
         maxQueue = 1000, maxMailboxes = 10000, mailboxBytes = 16 * 2 ^ 20, mailboxTotalBytes = "auto",
         mailboxTtlMs = 3600000, ttlMs = 600000, cleanupIntervalMs = 30000, pingIntervalMs = 30000,
         registerTimeoutMs = 10000, registerGraceMs = 10, verifyFrom = true, requireRegister = true,
-        priorityOrder = false,
+        priorityOrder = false, expiry = true, taskOpenIntents = { "task.assign" },
+        taskCloseIntents = { "task.complete", "task.failed", "task.cancelled" }, maxOpenTasks = 1024,
+        dedupWindowMs = 0, dedupIds = 100000, maxWaiting = 1000, waitingTtlMs = 60000,
     },
     history = { limit = 500, bytes = 4 * 2 ^ 20 },
     limits = {
@@ -314,12 +316,12 @@ describe("a key of a later version", function()
 
     it("is fine at its default", function()
         accepts('tls = { minVersion = "1.2" }, script = { watch = false }, phase2 = { workerPool = { allowRoles = {},'
-            .. 'maxWorkers = "auto", executeBytes = 16777216 } }, policies = {}, agents = { priorityOrder = false },'
+            .. 'maxWorkers = "auto", executeBytes = 16777216 } }, policies = {},'
             .. 'performance = { cache_enabled = true, binary_protocol = true }')
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["performance.cache_enabled"] = 1, ["performance.binary_protocol"] = 1, ["agents.priorityOrder"] = 1,
+        local later = { ["performance.cache_enabled"] = 1, ["performance.binary_protocol"] = 1,
             ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
             user = 1, group = 1, console = 1, tracing = 1, store = 1,
             cluster = 1 }

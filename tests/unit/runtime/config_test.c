@@ -86,7 +86,9 @@ TEST("config: every value of a file arrives with its type and unit")
               "  memoryLimit = '2MiB', jit = true },"
               "agents = { maxQueue = 1, maxMailboxes = 2, mailboxBytes = 3, mailboxTotalBytes = '5GiB',"
               "  mailboxTtlMs = 4, ttlMs = 2147483647, cleanupIntervalMs = 50, pingIntervalMs = 60,"
-              "  registerTimeoutMs = 70, registerGraceMs = 0, verifyFrom = true },"
+              "  registerTimeoutMs = 70, registerGraceMs = 0, verifyFrom = true, expiry = true,"
+              "  taskOpenIntents = { 'a', 'b' }, taskCloseIntents = {}, maxOpenTasks = 71, maxWaiting = 72,"
+              "  waitingTtlMs = 73, priorityOrder = true, deadLetters = 'lost', dedupWindowMs = 74, dedupIds = 75 },"
               "history = { limit = 0, bytes = '1TiB' },"
               "limits = { messageBytes = 10, bodyBytes = 11, jsonDepth = 12, connections = 13,"
               "  connectionsPerAddress = 14, messagesPerSecond = 15, messageBurst = 16, bytesPerSecond = 17,"
@@ -114,6 +116,12 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK(config.agents.cleanup_interval_ms == 50 && config.agents.ping_interval_ms == 60);
     CHECK(config.agents.register_timeout_ms == 70 && config.agents.register_grace_ms == 0);
     CHECK(config.agents.verify_from && !config.agents.require_register);
+    CHECK(config.agents.priority_order && config.agents.expiry && config.agents.task_open_intents.count == 2);
+    CHECK_STRING(config.agents.task_open_intents.items[1], "b");
+    CHECK(config.agents.task_close_intents.count == 0 && config.agents.max_open_tasks == 71);
+    CHECK(config.agents.max_waiting == 72 && config.agents.waiting_ttl_ms == 73);
+    CHECK_STRING(config.agents.dead_letters, "lost");
+    CHECK(config.agents.dedup_window_ms == 74 && config.agents.dedup_ids == 75);
     CHECK(config.history.limit == 0 && config.history.bytes == (uint64_t)1 << 40);
     CHECK(config.limits.message_bytes == 10 && config.limits.body_bytes == 11 && config.limits.json_depth == 12);
     CHECK(config.limits.connections == 13 && !config.limits.connections_is_auto);

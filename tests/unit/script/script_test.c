@@ -334,9 +334,10 @@ TEST("scripts: bridge.to takes an id or a list of ids")
 TEST("scripts: bridge.role, label, all and any select by what they name")
 {
     load_route("return {bridge.role('r'), bridge.label('l'), bridge.all{intent = 'i', tool = 't'},"
-               " bridge.any{id = 'x', role = 'y', label = 'z'}}");
+               " bridge.any{id = 'x', role = 'y', label = 'z'}, bridge.any{role = 'w', wait = true, expiresMs = 7},"
+               " bridge.to('a', {expiresMs = 8}), bridge.broadcast{expiresMs = 9}}");
     check_route("{}");
-    CHECK(t.decision->count == 4);
+    CHECK(t.decision->count == 7);
     const struct decision_item *items = t.decision->items;
     CHECK(items[0].kind == DECISION_ALL && slice_equal(items[0].selector.role, SLICE("r")));
     CHECK(items[0].selector.label.data == NULL);
@@ -344,6 +345,8 @@ TEST("scripts: bridge.role, label, all and any select by what they name")
     CHECK(items[1].selector.role.data == NULL);
     CHECK(items[2].kind == DECISION_ALL && slice_equal(items[2].selector.intent, SLICE("i")));
     CHECK(slice_equal(items[2].selector.tool, SLICE("t")) && items[2].selector.id.data == NULL);
+    CHECK(!items[3].wait && items[3].expires_ms == 0 && items[4].wait && items[4].expires_ms == 7);
+    CHECK(items[5].expires_ms == 8 && items[6].kind == DECISION_BROADCAST && items[6].expires_ms == 9);
     CHECK(items[3].kind == DECISION_ANY && slice_equal(items[3].selector.id, SLICE("x")));
     CHECK(slice_equal(items[3].selector.role, SLICE("y")) && slice_equal(items[3].selector.label, SLICE("z")));
     script_state_free(t.state);
@@ -397,7 +400,13 @@ static const struct {
     {"return bridge.all{}", "bridge.all: expected at least one of role, label, intent, tool, id, got an empty table"},
     {"return bridge.any{rolle = 'x'}", "bridge.any: expected role, label, intent, tool or id as a key, got rolle"},
     {"return bridge.any{role = true}", "bridge.any: expected a name (string), got a boolean"},
-    {"return bridge.broadcast('x')", "bridge.broadcast: expected no argument, got a string"},
+    {"return bridge.broadcast('x')", "bridge.broadcast: expected {expiresMs = n} as options, got a string"},
+    {"return bridge.to('x', 'y')", "bridge.to: expected {expiresMs = n} as options, got a string"},
+    {"return bridge.role('x', {ttl = 1})", "bridge.role: expected {expiresMs = n} as options, got another key"},
+    {"return bridge.all{role = 'x', wait = true}",
+     "bridge.all: expected role, label, intent, tool or id as a key, got wait"},
+    {"return bridge.any{role = 'x', expiresMs = 0}",
+     "bridge.any: expected a whole number from 1 to 2147483647 for expiresMs, got another number"},
     {"return bridge.reply()", "bridge.reply: expected a payload, got nil"},
     {"return bridge.reply(print)", "bridge.reply: JSON has no way to write a function"},
     {"return bridge.reply{0/0}", "bridge.reply: JSON has no way to write NaN"},

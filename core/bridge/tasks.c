@@ -1,0 +1,99 @@
+/* taskIds are kept as hashes in a small array for each agent. The intents are looked up by length first: most envelopes
+ * end there. */
+#include "bridge/tasks.h"
+
+#include "memory/pool.h"
+
+static char *const default_opening[] = {"task.assign"};
+static char *const default_closing[] = {"task.complete", "task.failed", "task.cancelled"};
+
+#define FIRST_CAPACITY 8u
+
+static struct task_options options = {
+    .opening = default_opening, .closing = default_closing, .opening_count = 1, .closing_count = 3, .maximum = 1024};
+
+/* A bit for each length modulo 64 that one of the intents has: of the defaults, 11, 13 and 14. */
+static uint64_t lengths = 1ull << 11 | 1ull << 13 | 1ull << 14;
+
+static void note_lengths(char *const *intents, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        lengths |= 1ull << (strlen(intents[i]) & 63);
+}
+
+void tasks_start(const struct task_options *chosen)
+{
+    options = *chosen;
+    lengths = 0;
+    note_lengths(options.opening, options.opening_count);
+    note_lengths(options.closing, options.closing_count);
+}
+
+static bool is_one_of(struct slice intent, char *const *intents, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (slice_equal(intent, slice_from_string(intents[i])))
+            return true;
+    return false;
+}
+
+enum task_effect task_effect_of(struct slice intent)
+{
+    if (intent.length == 0 || !(lengths >> (intent.length & 63) & 1))
+        return TASK_NONE;
+    if (is_one_of(intent, options.opening, options.opening_count))
+        return TASK_OPENS;
+    return is_one_of(intent, options.closing, options.closing_count) ? TASK_CLOSES : TASK_NONE;
+}
+
+static void set_open(struct agent *agent, uint32_t count)
+{
+    agent->task_count = count;
+    atomic_store(&agent->open_tasks, count); /* sequentially consistent: see task_agent_is_full */
+}
+
+void task_open(struct agent *agent, uint64_t task)
+{
+    for (uint32_t i = 0; i < agent->task_count; i++)
+        if (agent->tasks[i] == task)
+            return;
+    if (agent->task_count >= options.maximum)
+        return;
+    if (agent->task_count == agent->task_capacity) {
+        uint32_t capacity = agent->task_capacity ? agent->task_capacity * 2 : FIRST_CAPACITY;
+        uint64_t *tasks = pool_acquire(POOL_ARRAYS, capacity * sizeof *tasks);
+        if (!tasks)
+            return;
+        if (agent->task_count > 0)
+            memcpy(tasks, agent->tasks, agent->task_count * sizeof *tasks);
+        pool_release(POOL_ARRAYS, agent->tasks, agent->task_capacity * sizeof *tasks);
+        agent->tasks = tasks;
+        agent->task_capacity = capacity;
+    }
+    agent->tasks[agent->task_count] = task;
+    set_open(agent, agent->task_count + 1);
+}
+
+void task_close(struct agent *agent, uint64_t task)
+{
+    struct lock *lock = agent_lock(agent->hash);
+    for (uint32_t i = 0; i < agent->task_count; i++) {
+        if (agent->tasks[i] == task) {
+            agent->tasks[i] = agent->tasks[agent->task_count - 1];
+            set_open(agent, agent->task_count - 1);
+            break;
+        }
+    }
+    lock_release(lock);
+}
+
+void task_close_all(struct agent *agent)
+{
+    set_open(agent, 0);
+}
+
+bool task_agent_is_full(const struct agent *agent, const struct profile *profile)
+{
+    uint32_t open = atomic_load(&agent->open_tasks);
+    return open >= profile->max_concurrent_tasks || open >= options.maximum;
+}

@@ -1,0 +1,36 @@
+/* Open tasks: an envelope with an intent that opens gives its taskId to the agent that gets it, one with an intent that
+ * closes takes it from the agent that sent it. What `bridge.any` calls busy. */
+#ifndef LUADUCT_BRIDGE_TASKS_H
+#define LUADUCT_BRIDGE_TASKS_H
+
+#include "bridge/agent.h"
+
+struct task_options {
+    char *const *opening; /* intents; borrowed while the bridge runs */
+    char *const *closing;
+    size_t opening_count, closing_count;
+    uint32_t maximum; /* taskIds remembered for one agent: with that many open it is full whatever it said */
+};
+
+/* Main thread, before any lane runs. Without it: the four `task.` intents, and 1024. */
+void tasks_start(const struct task_options *options);
+
+enum task_effect { TASK_NONE, TASK_OPENS, TASK_CLOSES };
+
+/* Of an intent as it was sent; length 0: none. Any thread. */
+enum task_effect task_effect_of(struct slice intent);
+
+/* Shard locked. One that is open already stays one. A task past the maximum, or without memory, is not counted. */
+void task_open(struct agent *agent, uint64_t task);
+
+/* No shard locked. Closing what is not open does nothing. */
+void task_close(struct agent *agent, uint64_t task);
+
+/* The agent left: nothing is open any more. Shard locked. */
+void task_close_all(struct agent *agent);
+
+/* Whether it may take no more, by what this profile says. Any thread; ordered with pending_offer's look at the queue,
+ * so that of a task that closes and an envelope that begins to wait one always sees the other. */
+bool task_agent_is_full(const struct agent *agent, const struct profile *profile);
+
+#endif
