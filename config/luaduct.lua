@@ -28,6 +28,11 @@ return {
         suspendMs = 30000,                  -- a hook that waits longer is ended
         memoryLimit = "64MiB",              -- for one Lua state
         jit = false,                        -- true: scripts are compiled; then budgetMs cannot stop a compiled loop
+        -- a hook of which so many calls overran is switched off for a while; 0: never
+        breakerOverruns = 10,
+        breakerSenders = 3,                 -- ... if they were caused by so many senders at least
+        breakerWindowMs = 60000,            -- ... within this time
+        breakerCooldownMs = 30000,          -- how long it is off; then one call is tried
         -- watch = false,                   -- reload when a script changes; not available yet
     },
 

@@ -160,6 +160,10 @@ static void read_script(lua_State *L, struct config *config)
     config->script.on_error = (enum config_on_error)read_choice(L, "script.onError", ways);
     config->script.memory_limit = read_size(L, "script.memoryLimit");
     config->script.jit = read_boolean(L, "script.jit");
+    config->script.breaker_overruns = read_count(L, "script.breakerOverruns");
+    config->script.breaker_senders = read_count(L, "script.breakerSenders");
+    config->script.breaker_window_ms = read_count(L, "script.breakerWindowMs");
+    config->script.breaker_cooldown_ms = read_count(L, "script.breakerCooldownMs");
 }
 
 /* After read_limits: mailboxes are sized by the budget. */

@@ -50,6 +50,7 @@ struct config {
         enum config_on_error on_error;
         uint64_t memory_limit; /* for one Lua state */
         bool jit;
+        uint32_t breaker_overruns, breaker_senders, breaker_window_ms, breaker_cooldown_ms;
     } script;
 
     struct {

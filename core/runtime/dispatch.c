@@ -134,6 +134,7 @@ struct resolving {
     struct frame *frame;      /* what it sent */
     struct dispatch_job *job; /* once one of its hooks waits */
     bool taken;               /* one of its failures found a taker after all */
+    bool overran;             /* the hook was stopped at one of its failures */
 };
 
 /* Gives whether somebody took it. */
@@ -228,6 +229,8 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
     }
     bool taken = carry_out_again(reactor, resolution, decision);
     of->taken = of->taken || (own && taken);
+    if (result == SCRIPT_FAILED && script_take_overrun(reactor->script) && own)
+        of->overran = true;
     free_resolution(resolution);
 }
 
@@ -298,6 +301,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
         struct resolving own = {.dispatch = dispatch, .frame = delivered.frame, .job = job};
         resolve_all(reactor, &own);
         delivered.accepted = delivered.accepted || own.taken;
+        result->overran = result->overran || own.overran;
         if (own.job && own.job->unresolved > 0) {
             own.job->accepted = delivered.accepted;
             own.job->refusal = delivered.refusal;
@@ -314,7 +318,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
 {
     struct dispatch_job *job = (struct dispatch_job *)waiting;
     struct reactor *reactor = waiting->reactor;
-    struct dispatch_result result = {0};
+    struct dispatch_result result = {.overran = routed == SCRIPT_FAILED && script_take_overrun(reactor->script)};
     look_after_sender(&job->dispatch, job->profile);
     const struct decision *decision =
         routed == SCRIPT_DECIDED ? outcome->decision : decision_after_failure(reactor, &job->dispatch);
@@ -355,6 +359,7 @@ struct dispatch_job *dispatch_envelope(struct reactor *reactor, const struct dis
     case SCRIPT_WAITS:
         return wait_for_route(reactor, dispatch, sender, result);
     default:
+        result->overran = script_take_overrun(reactor->script);
         return deliver(reactor, dispatch, NULL, decision_after_failure(reactor, dispatch), result);
     }
 }

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "runtime/bundle.h"
 #include "runtime/engines/engines.h"
+#include "runtime/engines/switches.h"
 #include "runtime/pressure/pressure.h"
 #include "script/watchdog.h"
 
@@ -49,6 +50,9 @@ bool supervision_start_scripts(struct reactor *reactor)
         .memory_limit = pressure_script_limit(config),
         .jit = config->script.jit,
         .log = supervision_log_script,
+        .switched = switches_note,
+        .breaker = {config->script.breaker_overruns, config->script.breaker_senders, config->script.breaker_window_ms,
+                    config->script.breaker_cooldown_ms},
         .wake_fd = wake_fd,
         .open_bundle = bundle_install,
     };

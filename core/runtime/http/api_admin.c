@@ -5,6 +5,7 @@
 #include "protocol/json/json.h"
 #include "runtime/engines/alert.h"
 #include "runtime/engines/engines.h"
+#include "runtime/engines/switches.h"
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"
 
@@ -134,10 +135,28 @@ static int native_alerts(lua_State *L)
     return 1;
 }
 
+/* switches(): a list of {name, reason}, the hooks of scripts that are switched off. */
+static int native_switches(lua_State *L)
+{
+    struct switch_view views[SWITCHES_MAXIMUM];
+    unsigned count = switches_list(views);
+    lua_newtable(L);
+    for (unsigned i = 0; i < count; i++) {
+        lua_newtable(L);
+        lua_pushstring(L, views[i].name);
+        lua_setfield(L, -2, "name");
+        lua_pushstring(L, views[i].reason);
+        lua_setfield(L, -2, "reason");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
 const luaL_Reg api_admin_functions[] = {
     {"may_administer", native_may_administer},
     {"engines", native_engines},
     {"order_engines", native_order_engines},
     {"alerts", native_alerts},
+    {"switches", native_switches},
     {NULL, NULL},
 };

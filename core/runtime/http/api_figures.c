@@ -176,6 +176,8 @@ static struct reactor_sums sum_reactors(void)
             sum.hooks[hook].calls += script.hooks[hook].calls;
             sum.hooks[hook].errors += script.hooks[hook].errors;
             sum.hooks[hook].overruns += script.hooks[hook].overruns;
+            sum.hooks[hook].skipped += script.hooks[hook].skipped;
+            sum.hooks[hook].trips += script.hooks[hook].trips;
         }
         script_add_collections(reactor->script, &sum.collections);
         sum.script_heaps += script.heap_bytes;
@@ -308,6 +310,8 @@ static void push_reactors(lua_State *L)
         set_number(L, "calls", (double)sum.hooks[hook].calls);
         set_number(L, "errors", (double)sum.hooks[hook].errors);
         set_number(L, "overruns", (double)sum.hooks[hook].overruns);
+        set_number(L, "skipped", (double)sum.hooks[hook].skipped);
+        set_number(L, "trips", (double)sum.hooks[hook].trips);
         lua_setfield(L, -2, script_hook_name(hook));
     }
     lua_setfield(L, -2, "hooks");
