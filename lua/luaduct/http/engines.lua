@@ -32,7 +32,7 @@ function engines.post()
     return 202, show()
 end
 
--- The names of those that failed, and of hooks that are switched off, each with its reason, for /optimization and /health.
+-- What is not as it should be, each with its reason: engines that failed, hooks that are switched off.
 function engines.degraded()
     local list = {}
     for _, engine in ipairs(native.engines()) do
