@@ -105,15 +105,17 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
         }
         bool stopped;
         int status = call_run(state, answers < 0 ? 2 : answers, &stopped);
-        if (__builtin_expect(status != 0 || stopped, 0)) {
+        /* One branch for all that is rare: a call that did not end well, and any while some hook is switched off. */
+        if (__builtin_expect(((unsigned)status | stopped | state->open_breakers) != 0, 0)) {
             struct chain_call call = {.hook = HOOK_ROUTE, .index = i};
             if (call_put_aside(state, &call, status, stopped))
                 return SCRIPT_WAITS;
-            call_fail(state, route_script(state, i), HOOK_ROUTE, guard_sender(state), status, stopped);
-            return SCRIPT_FAILED;
-        }
-        if (__builtin_expect(state->open_breakers > 0, 0))
+            if (status != 0 || stopped) {
+                call_fail(state, route_script(state, i), HOOK_ROUTE, guard_sender(state), status, stopped);
+                return SCRIPT_FAILED;
+            }
             guard_went_well(state, route_script(state, i), HOOK_ROUTE);
+        }
         /* One decision and that returned is what nearly every route does. */
         uintptr_t first = state->envelope_handle & ~(uintptr_t)HANDLE_TAG_ENVELOPE;
         if (__builtin_expect((uintptr_t)lua_touserdata(coroutine, base + 1) == first && state->item_count > 0, 1)) {

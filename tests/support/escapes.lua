@@ -1,5 +1,5 @@
--- Ways out of a script's sandbox, or ways to bring the bridge down from inside of it. Each is a hook's body and what its
--- caller sees: `gives` is what it returns, as JSON; `fails` is in the log line of the failed hook, whose envelope then
+-- Ways out of a script's sandbox, or ways to bring the bridge down from inside of it. Each is a hook's body and what
+-- its caller sees: `gives` is what it returns, as JSON; `fails` is in the log line of the failed hook, whose envelope then
 -- goes by the mode's own rule.
 local escapes = {}
 

@@ -190,7 +190,8 @@ describe("a sender whose messages overrun", function()
 
     it("is refused over HTTP while it should pause", function()
         local server = start(ROUTE, {budgetMs = 1000})
-        assert.equal(202, http.request(server, {method = "POST", path = "/send", body = '{"to":"x","intent":"run away"}'}).status)
+        local first = {method = "POST", path = "/send", body = '{"to":"x","intent":"run away"}'}
+        assert.equal(202, http.request(server, first).status)
 
         local answer = http.request(server, {method = "POST", path = "/send", body = '{"to":"x"}'})
 
