@@ -1,6 +1,6 @@
 -- Ways out of a script's sandbox, or ways to bring the bridge down from inside of it. Each is a hook's body and what
--- its caller sees: `gives` is what it returns, as JSON; `fails` is in the log line of the failed hook, whose envelope then
--- goes by the mode's own rule.
+-- its caller sees: `gives` is what it returns, as JSON; `fails` is in the log line of the failed hook, whose envelope
+-- then goes by the mode's own rule.
 local escapes = {}
 
 local function gives(name, expected, body)

@@ -14,6 +14,7 @@ local DEFAULTS = {
     listen = { host = "localhost", wsPort = 4567, httpPort = 4568, insecure = false },
     script = {
         budgetMs = 50, onError = "default", suspendMs = 30000, memoryLimit = 64 * 2 ^ 20, jit = false, watch = false,
+        breakerOverruns = 10, breakerSenders = 3, breakerWindowMs = 60000, breakerCooldownMs = 30000,
     },
     agents = {
         maxQueue = 1000, maxMailboxes = 10000, mailboxBytes = 16 * 2 ^ 20, mailboxTotalBytes = "auto",
