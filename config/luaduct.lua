@@ -30,6 +30,11 @@ return {
         stateBytes = "1MiB",                -- what luaduct.state of one script may take when a reload hands it over
         sharedBytes = "16MiB",              -- of luaduct.shared; past it the entries that were not used for longest go
         jit = false,                        -- true: scripts are compiled; then budgetMs cannot stop a compiled loop
+        -- a hook of which so many calls overran is switched off for a while; 0: never
+        breakerOverruns = 10,
+        breakerSenders = 3,                 -- ... if they were caused by so many senders at least
+        breakerWindowMs = 60000,            -- ... within this time
+        breakerCooldownMs = 30000,          -- how long it is off; then one call is tried
         watch = false,                      -- reload when the config file or a script changes
     },
 

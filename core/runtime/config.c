@@ -165,6 +165,10 @@ static void read_script(lua_State *L, struct config *config)
     config->script.shared_bytes = read_size(L, "script.sharedBytes");
     config->script.jit = read_boolean(L, "script.jit");
     config->script.watch = read_boolean(L, "script.watch");
+    config->script.breaker_overruns = read_count(L, "script.breakerOverruns");
+    config->script.breaker_senders = read_count(L, "script.breakerSenders");
+    config->script.breaker_window_ms = read_count(L, "script.breakerWindowMs");
+    config->script.breaker_cooldown_ms = read_count(L, "script.breakerCooldownMs");
 }
 
 /* After read_limits: mailboxes are sized by the budget. */

@@ -63,6 +63,7 @@ struct config {
         uint64_t state_bytes;  /* of luaduct.state, for one script */
         uint64_t shared_bytes; /* of luaduct.shared */
         bool jit, watch;
+        uint32_t breaker_overruns, breaker_senders, breaker_window_ms, breaker_cooldown_ms;
     } script;
 
     struct {

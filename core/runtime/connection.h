@@ -20,6 +20,7 @@
 struct reactor;
 struct backlog;
 struct http_exchange;
+struct pause;
 
 enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
 
@@ -68,6 +69,7 @@ struct connection {
     };
     struct sender_fragment fragment; /* once registered */
     struct backlog *backlog;         /* while a hook waits, and until what came meanwhile is handled; else NULL */
+    struct pause *pause;             /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
     struct rate_bucket *rate;        /* with a rate limit configured; else NULL */
 };
 

@@ -152,6 +152,7 @@ struct resolving {
     struct frame *frame;      /* what it sent */
     struct dispatch_job *job; /* once one of its hooks waits */
     bool taken;               /* one of its failures found a taker after all */
+    bool overran;             /* the hook was stopped at one of its failures */
 };
 
 /* Gives whether somebody took it. */
@@ -263,6 +264,8 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
     }
     bool taken = carry_out_again(reactor, resolution, decision);
     of->taken = of->taken || (own && taken);
+    if (result == SCRIPT_FAILED && script_take_overrun(reactor->script) && own)
+        of->overran = true;
     free_resolution(resolution);
 }
 
@@ -374,6 +377,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
         struct resolving own = {.dispatch = dispatch, .frame = delivered.frame, .job = job};
         resolve_all(reactor, &own);
         delivered.accepted = delivered.accepted || own.taken;
+        result->overran = result->overran || own.overran;
         if (own.job && own.job->unresolved > 0) {
             own.job->accepted = delivered.accepted;
             own.job->refusal = delivered.refusal;
@@ -410,7 +414,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
 {
     struct dispatch_job *job = (struct dispatch_job *)waiting;
     struct reactor *reactor = waiting->reactor;
-    struct dispatch_result result = {0};
+    struct dispatch_result result = {.overran = routed == SCRIPT_FAILED && script_take_overrun(waiting->script)};
     struct decision *decided = outcome->decision;
     look_after_sender(&job->dispatch, job->profile);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, waiting->script, &job->dispatch)) {
@@ -488,12 +492,14 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     enum script_result routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
     count_route(reactor, script, routed);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, dispatch)) {
+        script_take_overrun(script); /* a trial's fault is nobody's else */
         script = reactor->script;
         routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
         count_route(reactor, script, routed);
     }
     if (routed == SCRIPT_WAITS)
         return wait_for_route(reactor, script, dispatch, sender, result);
+    result->overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     uint64_t took_ns = clock_steady_ns() - began_ns;
     const struct decision *decision = routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, dispatch);
     if (decision && reactor->scripts.trial && reactor->scripts.rule.shadow)
@@ -534,6 +540,7 @@ static struct dispatch_job *route(struct reactor *reactor, const struct dispatch
     case SCRIPT_WAITS:
         return wait_for_route(reactor, reactor->script, dispatch, sender, result);
     default:
+        result->overran = script_take_overrun(reactor->script);
         return deliver(reactor, dispatch, NULL, decision_after_failure(reactor, dispatch), result);
     }
 }

@@ -10,6 +10,7 @@
 struct dispatch_result {
     enum code code;      /* CODE_OK: accepted, or dropped without a word */
     bool dropped;        /* code is CODE_OK, or CODE_SCRIPT_DROPPED when the sender is to hear */
+    bool overran;        /* a hook that it called was stopped: its sender is to be slowed */
     struct slice text;   /* why not, for the sender; valid until the next dispatch */
     struct frame *frame; /* what went out; a reference for the caller; NULL when nothing did */
     uint32_t taken;      /* recipients that took it, by connection or mailbox */

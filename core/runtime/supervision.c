@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "runtime/engines/engines.h"
+#include "runtime/engines/switches.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reload/loader.h"
 #include "script/watchdog.h"

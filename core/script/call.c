@@ -2,6 +2,7 @@
 
 #include "script/bridge_binding.h"
 #include "script/failure.h"
+#include "script/guard.h"
 #include "script/load.h"
 
 void call_recover(struct script_state *state, bool out_of_memory)
@@ -18,7 +19,8 @@ void call_recover(struct script_state *state, bool out_of_memory)
     load_coroutine(state); /* on failure the next call tries again */
 }
 
-void call_fail(struct script_state *state, enum script_hook hook, int hook_reference, int status, bool stopped)
+void call_fail(struct script_state *state, const struct script *script, enum script_hook hook, uint64_t sender,
+               int status, bool stopped)
 {
     lua_State *coroutine = state->coroutine;
     bool out_of_memory = status == LUA_ERRMEM;
@@ -29,7 +31,9 @@ void call_fail(struct script_state *state, enum script_hook hook, int hook_refer
     }
     if (lua_gettop(coroutine) > 0 && lua_type(coroutine, -1) == LUA_TSTRING)
         out_of_memory = out_of_memory || strstr(lua_tostring(coroutine, -1), "not enough memory") != NULL;
-    failure_report(state, hook, hook_reference, coroutine, stopped);
+    failure_report(state, hook, script->hooks[hook], coroutine, stopped);
+    if (stopped)
+        guard_overran(state, script, hook, sender);
     call_recover(state, out_of_memory);
 }
 

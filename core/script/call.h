@@ -46,8 +46,9 @@ static inline int call_run(struct script_state *state, int arguments, bool *stop
 }
 
 /* After a run that did not end well: reports it and throws the coroutine away. Pushes on its stack, which waits or has
- * died. */
-void call_fail(struct script_state *state, enum script_hook hook, int hook_reference, int status, bool stopped);
+ * died. `sender`: who is to blame for an overrun, for the breaker. */
+void call_fail(struct script_state *state, const struct script *script, enum script_hook hook, uint64_t sender,
+               int status, bool stopped);
 
 /* A run has ended without results. True: the hook waits, and is put aside. */
 bool call_put_aside(struct script_state *state, const struct chain_call *call, int status, bool stopped);

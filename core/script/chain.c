@@ -4,10 +4,12 @@
 
 #include <stdio.h>
 
+#include "base/hash.h"
 #include "protocol/registration.h"
 #include "script/bridge_binding.h"
 #include "script/call.h"
 #include "script/failure.h"
+#include "script/guard.h"
 #include "script/json_value.h"
 #include "script/kept_state.h"
 
@@ -285,6 +287,16 @@ static bool read_registered(const struct step *step)
     return status == 0 && !step->call->refused;
 }
 
+/* Who is to blame when it overruns: who registers, by where it comes from; who left; who sent the envelope. */
+static uint64_t caller(const struct script_state *state, const struct chain_call *call)
+{
+    if (call->registration)
+        return call->registration->origin;
+    if (call->has_agent)
+        return hash_slice(call->agent.profile->id);
+    return hash_slice(envelope_text(state->envelope, FIELD_FROM, state->defaults));
+}
+
 /* --- The chain ---------------------------------------------------------------------------------------------------- */
 
 enum script_result chain_run(struct script_state *state, struct chain_call *call, int answers,
@@ -296,6 +308,11 @@ enum script_result chain_run(struct script_state *state, struct chain_call *call
         bool told = call->hook == HOOK_ON_DISCONNECT; /* the others are told whatever this one does */
         if (reference == LUA_NOREF)
             continue;
+        if (state->open_breakers > 0 && answers < 0 && !guard_admits(state, step.script, call->hook)) {
+            if (told)
+                continue;
+            return SCRIPT_FAILED;
+        }
         if (answers < 0) {
             count_up(&state->counts[call->hook].calls);
             if (!begin_step(&step)) {
@@ -309,11 +326,13 @@ enum script_result chain_run(struct script_state *state, struct chain_call *call
         if (status != 0 || stopped) {
             if (call_put_aside(state, call, status, stopped))
                 return SCRIPT_WAITS;
-            call_fail(state, call->hook, reference, status, stopped);
+            call_fail(state, step.script, call->hook, caller(state, call), status, stopped);
             if (told)
                 continue;
             return SCRIPT_FAILED;
         }
+        if (state->open_breakers > 0)
+            guard_went_well(state, step.script, call->hook);
         if (call->hook == HOOK_ON_REGISTER)
             failed = !read_registered(&step);
         else if (call->hook == HOOK_ON_UNDELIVERABLE)
@@ -373,7 +392,9 @@ enum script_result script_on_disconnect(struct script_state *state, struct agent
     struct chain_call call = {
         .hook = HOOK_ON_DISCONNECT, .reason = keep_text(state, reason), .agent = *agent, .has_agent = true};
     struct decision *none = NULL;
-    return chain_finish(state, &call, chain_run(state, &call, -1, &none));
+    enum script_result result = chain_finish(state, &call, chain_run(state, &call, -1, &none));
+    state->overran = false; /* nobody is there to be slowed */
+    return result;
 }
 
 bool chain_on_reload(struct script_state *state, unsigned previous_version)

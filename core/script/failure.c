@@ -92,6 +92,7 @@ static struct text begin(enum script_hook hook, char *buffer, size_t size)
 static void log_failure(struct script_state *state, enum script_hook hook, const struct text *text)
 {
     count_up(&state->counts[hook].errors);
+    state->overran = false;
     uint64_t now = clock_steady_ns();
     if (now - state->failure_window_ns >= 1000000000u) {
         state->failure_window_ns = now;
@@ -155,6 +156,7 @@ void failure_report(struct script_state *state, enum script_hook hook, int hook_
         put_traceback(&text, lua);
     }
     log_failure(state, hook, &text);
+    state->overran = stopped;
 }
 
 void failure_report_waiting(struct script_state *state, enum script_hook hook, int hook_reference, lua_State *coroutine,

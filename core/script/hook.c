@@ -15,6 +15,7 @@
 #include "script/call.h"
 #include "script/chain.h"
 #include "script/failure.h"
+#include "script/guard.h"
 #include "script/load.h"
 #include "workers/value_lua.h"
 
@@ -54,7 +55,16 @@ unsigned script_wait_count(const struct script_state *state)
 
 void script_state_free(struct script_state *state)
 {
+    if (state)
+        guard_close(state);
     state_close(state);
+}
+
+bool script_take_overrun(struct script_state *state)
+{
+    bool overran = state->overran;
+    state->overran = false;
+    return overran;
 }
 
 struct watchdog *script_watchdog(struct script_state *state)
@@ -80,13 +90,13 @@ static __attribute__((noinline)) void report_nonsense(struct script_state *state
     failure_report_mistake(state, hook, lua, function, text);
 }
 
-/* The registry's reference to the route in ROUTE_SLOT(number). */
-static int route_reference(const struct script_state *state, int number)
+/* Whose route lies in ROUTE_SLOT(number). */
+static const struct script *route_script(const struct script_state *state, int number)
 {
     const struct script *script = state->scripts;
     while (script->hooks[HOOK_ROUTE] == LUA_NOREF || number-- > 0)
         script++;
-    return script->hooks[HOOK_ROUTE];
+    return script;
 }
 
 /* From the route function of that number on. `answers`: how many values it waited for lie in its coroutine; negative:
@@ -96,6 +106,9 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
 {
     for (int i = number; i < state->route_count; i++, answers = -1) {
         if (__builtin_expect(!state->coroutine, 0) && !call_has_coroutine(state, HOOK_ROUTE))
+            return SCRIPT_FAILED;
+        if (__builtin_expect(state->open_breakers > 0, 0) && answers < 0 &&
+            !guard_admits(state, route_script(state, i), HOOK_ROUTE))
             return SCRIPT_FAILED;
         lua_State *coroutine = state->coroutine;
         int base = 2 * state->route_count;
@@ -108,12 +121,16 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
         }
         bool stopped;
         int status = call_run(state, answers < 0 ? 2 : answers, &stopped);
-        if (__builtin_expect(status != 0 || stopped, 0)) {
+        /* One branch for all that is rare: a call that did not end well, and any while some hook is switched off. */
+        if (__builtin_expect(((unsigned)status | stopped | state->open_breakers) != 0, 0)) {
             struct chain_call call = {.hook = HOOK_ROUTE, .index = i};
             if (call_put_aside(state, &call, status, stopped))
                 return SCRIPT_WAITS;
-            call_fail(state, HOOK_ROUTE, route_reference(state, i), status, stopped);
-            return SCRIPT_FAILED;
+            if (status != 0 || stopped) {
+                call_fail(state, route_script(state, i), HOOK_ROUTE, guard_sender(state), status, stopped);
+                return SCRIPT_FAILED;
+            }
+            guard_went_well(state, route_script(state, i), HOOK_ROUTE);
         }
         /* One decision and that returned is what nearly every route does. */
         uintptr_t first = state->envelope_handle & ~(uintptr_t)HANDLE_TAG_ENVELOPE;
@@ -195,7 +212,7 @@ static int push_answer(lua_State *lua)
 
 static int hook_reference(const struct script_state *state, const struct chain_call *call)
 {
-    return call->hook == HOOK_ROUTE   ? route_reference(state, call->index)
+    return call->hook == HOOK_ROUTE   ? route_script(state, call->index)->hooks[HOOK_ROUTE]
            : call->hook == HOOK_TIMER ? timer_reference(state, call)
                                       : state->scripts[call->index].hooks[call->hook];
 }
@@ -244,6 +261,8 @@ void script_read_statistics(const struct script_state *state, struct script_stat
         out->hooks[i].calls = atomic_load_explicit(&state->counts[i].calls, memory_order_relaxed);
         out->hooks[i].errors = atomic_load_explicit(&state->counts[i].errors, memory_order_relaxed);
         out->hooks[i].overruns = atomic_load_explicit(&state->counts[i].overruns, memory_order_relaxed);
+        out->hooks[i].skipped = atomic_load_explicit(&state->counts[i].skipped, memory_order_relaxed);
+        out->hooks[i].trips = atomic_load_explicit(&state->counts[i].trips, memory_order_relaxed);
     }
     out->heap_bytes = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
     out->heap_limit = state->memory_limit;

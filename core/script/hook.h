@@ -19,6 +19,7 @@
 #include "base/slice.h"
 #include "bridge/decision.h"
 
+#include "script/breaker.h"
 #include "workers/value.h"
 #include "workers/worker_pool.h"
 
@@ -50,19 +51,31 @@ enum script_log_level { SCRIPT_LOG_DEBUG, SCRIPT_LOG_INFO, SCRIPT_LOG_WARN, SCRI
  * thread. */
 typedef void script_log(void *context, enum script_log_level level, struct slice text);
 
-/* Everything in it is borrowed until script_state_new returns, but for log, log_context and wake_fd. */
+/* A hook that was switched off because it kept overrunning (breaker.h), or is on again. */
+#define SCRIPT_SWITCH_TEXT_BYTES 512
+struct script_switch {
+    enum script_hook hook;
+    const char *path; /* of the script */
+    bool off;
+    const char *text; /* one line: which, and why */
+};
+typedef void script_switched(void *context, const struct script_switch *what);
+
+/* Everything in it is borrowed until script_state_new returns, but for log, switched, log_context and wake_fd. */
 struct script_options {
     const char *const *paths; /* user scripts; their messages name them by these paths */
     size_t path_count;
-    const char *folder;    /* where `require` looks; NULL: each script's own folder */
+    const char *folder;             /* where `require` looks; NULL: each script's own folder */
     struct script_sources *sources; /* the files' texts: filled in while open; NULL: the state's own. Retained */
-    bool inert; /* for trying the hooks: what they say is not logged, only how they fail */
-    const char *mode;      /* "original" or "enhanced": the module luaduct.bridge.<mode> */
-    uint32_t budget_ms;    /* a hook that runs longer is stopped */
-    uint64_t memory_limit; /* bytes, a hard ceiling on the state's heap and the hook's arena together */
-    bool jit;              /* JIT on: a compiled loop cannot be stopped */
-    script_log *log;       /* not NULL */
+    bool inert;                     /* for trying the hooks: what they say is not logged, only how they fail */
+    const char *mode;               /* "original" or "enhanced": the module luaduct.bridge.<mode> */
+    uint32_t budget_ms;             /* a hook that runs longer is stopped */
+    uint64_t memory_limit;          /* bytes, a hard ceiling on the state's heap and the hook's arena together */
+    bool jit;                       /* JIT on: a compiled loop cannot be stopped */
+    script_log *log;                /* not NULL */
+    script_switched *switched;      /* on the state's thread, with log_context; NULL: it is logged */
     void *log_context;
+    struct breaker_rules breaker;
     int wake_fd;                                /* for the watchdog: an eventfd, or -1 (see watchdog.h) */
     void (*open_bundle)(struct lua_State *lua); /* makes require("luaduct.…") find the compiled-in modules */
 };
@@ -95,7 +108,8 @@ struct script_sender {
 
 enum script_result {
     SCRIPT_DECIDED, /* *out is set */
-    SCRIPT_FAILED, /* raised, overran, ran out of memory or returned nonsense; counted and logged here. onError rules */
+    SCRIPT_FAILED, /* raised, overran, ran out of memory, returned nonsense or is switched off; counted and logged here.
+                      onError rules */
     SCRIPT_WAITS,  /* the hook waits: script_take_wait must follow at once */
 };
 
@@ -121,6 +135,7 @@ struct script_registration {
     struct slice labels, tools, intents;
     uint32_t max_concurrent_tasks;
     struct slice identity; /* data NULL: nil; only shown to the script */
+    uint64_t origin;       /* a hash of where it comes from: to the breaker, who asks */
 };
 
 /* Runs the chain's `on_register(agent, bridge)`. SCRIPT_DECIDED: let it in as *registration says now. SCRIPT_FAILED:
@@ -140,6 +155,9 @@ bool script_save_kept(struct script_state *state, size_t most, struct buffer *ou
  * `on_reload(previous_version, luaduct.state)`, in which nothing may wait. `kept` NULL: there is none. False: memory is
  * out, or a hook failed, which is counted and logged. */
 bool script_restore_kept(struct script_state *state, const struct value *kept, unsigned previous_version);
+
+/* Whether the call that gave SCRIPT_FAILED last was stopped for running too long. True once for each. */
+bool script_take_overrun(struct script_state *state);
 
 /* --- Hooks that wait ---------------------------------------------------------------------------------------------
  * A hook that calls luaduct.sleep, luaduct.workers.execute, bridge.request or bridge.gather stops there, and the caller
@@ -201,6 +219,8 @@ struct script_hook_statistics {
     uint64_t calls;    /* calls into Lua; one hook of a chain of three counts three */
     uint64_t errors;   /* failed calls, overruns and nonsense included */
     uint64_t overruns; /* stopped by the watchdog */
+    uint64_t skipped;  /* not made, because the hook was switched off */
+    uint64_t trips;    /* how often it was switched off */
 };
 
 struct script_statistics {

@@ -6,6 +6,7 @@
  * collectgarbage, rawset; and string.find, match, gmatch, gsub by pattern.h. */
 #include "script/sandbox.h"
 
+#include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -340,7 +341,9 @@ void sandbox_load_file(lua_State *lua, const struct script *script, const char *
     lua_pushfstring(lua, "@%s", path);
     /* As text only: bytecode is not verified. */
     int status = luaL_loadbufferx(lua, text.data, text.length, lua_tostring(lua, -1), "t");
-    if (status != 0 && strstr(lua_tostring(lua, -1), "wrong mode"))
+    /* The second: behind a first line that begins with #. */
+    if (status != 0 &&
+        (strstr(lua_tostring(lua, -1), "wrong mode") || strstr(lua_tostring(lua, -1), "malformed bytecode")))
         luaL_error(lua, "%s: this is bytecode; a script is text", path);
     if (status != 0)
         lua_error(lua);
@@ -462,7 +465,6 @@ void sandbox_open(lua_State *lua, struct script_state *state)
     static const char *const table_names[] = {"concat", "insert", "maxn", "remove", NULL};
     static const char *const os_names[] = {"time", "clock", "date", NULL};
     static const char *const coroutine_names[] = {"status", NULL};
-    static const char *const whole[] = {"math", "bit"};
 
     lua_getglobal(lua, "tostring");
     lua_setfield(lua, LUA_REGISTRYINDEX, "luaduct.tostring");
@@ -509,11 +511,9 @@ void sandbox_open(lua_State *lua, struct script_state *state)
     protect(lua, "coroutine");
     lua_setfield(lua, globals, "coroutine");
 
-    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
-        lua_getglobal(lua, whole[i]);
-        protect(lua, whole[i]);
-        lua_setfield(lua, globals, whole[i]);
-    }
+    lua_getglobal(lua, "bit");
+    protect(lua, "bit");
+    lua_setfield(lua, globals, "bit");
 
     object_pool_open(lua, state);
     timer_open(lua);
@@ -535,6 +535,17 @@ void sandbox_make_environment(lua_State *lua, struct script_state *state, struct
         lua_insert(lua, -2);
         lua_rawset(lua, environment);
     }
+    /* Opened anew, because its functions share the state of math.random: a seed is a script's own. */
+    lua_pushcfunction(lua, luaopen_math);
+    lua_call(lua, 0, 1);
+    lua_newtable(lua); /* a copy: the next opening writes over what this one gave */
+    for (lua_pushnil(lua); lua_next(lua, -3); lua_pop(lua, 1)) {
+        lua_pushvalue(lua, -2);
+        lua_pushvalue(lua, -2);
+        lua_rawset(lua, -5);
+    }
+    protect(lua, "math");
+    lua_setfield(lua, environment, "math");
     lua_pushinteger(lua, script - state->scripts);
     lua_pushcclosure(lua, require_module, 1);
     lua_setfield(lua, environment, "require");

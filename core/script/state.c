@@ -117,6 +117,8 @@ struct script_state *state_open(const struct script_options *options)
     state->ceiling = options->memory_limit + STATE_RESERVE_BYTES;
     state->log = options->log;
     state->log_context = options->log_context;
+    state->switched = options->switched;
+    state->breaker_rules = options->breaker;
     state->budget_ms = options->budget_ms;
     state->jit = options->jit;
     state->inert = options->inert;

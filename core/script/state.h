@@ -16,6 +16,7 @@
 #include "bridge/decision.h"
 #include "bridge/registry.h"
 #include "protocol/envelope.h"
+#include "script/breaker.h"
 #include "script/collect.h"
 #include "script/hook.h"
 #include "script/object_pool.h"
@@ -66,14 +67,15 @@ struct arena_chunk {
 
 /* One user script, or the mode (the last one). */
 struct script {
-    char *path;            /* NULL for the mode */
-    char *folder;          /* for `require`; NULL for the mode */
-    struct script_sources *sources; /* where its texts come from; the state's reference */
-    int bridge;            /* registry reference: this script's own copy of the bridge's functions */
-    int environment;       /* registry reference */
-    int modules;           /* registry reference: what `require` has loaded */
-    int kept;              /* registry reference: the table behind its `luaduct`, with `state`; 0 for the mode */
-    int hooks[HOOK_COUNT]; /* registry references, LUA_NOREF where it has none */
+    char *path;                           /* NULL for the mode */
+    char *folder;                         /* for `require`; NULL for the mode */
+    struct script_sources *sources;       /* where its texts come from; the state's reference */
+    int bridge;                           /* registry reference: this script's own copy of the bridge's functions */
+    int environment;                      /* registry reference */
+    int modules;                          /* registry reference: what `require` has loaded */
+    int kept;                             /* registry reference: the table behind its `luaduct`, with `state` */
+    int hooks[HOOK_COUNT];                /* registry references, LUA_NOREF where it has none */
+    struct breaker *breakers[HOOK_COUNT]; /* NULL: it never overran */
 };
 
 /* What collect.c knows beside the heap's sizes. */
@@ -98,6 +100,7 @@ struct script_state {
     struct envelope *envelope;
     const struct script_sender *sender;
     const struct envelope_defaults *defaults;
+    unsigned open_breakers;                   /* of scripts[].breakers */
     uint32_t cached;                          /* bit per cached value of this call */
     unsigned item_count;                      /* decisions made in this call: made.items[0..item_count) */
     char *arena_at, *arena_end, *arena_start; /* start: of the chunk that is kept */
@@ -169,6 +172,9 @@ struct script_state {
 
     script_log *log;
     void *log_context;
+    struct breaker_rules breaker_rules;
+    script_switched *switched; /* NULL: it is logged */
+    bool overran;              /* the last call that failed was stopped: script_take_overrun */
     uint32_t budget_ms;
     bool stop_noted; /* the watchdog's stop has been seen, and where it struck is in stop_text */
     char stop_text[FAILURE_TEXT_BYTES];
@@ -185,7 +191,7 @@ struct script_state {
     struct collector collector;
 
     struct {
-        _Atomic uint64_t calls, errors, overruns;
+        _Atomic uint64_t calls, errors, overruns, skipped, trips;
     } counts[HOOK_COUNT];
 };
 

@@ -103,6 +103,7 @@ static void finish_register(struct connection *connection, const struct register
     log_debug("agent %.*s registered", (int)wanted->id.length, wanted->id.data);
     if (connection->endpoint.grace_over)
         attachment_go_live(&connection->endpoint);
+    session_still_slow(connection);
     connection_wait_for(connection, DEADLINE_IDLE); /* the grace period starts when `registered` is written */
 }
 
@@ -154,6 +155,8 @@ static void ask_to_register(struct connection *connection, const struct register
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
         return;
     }
+    job->registering.wanted.origin =
+        hash_slice(slice_from((const char *)connection->address.bytes, sizeof connection->address.bytes));
     struct slice reason;
     struct script_state *script =
         scripts_pick(&reactor->scripts, job->registering.wanted.id, job->registering.wanted.labels);

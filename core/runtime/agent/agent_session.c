@@ -140,7 +140,11 @@ static void dispatched_later(void *context, struct dispatch_result *result)
         settle_envelope(connection, result);
     else
         frame_release(result->frame);
-    session_hook_ended(connection);
+    connection->hook_waits = false;
+    if (__builtin_expect(result->overran, 0))
+        session_slow_down(connection);
+    if (!connection->hook_waits)
+        session_hook_ended(connection);
 }
 
 static void handle_envelope(struct connection *connection, struct slice text)
@@ -181,6 +185,8 @@ static void handle_envelope(struct connection *connection, struct slice text)
     if (__builtin_expect(result.code != CODE_OK, 0))
         result.id = envelope_text(&message->envelope, FIELD_ID, &defaults);
     settle_envelope(connection, &result);
+    if (__builtin_expect(result.overran, 0))
+        session_slow_down(connection);
 }
 
 /* --- messages --- */
@@ -436,6 +442,7 @@ void agent_session_deadline(struct connection *connection)
 void agent_session_end(struct connection *connection)
 {
     reactor_forget_held(connection);
+    session_forget_pause(connection);
     leave(connection, SLICE("connection closed"));
     attachment_linger_end(&connection->endpoint);
     websocket_stop(&connection->websocket);

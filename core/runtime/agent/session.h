@@ -11,6 +11,15 @@ void session_object(struct connection *connection, enum code code, struct slice 
 /* Says no, and closes where the code says so. */
 void session_refuse(struct connection *connection, enum code code, struct slice text, struct slice id);
 
+/* One of its messages made a hook overrun: what it sends next waits for a while, as behind a hook that waits. */
+void session_slow_down(struct connection *connection);
+
+/* As much of that as is left when it registers anew. */
+void session_still_slow(struct connection *connection);
+
+/* The connection ends: no pause is waited for. */
+void session_forget_pause(struct connection *connection);
+
 /* The hook that this connection's messages waited for is over: they are handled, until one's hook waits again. */
 void session_hook_ended(struct connection *connection);
 

@@ -5,6 +5,7 @@
 #include "protocol/json/json.h"
 #include "runtime/engines/alert.h"
 #include "runtime/engines/engines.h"
+#include "runtime/engines/switches.h"
 #include "runtime/http/api_native.h"
 #include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"
@@ -186,6 +187,23 @@ static int native_rules(lua_State *L)
     return 1;
 }
 
+/* switches(): a list of {name, reason}, the hooks of scripts that are switched off. */
+static int native_switches(lua_State *L)
+{
+    struct switch_view views[SWITCHES_MAXIMUM];
+    unsigned count = switches_list(views);
+    lua_newtable(L);
+    for (unsigned i = 0; i < count; i++) {
+        lua_newtable(L);
+        lua_pushstring(L, views[i].name);
+        lua_setfield(L, -2, "name");
+        lua_pushstring(L, views[i].reason);
+        lua_setfield(L, -2, "reason");
+        lua_rawseti(L, -2, (int)i + 1);
+    }
+    return 1;
+}
+
 const luaL_Reg api_admin_functions[] = {
     {"may_administer", native_may_administer},
     {"engines", native_engines},
@@ -193,5 +211,6 @@ const luaL_Reg api_admin_functions[] = {
     {"alerts", native_alerts},
     {"rules", native_rules},
     {"webhook_figures", native_webhook_figures},
+    {"switches", native_switches},
     {NULL, NULL},
 };

@@ -315,6 +315,8 @@ static void push_reactors(lua_State *L)
         set_number(L, "calls", (double)sum.scripts.hooks[hook].calls);
         set_number(L, "errors", (double)sum.scripts.hooks[hook].errors);
         set_number(L, "overruns", (double)sum.scripts.hooks[hook].overruns);
+        set_number(L, "skipped", (double)sum.scripts.hooks[hook].skipped);
+        set_number(L, "trips", (double)sum.scripts.hooks[hook].trips);
         lua_setfield(L, -2, script_hook_name(hook));
     }
     lua_setfield(L, -2, "hooks");

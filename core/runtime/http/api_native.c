@@ -3,6 +3,7 @@
  * call, not on Lua: a peer that goes away gives it back at once. */
 #include "runtime/http/api_native.h"
 
+#include "base/hash.h"
 #include "bridge/answer.h"
 #include "bridge/history.h"
 #include "memory/pool.h"
@@ -12,6 +13,7 @@
 #include "runtime/http/http_exchange.h"
 #include "runtime/http/http_session.h"
 #include "runtime/reactor.h"
+#include "runtime/slowdown.h"
 #include "runtime/work/execute.h"
 
 /* Looking at this many bytes takes about a millisecond: as long as one turn may be. */
@@ -159,11 +161,25 @@ static int push_dispatched(lua_State *L, struct api_call *call, const struct dis
     return 1;
 }
 
+static uint64_t caller_of(const struct api_call *call)
+{
+    const struct peer_address *address = &call->connection->address;
+    return hash_slice(slice_from((const char *)address->bytes, sizeof address->bytes));
+}
+
+static void slow_down(const struct api_call *call, const struct dispatch_result *result)
+{
+    if (result->overran)
+        slowdown_strike(caller_of(call), connection_reactor(call->connection)->config->script.budget_ms,
+                        clock_steady_ns() / 1000000);
+}
+
 static void sent_later(void *context, struct dispatch_result *result)
 {
     struct api_call *call = context;
     call->job = NULL;
     call->dispatched = result;
+    slow_down(call, result);
     http_session_answered(call->connection);
 }
 
@@ -196,6 +212,9 @@ static int native_send(lua_State *L)
     if (code != CODE_OK)
         return push_refusal(L, code, error[0] ? slice_from_string(error) : SLICE("out of memory"));
 
+    if (slowdown_left(caller_of(call), clock_steady_ns() / 1000000) > 0)
+        return push_refusal(L, CODE_RATE_LIMITED,
+                            SLICE("the script took too long over what this address sent: the envelope was not taken"));
     struct frame *rewritten = call->sent; /* the text lies in it */
     struct dispatch dispatch = {
         .envelope = &envelope, .defaults = &defaults, .text = text, .done = sent_later, .context = call};
@@ -207,6 +226,7 @@ static int native_send(lua_State *L)
         call->waits = true;
         return lua_yield(L, 0);
     }
+    slow_down(call, &result);
     int count = push_dispatched(L, call, &result);
     frame_release(rewritten);
     return count;

@@ -176,6 +176,7 @@ static bool check(struct order *order, struct version *version, const struct buf
 {
     struct script_options options = slot_options(version);
     options.inert = true;
+    options.switched = NULL;
     options.log = hear_failure;
     options.log_context = order;
     char error[1024] = "";

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/bundle.h"
+#include "runtime/engines/switches.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/supervision.h"
 
@@ -26,6 +27,9 @@ struct script_options slot_options(const struct version *version)
         .memory_limit = pressure_script_limit(config),
         .jit = config->script.jit,
         .log = supervision_log_script,
+        .switched = switches_note,
+        .breaker = {config->script.breaker_overruns, config->script.breaker_senders, config->script.breaker_window_ms,
+                    config->script.breaker_cooldown_ms},
         .wake_fd = supervision_wake_fd(),
         .open_bundle = bundle_install,
     };

@@ -25,6 +25,8 @@ void script_totals_add(struct script_totals *totals, const struct script_state *
         totals->hooks[hook].calls += script.hooks[hook].calls;
         totals->hooks[hook].errors += script.hooks[hook].errors;
         totals->hooks[hook].overruns += script.hooks[hook].overruns;
+        totals->hooks[hook].skipped += script.hooks[hook].skipped;
+        totals->hooks[hook].trips += script.hooks[hook].trips;
     }
     totals->full_collections += script.full_collections;
     if (script.longest_collect_ns > totals->longest_collect_ns)

@@ -90,6 +90,22 @@ local keys = {
         help = "true: scripts are compiled; then budgetMs cannot stop a compiled loop",
     },
     {
+        path = "script.breakerOverruns", type = "integer", live = true, min = 0, max = 100, default = 10,
+        help = "a hook of which so many calls overran is switched off for a while; 0: never",
+    },
+    {
+        path = "script.breakerSenders", type = "integer", live = true, min = 1, max = 100, default = 3,
+        help = "... if they were caused by so many senders at least",
+    },
+    {
+        path = "script.breakerWindowMs", type = "integer", live = true, min = 1, max = MAX_MS, default = 60000,
+        help = "... within this time",
+    },
+    {
+        path = "script.breakerCooldownMs", type = "integer", live = true, min = 1, max = MAX_MS, default = 30000,
+        help = "how long it is off; then one call is tried",
+    },
+    {
         path = "script.watch", type = "boolean", live = true, default = false,
         help = "reload when the config file or a script changes",
     },

@@ -32,13 +32,16 @@ function engines.post()
     return 202, show()
 end
 
--- The names of those that failed, each with its reason, for /optimization and /health.
+-- What is not as it should be, each with its reason: engines that failed, hooks that are switched off.
 function engines.degraded()
     local list = {}
     for _, engine in ipairs(native.engines()) do
         if engine.state == "degraded" then
             list[#list + 1] = {name = engine.name, reason = engine.reason}
         end
+    end
+    for _, hook in ipairs(native.switches()) do
+        list[#list + 1] = {name = hook.name, reason = hook.reason}
     end
     return json.array(list)
 end

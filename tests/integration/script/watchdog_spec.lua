@@ -42,6 +42,31 @@ local RUNAWAYS = {
     ["a plain search of very much"] = [[
         local s = ("a"):rep(2000000) while true do s:find(("a"):rep(1000000) .. "b", 1, true) end]],
     ["table.insert at the front without end"] = "local list = {} while true do table.insert(list, 1, 1) end",
+    ["upper, lower and reverse of a long string"] = [[
+        local s = ("x"):rep(1e7) while true do local _ = s:upper(), s:lower(), s:reverse() end]],
+    ["byte and char"] = [[local s = ("x"):rep(5000) while true do local _ = string.char(s:byte(1, -1)) end]],
+    ["formats"] = [[local s = ("x"):rep(1e6) while true do local _ = ("%s%99.99f%q"):format(s, 1 / 3, s) end]],
+    ["tostring of numbers"] = "local n = 0 while true do n = n + 1 local _ = tostring(n) .. tostring({}) end",
+    ["insert and remove in a large table"] = [[
+        local list = {} for i = 1, 5e5 do list[i] = i end
+        while true do table.insert(list, 1, 0) table.remove(list, 1) end]],
+    ["writing a large payload again and again"] = [[
+        local list = {} for i = 1, 1e5 do list[i] = {i, "text"} end
+        while true do envelope.payload = list end]],
+    ["writing and reading a payload"] = [[
+        local list = luaduct.array{} for i = 1, 1e4 do list[i] = {i, "text"} end
+        while true do envelope.payload = list local _ = #envelope.payload end]],
+    ["replies without end"] = "while true do pcall(bridge.reply, {('x'):rep(1e5)}) end",
+    ["arrays without end"] = "while true do local _ = luaduct.array{1, 2, 3} end",
+    ["pools that are filled"] = [[
+        local pool = luaduct.pool{create = function() return {} end}
+        while true do pool:release(pool:acquire()) end]],
+    ["logging"] = 'while true do luaduct.log.debug(("x"):rep(1e5), {}) end',
+    ["agents asked for again and again"] = "while true do local _ = bridge.agents() end",
+    ["a gsub with a table"] = [[
+        local s = ("x"):rep(1e6) while true do local _ = s:gsub("x", {x = "yy"}) end]],
+    ["random numbers"] = "while true do math.randomseed(math.random(1000)) end",
+    ["dates"] = 'while true do local _ = os.date(("%c"):rep(50)), os.time() end',
     ["unpack of very much"] = "while true do pcall(unpack, {}, 1, 1e7) end",
 }
 

@@ -15,6 +15,7 @@ local DEFAULTS = {
     script = {
         budgetMs = 50, onError = "default", suspendMs = 30000, memoryLimit = 64 * 2 ^ 20, jit = false, watch = false,
         stateBytes = 2 ^ 20, sharedBytes = 16 * 2 ^ 20,
+        breakerOverruns = 10, breakerSenders = 3, breakerWindowMs = 60000, breakerCooldownMs = 30000,
     },
     canary = {
         minCalls = 50, maxErrorRate = 0.01, maxRefusedRate = 0.05, maxTimeRatio = 3, maxOverruns = 3, holdMs = 60000,

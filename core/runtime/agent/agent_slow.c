@@ -1,0 +1,76 @@
+/* A sender is slowed by a hook that waits for nothing but time: what it sends meanwhile joins the backlog. */
+#include <ev.h>
+
+#include "base/hash.h"
+#include "bridge/profile.h"
+#include "memory/pool.h"
+#include "runtime/agent/session.h"
+#include "runtime/reactor.h"
+#include "runtime/slowdown.h"
+
+struct pause {
+    ev_timer timer;
+    struct connection *connection;
+};
+
+static void pause_over(struct ev_loop *loop, ev_timer *timer, int events)
+{
+    struct pause *pause = timer->data;
+    struct connection *connection = pause->connection;
+    struct reactor *reactor = connection_reactor(connection);
+    (void)loop, (void)events;
+    connection->pause = NULL;
+    pool_release(POOL_ARRAYS, pause, sizeof *pause);
+    reactor_begin_pass(reactor);
+    connection->last_byte_ms = reactor->now_ms; /* its silence was our doing */
+    session_hook_ended(connection);
+    reactor_end_pass(reactor);
+}
+
+/* Where there is no memory, or the bridge stops, it is not slowed. */
+static void wait_ms(struct connection *connection, uint32_t ms)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    if (ms == 0 || reactor->draining || connection->hook_waits || connection->phase != CONNECTION_WEBSOCKET)
+        return;
+    struct pause *pause = pool_acquire(POOL_ARRAYS, sizeof *pause);
+    if (!pause)
+        return;
+    pause->connection = connection;
+    ev_timer_init(&pause->timer, pause_over, ms / 1000.0, 0);
+    pause->timer.data = pause;
+    ev_timer_start(reactor->loop, &pause->timer);
+    connection->pause = pause;
+    connection->hook_waits = true;
+}
+
+void session_forget_pause(struct connection *connection)
+{
+    struct pause *pause = connection->pause;
+    if (!pause)
+        return;
+    ev_timer_stop(connection_reactor(connection)->loop, &pause->timer);
+    pool_release(POOL_ARRAYS, pause, sizeof *pause);
+    connection->pause = NULL;
+    connection->hook_waits = false;
+}
+
+/* Without an identity it is known by its address. */
+static uint64_t sender_of(const struct connection *connection)
+{
+    if (connection_registered(connection))
+        return hash_slice(connection->endpoint.profile->id);
+    return hash_slice(slice_from((const char *)connection->address.bytes, sizeof connection->address.bytes));
+}
+
+void session_slow_down(struct connection *connection)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    uint64_t now_ms = clock_steady_ns() / 1000000;
+    wait_ms(connection, slowdown_strike(sender_of(connection), reactor->config->script.budget_ms, now_ms));
+}
+
+void session_still_slow(struct connection *connection)
+{
+    wait_ms(connection, slowdown_left(sender_of(connection), clock_steady_ns() / 1000000));
+}
