@@ -2,6 +2,7 @@
 
 #include "bridge/profile.h"
 #include "memory/pool.h"
+#include "protocol/msgpack/msgpack_frame.h"
 #include "protocol/registration.h"
 #include "runtime/work/waiting.h"
 
@@ -20,7 +21,7 @@ struct dispatch_job {
     bool accepted;
     enum code refusal;
     struct frame *frame;
-    char *text; /* dispatch.text, JSON_SLACK bytes behind it */
+    char *text; /* dispatch.text, JSON_SLACK bytes behind it, and what of it came packed */
     size_t text_size;
 };
 
@@ -51,7 +52,7 @@ static void free_job(struct dispatch_job *job)
 static struct dispatch_job *new_job(const struct dispatch *dispatch, const struct script_sender *sender)
 {
     struct dispatch_job *job = pool_acquire(POOL_ARRAYS, sizeof *job);
-    size_t size = dispatch->text.length + JSON_SLACK;
+    size_t size = dispatch->text.length + JSON_SLACK + envelope_packed_length(dispatch->envelope);
     char *text = pool_acquire(POOL_BUFFERS, size);
     if (!job || !text) {
         pool_release(POOL_ARRAYS, job, sizeof *job);
@@ -109,11 +110,19 @@ static bool scan_again(struct reactor *reactor, const struct dispatch *dispatch)
     char error[ERROR_TEXT_BYTES];
     if (!dispatch->is_message)
         return envelope_scan(dispatch->text, &rules, dispatch->envelope->store, dispatch->envelope, error) == CODE_OK;
-    if (message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, dispatch->envelope->store,
-                     &reactor->message) != CODE_OK)
+    struct envelope *envelope = dispatch->envelope;
+    uint32_t packed_sent = envelope->packed_sent;
+    struct slice packed[FIELD_OPAQUE_COUNT];
+    memcpy(packed, envelope->packed, sizeof packed);
+    if (message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, envelope->store, &reactor->message) !=
+        CODE_OK)
         return false;
-    if (dispatch->envelope != &reactor->message.envelope) /* a job's own */
-        *dispatch->envelope = reactor->message.envelope;
+    if (envelope != &reactor->message.envelope) /* a job's own */
+        *envelope = reactor->message.envelope;
+    for (uint32_t rest = packed_sent; rest; rest &= rest - 1) {
+        unsigned field = (unsigned)__builtin_ctz(rest);
+        envelope_keep_packed(envelope, (enum field)field, packed[field - FIELD_TEXT_COUNT]);
+    }
     return true;
 }
 
@@ -210,11 +219,13 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
     struct decision *decision = NULL;
     enum script_result result = SCRIPT_FAILED;
     if (envelope_scan(frame_envelope(failure->frame), &rules, &resolution->store, &resolution->envelope, error) ==
-        CODE_OK)
+        CODE_OK) {
+        msgpack_keep_twin(&resolution->envelope, failure->frame);
         result = script_on_undeliverable(
             reactor->script, &resolution->envelope, NULL, &resolution->defaults,
             slice_from_string(undeliverable_reason_name(failure->reason)),
             slice_from(failure->recipient_length ? failure->recipient : NULL, failure->recipient_length), &decision);
+    }
     if (result == SCRIPT_WAITS) {
         /* Where the dispatch finds no memory to wait too, its sender is told what holds now. */
         if (own && (of->job || (of->job = new_job(of->dispatch, NULL)))) {
