@@ -1,4 +1,5 @@
--- Clients that others wrote: Node with the npm packages `ws` and `@msgpack/msgpack`, and fetch(). The scenarios are in clients.js.
+-- Clients that others wrote: Node with the npm packages `ws` and `@msgpack/msgpack`, and fetch(). The scenarios are in
+-- clients.js.
 local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
 local unistd = require "posix.unistd"

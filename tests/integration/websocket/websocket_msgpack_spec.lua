@@ -246,8 +246,10 @@ describe("MessagePack", function()
         refused("\x01", "bad_message", "expected an object, got a number")
         refused({}, "bad_message", "type: missing")
         refused({type = "dance"}, "bad_message", "type: expected envelope, register or heartbeat")
-        refused(envelope({id = "x1", to = 7}), "bad_field", "envelope.to: expected a string or null, got a number", "x1")
-        refused(envelope({id = "x2", tools = "a"}), "bad_field", "envelope.tools: expected an array, got a string", "x2")
+        refused(envelope({id = "x1", to = 7}), "bad_field",
+            "envelope.to: expected a string or null, got a number", "x1")
+        refused(envelope({id = "x2", tools = "a"}), "bad_field",
+            "envelope.tools: expected an array, got a string", "x2")
         refused(envelope({id = "x3", to = "a\nb"}), "bad_field", "envelope.to: has a control character", "x3")
         refused("\x82\xa4type\xa8envelope\xa8envelope\x82\xa2to\xa1a\xa2to\xa1b", "duplicate_field",
             "envelope.to: given twice")
