@@ -130,7 +130,8 @@ return {
         -- cache_enabled = true,            -- keep what was computed; not available yet
         -- reactors: threads that serve connections; "auto" is one for each processor
         worker_threads = "auto",
-        -- binary_protocol = true,          -- agents may ask for it; not available yet
+        -- agents may ask for MessagePack in binary frames: the subprotocol luaduct.msgpack
+        binary_protocol = true,
         compression = true,                 -- offer permessage-deflate to WebSocket clients
     },
 

@@ -3,7 +3,10 @@
 #include <inttypes.h>
 
 #include "base/clock.h"
+#include "memory/pool.h"
 #include "protocol/json/json_write.h"
+#include "protocol/msgpack/msgpack.h"
+#include "protocol/msgpack/msgpack_frame.h"
 
 static void append_text(struct buffer *out, const char *text)
 {
@@ -66,12 +69,32 @@ struct frame *answer_error(enum code code, struct slice text, struct slice id)
     return frame_of(&out);
 }
 
+/* Of a buffer that has {"type":"registered","client":{meta}: the MessagePack of that, a key for the list behind it. */
+static struct frame *packed_registered(struct buffer *text, struct frame *const *history, unsigned history_count)
+{
+    append_text(text, "}");
+    size_t bound = MSGPACK_BOUND(text->length) + sizeof "history";
+    char *head = text->failed ? NULL : pool_acquire(POOL_BUFFERS, bound);
+    char *at = head ? msgpack_write_json(head, slice_from(text->data, text->length)) : NULL;
+    struct frame *frame = NULL;
+    if (at) {
+        *head = (char)0x83; /* one more than the two members so far */
+        at = msgpack_write_short(at, SLICE("history"));
+        frame = msgpack_list(slice_from(head, (size_t)(at - head)), history, history_count);
+    }
+    pool_release(POOL_BUFFERS, head, bound);
+    buffer_free(text);
+    return frame;
+}
+
 struct frame *answer_registered(const struct agent_view *view, bool enhanced, int64_t now_ms,
-                                struct frame *const *history, unsigned history_count)
+                                struct frame *const *history, unsigned history_count, bool packed)
 {
     struct buffer out = {0};
     append_text(&out, "{\"type\":\"registered\",\"client\":");
     meta_append(&out, view, enhanced, now_ms);
+    if (packed)
+        return packed_registered(&out, history, history_count);
     append_text(&out, ",\"history\":[");
     for (unsigned i = 0; i < history_count; i++) {
         if (i > 0)

@@ -11,9 +11,10 @@
 /* {"type":"error","error":text,"code":…,"id"?:id}. id of length 0: left out. NULL when memory is out. */
 struct frame *answer_error(enum code code, struct slice text, struct slice id);
 
-/* {"type":"registered","client":{meta},"history":[…]}. The frames are borrowed. */
+/* {"type":"registered","client":{meta},"history":[…]}. The frames are borrowed. `packed`: as MessagePack, with the
+ * history's opaque fields as they came. */
 struct frame *answer_registered(const struct agent_view *view, bool enhanced, int64_t now_ms,
-                                struct frame *const *history, unsigned history_count);
+                                struct frame *const *history, unsigned history_count, bool packed);
 
 /* {"type":"heartbeat_ack"} */
 struct frame *answer_heartbeat(void);

@@ -9,6 +9,7 @@
 #include "protocol/json/json_write.h"
 #include "protocol/json/scan.h"
 #include "protocol/json/utf8.h"
+#include "protocol/msgpack/msgpack_frame.h"
 
 static const struct {
     struct slice name, default_json;
@@ -92,8 +93,15 @@ enum field field_from_name(struct slice name)
     return scan_field_of(padded, name.length);
 }
 
-void envelope_move(struct envelope *to, struct envelope *from, struct slice text, const char *copy,
-                   struct text_store *store)
+size_t envelope_packed_length(const struct envelope *envelope)
+{
+    size_t length = 0;
+    for (uint32_t rest = envelope->packed_sent; rest; rest &= rest - 1)
+        length += envelope->packed[__builtin_ctz(rest) - FIELD_TEXT_COUNT].length;
+    return length;
+}
+
+void envelope_move(struct envelope *to, struct envelope *from, struct slice text, char *copy, struct text_store *store)
 {
     *to = *from;
     for (unsigned field = 0; field < FIELD_COUNT; field++) {
@@ -102,6 +110,13 @@ void envelope_move(struct envelope *to, struct envelope *from, struct slice text
             json->data = copy + (json->data - text.data);
     }
     to->readable_end = copy + text.length + JSON_SLACK;
+    char *behind = copy + text.length + JSON_SLACK;
+    for (uint32_t rest = to->packed_sent; rest; rest &= rest - 1) {
+        struct slice *packed = &to->packed[__builtin_ctz(rest) - FIELD_TEXT_COUNT];
+        char *at = behind;
+        behind = mempcpy(at, packed->data, packed->length);
+        packed->data = at;
+    }
     to->store = store;
     *store = *from->store;
     *from->store = (struct text_store){0};
@@ -114,6 +129,7 @@ void envelope_clear(struct envelope *envelope, struct text_store *store)
         envelope->json[field].length = 0; /* the lengths alone: clearing all took as long as scanning four fields */
     envelope->escaped = 0;
     envelope->borrowed = 0;
+    envelope->packed_sent = envelope->packed_kept = 0;
     envelope->readable_end = NULL;
     envelope->store = store;
     envelope->has_made_id = false;
@@ -301,6 +317,7 @@ enum code envelope_set_json(struct envelope *envelope, enum field field, struct 
         return scan.field_code;
     }
     envelope->borrowed |= bit;
+    envelope->packed_kept &= ~bit;
     return CODE_OK;
 }
 
@@ -452,5 +469,9 @@ struct frame *envelope_build(struct envelope *envelope, const struct envelope_de
 
     put_fields(&writer, envelope, present, FIELD_TO, FIELD_TRACE);
     memcpy(writer.at, "}" FRAME_ENVELOPE_SUFFIX, sizeof("}" FRAME_ENVELOPE_SUFFIX) - 1);
+    if (__builtin_expect(envelope->packed_kept != 0, 0) && !msgpack_attach(frame, envelope, defaults)) {
+        frame_release(frame);
+        return NULL;
+    }
     return frame;
 }

@@ -54,6 +54,7 @@ enum field {
         FIELD_COUNT,
     FIELD_UNKNOWN = FIELD_COUNT,
     FIELD_TEXT_COUNT = FIELD_CONTEXT, /* the fields before this one have a text, those from it on are opaque */
+    FIELD_OPAQUE_COUNT = FIELD_COUNT - FIELD_TEXT_COUNT,
 };
 
 /* Ids, roles and labels: this many bytes of text at most, and at least one. */
@@ -71,6 +72,10 @@ struct envelope {
     struct slice unescaped[FIELD_TEXT_COUNT]; /* only where the `escaped` bit is set */
     uint32_t escaped;                         /* bit per field: the text differs from the inside of the quotes */
     uint32_t borrowed;                        /* bit per field: set after the scan, so not within readable_end */
+    /* Opaque fields that came as MessagePack: those bytes go to peers that speak it. A bit per field: has been sent so,
+     * and still is what was sent. */
+    uint32_t packed_sent, packed_kept;
+    struct slice packed[FIELD_OPAQUE_COUNT]; /* only where a bit is set */
     const char *readable_end; /* the scanned text and what may be read behind it: lets copies go by whole vectors */
     struct text_store *store; /* unescaped and set texts live here; the caller's, outlives the envelope's use */
     bool has_made_id;
@@ -91,11 +96,21 @@ struct message_rules {
 enum code envelope_scan(struct slice text, const struct message_rules *rules, struct text_store *store,
                         struct envelope *out, char error[ERROR_TEXT_BYTES]);
 
-/* Takes a scanned envelope over to a copy of its text, made by the caller with JSON_SLACK bytes behind it: for one that
- * has to outlast its read buffer. Its store's texts move to `store` (empty before); what scripts assigned stays where
- * it is. `from` is used up. */
-void envelope_move(struct envelope *to, struct envelope *from, struct slice text, const char *copy,
-                   struct text_store *store);
+/* Notes the MessagePack of an opaque field that has a value: borrowed, as the scanned text is. */
+static inline void envelope_keep_packed(struct envelope *envelope, enum field field, struct slice packed)
+{
+    envelope->packed_sent |= 1u << field;
+    envelope->packed_kept |= 1u << field;
+    envelope->packed[field - FIELD_TEXT_COUNT] = packed;
+}
+
+/* Bytes of all that was kept so. */
+size_t envelope_packed_length(const struct envelope *envelope);
+
+/* Takes a scanned envelope over to a copy of its text, made by the caller with JSON_SLACK bytes behind it and then room
+ * for envelope_packed_length, which is filled: for one that has to outlast its read buffer. Its store's texts move to
+ * `store` (empty before); what scripts assigned stays where it is. `from` is used up. */
+void envelope_move(struct envelope *to, struct envelope *from, struct slice text, char *copy, struct text_store *store);
 
 /* All fields absent: the start of an envelope that the bridge itself makes. Resets the store. */
 void envelope_clear(struct envelope *envelope, struct text_store *store);
@@ -165,8 +180,9 @@ enum code envelope_set_text(struct envelope *envelope, enum field field, struct 
 
 /* --- Sending on ------------------------------------------------------------------------------------------------- */
 
-/* Makes the frame FRAME_ENVELOPE_PREFIX{15 fields}FRAME_ENVELOPE_SUFFIX: one allocation, one reference for the caller.
- * NULL when memory is out. Building twice gives the same id. */
+/* Makes the frame FRAME_ENVELOPE_PREFIX{15 fields}FRAME_ENVELOPE_SUFFIX: one allocation, one reference for the caller;
+ * a second one for its MessagePack twin where fields came packed. NULL when memory is out. Building twice gives the
+ * same id. */
 struct frame *envelope_build(struct envelope *envelope, const struct envelope_defaults *defaults, enum frame_kind kind);
 
 #endif

@@ -217,6 +217,7 @@ static void read_performance(lua_State *L, struct config *config)
         config->performance.worker_threads = read_count(L, "performance.worker_threads");
     }
     config->performance.compression = read_boolean(L, "performance.compression");
+    config->performance.binary_protocol = read_boolean(L, "performance.binary_protocol");
 }
 
 /* How many connections the limit of open files leaves; at least 1. After read_performance. */

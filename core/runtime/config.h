@@ -122,7 +122,8 @@ struct config {
     struct {
         uint32_t worker_threads; /* reactors, at least 1 */
         bool worker_threads_is_auto;
-        bool compression; /* permessage-deflate is offered */
+        bool compression;     /* permessage-deflate is offered */
+        bool binary_protocol; /* luaduct.msgpack is taken where it is offered */
     } performance;
 
     struct {

@@ -4,6 +4,7 @@
 #include "bridge/dedup.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
+#include "protocol/msgpack/msgpack_frame.h"
 #include "protocol/registration.h"
 #include "runtime/reload/shadow.h"
 #include "runtime/trace.h"
@@ -29,7 +30,7 @@ struct dispatch_job {
     bool accepted;
     enum code refusal;
     struct frame *frame;
-    char *text; /* dispatch.text, JSON_SLACK bytes behind it */
+    char *text; /* dispatch.text, JSON_SLACK bytes behind it, and what of it came packed */
     size_t text_size;
 };
 
@@ -60,7 +61,7 @@ static void free_job(struct dispatch_job *job)
 static struct dispatch_job *new_job(const struct dispatch *dispatch, const struct script_sender *sender)
 {
     struct dispatch_job *job = pool_acquire(POOL_ARRAYS, sizeof *job);
-    size_t size = dispatch->text.length + JSON_SLACK;
+    size_t size = dispatch->text.length + JSON_SLACK + envelope_packed_length(dispatch->envelope);
     char *text = pool_acquire(POOL_BUFFERS, size);
     if (!job || !text) {
         pool_release(POOL_ARRAYS, job, sizeof *job);
@@ -127,11 +128,19 @@ static bool scan_again(struct reactor *reactor, const struct dispatch *dispatch)
     char error[ERROR_TEXT_BYTES];
     if (!dispatch->is_message)
         return envelope_scan(dispatch->text, &rules, dispatch->envelope->store, dispatch->envelope, error) == CODE_OK;
-    if (message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, dispatch->envelope->store,
-                     &reactor->message) != CODE_OK)
+    struct envelope *envelope = dispatch->envelope;
+    uint32_t packed_sent = envelope->packed_sent;
+    struct slice packed[FIELD_OPAQUE_COUNT];
+    memcpy(packed, envelope->packed, sizeof packed);
+    if (message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, envelope->store, &reactor->message) !=
+        CODE_OK)
         return false;
-    if (dispatch->envelope != &reactor->message.envelope) /* a job's own */
-        *dispatch->envelope = reactor->message.envelope;
+    if (envelope != &reactor->message.envelope) /* a job's own */
+        *envelope = reactor->message.envelope;
+    for (uint32_t rest = packed_sent; rest; rest &= rest - 1) {
+        unsigned field = (unsigned)__builtin_ctz(rest);
+        envelope_keep_packed(envelope, (enum field)field, packed[field - FIELD_TEXT_COUNT]);
+    }
     return true;
 }
 
@@ -246,6 +255,7 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
         if (reactor->scripts.trial)
             script = scripts_pick(&reactor->scripts,
                                   envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults), SLICE("[]"));
+        msgpack_keep_twin(&resolution->envelope, failure->frame);
         result = script_on_undeliverable(
             script, &resolution->envelope, NULL, &resolution->defaults,
             slice_from_string(undeliverable_reason_name(failure->reason)),

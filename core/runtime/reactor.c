@@ -407,6 +407,7 @@ void *reactor_run(void *argument)
     api_close(reactor->http); /* before the scripts: until then others read their figures */
     scripts_end(reactor);
     text_store_free(&reactor->store);
+    buffer_free(&reactor->unpacked);
     deflate_leave_thread();
     pool_leave_thread();
     supervision_report_ended();

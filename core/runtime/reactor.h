@@ -89,6 +89,7 @@ struct reactor {
     char *read_buffer; /* REACTOR_READ_BYTES and WEBSOCKET_SLACK behind */
     struct message message;
     struct text_store store;
+    struct buffer unpacked; /* the message in hand as JSON, when it came as MessagePack */
     struct outbox_scratch outbox_scratch;
 
     struct script_state *script; /* of scripts.current */

@@ -19,8 +19,7 @@ void call_recover(struct script_state *state, bool out_of_memory)
     load_coroutine(state); /* on failure the next call tries again */
 }
 
-void call_fail(struct script_state *state, const struct script *script, enum script_hook hook, uint64_t sender,
-               int status, bool stopped)
+void call_fail_function(struct script_state *state, enum script_hook hook, int reference, int status, bool stopped)
 {
     lua_State *coroutine = state->coroutine;
     bool out_of_memory = status == LUA_ERRMEM;
@@ -31,10 +30,16 @@ void call_fail(struct script_state *state, const struct script *script, enum scr
     }
     if (lua_gettop(coroutine) > 0 && lua_type(coroutine, -1) == LUA_TSTRING)
         out_of_memory = out_of_memory || strstr(lua_tostring(coroutine, -1), "not enough memory") != NULL;
-    failure_report(state, hook, script->hooks[hook], coroutine, stopped);
+    failure_report(state, hook, reference, coroutine, stopped);
+    call_recover(state, out_of_memory);
+}
+
+void call_fail(struct script_state *state, const struct script *script, enum script_hook hook, uint64_t sender,
+               int status, bool stopped)
+{
+    call_fail_function(state, hook, script->hooks[hook], status, stopped);
     if (stopped)
         guard_overran(state, script, hook, sender);
-    call_recover(state, out_of_memory);
 }
 
 bool call_put_aside(struct script_state *state, const struct chain_call *call, int status, bool stopped)

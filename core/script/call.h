@@ -50,6 +50,9 @@ static inline int call_run(struct script_state *state, int arguments, bool *stop
 void call_fail(struct script_state *state, const struct script *script, enum script_hook hook, uint64_t sender,
                int status, bool stopped);
 
+/* The same for a function that is no entry of a script's table, and that no breaker switches off. */
+void call_fail_function(struct script_state *state, enum script_hook hook, int reference, int status, bool stopped);
+
 /* A run has ended without results. True: the hook waits, and is put aside. */
 bool call_put_aside(struct script_state *state, const struct chain_call *call, int status, bool stopped);
 

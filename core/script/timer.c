@@ -274,7 +274,7 @@ enum script_result timer_continue(struct script_state *state, const struct chain
     if (status != 0 || stopped) {
         if (call_put_aside(state, call, status, stopped))
             return SCRIPT_WAITS;
-        call_fail(state, HOOK_TIMER, timer_reference(state, call), status, stopped);
+        call_fail_function(state, HOOK_TIMER, timer_reference(state, call), status, stopped);
         return SCRIPT_FAILED;
     }
     lua_settop(state->coroutine, 2 * state->route_count);

@@ -130,14 +130,4 @@ static inline bool value_to_json(struct buffer *out, const struct value *value)
     return value_write_json(out, value, NULL, NULL) == CODE_OK;
 }
 
-/* Bytes that value_format_number writes at most. */
-#define VALUE_NUMBER_TEXT_BYTES 32
-
-/* A finite number as JSON, no NUL; returns its bytes. */
-size_t value_format_number(double number, char out[VALUE_NUMBER_TEXT_BYTES]);
-
-/* Reads the number at the start of the text as JSON has it. The byte behind it; NULL when there is none, or (*wide)
- * one that no double can hold. */
-const char *value_parse_number(const char *text, const char *end, double *number, bool *wide);
-
 #endif

@@ -8,6 +8,7 @@
 #include <emmintrin.h>
 #endif
 
+#include "protocol/json/json_number.h"
 #include "protocol/json/json_write.h"
 #include "protocol/json/utf8.h"
 #include "workers/value.h"
@@ -168,7 +169,7 @@ static bool read_string(struct reader *reader)
 static bool read_number(struct reader *reader, double *number)
 {
     bool wide = false;
-    const char *after = value_parse_number(reader->p, reader->end, number, &wide);
+    const char *after = json_number_read(reader->p, reader->end, number, &wide);
     if (UNLIKELY(!after))
         return fail(reader, wide ? "a number beyond the range of a double" : "a number that is not complete");
     reader->p = after;
@@ -561,10 +562,10 @@ static bool put_number(struct writer *writer, double number)
 {
     if (!isfinite(number))
         return put_bytes(writer, "null", 4);
-    char *at = text_room(writer, VALUE_NUMBER_TEXT_BYTES);
+    char *at = text_room(writer, JSON_NUMBER_BYTES);
     if (!at)
         return false;
-    writer->out->length += value_format_number(number, at);
+    writer->out->length += json_number_write(number, at);
     return true;
 }
 

@@ -4,6 +4,7 @@
 
 const assert = require('assert');
 const WebSocket = require('ws');
+const msgpack = require('@msgpack/msgpack');
 
 const [, , scenario, wsPort, httpPort] = process.argv;
 const wsUrl = `ws://localhost:${wsPort}`;
@@ -21,14 +22,16 @@ class Client {
 
     connect() {
         return new Promise((resolve, reject) => {
-            this.socket = new WebSocket(wsUrl, this.options.socket || {});
+            const packed = this.options.msgpack;
+            this.socket = new WebSocket(wsUrl, packed ? ['luaduct.msgpack'] : [], this.options.socket || {});
             this.socket.on('open', () => {
-                this.socket.send(JSON.stringify({type: 'register', clientId: this.id, ...this.options.register}));
+                this.write({type: 'register', clientId: this.id, ...this.options.register});
             });
             this.socket.on('error', reject);
             this.socket.on('close', (code) => this.onclose && this.onclose(code));
-            this.socket.on('message', (data) => {
-                const message = JSON.parse(data.toString());
+            this.socket.on('message', (data, binary) => {
+                assert.strictEqual(binary, Boolean(packed));
+                const message = packed ? msgpack.decode(new Uint8Array(data)) : JSON.parse(data.toString());
                 if (message.type === 'registered') {
                     resolve(message);
                 } else if (message.type === 'envelope') {
@@ -42,8 +45,12 @@ class Client {
         });
     }
 
+    write(message) {
+        this.socket.send(this.options.msgpack ? msgpack.encode(message) : JSON.stringify(message));
+    }
+
     send(envelope) {
-        this.socket.send(JSON.stringify({type: 'envelope', envelope}));
+        this.write({type: 'envelope', envelope});
     }
 
     // The next `count` envelopes.
@@ -202,6 +209,34 @@ const scenarios = {
         assert.ok(tcp.bytesWritten - writtenBefore < 20000);
         assert.ok(tcp.bytesRead - readBefore < 20000, `${tcp.bytesRead - readBefore} bytes came`);
         await client.close();
+    },
+
+    async 'MessagePack'() {
+        const alice = new Client('alice', {msgpack: true, register: {labels: ['x']}});
+        const bob = new Client('bob', {msgpack: true, socket: {perMessageDeflate: {threshold: 0}}});
+        const carol = new Client('carol');
+        const registered = await alice.connect();
+        assert.strictEqual(alice.socket.protocol, 'luaduct.msgpack');
+        assert.deepStrictEqual(registered.client.labels, ['x']);
+        await Promise.all([bob.connect(), carol.connect()]);
+        const bytes = Uint8Array.from(range(256));
+        const payload = {bytes, text: prose(3000) + '😀', list: range(100), half: 0.5, none: null, yes: true, far: -(2 ** 40)};
+        const received = [bob.collect(1), carol.collect(1)];
+        alice.send({payload, attachments: [bytes]});
+        const [[packed], [plain]] = await Promise.all(received);
+        assert.deepStrictEqual(packed.payload, payload);
+        assert.deepStrictEqual(packed.attachments, [bytes]);
+        assert.deepStrictEqual(plain.payload, {...payload, bytes: Buffer.from(bytes).toString('base64')});
+        const answer = alice.collect(1);
+        carol.send({to: 'alice', payload: {n: [1, 1.5, 'ä', null]}});
+        assert.deepStrictEqual((await answer)[0].payload, {n: [1, 1.5, 'ä', null]});
+        const refusal = new Promise((resolve) => { alice.onerror = resolve; });
+        alice.send({id: 'wrong', to: 7});
+        const {code, id} = await refusal;
+        assert.deepStrictEqual([code, id], ['bad_field', 'wrong']);
+        const {history} = await (await fetch(httpUrl + '/history')).json();
+        assert.strictEqual(history[0].payload.bytes, plain.payload.bytes);
+        await Promise.all([alice.close(), bob.close(), carol.close()]);
     },
 
     async 'deflate bomb'() {

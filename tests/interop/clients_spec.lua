@@ -1,4 +1,5 @@
--- Clients that others wrote: Node with the npm package `ws`, and fetch(). The scenarios are in clients.js.
+-- Clients that others wrote: Node with the npm packages `ws` and `@msgpack/msgpack`, and fetch(). The scenarios are in
+-- clients.js.
 local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
 local unistd = require "posix.unistd"
@@ -14,7 +15,8 @@ local function run(server, scenario)
     local status, output, errors = process.run(
         {"node", "tests/interop/clients.js", scenario, tostring(server.ws_port), tostring(server.http_port)},
         {env = {NODE_PATH = MODULES}, seconds = 70})
-    assert.is_nil(errors:find("Cannot find module 'ws'", 1, true), "the package ws is not installed in " .. MODULES)
+    local missing = errors:match("Cannot find module '([^']+)'")
+    assert.is_nil(missing, ("the package %s is not installed in %s"):format(tostring(missing), MODULES))
     if status ~= 0 then
         error(output .. errors .. "\nthe bridge said:\n" .. server:log(), 0)
     end
@@ -55,6 +57,10 @@ describe("a JavaScript client", function()
         describe(variant.name, function()
             it("talks to a hundred others", function()
                 run(variant.start(), "many at once")
+            end)
+
+            it("speaks MessagePack, with others that do and with some that do not", function()
+                run(variant.start(), "MessagePack")
             end)
 
             it("compresses and is sent compressed messages", function()

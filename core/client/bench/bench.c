@@ -31,6 +31,7 @@ static const char help[] =
     "  --one-way         of each pair only the first sends\n"
     "  --intent I        of the messages; standard bench.message\n"
     "  --depth N         fills the messages with arrays nested so deep that the JSON has N levels\n"
+    "  --numbers         fills the messages with an array of numbers of 16 digits\n"
     "  --absent N        flood only: sends to N agents that never connect\n"
     "  --pause S         flood only: receivers read for S seconds, then do not for S seconds, and so on\n"
     "  --bytes N         flood only: of messages in all, then it ends\n"
@@ -42,7 +43,9 @@ static const char help[] =
     "  --seconds S       measured time; standard 5\n"
     "  --warmup S        before it; standard 1\n"
     "  --url URL         where; standard AI_BRIDGE_URL, else ws://127.0.0.1:4567\n"
-    "  --protocol P      websocket (the bridge's JSON) or nats (nats-server's text protocol, same payload bytes)\n"
+    "  --protocol P      websocket (the bridge's JSON), msgpack (the same as MessagePack) or nats (nats-server's text\n"
+    "                    protocol, same payload bytes)\n"
+    "  --binary          the same as --protocol msgpack\n"
     "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
     "  --server-pid PID  report this process's CPU time per delivered message and its memory\n"
     "  --progress S      every S seconds a line of JSON on standard error: totals, and percentiles since the last "
@@ -64,6 +67,8 @@ enum option_code {
     OPTION_ONE_WAY,
     OPTION_INTENT,
     OPTION_DEPTH,
+    OPTION_NUMBERS,
+    OPTION_BINARY,
     OPTION_ABSENT,
     OPTION_PAUSE,
     OPTION_BYTES,
@@ -91,6 +96,8 @@ static const struct option known[] = {
     {"one-way", no_argument, NULL, OPTION_ONE_WAY},
     {"intent", required_argument, NULL, OPTION_INTENT},
     {"depth", required_argument, NULL, OPTION_DEPTH},
+    {"numbers", no_argument, NULL, OPTION_NUMBERS},
+    {"binary", no_argument, NULL, OPTION_BINARY},
     {"absent", required_argument, NULL, OPTION_ABSENT},
     {"pause", required_argument, NULL, OPTION_PAUSE},
     {"bytes", required_argument, NULL, OPTION_BYTES},
@@ -117,6 +124,17 @@ static bool find_scenario(const char *name, enum bench_scenario *scenario)
     for (unsigned i = BENCH_DIRECT; i <= BENCH_HTTP; i++) {
         if (strcmp(name, bench_scenario_name((enum bench_scenario)i)) == 0) {
             *scenario = (enum bench_scenario)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool find_protocol(const char *name, enum wire_protocol *protocol)
+{
+    for (unsigned i = WIRE_WEBSOCKET; i <= WIRE_NATS; i++) {
+        if (strcmp(name, wire_protocol_name((enum wire_protocol)i)) == 0) {
+            *protocol = (enum wire_protocol)i;
             return true;
         }
     }
@@ -169,6 +187,12 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             good = option_number(command, "depth", optarg, 4, 1000, &number);
             plan->depth = (unsigned)number;
             break;
+        case OPTION_NUMBERS:
+            plan->numbers = true;
+            break;
+        case OPTION_BINARY:
+            plan->protocol = WIRE_MSGPACK;
+            break;
         case OPTION_ABSENT:
             good = option_number(command, "absent", optarg, 1, 99999, &number);
             plan->absent = (unsigned)number;
@@ -206,9 +230,8 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             arguments->url = optarg;
             break;
         case OPTION_PROTOCOL:
-            if (strcmp(optarg, "websocket") != 0 && strcmp(optarg, "nats") != 0)
-                return usage_error(command, "--protocol: expected websocket or nats, got \"%s\"", optarg);
-            plan->protocol = strcmp(optarg, "nats") == 0 ? WIRE_NATS : WIRE_WEBSOCKET;
+            if (!find_protocol(optarg, &plan->protocol))
+                return usage_error(command, "--protocol: expected websocket, msgpack or nats, got \"%s\"", optarg);
             break;
         case OPTION_TOKEN_FILE:
             arguments->token_file = optarg;
@@ -238,7 +261,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
     if (plan->path && (plan->path[0] != '/' || strpbrk(plan->path, " \r\n")))
         return usage_error(command, "--path: expected /…, got \"%s\"", plan->path);
     if (plan->scenario == BENCH_FLOOD && plan->protocol == WIRE_NATS)
-        return usage_error(command, "flood needs the websocket protocol");
+        return usage_error(command, "flood needs the websocket or the msgpack protocol");
     if (plan->scenario == BENCH_OPEN && plan->rate == 0)
         plan->rate = 40000;
     if (plan->scenario == BENCH_FLOOD) /* all of it counts */

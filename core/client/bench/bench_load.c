@@ -370,7 +370,7 @@ static void handle(struct load *load, unsigned index, enum wire_event event, str
     size_t length;
     switch (event) {
     case WIRE_OPENED:
-        length = wire_registration(answer, agent->id, load->plan->token);
+        length = wire_registration(load->plan->protocol, answer, agent->id, load->plan->token);
         agent->state = AGENT_REGISTERING;
         send_bytes(load, index, slice_from(answer, length));
         break;
@@ -658,7 +658,8 @@ static bool prepare(struct load *load)
                                .to = plan->scenario == BENCH_BROADCAST ? NULL : "12345678",
                                .subject = load->subject,
                                .intent = plan->intent,
-                               .depth = plan->depth};
+                               .depth = plan->depth,
+                               .numbers = plan->numbers};
     if (!wire_template_make(&load->template, plan->protocol, &shape))
         return fail(load, "out of memory", 0);
     load->send_capacity = load->template.length > SEND_BUFFER_BYTES ? load->template.length : SEND_BUFFER_BYTES;

@@ -37,6 +37,7 @@ struct bench_plan {
     double progress; /* seconds between lines on standard error; 0: none */
     const char *intent;
     unsigned depth; /* of a message's JSON; 0: flat */
+    bool numbers;   /* messages are filled with numbers */
 
     /* BENCH_FLOOD */
     unsigned absent; /* recipients that never connect, instead of the pairs; 0: the pairs */

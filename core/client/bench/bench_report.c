@@ -80,15 +80,14 @@ static void write_text_of_codes(FILE *out, const struct tally *codes)
         fprintf(out, "  %14llu  refused: %s\n", (unsigned long long)codes->codes[i].count, codes->codes[i].name);
 }
 
+static const char *const protocol_titles[] = {"WebSocket", "MessagePack", "NATS"};
+
 void bench_report_text(FILE *out, const struct bench_plan *plan, const struct bench_result *result,
                        const struct bench_http_result *http)
 {
     struct figure figures[FIGURES];
     unsigned count = collect_figures(plan, result, figures);
-    fprintf(out, "%s, %s, %u %s", bench_scenario_name(plan->scenario),
-            http                          ? "HTTP"
-            : plan->protocol == WIRE_NATS ? "NATS"
-                                          : "WebSocket",
+    fprintf(out, "%s, %s, %u %s", bench_scenario_name(plan->scenario), http ? "HTTP" : protocol_titles[plan->protocol],
             plan->agents, http ? "connections" : "agents");
     if (plan->scenario != BENCH_IDLE && !http)
         fprintf(out, ", %u bytes", plan->size);
@@ -165,11 +164,8 @@ void bench_report_json(FILE *out, const struct bench_plan *plan, const struct be
     struct figure figures[FIGURES];
     unsigned count = collect_figures(plan, result, figures);
     fprintf(out, "{\"scenario\":\"%s\",\"protocol\":\"%s\",\"agents\":%u,\"size\":%u,\"window\":%u,\"rate\":%.12g",
-            bench_scenario_name(plan->scenario),
-            http                          ? "http"
-            : plan->protocol == WIRE_NATS ? "nats"
-                                          : "websocket",
-            plan->agents, plan->size, plan->window, plan->rate);
+            bench_scenario_name(plan->scenario), http ? "http" : wire_protocol_name(plan->protocol), plan->agents,
+            plan->size, plan->window, plan->rate);
     for (unsigned i = 0; i < count; i++) {
         if (figures[i].known)
             fprintf(out, ",\"%s\":%.*f", figures[i].name, figures[i].decimals, figures[i].value);

@@ -1,5 +1,6 @@
-/* What the load generator says and hears, for the two protocols it speaks: the bridge's JSON over WebSocket, and the
- * text protocol of nats-server with the same payload bytes. Knows bytes only; who sends what when is bench_load's. */
+/* What the load generator says and hears, for the protocols it speaks: the bridge's JSON over WebSocket, the same as
+ * MessagePack, and the text protocol of nats-server with the same payload bytes. Knows bytes only; who sends what when
+ * is bench_load's. */
 #ifndef LUADUCT_CLIENT_BENCH_WIRE_H
 #define LUADUCT_CLIENT_BENCH_WIRE_H
 
@@ -11,8 +12,11 @@
 
 enum wire_protocol {
     WIRE_WEBSOCKET,
+    WIRE_MSGPACK, /* the subprotocol luaduct.msgpack */
     WIRE_NATS,
 };
+
+const char *wire_protocol_name(enum wire_protocol protocol); /* as --protocol has it */
 
 /* All ids have this length, so that one template serves all senders: `to` is patched into the copy as one word. */
 #define WIRE_ID_LENGTH 8
@@ -37,6 +41,7 @@ struct wire_shape {
     const char *subject; /* NATS's for a broadcast */
     const char *intent;
     unsigned depth; /* of the message's JSON: filled with arrays nested that deep instead of one string; 0: a string */
+    bool numbers;   /* filled with one array of numbers */
 };
 
 /* False: out of memory. */
@@ -55,13 +60,14 @@ size_t wire_opening(enum wire_protocol protocol, char out[WIRE_TEXT_MAXIMUM], co
                     const char *token, const char id[WIRE_ID_LENGTH], const char *subject);
 
 /* The register message in its frame; WebSocket only. */
-size_t wire_registration(char out[WIRE_TEXT_MAXIMUM], const char id[WIRE_ID_LENGTH], const char *token);
+size_t wire_registration(enum wire_protocol protocol, char out[WIRE_TEXT_MAXIMUM], const char id[WIRE_ID_LENGTH],
+                         const char *token);
 
 enum wire_event {
     WIRE_MORE,       /* nothing whole is left */
     WIRE_OPENED,     /* the upgrade succeeded */
     WIRE_REGISTERED, /* ready to send and receive */
-    WIRE_DELIVERY,   /* text is the JSON of an envelope message */
+    WIRE_DELIVERY,   /* text is an envelope message, in JSON or MessagePack */
     WIRE_PING,       /* to be answered with wire_pong(text) */
     WIRE_PONG,       /* the answer to wire_ping: all that was sent before it has been looked at */
     WIRE_REFUSAL,    /* text says what the server did not like; the connection goes on */

@@ -244,13 +244,6 @@ size_t deflate_compress(struct slice message, unsigned window_bits, char *out, s
     return length - 4; /* 00 00 ff ff, which the receiver puts back */
 }
 
-static struct frame *find_twin(struct frame *list, unsigned window_bits)
-{
-    while (list && list->window_bits != window_bits)
-        list = list->next_deflated;
-    return list;
-}
-
 /* The twin, or the empty frame that says there is none worth having; NULL when memory is out. */
 static struct frame *build_twin(const struct frame *frame, unsigned window_bits)
 {
@@ -264,7 +257,7 @@ static struct frame *build_twin(const struct frame *frame, unsigned window_bits)
     pool_release(POOL_BUFFERS, scratch, payload.length);
     if (!twin)
         return NULL;
-    twin->window_bits = (uint8_t)window_bits;
+    twin->form = (uint8_t)window_bits;
     if (length == 0)
         twin->length = 0;
     else
@@ -277,23 +270,12 @@ struct frame *deflate_twin(struct frame *frame, unsigned window_bits)
     bool control = frame->data[0] & 0x08;
     if (window_bits == 0 || control || frame->length - frame->header_length < DEFLATE_THRESHOLD)
         return frame;
-    struct frame *head = atomic_load_explicit(&frame->deflated, memory_order_acquire);
-    struct frame *twin = find_twin(head, window_bits);
+    struct frame *twin = frame_find_twin(frame, window_bits);
     if (!twin) {
         struct frame *fresh = build_twin(frame, window_bits);
         if (!fresh)
             return frame;
-        twin = fresh;
-        do {
-            struct frame *others = find_twin(head, window_bits);
-            if (others) { /* another thread was first */
-                frame_release(fresh);
-                twin = others;
-                break;
-            }
-            fresh->next_deflated = head;
-        } while (!atomic_compare_exchange_weak_explicit(&frame->deflated, &head, fresh, memory_order_acq_rel,
-                                                        memory_order_acquire));
+        twin = frame_attach_twin(frame, fresh);
     }
     return twin->length > 0 ? twin : frame;
 }

@@ -3,15 +3,14 @@
 #include "memory/admission.h"
 #include "memory/pool.h"
 
-struct frame *frame_new(enum frame_kind kind, unsigned opcode, size_t payload_length)
+static size_t block_size(size_t payload_length)
 {
-    if (payload_length > UINT32_MAX - 64)
-        return NULL;
+    return pool_usable_size(sizeof(struct frame) + frame_header_length(payload_length) + payload_length);
+}
+
+static inline struct frame *make(enum frame_kind kind, unsigned opcode, size_t payload_length, size_t size)
+{
     unsigned header = frame_header_length(payload_length);
-    size_t size = pool_usable_size(sizeof(struct frame) + header + payload_length);
-    /* An answer to a peer's own doing may always be given while it is short. */
-    if ((kind == FRAME_ENVELOPE || size > ADMISSION_SMALL_BYTES) && !admission_take(size))
-        return NULL;
     struct frame *frame = pool_acquire(POOL_ENVELOPES, size);
     if (!frame)
         return NULL;
@@ -20,11 +19,11 @@ struct frame *frame_new(enum frame_kind kind, unsigned opcode, size_t payload_le
     frame->capacity = (uint32_t)(size - sizeof(struct frame));
     frame->header_length = (uint8_t)header;
     frame->kind = (uint8_t)kind;
-    frame->window_bits = 0;
+    frame->form = FRAME_PLAIN;
     frame->level = 0;
     frame->dead_letter = 0;
-    atomic_init(&frame->deflated, NULL);
-    frame->next_deflated = NULL;
+    atomic_init(&frame->twins, NULL);
+    frame->next_twin = NULL;
     frame->expires_ms = 0;
 
     unsigned char *at = (unsigned char *)frame->data;
@@ -43,6 +42,26 @@ struct frame *frame_new(enum frame_kind kind, unsigned opcode, size_t payload_le
     return frame;
 }
 
+struct frame *frame_new(enum frame_kind kind, unsigned opcode, size_t payload_length)
+{
+    if (payload_length > UINT32_MAX - 64)
+        return NULL;
+    size_t size = block_size(payload_length);
+    /* An answer to a peer's own doing may always be given while it is short. */
+    if ((kind == FRAME_ENVELOPE || size > ADMISSION_SMALL_BYTES) && !admission_take(size))
+        return NULL;
+    return make(kind, opcode, payload_length, size);
+}
+
+struct frame *frame_new_owed(enum frame_kind kind, unsigned opcode, size_t payload_length)
+{
+    if (payload_length > UINT32_MAX - 64)
+        return NULL;
+    size_t size = block_size(payload_length);
+    admission_charge(size);
+    return make(kind, opcode, payload_length, size);
+}
+
 struct frame *frame_from(enum frame_kind kind, unsigned opcode, struct slice payload)
 {
     struct frame *frame = frame_new(kind, opcode, payload.length);
@@ -55,9 +74,24 @@ void frame_release(struct frame *frame)
 {
     if (!frame || atomic_fetch_sub_explicit(&frame->references, 1, memory_order_acq_rel) != 1)
         return;
-    for (struct frame *twin = atomic_load_explicit(&frame->deflated, memory_order_relaxed), *next; twin; twin = next) {
-        next = twin->next_deflated;
+    for (struct frame *twin = atomic_load_explicit(&frame->twins, memory_order_relaxed), *next; twin; twin = next) {
+        next = twin->next_twin;
         frame_release(twin);
     }
     pool_release(POOL_ENVELOPES, frame, sizeof(struct frame) + frame->capacity);
+}
+
+struct frame *frame_attach_twin(struct frame *frame, struct frame *twin)
+{
+    struct frame *head = atomic_load_explicit(&frame->twins, memory_order_acquire);
+    do {
+        struct frame *other = frame_find_twin(frame, twin->form);
+        if (other) {
+            frame_release(twin);
+            return other;
+        }
+        twin->next_twin = head;
+    } while (
+        !atomic_compare_exchange_weak_explicit(&frame->twins, &head, twin, memory_order_acq_rel, memory_order_acquire));
+    return twin;
 }

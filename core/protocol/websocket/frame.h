@@ -15,18 +15,21 @@ enum frame_kind {
 
 struct frame {
     atomic_uint references;
-    uint32_t length;                  /* bytes of data in use */
-    uint32_t capacity;                /* bytes of data acquired, for the pool */
-    uint8_t header_length;            /* WebSocket header at the start of data: 2, 4 or 10 bytes */
-    uint8_t kind;                     /* enum frame_kind */
-    uint8_t window_bits;              /* 0: plain; 9 to 15: payload deflated with that LZ77 window */
-    uint8_t level : 2;                /* of priority, for who orders by it; 0: normal. Both set before it is shared */
-    uint8_t dead_letter : 1;          /* of the bridge's own: losing it makes no other */
-    _Atomic(struct frame *) deflated; /* twins of this frame for peers with compression, a list by window_bits */
-    struct frame *next_deflated;
+    uint32_t length;               /* bytes of data in use */
+    uint32_t capacity;             /* bytes of data acquired, for the pool */
+    uint8_t header_length;         /* WebSocket header at the start of data: 2, 4 or 10 bytes */
+    uint8_t kind;                  /* enum frame_kind */
+    uint8_t form;                  /* FRAME_PLAIN, FRAME_MSGPACK, or 9 to 15: deflated with that LZ77 window */
+    uint8_t level : 2;             /* of priority, for who orders by it; 0: normal. Both set before it is shared */
+    uint8_t dead_letter : 1;       /* of the bridge's own: losing it makes no other */
+    _Atomic(struct frame *) twins; /* this frame in other forms, a list */
+    struct frame *next_twin;
     int64_t expires_ms; /* wall clock; past it no mailbox gives it out; 0: never. Set before it is shared */
     char data[];
 };
+
+/* Forms of a frame beside the windows of compression. The twin in MessagePack has compressed twins of its own. */
+enum { FRAME_PLAIN = 0, FRAME_MSGPACK = 1 };
 
 #define FRAME_ENVELOPE_PREFIX "{\"type\":\"envelope\",\"envelope\":"
 #define FRAME_ENVELOPE_SUFFIX "}"
@@ -43,6 +46,9 @@ struct frame *frame_new(enum frame_kind kind, unsigned opcode, size_t payload_le
 
 /* frame_new + copy. */
 struct frame *frame_from(enum frame_kind kind, unsigned opcode, struct slice payload);
+
+/* The same, without asking whether memory is short: for another form of a frame that was let in. */
+struct frame *frame_new_owed(enum frame_kind kind, unsigned opcode, size_t payload_length);
 
 static inline char *frame_payload(struct frame *frame)
 {
@@ -69,5 +75,18 @@ static inline struct frame *frame_retain(struct frame *frame)
 }
 
 void frame_release(struct frame *frame);
+
+/* The twin in that form, or NULL. Borrowed, as long as the frame. Any thread. */
+static inline struct frame *frame_find_twin(const struct frame *frame, unsigned form)
+{
+    struct frame *twin = atomic_load_explicit(&frame->twins, memory_order_acquire);
+    while (twin && twin->form != form)
+        twin = twin->next_twin;
+    return twin;
+}
+
+/* Takes the caller's reference to `twin` and gives the frame's twin of that form, borrowed: another thread may have
+ * been first. Any thread. */
+struct frame *frame_attach_twin(struct frame *frame, struct frame *twin);
 
 #endif

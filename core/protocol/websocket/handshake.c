@@ -28,6 +28,26 @@ static bool lists(const struct http_request *request, struct slice name, struct 
     return false;
 }
 
+/* Whether HANDSHAKE_MSGPACK is among the subprotocols offered: names whose case counts (RFC 6455 11.3.4). */
+static bool offers_msgpack(const struct http_request *request)
+{
+    const struct http_header *header = NULL;
+    while ((header = http_request_header(request, SLICE("sec-websocket-protocol"), header))) {
+        const char *at = header->value.data, *end = at + header->value.length;
+        while (at < end) {
+            const char *comma = memchr(at, ',', (size_t)(end - at)), *behind = comma ? comma : end, *next = behind + 1;
+            while (at < behind && (*at == ' ' || *at == '\t'))
+                at++;
+            while (behind > at && (behind[-1] == ' ' || behind[-1] == '\t'))
+                behind--;
+            if (slice_equal(slice_from(at, (size_t)(behind - at)), SLICE(HANDSHAKE_MSGPACK)))
+                return true;
+            at = next;
+        }
+    }
+    return false;
+}
+
 /* The value of a header that must be there exactly once; data is NULL when it is not. */
 static struct slice only(const struct http_request *request, struct slice name)
 {
@@ -86,9 +106,11 @@ static bool negotiate(const struct http_request *request, enum handshake_compres
     return result != DEFLATE_MALFORMED;
 }
 
-void handshake_answer(const struct http_request *request, enum handshake_compression compression, struct handshake *out)
+void handshake_answer(const struct http_request *request, enum handshake_compression compression, bool msgpack,
+                      struct handshake *out)
 {
     out->agreement = (struct deflate_agreement){0};
+    out->msgpack = false;
     out->length = 0;
     out->text = NULL;
     out->headers = NULL;
@@ -126,15 +148,17 @@ void handshake_answer(const struct http_request *request, enum handshake_compres
     char accept[HANDSHAKE_ACCEPT_LENGTH], extension[DEFLATE_AGREEMENT_LENGTH];
     if (!handshake_accept(key, accept))
         return refuse(out, 500, "SHA-1 failed");
+    out->msgpack = msgpack && offers_msgpack(request);
     size_t extension_length = compressed ? deflate_agreement_write(&out->agreement, extension) : 0;
     int length = snprintf(out->answer, sizeof out->answer,
                           "HTTP/1.1 101 Switching Protocols\r\n"
                           "Upgrade: websocket\r\n"
                           "Connection: Upgrade\r\n"
                           "Sec-WebSocket-Accept: %.*s\r\n"
-                          "%s%.*s%s\r\n",
+                          "%s%.*s%s%s\r\n",
                           HANDSHAKE_ACCEPT_LENGTH, accept, compressed ? "Sec-WebSocket-Extensions: " : "",
-                          (int)extension_length, extension, compressed ? "\r\n" : "");
+                          (int)extension_length, extension, compressed ? "\r\n" : "",
+                          out->msgpack ? "Sec-WebSocket-Protocol: " HANDSHAKE_MSGPACK "\r\n" : "");
     out->length = (size_t)length;
     out->status = 101;
 }

@@ -13,6 +13,9 @@ enum handshake_compression {
     HANDSHAKE_DEFLATE_TAKEOVER, /* as above, but a client may keep its window within DEFLATE_TAKEOVER_BYTES */
 };
 
+/* The one subprotocol there is: the bridge's messages as MessagePack. */
+#define HANDSHAKE_MSGPACK "luaduct.msgpack"
+
 /* Enough for every 101 answer. */
 #define HANDSHAKE_ANSWER_LENGTH 384
 
@@ -21,6 +24,7 @@ struct handshake {
 
     /* 101 only: send answer[0..length) and speak WebSocket with this agreement. */
     struct deflate_agreement agreement;
+    bool msgpack; /* HANDSHAKE_MSGPACK was offered and is taken */
     size_t length;
     char answer[HANDSHAKE_ANSWER_LENGTH];
 
@@ -31,8 +35,9 @@ struct handshake {
 };
 
 /* Judges a parsed request and fills *out. Origin, Host and credentials are judged elsewhere, before this. No
- * subprotocol is ever chosen (RFC 6455 4.2.2: a client that needs one must then give up). Any thread. */
-void handshake_answer(const struct http_request *request, enum handshake_compression compression,
+ * subprotocol is ever chosen but, where `msgpack` allows it, HANDSHAKE_MSGPACK (RFC 6455 4.2.2: a client that needs
+ * another one must then give up). Any thread. */
+void handshake_answer(const struct http_request *request, enum handshake_compression compression, bool msgpack,
                       struct handshake *out);
 
 #define HANDSHAKE_ACCEPT_LENGTH 28

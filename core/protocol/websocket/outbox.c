@@ -4,6 +4,7 @@
 
 #include <limits.h>
 
+#include "protocol/msgpack/msgpack_frame.h"
 #include "protocol/websocket/deflate.h"
 
 #define SMALL 2048u
@@ -15,10 +16,19 @@
 static const char batch_start[] = "{\"type\":\"batch\",\"envelopes\":[";
 static const char batch_end[] = "]}";
 
-/* The bytes that go to this peer for a queued frame: itself, or its compressed twin. */
+static struct frame *twin_of(const struct outbox *outbox, struct frame *frame) __attribute__((noinline));
+static struct frame *twin_of(const struct outbox *outbox, struct frame *frame)
+{
+    if (outbox->form & OUTBOX_BINARY)
+        frame = msgpack_twin(frame);
+    return frame ? deflate_twin(frame, outbox->form & OUTBOX_WINDOW) : NULL;
+}
+
+/* The bytes that go to this peer for a queued frame: itself, or its twin in MessagePack, compressed, or both. NULL: no
+ * memory for the former, without which the peer can read nothing. */
 static inline struct frame *wire_form(const struct outbox *outbox, struct frame *frame)
 {
-    return outbox->window_bits ? deflate_twin(frame, outbox->window_bits) : frame;
+    return outbox->form ? twin_of(outbox, frame) : frame;
 }
 
 static void drop_first(struct outbox *outbox, unsigned count, uint64_t *sent_frames)
@@ -46,6 +56,26 @@ static bool batch_starts_at(const struct outbox *outbox, uint32_t index)
            frame_queue_at(&outbox->queue, index + 1)->kind == FRAME_ENVELOPE;
 }
 
+static void write_batch(const struct outbox *outbox, unsigned count, char *at)
+{
+    at = mempcpy(at, batch_start, sizeof batch_start - 1);
+    for (unsigned i = 0; i < count; i++) {
+        struct slice envelope = frame_envelope(frame_queue_at(&outbox->queue, i));
+        if (i > 0)
+            *at++ = ',';
+        at = mempcpy(at, envelope.data, envelope.length);
+    }
+    memcpy(at, batch_end, sizeof batch_end - 1);
+}
+
+static struct frame *packed_batch(const struct outbox *outbox, unsigned count)
+{
+    struct frame *frames[BATCH_ENVELOPES];
+    for (unsigned i = 0; i < count; i++)
+        frames[i] = frame_queue_at(&outbox->queue, i);
+    return msgpack_list(msgpack_batch_head, frames, count);
+}
+
 /* One batch message for the envelopes at the head of the queue; false when there are fewer than two or no memory. */
 static bool start_batch(struct outbox *outbox)
 {
@@ -63,18 +93,12 @@ static bool start_batch(struct outbox *outbox)
     }
     if (count < 2)
         return false;
-    struct frame *batch = frame_new(FRAME_CONTROL, 1, length - 1); /* one comma fewer than envelopes */
+    struct frame *batch =
+        outbox->form & OUTBOX_BINARY ? packed_batch(outbox, count) : frame_new(FRAME_CONTROL, 1, length - 1);
     if (!batch)
         return false;
-    char *at = frame_payload(batch);
-    at = mempcpy(at, batch_start, sizeof batch_start - 1);
-    for (unsigned i = 0; i < count; i++) {
-        struct slice envelope = frame_envelope(frame_queue_at(&outbox->queue, i));
-        if (i > 0)
-            *at++ = ',';
-        at = mempcpy(at, envelope.data, envelope.length);
-    }
-    memcpy(at, batch_end, sizeof batch_end - 1);
+    if (batch->form == FRAME_PLAIN)
+        write_batch(outbox, count, frame_payload(batch));
     struct frame *wire = wire_form(outbox, batch);
     if (wire != batch) {
         frame_retain(wire);
@@ -120,6 +144,8 @@ static size_t gather(struct outbox *outbox, struct outbox_scratch *scratch, stru
         if (i > 0 && batch_starts_at(outbox, i))
             break;
         struct frame *wire = wire_form(outbox, frame_queue_at(&outbox->queue, i));
+        if (__builtin_expect(!wire, 0))
+            break;
         scratch->wires[i] = wire;
         if (wire->length <= SMALL) {
             if (in_scratch + wire->length > sizeof scratch->bytes || (!open && used == VECTORS))
@@ -160,6 +186,8 @@ enum outbox_result outbox_flush(struct outbox *outbox, struct transport *transpo
         size_t wanted;
         if (outbox->queue.count == 1) {
             struct frame *only = wire_form(outbox, frame_queue_at(&outbox->queue, 0));
+            if (__builtin_expect(!only, 0))
+                return OUTBOX_BROKEN;
             scratch->wires[0] = only;
             wanted = only->length;
             sent = transport_send(transport, only->data, wanted);
@@ -167,6 +195,8 @@ enum outbox_result outbox_flush(struct outbox *outbox, struct transport *transpo
             struct iovec vectors[VECTORS];
             unsigned count;
             wanted = gather(outbox, scratch, vectors, &count);
+            if (__builtin_expect(count == 0, 0))
+                return OUTBOX_BROKEN;
             sent = count == 1 ? transport_send(transport, vectors[0].iov_base, vectors[0].iov_len)
                               : transport_send_vector(transport, vectors, count);
         }

@@ -8,14 +8,18 @@
 #include "net/transport.h"
 #include "protocol/websocket/frame_queue.h"
 
+/* In outbox.form, beside the permessage-deflate window agreed on (9 to 15; 0: none): the peer speaks MessagePack. */
+#define OUTBOX_BINARY 0x80u
+#define OUTBOX_WINDOW 0x0fu
+
 struct outbox {
     struct frame_queue queue;
     struct frame *partial; /* the wire form of the first `covered` frames, some of its bytes written; else NULL */
     uint32_t partial_sent; /* bytes of it that the kernel has */
     uint16_t covered;
-    uint8_t window_bits; /* permessage-deflate window agreed with this peer; 0: none */
-    bool batches : 1;    /* several envelopes may share one `batch` message */
-    bool cut : 1;        /* a message was taken back half written: nothing more may follow on this connection */
+    uint8_t form;     /* what this peer takes: 0 frames as they are, else OUTBOX_BINARY and the window of deflate */
+    bool batches : 1; /* several envelopes may share one `batch` message */
+    bool cut : 1;     /* a message was taken back half written: nothing more may follow on this connection */
 };
 
 /* The most frames that one call to the kernel carries. */
@@ -30,7 +34,7 @@ struct outbox_scratch {
 enum outbox_result {
     OUTBOX_EMPTY,   /* all written */
     OUTBOX_BLOCKED, /* the socket is full: call again when it is writable */
-    OUTBOX_BROKEN,  /* the peer is gone */
+    OUTBOX_BROKEN,  /* the peer is gone, or memory for what it can read */
 };
 
 /* Takes over the caller's reference when it gives true; false: out of memory. */

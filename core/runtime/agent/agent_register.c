@@ -37,7 +37,8 @@ static void answer_register(struct connection *connection)
     struct frame *history[REGISTERED_HISTORY];
     attachment_view(&connection->endpoint, &view);
     unsigned count = history_newest(history, REGISTERED_HISTORY, enhanced ? hash_slice(view.profile->id) : 0);
-    reactor_answer(connection, answer_registered(&view, enhanced, reactor->lane->wall_ms, history, count));
+    reactor_answer(connection, answer_registered(&view, enhanced, reactor->lane->wall_ms, history, count,
+                                                 connection->endpoint.outbox.form & OUTBOX_BINARY));
     for (unsigned i = 0; i < count; i++)
         frame_release(history[i]);
     agent_view_release(&view);

@@ -6,6 +6,7 @@
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
 #include "memory/pool.h"
+#include "protocol/msgpack/msgpack.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/agent/session.h"
 #include "runtime/dispatch.h"
@@ -191,30 +192,65 @@ static void handle_envelope(struct connection *connection, struct slice text)
 
 /* --- messages --- */
 
-static void handle_message(struct connection *connection, const struct websocket_message *received)
+/* A binary frame of a peer that speaks MessagePack: `received` becomes its JSON, in the reactor's scratch buffer, and
+ * is scanned. */
+static enum code scan_packed(struct connection *connection, struct websocket_message *received,
+                             struct message_rules *rules)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct message *message = &reactor->message;
+    struct msgpack_fields fields;
+    reactor->unpacked.length = 0;
+    enum code code =
+        msgpack_to_json(slice_from(received->data, received->length),
+                        &(struct msgpack_rules){.depth = rules->depth, .bytes = reactor->config->limits.message_bytes},
+                        &reactor->unpacked, &fields, message->error);
+    if (code != CODE_OK) {
+        message->type = MESSAGE_UNKNOWN;
+        envelope_clear(&message->envelope, &reactor->store);
+        return code;
+    }
+    received->data = reactor->unpacked.data;
+    received->length = reactor->unpacked.length;
+    rules->utf8_checked = true;
+    code = message_scan(received->data, received->length, rules, &reactor->store, message);
+    if (code == CODE_OK)
+        msgpack_keep_fields(&fields, slice_from(received->data, received->length), &message->envelope);
+    return code;
+}
+
+/* What was unpacked is not needed any more; a large block is not kept. */
+#define UNPACKED_KEPT_BYTES (256u * 1024)
+
+static void drop_unpacked(struct reactor *reactor)
+{
+    if (reactor->unpacked.failed || reactor->unpacked.capacity > UNPACKED_KEPT_BYTES)
+        buffer_free(&reactor->unpacked);
+}
+
+/* A message that was scanned with that result; `text` is its JSON. */
+static inline void handle_scanned(struct connection *connection, enum code code, struct slice text,
+                                  const struct message_rules *rules)
 {
     struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
-    struct message_rules rules = {.depth = config->limits.json_depth,
-                                  .lenient = config->mode == CONFIG_MODE_ORIGINAL,
-                                  .utf8_checked = received->opcode == WEBSOCKET_TEXT};
-    enum code code = message_scan(received->data, received->length, &rules, &reactor->store, message);
     if (config->auth.token && !connection->authorized && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }
     if (code != CODE_OK) {
-        session_refuse(connection, code, slice_from_string(message->error), message_error_id(message));
+        /* Memory that is short for a moment is no reason to close. */
+        (code == CODE_OVERLOADED ? session_object : session_refuse)(connection, code, slice_from_string(message->error),
+                                                                    message_error_id(message));
         return;
     }
-    struct slice text = slice_from(received->data, received->length);
     switch (message->type) {
     case MESSAGE_ENVELOPE:
         handle_envelope(connection, text);
         break;
     case MESSAGE_REGISTER:
-        session_register(connection, text, &rules);
+        session_register(connection, text, rules);
         break;
     case MESSAGE_HEARTBEAT:
         if (connection_registered(connection))
@@ -225,6 +261,25 @@ static void handle_message(struct connection *connection, const struct websocket
     case MESSAGE_UNKNOWN:
         break;
     }
+}
+
+static void handle_message(struct connection *connection, const struct websocket_message *received)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    const struct config *config = reactor->config;
+    struct message *message = &reactor->message;
+    struct message_rules rules = {.depth = config->limits.json_depth,
+                                  .lenient = config->mode == CONFIG_MODE_ORIGINAL,
+                                  .utf8_checked = received->opcode == WEBSOCKET_TEXT};
+    if (__builtin_expect(received->opcode == WEBSOCKET_BINARY && connection->endpoint.outbox.form & OUTBOX_BINARY, 0)) {
+        struct websocket_message unpacked = *received;
+        enum code code = scan_packed(connection, &unpacked, &rules);
+        handle_scanned(connection, code, slice_from(unpacked.data, unpacked.length), &rules);
+        drop_unpacked(reactor);
+        return;
+    }
+    enum code code = message_scan(received->data, received->length, &rules, &reactor->store, message);
+    handle_scanned(connection, code, slice_from(received->data, received->length), &rules);
 }
 
 static void peer_closes(struct connection *connection, const struct websocket_message *received)
@@ -363,7 +418,7 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
 
 /* --- life --- */
 
-void agent_session_start(struct connection *connection, const struct deflate_agreement *agreement)
+void agent_session_start(struct connection *connection, const struct handshake *handshake)
 {
     const struct config *config = connection_reactor(connection)->config;
     connection->phase = CONNECTION_WEBSOCKET;
@@ -371,8 +426,8 @@ void agent_session_start(struct connection *connection, const struct deflate_agr
     connection->token_at_upgrade = connection->authorized;
     connection->endpoint.grace_over = config->agents.register_grace_ms == 0;
     connection->rate = rate_bucket_new(config, connection_reactor(connection)->now_ms);
-    websocket_start(&connection->websocket, agreement);
-    connection->endpoint.outbox.window_bits = agreement->send_window_bits;
+    websocket_start(&connection->websocket, &handshake->agreement);
+    connection->endpoint.outbox.form = handshake->agreement.send_window_bits | (handshake->msgpack ? OUTBOX_BINARY : 0);
     bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.token;
     connection_wait_for(connection, must_register ? DEADLINE_REGISTER : DEADLINE_IDLE);
 }

@@ -2,10 +2,11 @@
 #ifndef LUADUCT_RUNTIME_AGENT_SESSION_H
 #define LUADUCT_RUNTIME_AGENT_SESSION_H
 
+#include "protocol/websocket/handshake.h"
 #include "runtime/connection.h"
 
 /* After the 101 answer was queued to go out: from here on it is a WebSocket. */
-void agent_session_start(struct connection *connection, const struct deflate_agreement *agreement);
+void agent_session_start(struct connection *connection, const struct handshake *handshake);
 
 /* Bytes in the reactor's read buffer, WEBSOCKET_SLACK behind them. */
 void agent_session_bytes(struct connection *connection, char *bytes, size_t length);

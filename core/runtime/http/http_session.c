@@ -179,7 +179,7 @@ static void become_websocket(struct connection *connection, const struct handsha
     exchange->input = (struct buffer){0};
     http_session_end(connection);
     connection_read_on(connection, true);
-    agent_session_start(connection, &handshake->agreement);
+    agent_session_start(connection, handshake);
     if (input.length > at) {
         if (buffer_reserve(&input, WEBSOCKET_SLACK))
             agent_session_bytes(connection, input.data + at, input.length - at);
@@ -211,8 +211,9 @@ static void upgrade(struct connection *connection, const struct http_request *re
         return;
     }
     struct handshake handshake;
-    bool compression = connection_reactor(connection)->config->performance.compression;
-    handshake_answer(request, compression ? HANDSHAKE_DEFLATE_TAKEOVER : HANDSHAKE_PLAIN, &handshake);
+    const struct config *config = connection_reactor(connection)->config;
+    handshake_answer(request, config->performance.compression ? HANDSHAKE_DEFLATE_TAKEOVER : HANDSHAKE_PLAIN,
+                     config->performance.binary_protocol, &handshake);
     if (handshake.status == 101)
         become_websocket(connection, &handshake);
     else

@@ -323,7 +323,7 @@ local keys = {
     },
     {
         path = "performance.binary_protocol", type = "boolean", default = true,
-        feature = "the binary protocol", help = "agents may ask for it",
+        help = "agents may ask for MessagePack in binary frames: the subprotocol luaduct.msgpack",
     },
     {
         path = "performance.compression", type = "boolean", default = true,

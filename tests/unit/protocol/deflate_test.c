@@ -294,7 +294,7 @@ TEST("deflate: a twin is one frame with RSV1 that inflates to the same payload")
     struct frame *frame = frame_of(1, 20000, false);
     struct frame *twin = deflate_twin(frame, 15);
     CHECK(twin != frame && twin->length < frame->length / 4);
-    CHECK((unsigned char)twin->data[0] == 0xc1 && twin->window_bits == 15 && twin->kind == FRAME_ENVELOPE);
+    CHECK((unsigned char)twin->data[0] == 0xc1 && twin->form == 15 && twin->kind == FRAME_ENVELOPE);
     struct slice payload = frame_payload_slice(twin);
     CHECK(frame_header_length(payload.length) == twin->header_length);
     struct deflate_output out;
@@ -310,7 +310,7 @@ TEST("deflate: a twin is built once per window, and belongs to its frame")
     pool_read_statistics(POOL_ENVELOPES, &before);
     struct frame *frame = frame_of(2, 3000, false);
     struct frame *wide = deflate_twin(frame, 15), *narrow = deflate_twin(frame, 9);
-    CHECK(wide != narrow && wide != frame && narrow->window_bits == 9);
+    CHECK(wide != narrow && wide != frame && narrow->form == 9);
     CHECK((unsigned char)wide->data[0] == 0xc2);
     CHECK(deflate_twin(frame, 15) == wide && deflate_twin(frame, 9) == narrow);
     frame_release(frame);
@@ -382,7 +382,7 @@ TEST("deflate: threads that ask at once get the same twin")
         for (unsigned j = 1; j < 4; j++)
             CHECK(memcmp(racers[0].twins[i], racers[j].twins[i], sizeof racers[0].twins[i]) == 0);
         unsigned listed = 0;
-        for (struct frame *twin = frames[i]->deflated; twin; twin = twin->next_deflated)
+        for (struct frame *twin = frames[i]->twins; twin; twin = twin->next_twin)
             listed++;
         CHECK(listed == 7);
         frame_release(frames[i]);

@@ -20,7 +20,7 @@ static unsigned answer_with(const char *head, enum handshake_compression compres
     struct http_limits limits = {.head_bytes = 16384, .headers = HTTP_HEADERS_MAX, .body_bytes = 1000};
     CHECK(http_request_parse(&scan, text, length, &limits, &request) == HTTP_DONE);
     memset(&handshake, 0xee, sizeof handshake);
-    handshake_answer(&request, compression, &handshake);
+    handshake_answer(&request, compression, true, &handshake);
     if (handshake.status == 101)
         CHECK(handshake.length > 0 && handshake.length <= sizeof handshake.answer);
     else

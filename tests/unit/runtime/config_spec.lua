@@ -318,12 +318,11 @@ describe("a key of a later version", function()
     it("is fine at its default", function()
         accepts('tls = { minVersion = "1.2" }, script = { watch = false }, phase2 = { workerPool = { allowRoles = {},'
             .. 'maxWorkers = "auto", executeBytes = 16777216 } }, policies = {},'
-            .. 'performance = { cache_enabled = true, binary_protocol = true }')
+            .. 'performance = { cache_enabled = true }')
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["performance.cache_enabled"] = 1, ["performance.binary_protocol"] = 1,
-            ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
+        local later = { ["performance.cache_enabled"] = 1, ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
             user = 1, group = 1, console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0

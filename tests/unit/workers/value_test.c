@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "protocol/json/json_number.h"
 #include "workers/value.h"
 #include "workers/value_lua.h"
 
@@ -240,7 +241,7 @@ static void check_number(const char *text, double expected)
     double number = 0;
     bool wide = false;
     const char *end = text + strlen(text);
-    const char *after = value_parse_number(text, end, &number, &wide);
+    const char *after = json_number_read(text, end, &number, &wide);
     if (after != end || memcmp(&number, &expected, sizeof number) != 0) {
         fprintf(stderr, "%.60s: got %.17g, expected %.17g\n", text, number, expected);
         exit(1);
@@ -309,12 +310,12 @@ TEST("values: every number comes back the same from its own text, with no more d
             number = (double)(int64_t)bits;
         if (!isfinite(number))
             continue;
-        char text[VALUE_NUMBER_TEXT_BYTES + 1], shorter[64];
-        size_t length = value_format_number(number, text);
-        CHECK(length <= VALUE_NUMBER_TEXT_BYTES);
+        char text[JSON_NUMBER_BYTES + 1], shorter[64];
+        size_t length = json_number_write(number, text);
+        CHECK(length <= JSON_NUMBER_BYTES);
         text[length] = '\0';
         bool wide = false;
-        CHECK(value_parse_number(text, text + length, &again, &wide) == text + length);
+        CHECK(json_number_read(text, text + length, &again, &wide) == text + length);
         CHECK(memcmp(&again, &number, sizeof number) == 0);
         CHECK(strtod(text, NULL) == number);
         snprintf(shorter, sizeof shorter, "%.14e", number);
@@ -336,8 +337,8 @@ TEST("values: numbers are laid out as JavaScript does")
                  {0.1 + 0.2, "0.30000000000000004"}, {0.000001, "0.000001"}, {1e-7, "1e-7"},
                  {123456.789, "123456.789"},         {-2.5, "-2.5"},         {9007199254740991, "9007199254740991"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        char text[VALUE_NUMBER_TEXT_BYTES];
-        size_t length = value_format_number(cases[i].number, text);
+        char text[JSON_NUMBER_BYTES];
+        size_t length = json_number_write(cases[i].number, text);
         CHECK_TEXT(text, length, cases[i].text);
     }
 }

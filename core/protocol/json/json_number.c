@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "memory/pool.h"
-#include "workers/value.h"
+#include "protocol/json/json_number.h"
 
 #define EXACT_POWERS 23 /* 10^22 is the last that a double holds exactly */
 #define WIDE_POWERS 28  /* 10^27 the last for 64 bits */
@@ -80,7 +80,7 @@ static size_t leading_zeros(const char *p, const char *end)
     return zeros;
 }
 
-const char *value_parse_number(const char *text, const char *end, double *number, bool *wide)
+const char *json_number_read(const char *text, const char *end, double *number, bool *wide)
 {
     const char *p = text;
     bool negative = p < end && *p == '-';
@@ -236,7 +236,7 @@ static size_t format_quickly(double number, char *out)
 }
 #endif
 
-size_t value_format_number(double number, char out[VALUE_NUMBER_TEXT_BYTES])
+size_t json_number_write(double number, char out[JSON_NUMBER_BYTES])
 {
     char *p = out;
     if (signbit(number))
@@ -249,7 +249,7 @@ size_t value_format_number(double number, char out[VALUE_NUMBER_TEXT_BYTES])
         length = format_quickly(size, p);
     /* Below the normal ones a double holds less than 15 digits. */
     for (int digits = size < DBL_MIN ? 1 : 15; length == 0; digits++) {
-        int written = snprintf(p, VALUE_NUMBER_TEXT_BYTES - 1, "%.*g", digits, size);
+        int written = snprintf(p, JSON_NUMBER_BYTES - 1, "%.*g", digits, size);
         if (digits == 17 || strtod(p, NULL) == size)
             length = (size_t)written;
     }
