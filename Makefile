@@ -50,6 +50,8 @@ compile_flags = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(warnings) -Icore $(luajit_c
 link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(if $(SANITIZE),$(sanitizing))
 # LuaJIT and lua-cjson are linked in: a dozen calls into LuaJIT for each message cost 5 % less without the detour through
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
+# Modules in C that specs of scripts load (`luaduct test`) take Lua's interface from the binary.
+exports = -Wl,--export-dynamic-symbol='lua_*' -Wl,--export-dynamic-symbol='luaL_*'
 libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedcrypto -l:libpcre2-8.a -lreadline -lm
 # A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
 memory_words = memory pressure pool allocation mailbox
@@ -266,7 +268,7 @@ $(BUILD)/core.a: $(core_objects) $(BUILD)/files
 
 $(BUILD)/luaduct: $(BUILD)/obj/core/main.o $(BUILD)/core.a
 	@echo "  link    $@"
-	@$(CC) $(link_flags) -o $@ $^ $(libraries)
+	@$(CC) $(link_flags) $(exports) -o $@ $^ $(libraries)
 
 $(BUILD)/tests/unit: $(unit_objects) $(BUILD)/core.a
 	@mkdir -p $(@D)
