@@ -8,4 +8,5 @@ files["tests/**/*_spec.lua"] = {std = "luajit+busted"}
 
 -- What a routing script may use: see docs/lua-api.md.
 files["examples"] = {read_globals = {"luaduct"}}
+files["examples/**/*_spec.lua"] = {std = "luajit+busted"}
 files["lua/luaduct/bridge"] = {read_globals = {"luaduct"}}
