@@ -232,6 +232,27 @@ static int open_room(lua_State *lua)
     return 1;
 }
 
+static void add_name(void *context, const char *name)
+{
+    struct buffer *list = context;
+    buffer_append(list, name, strlen(name));
+    buffer_append(list, "\n", 1);
+}
+
+/* room:names(): all that the script can reach, a name a line */
+static int list_names(lua_State *lua)
+{
+    struct room *room = luaL_checkudata(lua, 1, ROOM);
+    struct buffer list = {0};
+    if (!room->state || !script_list_names(room->state, add_name, &list) || list.failed) {
+        buffer_free(&list);
+        return luaL_error(lua, "not enough memory");
+    }
+    lua_pushlstring(lua, list.data, list.length);
+    buffer_free(&list);
+    return 1;
+}
+
 /* --- Calls -------------------------------------------------------------------------------------------------------- */
 
 static int free_call(lua_State *lua)
@@ -582,6 +603,7 @@ int room_open(lua_State *lua)
                                             {"on_disconnect", on_disconnect},
                                             {"resume", resume},
                                             {"abandon", abandon},
+                                            {"names", list_names},
                                             {"close", close_room},
                                             {NULL, NULL}};
     static const luaL_Reg functions[] = {{"open", open_room},   {"encode", encode},     {"decode", decode},

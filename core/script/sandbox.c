@@ -571,3 +571,60 @@ void sandbox_make_environment(lua_State *lua, struct script_state *state, struct
     lua_newtable(lua);
     script->modules = luaL_ref(lua, LUA_REGISTRYINDEX);
 }
+
+/* --- Names -------------------------------------------------------------------------------------------------------- */
+
+struct listing {
+    struct script_state *state;
+    void (*found)(void *context, const char *name);
+    void *context;
+};
+
+/* Of the table on top of the stack, or of the one behind a read-only face; pops it. */
+static void list_names(lua_State *lua, const struct listing *listing, const char *prefix)
+{
+    luaL_checkstack(lua, 8, NULL);
+    if (lua_type(lua, -1) == LUA_TUSERDATA && lua_getmetatable(lua, -1)) {
+        lua_getfield(lua, -1, "__index");
+        lua_replace(lua, -3);
+        lua_pop(lua, 1);
+    }
+    lua_pushnil(lua);
+    while (lua_istable(lua, -2) && lua_next(lua, -2)) {
+        if (lua_type(lua, -2) == LUA_TSTRING) {
+            const char *name = lua_pushfstring(lua, "%s%s", prefix, lua_tostring(lua, -2));
+            if (lua_type(lua, -2) == LUA_TUSERDATA || lua_type(lua, -2) == LUA_TTABLE) {
+                const char *inner = lua_pushfstring(lua, "%s.", name);
+                lua_pushvalue(lua, -3);
+                list_names(lua, listing, inner);
+                lua_pop(lua, 1);
+            } else {
+                listing->found(listing->context, name);
+            }
+            lua_pop(lua, 1);
+        }
+        lua_pop(lua, 1);
+    }
+    lua_pop(lua, 1);
+}
+
+static int list_all(lua_State *lua)
+{
+    const struct listing *listing = lua_touserdata(lua, 1);
+    const struct script *script = &listing->state->scripts[0];
+    if (script->path) {
+        lua_rawgeti(lua, LUA_REGISTRYINDEX, script->environment);
+        list_names(lua, listing, "");
+    }
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, script->bridge);
+    list_names(lua, listing, "bridge.");
+    return 0;
+}
+
+bool script_list_names(struct script_state *state, void (*found)(void *context, const char *name), void *context)
+{
+    struct listing listing = {state, found, context};
+    bool done = lua_cpcall(state->lua, list_all, &listing) == 0;
+    lua_settop(state->lua, 0);
+    return done;
+}
