@@ -56,6 +56,7 @@ static int run_module(const char *module, int argc, char **argv)
         task.code = EXIT_FAILED;
     }
     lua_close(lua);
+    room_stop();
     agents_stop();
     return task.code;
 }

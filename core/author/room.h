@@ -13,6 +13,9 @@
 /* Pushes the module. Raises. */
 int room_open(lua_State *lua);
 
+/* Ends what watches over scripts, after the Lua state is closed. */
+void room_stop(void);
+
 /* --- The fake agents (agents.c): endpoints of a lane without sockets --- */
 
 /* reset(); join(agent), texts and JSON lists in a table; leave(id). To the table on top. */

@@ -57,7 +57,11 @@ function envelope.encode(fields)
             sent[name] = room.array({})
         end
     end
-    return room.encode(sent)
+    local ok, json = pcall(room.encode, sent)
+    if not ok then
+        error("envelope: " .. tostring(json):gsub(" to a worker", ""), 4)
+    end
+    return json
 end
 
 -- The table of the 15 fields of an outgoing envelope's JSON; null reads as nil.

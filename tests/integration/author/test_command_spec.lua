@@ -169,6 +169,8 @@ describe("luaduct test", function()
     it("refuses envelopes that the bridge would refuse", function()
         fails_with([[script:route(envelope{priority = 7})]], "the bridge would refuse this envelope", "priority")
         fails_with([[script:route(envelope{prio = "high"})]], "there is no field prio")
+        fails_with([[script:route(envelope{payload = {f = print}})]],
+            "route_spec.lua:13: envelope: cannot pass a function")
     end)
 
     it("takes folders, and says so when a script does not load", function()
