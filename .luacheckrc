@@ -9,4 +9,8 @@ files["tests/**/*_spec.lua"] = {std = "luajit+busted"}
 -- What a routing script may use: see docs/lua-api.md.
 files["config/policies"] = {read_globals = {"luaduct"}}
 files["examples"] = {read_globals = {"luaduct"}}
+files["examples/**/*_spec.lua"] = {std = "luajit+busted"}
 files["lua/luaduct/bridge"] = {read_globals = {"luaduct"}}
+
+-- Annotations for editors: functions without bodies.
+files["lua/luaduct/meta.lua"] = {globals = {"luaduct"}, ignore = {"212", "241", "631"}}

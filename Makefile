@@ -26,7 +26,7 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = build
 
 core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c))
-lua_sources := $(sort $(shell find lua -name '*.lua' 2>/dev/null)) $(wildcard config/luaduct.lua)
+lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua)
 unit_sources := $(sort $(shell find tests/unit -name '*.c'))
 fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 peer_sources := $(sort $(wildcard bench/peers/*.c))
@@ -50,6 +50,8 @@ compile_flags = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(warnings) -Icore $(luajit_c
 link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(if $(SANITIZE),$(sanitizing))
 # LuaJIT and lua-cjson are linked in: a dozen calls into LuaJIT for each message cost 5 % less without the detour through
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
+# Modules in C that specs of scripts load (`luaduct test`) take Lua's interface from the binary.
+exports = -Wl,--export-dynamic-symbol='lua_*' -Wl,--export-dynamic-symbol='luaL_*'
 libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedcrypto -l:libpcre2-8.a -lreadline -lm
 # A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
 memory_words = memory pressure pool allocation mailbox
@@ -88,6 +90,7 @@ build: $(BUILD)/luaduct ## Build the program: build/luaduct
 install: build ## Install under PREFIX (/usr/local), below DESTDIR
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/luaduct'
 	install -m 755 $(BUILD)/luaduct '$(DESTDIR)$(PREFIX)/bin/luaduct'
+	install -D -m 644 lua/luaduct/meta.lua '$(DESTDIR)$(PREFIX)/share/luaduct/meta/luaduct.lua'
 	@for file in $$(find config -name '*.lua'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/luaduct/$$file" || exit 1; \
 	done
@@ -266,7 +269,7 @@ $(BUILD)/core.a: $(core_objects) $(BUILD)/files
 
 $(BUILD)/luaduct: $(BUILD)/obj/core/main.o $(BUILD)/core.a
 	@echo "  link    $@"
-	@$(CC) $(link_flags) -o $@ $^ $(libraries)
+	@$(CC) $(link_flags) $(exports) -o $@ $^ $(libraries)
 
 $(BUILD)/tests/unit: $(unit_objects) $(BUILD)/core.a
 	@mkdir -p $(@D)

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "author/commands.h"
 #include "base/hash.h"
 #include "base/system.h"
 #include "base/version.h"
@@ -72,6 +73,8 @@ static const struct command {
     {"agent", command_agent, "be an agent in this terminal, or in a pipe", NULL},
     {"send", command_send, "send one envelope", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},
+    {"new", command_new, "write a script and its spec to start from", NULL},
+    {"test", command_test, "run the specs of scripts, without a server", NULL},
     {"version", command_version, "print the version", version_help},
     {"help", command_help, "say how a command is used", help_help},
 };

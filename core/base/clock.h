@@ -17,6 +17,10 @@ uint64_t clock_coarse_ns(void);
 /* Milliseconds since the epoch (UTC). Any thread. */
 int64_t clock_wall_ms(void);
 
+/* For tests of scripts, whose time is theirs: the steady clock is this much ahead from now on, and the wall clock
+ * stands at `wall_ms` (0: it goes). Any thread, but what others measure meanwhile is off. */
+void clock_pretend(uint64_t ahead_ns, int64_t wall_ms);
+
 #define CLOCK_ISO_LENGTH 24
 
 /* Writes "2026-01-31T12:00:00.000Z" (24 bytes, no NUL) for a wall time in milliseconds. Any thread. */

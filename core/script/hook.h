@@ -234,6 +234,10 @@ struct script_statistics {
 /* Any thread, while the state lives; each figure is whole, together they may be a moment apart. */
 void script_read_statistics(const struct script_state *state, struct script_statistics *out);
 
+/* Names everything that a script can reach: "ipairs", "string.find", "luaduct.log.info", "bridge.to". For tools and
+ * tests; `found` must not call the state. False: memory is out, and some may be missing. */
+bool script_list_names(struct script_state *state, void (*found)(void *context, const char *name), void *context);
+
 /* "route", "on_register" … */
 const char *script_hook_name(enum script_hook hook);
 

@@ -34,6 +34,17 @@ static const char xpcall_source[] = "local pcall = ...\n"
                                     "    return finish(handler, pcall(f, ...))\n"
                                     "end\n";
 
+/* os.time and os.date ask the bridge's clock for the time now, so that a test of a script can set it. */
+static const char time_source[] = "local time, date, now = ...\n"
+                                  "return function(at) return at == nil and now() or time(at) end,\n"
+                                  "    function(format, at) return date(format, at or now()) end\n";
+
+static int wall_seconds(lua_State *lua)
+{
+    lua_pushnumber(lua, (lua_Number)(clock_wall_ms() / 1000));
+    return 1;
+}
+
 static int set_raw(lua_State *lua)
 {
     if (lua_type(lua, 1) == LUA_TUSERDATA || lua_type(lua, 1) == LUA_TLIGHTUSERDATA)
@@ -463,7 +474,7 @@ void sandbox_open(lua_State *lua, struct script_state *state)
     static const char *const string_names[] = {"byte", "char",  "format", "len",   "lower",  "rep",  "reverse",
                                                "sub",  "upper", "find",   "match", "gmatch", "gsub", NULL};
     static const char *const table_names[] = {"concat", "insert", "maxn", "remove", NULL};
-    static const char *const os_names[] = {"time", "clock", "date", NULL};
+    static const char *const os_names[] = {"clock", NULL};
     static const char *const coroutine_names[] = {"status", NULL};
 
     lua_getglobal(lua, "tostring");
@@ -502,6 +513,16 @@ void sandbox_open(lua_State *lua, struct script_state *state)
 
     lua_newtable(lua);
     copy_functions(lua, "os", os_names);
+    if (luaL_loadbuffer(lua, time_source, sizeof time_source - 1, "=os") != 0)
+        lua_error(lua);
+    lua_getglobal(lua, "os");
+    lua_getfield(lua, -1, "time");
+    lua_getfield(lua, -2, "date");
+    lua_remove(lua, -3);
+    lua_pushcfunction(lua, wall_seconds);
+    lua_call(lua, 3, 2);
+    lua_setfield(lua, -3, "date");
+    lua_setfield(lua, -2, "time");
     protect(lua, "os");
     lua_setfield(lua, globals, "os");
 
@@ -553,4 +574,61 @@ void sandbox_make_environment(lua_State *lua, struct script_state *state, struct
     script->environment = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_newtable(lua);
     script->modules = luaL_ref(lua, LUA_REGISTRYINDEX);
+}
+
+/* --- Names -------------------------------------------------------------------------------------------------------- */
+
+struct listing {
+    struct script_state *state;
+    void (*found)(void *context, const char *name);
+    void *context;
+};
+
+/* Of the table on top of the stack, or of the one behind a read-only face; pops it. */
+static void list_names(lua_State *lua, const struct listing *listing, const char *prefix)
+{
+    luaL_checkstack(lua, 8, NULL);
+    if (lua_type(lua, -1) == LUA_TUSERDATA && lua_getmetatable(lua, -1)) {
+        lua_getfield(lua, -1, "__index");
+        lua_replace(lua, -3);
+        lua_pop(lua, 1);
+    }
+    lua_pushnil(lua);
+    while (lua_istable(lua, -2) && lua_next(lua, -2)) {
+        if (lua_type(lua, -2) == LUA_TSTRING) {
+            const char *name = lua_pushfstring(lua, "%s%s", prefix, lua_tostring(lua, -2));
+            if (lua_type(lua, -2) == LUA_TUSERDATA || lua_type(lua, -2) == LUA_TTABLE) {
+                const char *inner = lua_pushfstring(lua, "%s.", name);
+                lua_pushvalue(lua, -3);
+                list_names(lua, listing, inner);
+                lua_pop(lua, 1);
+            } else {
+                listing->found(listing->context, name);
+            }
+            lua_pop(lua, 1);
+        }
+        lua_pop(lua, 1);
+    }
+    lua_pop(lua, 1);
+}
+
+static int list_all(lua_State *lua)
+{
+    const struct listing *listing = lua_touserdata(lua, 1);
+    const struct script *script = &listing->state->scripts[0];
+    if (script->path) {
+        lua_rawgeti(lua, LUA_REGISTRYINDEX, script->environment);
+        list_names(lua, listing, "");
+    }
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, script->bridge);
+    list_names(lua, listing, "bridge.");
+    return 0;
+}
+
+bool script_list_names(struct script_state *state, void (*found)(void *context, const char *name), void *context)
+{
+    struct listing listing = {state, found, context};
+    bool done = lua_cpcall(state->lua, list_all, &listing) == 0;
+    lua_settop(state->lua, 0);
+    return done;
 }

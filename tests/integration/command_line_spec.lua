@@ -32,7 +32,7 @@ describe("luaduct help", function()
         for _, argument in ipairs({"help", "--help"}) do
             local status, output, errors = bridge.luaduct({argument})
             assert.equal(0, status)
-            for _, command in ipairs({"run", "check", "agent", "send", "bench", "version", "help"}) do
+            for _, command in ipairs({"run", "check", "agent", "send", "bench", "new", "test", "version", "help"}) do
                 assert.truthy(output:find("%f[%w]" .. command .. "%f[%W]"), command)
             end
             assert.equal("", errors)
@@ -40,7 +40,7 @@ describe("luaduct help", function()
     end)
 
     it("explains each command, as its --help does", function()
-        for _, command in ipairs({"run", "check", "agent", "send", "bench", "version"}) do
+        for _, command in ipairs({"run", "check", "agent", "send", "bench", "new", "test", "version"}) do
             local status, output = bridge.luaduct({"help", command})
             assert.equal(0, status, command)
             assert.truthy(output:find("luaduct " .. command, 1, true), output)

@@ -1,0 +1,10 @@
+/* The commands for people who write scripts. They stand beside main.c, right of every room: they run scripts in the
+ * real script room and deliver with the real bridge, but without a server. Argument and exit codes as in
+ * client/commands.h. */
+#ifndef LUADUCT_AUTHOR_COMMANDS_H
+#define LUADUCT_AUTHOR_COMMANDS_H
+
+int command_test(int argc, char **argv); /* runs specs of scripts with busted */
+int command_new(int argc, char **argv);  /* writes a script and its spec */
+
+#endif

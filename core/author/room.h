@@ -1,0 +1,42 @@
+/* What specs drive scripts with: the Lua module luaduct.test.room, a thin face of the script room and of the bridge's
+ * delivery. lua/luaduct/test/ makes of it what authors see. One Lua state, one thread, the main one. */
+#ifndef LUADUCT_AUTHOR_ROOM_H
+#define LUADUCT_AUTHOR_ROOM_H
+
+#include <stdbool.h>
+
+#include <lua.h>
+
+#include "base/slice.h"
+#include "bridge/delivery.h"
+
+/* Pushes the module. Raises. */
+int room_open(lua_State *lua);
+
+/* Ends what watches over scripts, after the Lua state is closed. */
+void room_stop(void);
+
+/* --- The fake agents (agents.c): endpoints of a lane without sockets --- */
+
+/* reset(); join(agent), texts and JSON lists in a table; leave(id). To the table on top. */
+void agents_add_functions(lua_State *lua);
+
+/* That agent's endpoint, NULL when none of that id is here. */
+struct endpoint *agents_find(struct slice id);
+
+/* Takes it away and gives what a hook is told of it. False: there is none. */
+struct agent_view;
+bool agents_take(struct slice id, struct agent_view *view);
+
+/* Carries the decision out and sets in the table on top: recipients (a list of {id =, envelope = JSON}), undeliverable
+ * (a list of {reason =, recipient =}), accepted, refusal. `sender` is the id that a reply goes to. */
+void agents_deliver(lua_State *lua, struct envelope *envelope, const struct envelope_defaults *defaults,
+                    struct slice sender, const struct decision *decision);
+
+/* Frees all. */
+void agents_stop(void);
+
+/* Reads a string field of the table at `index`; data NULL when absent. Borrowed from the table. Raises. */
+struct slice field_text(lua_State *lua, int index, const char *name);
+
+#endif

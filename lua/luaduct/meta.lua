@@ -1,0 +1,164 @@
+---@meta
+-- What a Luaduct script sees, for editors with LuaLS. docs/lua-api.md says what it does.
+
+---@class luaduct.Log
+local Log = {}
+---@param ... any joined by spaces
+function Log.debug(...) end
+---@param ... any
+function Log.info(...) end
+---@param ... any
+function Log.warn(...) end
+---@param ... any
+function Log.error(...) end
+
+---@class luaduct.Task
+---@field operation string
+---@field data? any plain values
+---@field priority? "high"|"normal"|"low"
+---@field timeoutMs? number
+
+---@class luaduct.Workers
+local Workers = {}
+---Waits until a worker has done it.
+---@param task luaduct.Task
+---@return any result nil when it failed
+---@return string? problem
+---@return "task_failed"|"task_timeout"|"unknown_operation"|"overloaded"|nil code
+function Workers.execute(task) end
+---Makes an operation of a file that returns a function of one value. At the top of a script only.
+---@param name string
+---@param file string from the script folder
+function Workers.register(name, file) end
+
+---@class luaduct.PoolOptions
+---@field create fun(): table
+---@field reset? fun(object: table)
+---@field maxSize? integer
+---@field maxAgeMs? number
+---@field name? string
+
+---@class luaduct.Pool
+local Pool = {}
+---@return table
+function Pool:acquire() end
+---@param object table
+function Pool:release(object) end
+---@return {acquired: integer, released: integer, held: integer, available: integer, created: integer, destroyed: integer, hitRate: number, evicted: {lru: integer, ttl: integer, pressure: integer}}
+function Pool:stats() end
+
+---@class luaduct
+---@field log luaduct.Log
+---@field workers luaduct.Workers
+---@field null userdata JSON's null
+luaduct = {}
+---Waits in a hook; the bridge goes on meanwhile.
+---@param ms number
+function luaduct.sleep(ms) end
+---Marks a table as a JSON array, which matters when it is empty.
+---@param list? table
+---@return table
+function luaduct.array(list) end
+---@param options luaduct.PoolOptions
+---@return luaduct.Pool
+function luaduct.pool(options) end
+---Asks for a full collection.
+---@return integer bytes that the state uses
+function luaduct.gc() end
+
+---@class luaduct.Decision
+local Decision = {} -- luacheck: ignore
+
+---@class luaduct.Selector
+---@field role? string
+---@field label? string
+---@field intent? string
+---@field tool? string
+---@field id? string
+
+---@class luaduct.Agent
+---@field id string
+---@field role string
+---@field labels string[]
+---@field tools any[]
+---@field intents string[]
+---@field maxConcurrentTasks integer
+---@field openTasks integer
+---@field messageCount integer
+---@field errorCount integer
+---@field connectedAt string ISO 8601
+---@field lastSeen string ISO 8601
+
+---What `on_register` is given.
+---@class luaduct.Registration
+---@field id string
+---@field role string
+---@field labels string[]
+---@field tools any[]
+---@field intents string[]
+---@field maxConcurrentTasks integer
+---@field identity? string
+
+---@class luaduct.Sender
+---@field id string
+---@field role string
+---@field labels string[]
+---@field identity? string
+
+---@class luaduct.Envelope
+---@field id string
+---@field timestamp string|number
+---@field intent string
+---@field taskId? string
+---@field channel string
+---@field priority string
+---@field from string
+---@field role string
+---@field to? string
+---@field replyTo? string
+---@field context any
+---@field payload any decoded; a change counts when it is assigned
+---@field tools any[]
+---@field attachments any[]
+---@field trace any
+---@field sender? luaduct.Sender what the bridge knows; nil over HTTP without an identity
+
+---@class luaduct.Bridge
+local Bridge = {}
+---@param ids string|string[]
+---@return luaduct.Decision
+function Bridge.to(ids) end
+---@param name string
+---@return luaduct.Decision
+function Bridge.role(name) end
+---@param name string
+---@return luaduct.Decision
+function Bridge.label(name) end
+---@param selector luaduct.Selector
+---@return luaduct.Decision
+function Bridge.all(selector) end
+---@param selector luaduct.Selector
+---@return luaduct.Decision
+function Bridge.any(selector) end
+---@return luaduct.Decision
+function Bridge.broadcast() end
+---@param payload any
+---@return luaduct.Decision
+function Bridge.reply(payload) end
+---@param reason string
+---@param options? {tell: boolean}
+---@return luaduct.Decision
+function Bridge.drop(reason, options) end
+---@param id string
+---@return luaduct.Agent?
+function Bridge.agent(id) end
+---@param selector? luaduct.Selector
+---@return luaduct.Agent[]
+function Bridge.agents(selector) end
+
+---The table that a script returns.
+---@class luaduct.Script
+---@field route? fun(envelope: luaduct.Envelope, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
+---@field on_register? fun(agent: luaduct.Registration, bridge: luaduct.Bridge): boolean|luaduct.Registration|nil, string?
+---@field on_undeliverable? fun(envelope: luaduct.Envelope, reason: "no_recipient"|"mailbox_full"|"evicted"|"expired"|"slow_agent", recipient: string?, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
+---@field on_disconnect? fun(agent: luaduct.Agent, reason: string, bridge: luaduct.Bridge)

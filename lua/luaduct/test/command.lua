@@ -1,0 +1,101 @@
+-- `luaduct test`: hands the files to busted, in this very state, and turns its verdict into an exit code.
+local USAGE = [[
+usage: luaduct test [OPTION]… FILE…
+
+Runs specs of scripts, without a server: files, or folders with *_spec.lua in them.
+
+  --filter PATTERN   only tests whose name matches the Lua pattern
+  --output NAME      how busted shows them: utfTerminal, plainTerminal, TAP, json, junit
+  --list             names the tests and runs none
+
+Exits 0 when all pass, 1 when one does not, 2 on wrong usage. `luaduct new route NAME` writes a script with its spec.
+]]
+
+local function usage_error(text)
+    io.stderr:write("luaduct test: ", text, "; see `luaduct help test`\n")
+    return 2
+end
+
+local WITH_VALUE = {["--filter"] = true, ["--output"] = true}
+
+-- busted's arguments; or nil and the exit code.
+local function read_arguments(words)
+    local options, files = {}, {}
+    local index, options_end = 1, false
+    while index <= #words do
+        local word = words[index]
+        local name, value = word:match("^(%-%-[%a-]+)=(.*)$")
+        name = name or word
+        if options_end or word:sub(1, 1) ~= "-" then
+            files[#files + 1] = word
+        elseif word == "--" then
+            options_end = true
+        elseif word == "--help" or word == "-h" then
+            io.stdout:write(USAGE)
+            return nil, 0
+        elseif word == "--list" then
+            options[#options + 1] = word
+        elseif WITH_VALUE[name] then
+            if not value then
+                index = index + 1
+                value = words[index]
+            end
+            if not value then
+                return nil, usage_error("a value is missing after " .. name)
+            end
+            options[#options + 1] = name .. "=" .. value
+        else
+            return nil, usage_error("there is no option " .. word)
+        end
+        index = index + 1
+    end
+    if #files == 0 then
+        return nil, usage_error("which files? Name specs, or folders with *_spec.lua in them")
+    end
+    for _, file in ipairs(files) do
+        local opened, problem = io.open(file)
+        if not opened then
+            return nil, usage_error(problem)
+        end
+        opened:close()
+        options[#options + 1] = file
+    end
+    return options
+end
+
+-- The exit code.
+local function run_busted(arguments)
+    local exit, stop = os.exit, {}
+    local verdict = 0 -- busted exits for a failure only, or raises nil
+    arguments[0] = "luaduct test"
+    rawset(_G, "arg", arguments)
+    rawset(os, "exit", function(code)
+        verdict = (code == nil or code == true or code == 0) and 0 or 1
+        error(stop, 0)
+    end)
+    local ok, problem = xpcall(function()
+        require "busted.runner"({standalone = false})
+    end, function(problem)
+        if problem == nil then
+            verdict = 1
+        end
+        return (problem == nil or problem == stop) and stop or debug.traceback(tostring(problem), 2)
+    end)
+    rawset(os, "exit", exit)
+    if not ok and problem ~= stop then
+        io.stderr:write("luaduct test: ", problem, "\n")
+    end
+    return problem == stop and verdict or ok and 0 or 1
+end
+
+return function(words)
+    local arguments, code = read_arguments(words)
+    if not arguments then
+        return code
+    end
+    if not package.searchpath("busted.runner", package.path) then
+        io.stderr:write("luaduct test: busted is missing: install the package lua-busted\n")
+        return 1
+    end
+    return run_busted(arguments)
+end
