@@ -39,10 +39,11 @@ static int carry_out(const char *command, const struct http_call *call, struct b
     char error[HTTP_CLIENT_ERROR_SIZE], authority[BRIDGE_URL_AUTHORITY_SIZE];
     if (!http_client_call(call, &got, error)) {
         bridge_url_authority(url, authority);
-        fprintf(stderr,
-                "luaduct %s: cannot reach the bridge at %s%s: %s; start one with `luaduct run`, or say where it is with "
-                "--url\n",
-                command, url->socket[0] ? "unix:" : "http://", url->socket[0] ? url->socket : authority, error);
+        fprintf(
+            stderr,
+            "luaduct %s: cannot reach the bridge at %s%s: %s; start one with `luaduct run`, or say where it is with "
+            "--url\n",
+            command, url->socket[0] ? "unix:" : "http://", url->socket[0] ? url->socket : authority, error);
         return 1;
     }
     bool good = got.status >= 200 && got.status < 300;
@@ -58,12 +59,8 @@ static int carry_out(const char *command, const struct http_call *call, struct b
 int ask_bridge(const char *command, const struct bridge_url *url, const char *token, const char *method,
                const char *path, struct slice body, int timeout_ms, struct buffer *answer)
 {
-    struct http_call call = {.url = url,
-                             .method = method,
-                             .path = path,
-                             .token = token,
-                             .body = body,
-                             .timeout_ms = timeout_ms};
+    struct http_call call = {
+        .url = url, .method = method, .path = path, .token = token, .body = body, .timeout_ms = timeout_ms};
     return carry_out(command, &call, answer);
 }
 

@@ -6,7 +6,7 @@
 
 struct bridge_url {
     char socket[108]; /* the path of a Unix socket; empty: none, host and port count */
-    char host[256]; /* without the brackets of an IPv6 literal */
+    char host[256];   /* without the brackets of an IPv6 literal */
     char port[6];
     char path[512]; /* begins with '/', the query included */
 };

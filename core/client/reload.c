@@ -13,11 +13,13 @@
 static const char reload_help[] =
     "usage: luaduct reload [OPTION]…\n"
     "\n"
-    "Has a running bridge take up its config and scripts again. All is checked first, with a trial call of every hook;\n"
+    "Has a running bridge take up its config and scripts again. All is checked first, with a trial call of every "
+    "hook;\n"
     "what is wrong is said, and then nothing has changed.\n"
     "\n"
     "  --to N          return to version N, one of the last five (`luaduct reload --list` shows them)\n"
-    "  --canary WHO    only for some at first: a share of all senders such as 10%, label=L, or id=PATTERN with * in it;\n"
+    "  --canary WHO    only for some at first: a share of all senders such as 10%, label=L, or id=PATTERN with * in "
+    "it;\n"
     "                  it is taken back by itself when it does worse (keys `canary` of the config)\n"
     "  --shadow        let it decide beside the version in use, and only compare\n"
     "  --list          show the versions, what they have done and why some were taken back\n"
@@ -204,7 +206,8 @@ static void print_versions(struct slice answer)
     for (struct slice rest = list; list.length > 0 && json_next_element(&rest, &version);) {
         struct slice route = member_of(member_of(version, "hooks"), "route");
         print_member("", version, "number", "");
-        struct slice use = text_of(version, "use"), hash = text_of(version, "hash"), loaded = text_of(version, "loaded");
+        struct slice use = text_of(version, "use"), hash = text_of(version, "hash"),
+                     loaded = text_of(version, "loaded");
         struct slice calls = text_of(route, "calls"), errors = text_of(route, "errors"),
                      overruns = text_of(route, "overruns");
         printf("%*s%-8.*s %.12s  %-25.*s %10.*s %8.*s %8.*s\n", (int)(9 - text_of(version, "number").length), "",
@@ -280,7 +283,8 @@ static void print_status(struct slice answer)
            json_kind(member_of(answer, "shadow")) == JSON_TRUE ? ", in the shadow" : "");
     if (!is_null(member_of(answer, "why")))
         print_member(": ", answer, "why", "");
-    printf("\n  %-8s %10s %10s %10s %10s %10s %10s\n", "", "calls", "errors", "overruns", "refused", "p50 ms", "p99 ms");
+    printf("\n  %-8s %10s %10s %10s %10s %10s %10s\n", "", "calls", "errors", "overruns", "refused", "p50 ms",
+           "p99 ms");
     print_side("in use", answer, "current");
     print_side("on trial", answer, "trial");
     if (!is_null(member_of(answer, "compared"))) {
@@ -335,9 +339,8 @@ int command_canary(int argc, char **argv)
     else if (actions[action].print)
         actions[action].print(all);
     else
-        print_member("version ", all, "version", strcmp(actions[action].name, "promote") == 0
-                                                     ? " is in use now\n"
-                                                     : " is not on trial any more\n");
+        print_member("version ", all, "version",
+                     strcmp(actions[action].name, "promote") == 0 ? " is in use now\n" : " is not on trial any more\n");
     buffer_free(&answer);
     return 0;
 }

@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "client/agent/view.h"
-#include "client/commands.h"
 #include "client/ask.h"
+#include "client/commands.h"
 #include "client/options.h"
 #include "client/outgoing.h"
 #include "protocol/json/json.h"

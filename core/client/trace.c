@@ -11,7 +11,8 @@
 static const char help[] =
     "usage: luaduct trace [OPTION]…\n"
     "\n"
-    "Shows each envelope that passes a running bridge: by which version of the scripts it was routed, what they decided,\n"
+    "Shows each envelope that passes a running bridge: by which version of the scripts it was routed, what they "
+    "decided,\n"
     "how long that took, and who took it or why nobody did. Until it is interrupted.\n"
     "\n"
     "  --agent A       only what A sends, or what is sent to A\n"
@@ -36,10 +37,14 @@ enum option_code {
 };
 
 static const struct option known[] = {
-    {"agent", required_argument, NULL, OPTION_AGENT}, {"intent", required_argument, NULL, OPTION_INTENT},
-    {"id", required_argument, NULL, OPTION_ID},       {"count", required_argument, NULL, OPTION_COUNT},
-    {"json", no_argument, NULL, OPTION_JSON},         {"url", required_argument, NULL, OPTION_URL},
-    {"token-file", required_argument, NULL, OPTION_TOKEN}, {"help", no_argument, NULL, OPTION_HELP},
+    {"agent", required_argument, NULL, OPTION_AGENT},
+    {"intent", required_argument, NULL, OPTION_INTENT},
+    {"id", required_argument, NULL, OPTION_ID},
+    {"count", required_argument, NULL, OPTION_COUNT},
+    {"json", no_argument, NULL, OPTION_JSON},
+    {"url", required_argument, NULL, OPTION_URL},
+    {"token-file", required_argument, NULL, OPTION_TOKEN},
+    {"help", no_argument, NULL, OPTION_HELP},
     {0},
 };
 
@@ -131,9 +136,10 @@ static void print_record(struct slice record)
     if (is_null(record, "decision"))
         fputs("failed, and script.onError drops it", stdout);
     else
-        print_text("", record, "decision", json_kind(view_member(record, SLICE("failed"))) == JSON_TRUE
-                                               ? " (the script failed: the default rule)"
-                                               : "");
+        print_text("", record, "decision",
+                   json_kind(view_member(record, SLICE("failed"))) == JSON_TRUE
+                       ? " (the script failed: the default rule)"
+                       : "");
     print_text("  ", record, "us", " us");
     fputs(json_kind(view_member(record, SLICE("waited"))) == JSON_TRUE ? ", waiting included" : "", stdout);
     print_text("  ", record, "outcome", "");

@@ -6,7 +6,8 @@
 
 struct reactor;
 
-/* A listening socket for the reactor to serve, the administration socket or one for everybody; takes the descriptor. Main thread, before the reactor runs. */
+/* A listening socket for the reactor to serve, the administration socket or one for everybody; takes the descriptor.
+ * Main thread, before the reactor runs. */
 void acceptor_add(struct reactor *reactor, int fd, bool is_admin);
 
 /* On the reactor's thread. */

@@ -41,7 +41,7 @@ struct config_alert {
  * A struct config is read-only after config_load: any thread may read it. */
 struct config {
     char *snapshot; /* all values as text, for config_reload */
-    char *file; /* the path as it was given; NULL for the built-in configuration */
+    char *file;     /* the path as it was given; NULL for the built-in configuration */
     enum config_mode mode;
     char *mode_name;   /* "enhanced" or "original": the module luaduct.bridge.<mode_name> */
     char *environment; /* shown on /health */
@@ -49,7 +49,7 @@ struct config {
     struct {
         char *host;                  /* "localhost" means both loopbacks; else an IP literal or a name to resolve */
         uint16_t ws_port, http_port; /* 0: the kernel picks a free port; equal and not 0: one listener */
-        char *admin; /* path of the administration socket; NULL: none */
+        char *admin;                 /* path of the administration socket; NULL: none */
         bool insecure;
     } listen;
 
@@ -187,8 +187,8 @@ struct config_source {
 bool config_load(struct config *out, const struct config_source *source, char **problems);
 
 /* The same for a process that runs by `running`: keys that need a restart keep their values, and those of them that
- * differ are named in *restart_needed, with commas between ("" when there are none); the caller frees it. Any thread, one
- * at a time. */
+ * differ are named in *restart_needed, with commas between ("" when there are none); the caller frees it. Any thread,
+ * one at a time. */
 bool config_reload(struct config *out, const struct config_source *source, const struct config *running,
                    char **restart_needed, char **problems);
 

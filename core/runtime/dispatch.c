@@ -429,7 +429,8 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     look_after_sender(&job->dispatch, job->profile);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, waiting->script, &job->dispatch)) {
         counter_add(&reactor->scripts.counts[1].failed, 1);
-        routed = script_route(reactor->script, &job->envelope, job->profile ? &job->who : NULL, &job->defaults, &decided);
+        routed =
+            script_route(reactor->script, &job->envelope, job->profile ? &job->who : NULL, &job->defaults, &decided);
         if (routed == SCRIPT_WAITS) {
             waiting_start(reactor, reactor->script, &job->waiting, routed_later);
             return;

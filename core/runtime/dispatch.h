@@ -33,7 +33,8 @@ struct dispatch {
 
 struct dispatch_job;
 
-/* Above zero: a version of the scripts is on trial somewhere. Envelopes then take a slower way, as when somebody traces.
+/* Above zero: a version of the scripts is on trial somewhere. Envelopes then take a slower way, as when somebody
+ * traces.
  */
 extern atomic_uint dispatch_observers;
 

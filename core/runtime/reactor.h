@@ -112,8 +112,8 @@ struct reactor {
 /* Any thread, until the reactor stops: `run` is called once, soon. */
 void reactor_post(struct reactor *reactor, struct errand *errand);
 
-/* Everything a reactor needs but its scripts; on the main thread, before reactor_run. False: *error says why (static or owned by the
- * reactor). */
+/* Everything a reactor needs but its scripts; on the main thread, before reactor_run. False: *error says why (static or
+ * owned by the reactor). */
 bool reactor_prepare(struct reactor *reactor, unsigned index, const struct config *config, char *error, size_t size);
 
 /* The thread's function. Creates the Lua states on this thread; `started` is called when that worked or failed. */

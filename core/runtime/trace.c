@@ -45,9 +45,8 @@ bool trace_filter_passes(const void *context, enum event_kind kind, const void *
 {
     const struct filter *filter = context;
     const struct subject *subject = about;
-    return kind != EVENT_TRACE ||
-           ((wants(filter->agent, subject->from) || wants(filter->agent, subject->to)) &&
-            wants(filter->intent, subject->intent) && wants(filter->id, subject->id));
+    return kind != EVENT_TRACE || ((wants(filter->agent, subject->from) || wants(filter->agent, subject->to)) &&
+                                   wants(filter->intent, subject->intent) && wants(filter->id, subject->id));
 }
 
 static void add_text(struct buffer *out, const char *name, struct slice text)

@@ -17,7 +17,7 @@ struct trace_record {
     const char *hook;
     const struct decision *decision; /* NULL: the script failed, and onError says to drop */
     bool failed, waited;
-    uint64_t took_ns;                      /* waiting included */
+    uint64_t took_ns;                     /* waiting included */
     const struct dispatch_result *result; /* how it came out; NULL: on_undeliverable is asked about it */
 };
 

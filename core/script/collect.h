@@ -53,7 +53,8 @@ struct script_collections {
     uint64_t reclaimed;           /* bytes: heap at the start of each minus heap at its end, where that is positive */
     uint64_t last_ns;             /* steady clock: when the newest ended; 0: none yet */
     struct pause_sums pauses;     /* each step between events, and each collection that was forced in a hook */
-    struct pause_sums hook_times; /* of whole hooks, collector included: recorded while it runs inside of them, or script_time_hooks */
+    struct pause_sums hook_times; /* of whole hooks, collector included: recorded while it runs inside of them, or
+                                     script_time_hooks */
     unsigned under_way;           /* states whose ordered cycle is not done */
 };
 void script_add_collections(const struct script_state *state, struct script_collections *out);

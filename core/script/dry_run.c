@@ -7,9 +7,9 @@
 
 #define SAMPLE_LABELS "[\"sample\"]"
 
-static const char sample_text[] =
-    "{\"id\":\"00000000-0000-4000-8000-000000000000\",\"intent\":\"agent.message\",\"from\":\"sample\",\"role\":\"agent\","
-    "\"to\":\"recipient\",\"payload\":{\"text\":\"sample\"}}";
+static const char sample_text[] = "{\"id\":\"00000000-0000-4000-8000-000000000000\",\"intent\":\"agent.message\","
+                                  "\"from\":\"sample\",\"role\":\"agent\","
+                                  "\"to\":\"recipient\",\"payload\":{\"text\":\"sample\"}}";
 
 static void leave_waiting(struct script_state *state, enum script_result result)
 {
@@ -48,10 +48,9 @@ static void try_register(struct script_state *state)
 
 static void try_disconnect(struct script_state *state)
 {
-    struct agent_view view = {.profile = profile_new(&(struct profile_source){.id = SLICE("sample"),
-                                                                              .role = SLICE("agent"),
-                                                                              .labels = SLICE(SAMPLE_LABELS),
-                                                                              .max_concurrent_tasks = 1})};
+    struct agent_view view = {
+        .profile = profile_new(&(struct profile_source){
+            .id = SLICE("sample"), .role = SLICE("agent"), .labels = SLICE(SAMPLE_LABELS), .max_concurrent_tasks = 1})};
     if (view.profile)
         leave_waiting(state, script_on_disconnect(state, &view, SLICE("the connection ended")));
 }

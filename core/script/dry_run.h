@@ -7,8 +7,8 @@
 struct script_state;
 
 /* Calls each hook with a sample: an envelope from the agent "sample" (role "agent", label "sample") to the agent
- * "recipient", its payload {"text": "sample"}; a hook that waits is taken to be good. The state must be inert, and is of
- * no other use afterwards. False: a hook failed, which its log says. */
+ * "recipient", its payload {"text": "sample"}; a hook that waits is taken to be good. The state must be inert, and is
+ * of no other use afterwards. False: a hook failed, which its log says. */
 bool script_dry_run(struct script_state *state);
 
 #endif

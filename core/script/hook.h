@@ -87,7 +87,8 @@ struct script_state *script_state_new(const struct script_options *options, char
 /* The calling thread takes over a state that no other uses any more, before the supervisor watches it. */
 void script_adopt(struct script_state *state);
 
-/* The supervisor must have let go of the watchdog before. The state's thread, or one that took it over. NULL is fine. */
+/* The supervisor must have let go of the watchdog before. The state's thread, or one that took it over. NULL is fine.
+ */
 void script_state_free(struct script_state *state);
 
 /* How many of its hooks wait. */

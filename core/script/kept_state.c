@@ -141,7 +141,8 @@ static void find_largest(struct saving *saving, char *error, size_t error_size)
     }
     lua_settop(saving->state->lua, 0);
     buffer_free(&scratch);
-    snprintf(error, error_size, "%s: luaduct.state takes more than %zu bytes (script.stateBytes); the most, %zu, is in %s",
+    snprintf(error, error_size,
+             "%s: luaduct.state takes more than %zu bytes (script.stateBytes); the most, %zu, is in %s",
              saving->script->path, saving->most, bytes, largest);
 }
 

@@ -7,8 +7,8 @@
 
 struct script;
 
-/* Gives the script a `luaduct` of its own: all that the shared one has, and `state`, which takes a table. Its environment
- * has been made. Raises. */
+/* Gives the script a `luaduct` of its own: all that the shared one has, and `state`, which takes a table. Its
+ * environment has been made. Raises. */
 void kept_state_open(lua_State *lua, struct script *script);
 
 /* Pushes the script's luaduct.state, a table. */

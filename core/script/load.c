@@ -18,8 +18,8 @@
 #define LOAD_LIMIT_MS 5000
 #define LOAD_CHECK_INSTRUCTIONS 10000
 
-static const char *const hook_names[HOOK_COUNT] = {"route", "on_register", "on_undeliverable", "on_disconnect",
-                                                   "on_reload", "timer"};
+static const char *const hook_names[HOOK_COUNT] = {"route",         "on_register", "on_undeliverable",
+                                                   "on_disconnect", "on_reload",   "timer"};
 
 /* Hooks that scripts for a later version may have. Passing over `authenticate` in silence would let everyone in. */
 static const char *const later_hooks[] = {"authenticate", "on_identify"};

@@ -597,7 +597,7 @@ static void list_names(lua_State *lua, const struct listing *listing, const char
     while (lua_istable(lua, -2) && lua_next(lua, -2)) {
         if (lua_type(lua, -2) == LUA_TSTRING) {
             const char *name = lua_pushfstring(lua, "%s%s", prefix, lua_tostring(lua, -2));
-            if (lua_type(lua, -2) == LUA_TUSERDATA || lua_type(lua, -2) == LUA_TTABLE) {
+            if (lua_type(lua, -2) == LUA_TUSERDATA) {
                 const char *inner = lua_pushfstring(lua, "%s.", name);
                 lua_pushvalue(lua, -3);
                 list_names(lua, listing, inner);
@@ -607,6 +607,11 @@ static void list_names(lua_State *lua, const struct listing *listing, const char
             }
             lua_pop(lua, 1);
         }
+        lua_pop(lua, 1);
+    }
+    if (lua_istable(lua, -1) && lua_getmetatable(lua, -1)) { /* a script's own `luaduct`, before the one of all */
+        lua_getfield(lua, -1, "__index");
+        list_names(lua, listing, prefix);
         lua_pop(lua, 1);
     }
     lua_pop(lua, 1);

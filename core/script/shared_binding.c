@@ -93,8 +93,7 @@ static enum shared_result put(lua_State *lua, const char *what, bool only_absent
     struct buffer *written = &state->shared.written;
     value_from_lua_for(lua, 2, written, state->array_metatable, &state->watchdog.stop, NAME, shared_value_maximum());
     enum shared_result result =
-        state->inert ? SHARED_DONE
-                     : shared_set(key, slice_from(written->data, written->length), ttl_ms, only_absent);
+        state->inert ? SHARED_DONE : shared_set(key, slice_from(written->data, written->length), ttl_ms, only_absent);
     shared_binding_close(&state->shared);
     check_result(lua, result);
     return result;
@@ -132,8 +131,7 @@ static int increase(lua_State *lua)
     double by = check_number(lua, 2, "incr", "by", 1), initial = check_number(lua, 3, "incr", "initial", 0);
     double sum = initial + by;
     uint64_t ttl_ms = check_ttl(lua, 4, "incr", false);
-    enum shared_result result =
-        state_of(lua)->inert ? SHARED_DONE : shared_increase(key, by, initial, ttl_ms, &sum);
+    enum shared_result result = state_of(lua)->inert ? SHARED_DONE : shared_increase(key, by, initial, ttl_ms, &sum);
     if (result == SHARED_NOT_A_NUMBER)
         return luaL_error(lua, NAME ".incr: the value of \"%s\" is not a number", key.data);
     check_result(lua, result);

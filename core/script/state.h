@@ -20,9 +20,9 @@
 #include "script/collect.h"
 #include "script/hook.h"
 #include "script/object_pool.h"
-#include "script/sources.h"
 #include "script/send.h"
 #include "script/shared_binding.h"
+#include "script/sources.h"
 #include "script/timer.h"
 #include "script/watchdog.h"
 

@@ -20,8 +20,8 @@ struct script_sources;
 int user_operation_register(lua_State *lua);
 
 /* From which versions of the scripts operations come from now on: the one in use, and beside it the one on trial (NULL:
- * none); where both have a name the first counts. A run that is under way ends in the version it began in. Retains both;
- * user_operation_use(NULL, NULL) forgets all. Any thread. */
+ * none); where both have a name the first counts. A run that is under way ends in the version it began in. Retains
+ * both; user_operation_use(NULL, NULL) forgets all. Any thread. */
 void user_operation_use(struct script_sources *current, struct script_sources *trial);
 
 /* Whether a script in use has registered that name. Any thread. */

@@ -31,6 +31,46 @@ function Workers.execute(task) end
 ---@param file string from the script folder
 function Workers.register(name, file) end
 
+---@alias luaduct.Plain boolean|number|string|table|userdata
+
+---One dictionary for all reactors and workers.
+---@class luaduct.Shared
+local Shared = {}
+---@param key string
+---@return luaduct.Plain? value
+function Shared.get(key) end
+---@param key string
+---@param value luaduct.Plain? nil deletes
+---@param ttlMs? number
+function Shared.set(key, value, ttlMs) end
+---@param key string
+---@param value luaduct.Plain
+---@param ttlMs? number
+---@return boolean added there was none
+function Shared.add(key, value, ttlMs) end
+---@param key string
+---@param by? number 1
+---@param initial? number 0
+---@param ttlMs? number of a number that is new
+---@return number sum
+function Shared.incr(key, by, initial, ttlMs) end
+---@param key string
+---@param ttlMs number
+---@return boolean found
+function Shared.expire(key, ttlMs) end
+---@param key string
+---@return boolean found
+function Shared.delete(key) end
+---@param prefix? string
+---@param limit? integer 1000
+---@return string[]
+function Shared.keys(prefix, limit) end
+
+---@class luaduct.Timer
+local Timer = {}
+---@return boolean cancelled it would have run again
+function Timer:cancel() end
+
 ---@class luaduct.PoolOptions
 ---@field create fun(): table
 ---@field reset? fun(object: table)
@@ -50,11 +90,21 @@ function Pool:stats() end
 ---@class luaduct
 ---@field log luaduct.Log
 ---@field workers luaduct.Workers
+---@field shared luaduct.Shared
+---@field state table what the next version of the script finds: plain values
 ---@field null userdata JSON's null
 luaduct = {}
 ---Waits in a hook; the bridge goes on meanwhile.
 ---@param ms number
 function luaduct.sleep(ms) end
+---@param ms number
+---@param run fun(bridge: luaduct.Bridge)
+---@return luaduct.Timer
+function luaduct.after(ms, run) end
+---@param ms number
+---@param run fun(bridge: luaduct.Bridge)
+---@return luaduct.Timer
+function luaduct.every(ms, run) end
 ---Marks a table as a JSON array, which matters when it is empty.
 ---@param list? table
 ---@return table
@@ -75,6 +125,33 @@ local Decision = {} -- luacheck: ignore
 ---@field intent? string
 ---@field tool? string
 ---@field id? string
+
+---@class luaduct.AnySelector: luaduct.Selector
+---@field wait? boolean wait in the queue when all are full
+
+---@class luaduct.Expiry
+---@field expiresMs? number
+
+---What a script sends itself; fields that are left out have their defaults.
+---@class luaduct.Sending
+---@field to? string|string[]
+---@field intent? string
+---@field payload? any
+---@field taskId? string
+---@field channel? string
+---@field priority? string
+---@field from? string
+---@field context? any
+
+---@class luaduct.Request: luaduct.Sending
+---@field timeoutMs? number 10000
+---@field retries? integer 0
+---@field backoffMs? number 100
+
+---@class luaduct.Gathering: luaduct.Sending
+---@field requests? luaduct.Request[]
+---@field count? integer how many replies are enough
+---@field timeoutMs? number 10000
 
 ---@class luaduct.Agent
 ---@field id string
@@ -126,22 +203,26 @@ local Decision = {} -- luacheck: ignore
 ---@class luaduct.Bridge
 local Bridge = {}
 ---@param ids string|string[]
+---@param options? luaduct.Expiry
 ---@return luaduct.Decision
-function Bridge.to(ids) end
+function Bridge.to(ids, options) end
 ---@param name string
+---@param options? luaduct.Expiry
 ---@return luaduct.Decision
-function Bridge.role(name) end
+function Bridge.role(name, options) end
 ---@param name string
+---@param options? luaduct.Expiry
 ---@return luaduct.Decision
-function Bridge.label(name) end
+function Bridge.label(name, options) end
 ---@param selector luaduct.Selector
 ---@return luaduct.Decision
 function Bridge.all(selector) end
----@param selector luaduct.Selector
+---@param selector luaduct.AnySelector
 ---@return luaduct.Decision
 function Bridge.any(selector) end
+---@param options? luaduct.Expiry
 ---@return luaduct.Decision
-function Bridge.broadcast() end
+function Bridge.broadcast(options) end
 ---@param payload any
 ---@return luaduct.Decision
 function Bridge.reply(payload) end
@@ -156,9 +237,26 @@ function Bridge.agent(id) end
 ---@return luaduct.Agent[]
 function Bridge.agents(selector) end
 
+---In timers, on_register and on_disconnect: sends a new envelope.
+---@param sending luaduct.Sending
+---@return string id
+function Bridge.send(sending) end
+---Asks an agent and waits for its reply.
+---@param request luaduct.Request
+---@return table? reply the envelope
+---@return string? problem
+---@return "no_recipient"|"task_timeout"|"overloaded"|nil code
+function Bridge.request(request) end
+---Asks several and waits for their replies.
+---@param gathering luaduct.Gathering
+---@return table[] replies
+---@return {to: string, index: integer, code: string?, text: string?}[] missing
+function Bridge.gather(gathering) end
+
 ---The table that a script returns.
 ---@class luaduct.Script
 ---@field route? fun(envelope: luaduct.Envelope, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
 ---@field on_register? fun(agent: luaduct.Registration, bridge: luaduct.Bridge): boolean|luaduct.Registration|nil, string?
 ---@field on_undeliverable? fun(envelope: luaduct.Envelope, reason: "no_recipient"|"mailbox_full"|"evicted"|"expired"|"slow_agent", recipient: string?, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
 ---@field on_disconnect? fun(agent: luaduct.Agent, reason: string, bridge: luaduct.Bridge)
+---@field on_reload? fun(previous_version: integer, state: table)

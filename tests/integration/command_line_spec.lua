@@ -118,7 +118,7 @@ describe("luaduct check", function()
         "return {mode = 'other'}", "return {listen = {wsPort = 65536}}", "return {unknown = 1}", "return 7", "return",
         "return {", "error('x')", "return {limits = {messageBytes = '1XiB'}}", "return {history = {limit = 1.5}}",
         "return {http = {corsOrigins = 'https://one.example'}}", "return {[1] = 2}", "return {log = {level = 'loud'}}",
-        "return {tls = {cert = 'x.pem'}}", "return {script = {watch = true}}", "return {store = {}}", "return nil",
+        "return {tls = {cert = 'x.pem'}}", "return {store = {}}", "return nil",
     }
     for _, text in ipairs(BAD) do
         it("exits 1 for " .. text, function()

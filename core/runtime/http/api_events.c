@@ -74,10 +74,10 @@ static int native_listen_trace(lua_State *L)
         lua_pushinteger(L, (lua_Integer)api_refuse(api, CODE_OVERLOADED, SLICE("out of memory")));
         return 1;
     }
-    return join(L, api, &(struct subscription){.kinds = 1u << EVENT_TRACE,
-                                               .passes = trace_filter_passes,
-                                               .filter = filter,
-                                               .drop = trace_filter_free});
+    return join(
+        L, api,
+        &(struct subscription){
+            .kinds = 1u << EVENT_TRACE, .passes = trace_filter_passes, .filter = filter, .drop = trace_filter_free});
 }
 
 /* event_figures(): {listeners, published, lost}. */

@@ -10,7 +10,8 @@
 #include "runtime/reload/loader.h"
 #include "runtime/reload/shadow.h"
 
-/* --- Reading what is asked ------------------------------------------------------------------------------------------ */
+/* --- Reading what is asked ------------------------------------------------------------------------------------------
+ */
 
 struct member {
     const char *name;
@@ -128,7 +129,8 @@ static enum code read_members(struct slice body, unsigned depth, struct order *o
     return code;
 }
 
-/* --- Orders --------------------------------------------------------------------------------------------------------- */
+/* --- Orders ---------------------------------------------------------------------------------------------------------
+ */
 
 static void ordered_later(struct order *order)
 {
@@ -231,7 +233,8 @@ void api_scripts_forget(struct api_call *call)
     call->order = NULL;
 }
 
-/* --- Looking -------------------------------------------------------------------------------------------------------- */
+/* --- Looking --------------------------------------------------------------------------------------------------------
+ */
 
 static const char *const use_names[] = {
     [VERSION_KEPT] = "kept", [VERSION_CURRENT] = "current", [VERSION_CANARY] = "canary", [VERSION_SHADOW] = "shadow"};
@@ -345,7 +348,10 @@ static int native_write_differences(lua_State *L)
 }
 
 const luaL_Reg api_scripts_functions[] = {
-    {"reload", native_reload}, {"settle", native_settle},
-    {"versions", native_versions}, {"trial", native_trial},
-    {"write_differences", native_write_differences}, {NULL, NULL},
+    {"reload", native_reload},
+    {"settle", native_settle},
+    {"versions", native_versions},
+    {"trial", native_trial},
+    {"write_differences", native_write_differences},
+    {NULL, NULL},
 };

@@ -18,7 +18,7 @@
 #include "workers/worker_pool.h"
 
 static const struct config *_Atomic config; /* whoever starts, changes and stops; the thread while it begins */
-static uint32_t interval_ms, most_workers;   /* of it, for the thread */
+static uint32_t interval_ms, most_workers;  /* of it, for the thread */
 static pthread_t thread;
 static bool running;
 

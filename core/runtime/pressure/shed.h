@@ -34,7 +34,7 @@ struct shed {
     atomic_uint asked;       /* bits of the above, set by main */
     ev_timer timer;          /* of no time: another step of the collectors */
     bool api_collecting;     /* a cycle of the API's state is under way */
-    bool manually;       /* … because somebody asked */
+    bool manually;           /* … because somebody asked */
     atomic_uint paused_now;  /* connections; written by the reactor */
     atomic_ullong most_held; /* bytes of the connection that holds most, by the last SHED_PAUSE */
     atomic_ullong paused, resumed, closed, refused_connections, refused_requests;

@@ -19,19 +19,22 @@ enum canary_verdict canary_judge(const struct canary_limits *limits, const struc
     }
     if (trial->calls >= limits->min_calls) {
         if (errors > errors_now + limits->error_rate) {
-            snprintf(why, why_size, "%.2f %% of its calls failed, %.2f %% of the version in use (canary.maxErrorRate is %g)",
+            snprintf(why, why_size,
+                     "%.2f %% of its calls failed, %.2f %% of the version in use (canary.maxErrorRate is %g)",
                      100 * errors, 100 * errors_now, limits->error_rate);
             return CANARY_TAKE_BACK;
         }
         if (refused > refused_now + limits->refused_rate) {
-            snprintf(why, why_size,
-                     "nobody took %.2f %% of its envelopes, %.2f %% of the version in use (canary.maxRefusedRate is %g)",
-                     100 * refused, 100 * refused_now, limits->refused_rate);
+            snprintf(
+                why, why_size,
+                "nobody took %.2f %% of its envelopes, %.2f %% of the version in use (canary.maxRefusedRate is %g)",
+                100 * refused, 100 * refused_now, limits->refused_rate);
             return CANARY_TAKE_BACK;
         }
         if (current->calls >= limits->min_calls && trial->time_p99_ns > CANARY_QUICK_NS &&
             (double)trial->time_p99_ns > limits->time_ratio * (double)current->time_p99_ns) {
-            snprintf(why, why_size, "its P99 is %.3f ms, that of the version in use %.3f ms (canary.maxTimeRatio is %g)",
+            snprintf(why, why_size,
+                     "its P99 is %.3f ms, that of the version in use %.3f ms (canary.maxTimeRatio is %g)",
                      (double)trial->time_p99_ns / 1e6, (double)current->time_p99_ns / 1e6, limits->time_ratio);
             return CANARY_TAKE_BACK;
         }

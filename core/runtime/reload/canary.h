@@ -10,13 +10,13 @@
 #include "bridge/decision.h"
 
 struct canary_limits {
-    double error_rate;     /* errors a call, above that of the version in use */
-    double refused_rate;   /* envelopes that nobody took, the same */
-    double time_ratio;     /* p99 of the script's time, to that of the version in use */
-    uint32_t min_calls;    /* before the rates count */
-    uint32_t overruns;     /* hooks stopped over their budget, whatever the number of calls */
-    uint32_t hold_ms;      /* this long without a reason against it, then … */
-    bool promotes;         /* … it comes into use by itself */
+    double error_rate;   /* errors a call, above that of the version in use */
+    double refused_rate; /* envelopes that nobody took, the same */
+    double time_ratio;   /* p99 of the script's time, to that of the version in use */
+    uint32_t min_calls;  /* before the rates count */
+    uint32_t overruns;   /* hooks stopped over their budget, whatever the number of calls */
+    uint32_t hold_ms;    /* this long without a reason against it, then … */
+    bool promotes;       /* … it comes into use by itself */
 };
 
 /* Of one of the two, since the trial began. */
@@ -45,7 +45,7 @@ struct canary_view {
     int64_t began_ms, ended_ms; /* wall clock */
     double share;               /* of 1 */
     char label[257], id[257];
-    char why[256]; /* it ended so */
+    char why[256];                                        /* it ended so */
     struct canary_figures current_figures, trial_figures; /* as last looked at */
 };
 

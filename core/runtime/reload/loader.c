@@ -43,7 +43,8 @@ static struct version *trial_version;   /* a reference while there is a trial; e
 static struct script_totals current_before;
 static uint64_t canary_began_ns;
 
-/* --- Errands -------------------------------------------------------------------------------------------------------- */
+/* --- Errands --------------------------------------------------------------------------------------------------------
+ */
 
 /* One reactor's part of what the loader has all of them do. */
 struct part {
@@ -137,7 +138,8 @@ static void free_parts(struct part *parts)
     free(parts);
 }
 
-/* --- Checking ------------------------------------------------------------------------------------------------------- */
+/* --- Checking -------------------------------------------------------------------------------------------------------
+ */
 
 static bool refuse(struct order *order, enum code code, const char *text)
 {
@@ -221,7 +223,8 @@ static struct version *read_version(struct order *order, const struct version *c
     return version;
 }
 
-/* --- Bringing into use ---------------------------------------------------------------------------------------------- */
+/* --- Bringing into use ----------------------------------------------------------------------------------------------
+ */
 
 /* What holds of a version in use beside the reactors' states. */
 static void take_up(struct version *current, struct version *trial, enum version_use trial_use)
@@ -265,7 +268,8 @@ static bool use_for_all(struct order *order, struct version *version, struct par
     return true;
 }
 
-/* --- Trials --------------------------------------------------------------------------------------------------------- */
+/* --- Trials ---------------------------------------------------------------------------------------------------------
+ */
 
 static void begin_trial(const struct order *order, struct version *version, struct part *parts)
 {
@@ -400,7 +404,8 @@ bool loader_canary(struct canary_view *out)
     return out->state == CANARY_RUNS;
 }
 
-/* --- Orders --------------------------------------------------------------------------------------------------------- */
+/* --- Orders ---------------------------------------------------------------------------------------------------------
+ */
 
 static bool bring(struct order *order, struct version *version, bool fresh)
 {
@@ -591,7 +596,8 @@ void loader_bury(struct script_slot *slot)
         slot_free(slot);
 }
 
-/* --- The thread ----------------------------------------------------------------------------------------------------- */
+/* --- The thread -----------------------------------------------------------------------------------------------------
+ */
 
 /* Mutex held. Waits for something to do, while a trial runs not for long. */
 static void wait_for_work(void)

@@ -1,5 +1,5 @@
-/* The script states of one reactor: the one in use, one on trial, and those whose hooks still wait. The reactor's thread
- * only. */
+/* The script states of one reactor: the one in use, one on trial, and those whose hooks still wait. The reactor's
+ * thread only. */
 #ifndef LUADUCT_RUNTIME_SCRIPTS_H
 #define LUADUCT_RUNTIME_SCRIPTS_H
 
@@ -25,11 +25,11 @@ struct decision_counts {
 
 struct reactor_scripts {
     struct script_slot *current;
-    struct script_slot *previous; /* replaced, and not settled yet */
-    struct script_slot *trial;    /* NULL: none */
-    struct script_slot *retired;  /* their last hooks wait */
-    bool several;                 /* there are others than the current one */
-    struct trial rule;            /* while there is a trial */
+    struct script_slot *previous;     /* replaced, and not settled yet */
+    struct script_slot *trial;        /* NULL: none */
+    struct script_slot *retired;      /* their last hooks wait */
+    bool several;                     /* there are others than the current one */
+    struct trial rule;                /* while there is a trial */
     struct decision_counts counts[2]; /* since the trial began: of the current one, of the one on trial */
 };
 
@@ -74,8 +74,7 @@ void scripts_each(struct reactor *reactor, void (*visit)(struct reactor *reactor
 bool scripts_have_sends_slowly(const struct reactor_scripts *scripts);
 static inline bool scripts_have_sends(const struct reactor_scripts *scripts, const struct script_state *current)
 {
-    return script_has_sends(current) ||
-           (__builtin_expect(scripts->several, 0) && scripts_have_sends_slowly(scripts));
+    return script_has_sends(current) || (__builtin_expect(scripts->several, 0) && scripts_have_sends_slowly(scripts));
 }
 
 #endif

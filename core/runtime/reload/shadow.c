@@ -127,8 +127,8 @@ static void write_sample(struct buffer *out, const struct shadow_sample *sample)
 {
     char iso[CLOCK_ISO_LENGTH];
     clock_format_iso(sample->at_ms, iso);
-    buffer_append_format(out, "{\"version\":%u,\"timestamp\":\"%.*s\",\"envelope\":", sample->version,
-                         (int)sizeof iso, iso);
+    buffer_append_format(out, "{\"version\":%u,\"timestamp\":\"%.*s\",\"envelope\":", sample->version, (int)sizeof iso,
+                         iso);
     buffer_append_json_string(out, slice_from(sample->envelope.data, sample->envelope.length));
     buffer_append_slice(out, SLICE(",\"decided\":"));
     buffer_append_json_string(out, slice_from(sample->decided.data, sample->decided.length));

@@ -1,5 +1,5 @@
-/* A version's Lua state for one reactor. The loader makes it and frees it; in between it is the reactor's alone, but for
- * its figures, which anybody may read. */
+/* A version's Lua state for one reactor. The loader makes it and frees it; in between it is the reactor's alone, but
+ * for its figures, which anybody may read. */
 #ifndef LUADUCT_RUNTIME_SLOT_H
 #define LUADUCT_RUNTIME_SLOT_H
 
@@ -8,8 +8,8 @@
 #include "runtime/reload/version.h"
 
 struct script_slot {
-    struct script_slot *next;                             /* whoever has it: the reactor's retired ones, the loader's list */
-    struct script_slot *list_next, **list_previous;       /* all there are */
+    struct script_slot *next;                       /* whoever has it: the reactor's retired ones, the loader's list */
+    struct script_slot *list_next, **list_previous; /* all there are */
     struct script_state *state;
     struct version *version; /* a reference */
     bool watched;

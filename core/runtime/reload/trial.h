@@ -1,4 +1,5 @@
-/* Whose hooks run in a version on trial: a share of all agents, always the same ones, or those with a label or an id. */
+/* Whose hooks run in a version on trial: a share of all agents, always the same ones, or those with a label or an id.
+ */
 #ifndef LUADUCT_RUNTIME_TRIAL_H
 #define LUADUCT_RUNTIME_TRIAL_H
 

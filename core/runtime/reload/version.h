@@ -30,10 +30,10 @@ struct version {
     char hash[SOURCES_HASH_BYTES]; /* of the files' texts; without files, of the mode's own script */
     int64_t loaded_ms;             /* wall clock */
     const struct config *config;
-    struct config *own_config;     /* the same, but for the configuration that the process started with */
+    struct config *own_config; /* the same, but for the configuration that the process started with */
     struct script_sources *sources;
-    struct script_totals past;     /* of states that are gone; with the slots' mutex (slot.h) */
-    char problem[256];             /* why it was taken back; empty: it was not; with the versions' mutex */
+    struct script_totals past; /* of states that are gone; with the slots' mutex (slot.h) */
+    char problem[256];         /* why it was taken back; empty: it was not; with the versions' mutex */
 };
 
 /* Takes `own_config`, when it is not NULL, and a reference to the sources; one reference for the caller. NULL: no
@@ -45,7 +45,8 @@ void version_rehash(struct version *version);
 struct version *version_retain(struct version *version);
 void version_release(struct version *version); /* NULL is fine */
 
-/* --- All of them; any thread ---------------------------------------------------------------------------------------- */
+/* --- All of them; any thread ----------------------------------------------------------------------------------------
+ */
 
 /* Gives the version its number, if it has none, and keeps it among those that one may return to. */
 void versions_add(struct version *version);

@@ -13,7 +13,7 @@ struct work;
 /* Embedded in what goes on after the hook. The reactor's thread only. */
 struct waiting {
     struct reactor *reactor;
-    struct script_state *script; /* that the hook runs in; it stays until its last hook has ended */
+    struct script_state *script;      /* that the hook runs in; it stays until its last hook has ended */
     struct waiting *next, **previous; /* all of the reactor */
     struct script_wait *wait;
     struct work *work;     /* NULL: it sleeps or asks */

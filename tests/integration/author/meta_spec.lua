@@ -41,7 +41,7 @@ local function reachable()
 end
 
 local CLASSES = {
-    ["luaduct.Log"] = "luaduct.log", ["luaduct.Workers"] = "luaduct.workers", ["luaduct.Bridge"] = "bridge",
+    ["luaduct.Log"] = "luaduct.log", ["luaduct.Workers"] = "luaduct.workers", ["luaduct.Shared"] = "luaduct.shared", ["luaduct.Bridge"] = "bridge",
     ["luaduct"] = "luaduct", ["luaduct.Agent"] = "agent", ["luaduct.Envelope"] = "envelope",
     ["luaduct.Registration"] = "registration",
 }
@@ -55,7 +55,7 @@ local function annotated()
             prefix[variable] = CLASSES[class]
         end
         local field, kind = line:match("^%-%-%-@field (%w+)%?? (%S+)")
-        if field and CLASSES[class] and not kind:match("^luaduct%.[LW]") then
+        if field and CLASSES[class] and not kind:match("^luaduct%.[LWS]%w+$") then
             names[CLASSES[class] .. "." .. field] = true
         end
         local owner, name = line:match("^function (%w+)%.(%w+)%(")
