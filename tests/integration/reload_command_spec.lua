@@ -116,7 +116,9 @@ describe("the administration socket", function()
     after_each(bridge.clean)
 
     it("lets its user administer, whatever the credential, and nobody else open it", function()
-        local server = bridge.start({script = OLD, config = {listen = {admin = "admin.sock"}, auth = {token = "secret"}}})
+        local server = bridge.start({
+            script = OLD, config = {listen = {admin = "admin.sock"}, auth = {token = "secret"}},
+        })
         server.admin = "unix:" .. server.folder .. "/admin.sock"
         local mode = stat.stat(server.folder .. "/admin.sock").st_mode
         assert.equal(tonumber("600", 8), mode % 512)

@@ -234,7 +234,7 @@ static bool take_key(struct unpacker *unpacker, struct slice *key)
 static bool scalar(struct unpacker *unpacker, unsigned format)
 {
     const unsigned char *at = unpacker->at - 1;
-    uint64_t number;
+    uint64_t number = 0;
     struct slice bytes;
     if (format < 0x80)
         return put_unsigned(unpacker, format, false);

@@ -121,7 +121,7 @@ static void run(struct rule *rule, const char *state, char *done, size_t size)
         return;
     }
     count_failure(rule, error);
-    snprintf(done, size, "its function failed: %s", error);
+    snprintf(done, size, "its function failed: %.100s", error); /* the log has it whole */
 }
 
 static void act(struct rule *rule, char *done, size_t size)

@@ -212,8 +212,9 @@ function document.reference()
             end
         end
         local help = key.help .. (key.available and "" or " (*not available yet*)")
-        add(format("| `%s`%s | %s | %s | %s | %s |", key.path, key.live and " ↻" or "", key.default ~= nil and "`" .. literal(key.default) .. "`"
-            or "", cell(takes(key)), overrides(key), cell(help)))
+        add(format("| `%s`%s | %s | %s | %s | %s |", key.path, key.live and " ↻" or "",
+            key.default ~= nil and "`" .. literal(key.default) .. "`" or "", cell(takes(key)), overrides(key),
+            cell(help)))
     end
     return REFERENCE_HEAD .. concat(lines, "\n") .. "\n"
 end

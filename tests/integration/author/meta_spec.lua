@@ -41,7 +41,8 @@ local function reachable()
 end
 
 local CLASSES = {
-    ["luaduct.Log"] = "luaduct.log", ["luaduct.Workers"] = "luaduct.workers", ["luaduct.Shared"] = "luaduct.shared", ["luaduct.Bridge"] = "bridge",
+    ["luaduct.Log"] = "luaduct.log", ["luaduct.Workers"] = "luaduct.workers", ["luaduct.Shared"] = "luaduct.shared",
+    ["luaduct.Bridge"] = "bridge",
     ["luaduct"] = "luaduct", ["luaduct.Agent"] = "agent", ["luaduct.Envelope"] = "envelope",
     ["luaduct.Registration"] = "registration",
 }
