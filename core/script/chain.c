@@ -294,6 +294,8 @@ static uint64_t caller(const struct script_state *state, const struct chain_call
         return call->registration->origin;
     if (call->has_agent)
         return hash_slice(call->agent.profile->id);
+    if (!state->envelope) /* on_reload */
+        return 0;
     return hash_slice(envelope_text(state->envelope, FIELD_FROM, state->defaults));
 }
 

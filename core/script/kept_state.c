@@ -127,8 +127,9 @@ static void find_largest(struct saving *saving, char *error, size_t error_size)
 {
     struct buffer scratch = {0};
     char largest[sizeof saving->name] = "luaduct.state";
-    size_t bytes = 0;
+    size_t bytes = 0, most = saving->most;
     saving->out = &scratch;
+    saving->most = most * 16; /* far enough to see which it is */
     for (saving->key = 1; saving->key > 0; saving->key++) {
         scratch.length = 0;
         lua_cpcall(saving->state->lua, save_protected, saving); /* one that fails is over the bound by itself */
@@ -143,7 +144,7 @@ static void find_largest(struct saving *saving, char *error, size_t error_size)
     buffer_free(&scratch);
     snprintf(error, error_size,
              "%s: luaduct.state takes more than %zu bytes (script.stateBytes); the most, %zu, is in %s",
-             saving->script->path, saving->most, bytes, largest);
+             saving->script->path, most, bytes, largest);
 }
 
 /* Each script may keep `most`. */
@@ -154,11 +155,12 @@ bool script_save_kept(struct script_state *state, size_t most, struct buffer *ou
     for (size_t i = 0; i + 1 < state->script_count; i++, count++) {
         struct saving saving = {.state = state, .script = &state->scripts[i], .out = out, .most = out->length + most};
         value_write_string(out, slice_from_string(saving.script->path));
-        size_t start = out->length;
         int status = lua_cpcall(state->lua, save_protected, &saving);
+        bool too_large = status != 0 && lua_type(state->lua, -1) == LUA_TSTRING &&
+                         strstr(lua_tostring(state->lua, -1), "cannot pass more than") != NULL;
         lua_settop(state->lua, 0);
         saving.most = most;
-        if (status != 0 && out->length - start > most)
+        if (status != 0 && too_large)
             find_largest(&saving, error, error_size);
         else if (status != 0)
             find_culprit(&saving, error, error_size);
