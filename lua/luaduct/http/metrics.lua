@@ -35,6 +35,8 @@ local FAMILIES = {
     {"luaduct_dead_letters", "counter", "Lost envelopes, by whether they reached the dead letters.", function(f)
         return {sent = f.delivery.dead_letters, lost = f.delivery.dead_letters_lost}
     end, "status"},
+    {"luaduct_script_version", "gauge", "Number of the version of the scripts in use.",
+        function(f) return f.script_number end},
     {"luaduct_script_calls", "counter", "Calls of script hooks, by hook.",
         function(f) return f.by_hook("calls") end, "hook"},
     {"luaduct_script_errors", "counter", "Calls of script hooks that failed, by hook.",
