@@ -13,6 +13,7 @@
 #include "bridge/registry.h"
 #include "runtime/bundle.h"
 #include "script/hook.h"
+#include "script/shared.h"
 #include "script/watchdog.h"
 #include "workers/value_lua.h"
 
@@ -20,6 +21,9 @@
 #define CALL "luaduct.test.call"
 #define ARRAY "luaduct.test.array" /* the registry's key of the metatable that marks arrays */
 #define JSON_DEPTH 128
+
+/* Of luaduct.shared: the default of the config. */
+#define SHARED_BYTES (16u << 20)
 
 struct log_line {
     struct log_line *next;
@@ -254,8 +258,11 @@ static int open_room(lua_State *lua)
         lua_gc(lua, LUA_GCCOLLECT, 0);
     if (!supervisor.started)
         supervisor.started = watchdog_install() && pthread_create(&supervisor.thread, NULL, supervise, NULL) == 0;
+    /* Each script begins with an empty luaduct.shared, so that no test depends on another. */
+    shared_stop();
+    bool shares = shared_start(SHARED_BYTES);
     char problem[4096] = "cannot watch over scripts";
-    room->state = supervisor.started ? script_state_new(&options, problem, sizeof problem) : NULL;
+    room->state = supervisor.started && shares ? script_state_new(&options, problem, sizeof problem) : NULL;
     if (!room->state) {
         lua_pushnil(lua);
         lua_pushstring(lua, problem);
