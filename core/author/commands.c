@@ -70,3 +70,8 @@ int command_new(int argc, char **argv)
 {
     return run_module("luaduct.test.new", argc, argv);
 }
+
+int command_replay(int argc, char **argv)
+{
+    return run_module("luaduct.test.replay", argc, argv);
+}

@@ -4,7 +4,8 @@
 #ifndef LUADUCT_AUTHOR_COMMANDS_H
 #define LUADUCT_AUTHOR_COMMANDS_H
 
-int command_test(int argc, char **argv); /* runs specs of scripts with busted */
-int command_new(int argc, char **argv);  /* writes a script and its spec */
+int command_test(int argc, char **argv);   /* runs specs of scripts with busted */
+int command_new(int argc, char **argv);    /* writes a script and its spec */
+int command_replay(int argc, char **argv); /* a recorded trace through scripts, decisions compared */
 
 #endif

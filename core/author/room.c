@@ -223,7 +223,7 @@ static double field_number(lua_State *lua, int index, const char *name, double a
     return number;
 }
 
-/* open{paths =, folder =, budgetMs =, memoryLimit =}: a room, or nil and what is wrong with the script */
+/* open{paths =, folder =, budgetMs =, memoryLimit =, mode =}: a room, or nil and what is wrong with the script */
 static int open_room(lua_State *lua)
 {
     luaL_checktype(lua, 1, LUA_TTABLE);
@@ -242,10 +242,13 @@ static int open_room(lua_State *lua)
     room->log_end = &room->log;
     luaL_getmetatable(lua, ROOM);
     lua_setmetatable(lua, -2);
+    lua_getfield(lua, 1, "mode"); /* whose table keeps it */
+    const char *mode = luaL_optstring(lua, -1, "undecided");
+    lua_pop(lua, 1);
     const struct script_options options = {.paths = paths,
                                            .path_count = count,
                                            .folder = field_text(lua, 1, "folder").data,
-                                           .mode = "undecided",
+                                           .mode = mode,
                                            .budget_ms = (uint32_t)field_number(lua, 1, "budgetMs", 50),
                                            .memory_limit = (uint64_t)field_number(lua, 1, "memoryLimit", 64 << 20),
                                            .log = keep_log,
@@ -419,6 +422,11 @@ static void push_decision(lua_State *lua, struct call *call, const struct decisi
         lua_rawseti(lua, -2, (int)i + 1);
     }
     lua_setfield(lua, -2, "items");
+    struct buffer text = {0};
+    decision_write(&text, decision);
+    lua_pushlstring(lua, text.data ? text.data : "", text.length);
+    buffer_free(&text);
+    lua_setfield(lua, -2, "text");
     struct frame *frame = envelope_build(&call->envelope, &call->defaults, FRAME_ENVELOPE);
     if (!frame)
         luaL_error(lua, "not enough memory");
