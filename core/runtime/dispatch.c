@@ -175,6 +175,7 @@ static bool carry_out_decision(struct reactor *reactor, struct resolution *resol
                                 .envelope = &resolution->envelope,
                                 .defaults = &resolution->defaults,
                                 .sender = resolution->sender,
+                                .dead_letter = resolution->failure->frame->dead_letter,
                                 .again = true};
     struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
     if (!client_id_reserved(from))
@@ -272,9 +273,10 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
         waiting_start(reactor, script, &resolution->waiting, resolved_later);
         return;
     }
+    bool overran = result == SCRIPT_FAILED && script_take_overrun(script);
     bool taken = carry_out_again(reactor, resolution, decision);
     of->taken = of->taken || (own && taken);
-    if (result == SCRIPT_FAILED && script_take_overrun(reactor->script) && own)
+    if (overran && own && script == reactor->script)
         of->overran = true;
     free_resolution(resolution);
 }
@@ -409,6 +411,17 @@ static bool may_ask_again(struct reactor *reactor, const struct script_state *fa
     return reactor->scripts.trial && reactor->scripts.trial->state == failed && scan_again(reactor, dispatch);
 }
 
+/* While a version is on trial: how a route of this state went. */
+static void count_route(struct reactor *reactor, const struct script_state *script, enum script_result routed)
+{
+    if (!reactor->scripts.trial)
+        return;
+    struct decision_counts *counts = &reactor->scripts.counts[script == reactor->scripts.trial->state];
+    counter_add(&counts->routed, 1);
+    if (routed == SCRIPT_FAILED)
+        counter_add(&counts->failed, 1);
+}
+
 static unsigned version_of(const struct reactor *reactor, const struct script_state *script)
 {
     const struct reactor_scripts *scripts = &reactor->scripts;
@@ -424,31 +437,37 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
 {
     struct dispatch_job *job = (struct dispatch_job *)waiting;
     struct reactor *reactor = waiting->reactor;
-    struct dispatch_result result = {.overran = routed == SCRIPT_FAILED && script_take_overrun(waiting->script)};
+    struct script_state *script = waiting->script;
+    struct dispatch_result result = {0};
     struct decision *decided = outcome->decision;
+    struct trace trace = {0};
     look_after_sender(&job->dispatch, job->profile);
-    if (routed == SCRIPT_FAILED && may_ask_again(reactor, waiting->script, &job->dispatch)) {
+    if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, &job->dispatch)) {
+        script_take_overrun(script); /* a trial's fault is nobody's else */
         counter_add(&reactor->scripts.counts[1].failed, 1);
-        routed =
-            script_route(reactor->script, &job->envelope, job->profile ? &job->who : NULL, &job->defaults, &decided);
+        script = reactor->script;
+        routed = script_route(script, &job->envelope, job->profile ? &job->who : NULL, &job->defaults, &decided);
+        count_route(reactor, script, routed);
         if (routed == SCRIPT_WAITS) {
-            waiting_start(reactor, reactor->script, &job->waiting, routed_later);
+            waiting_start(reactor, script, &job->waiting, routed_later);
             return;
         }
     }
+    result.overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     const struct decision *decision =
         routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, &job->dispatch);
-    bool over = !deliver(reactor, &job->dispatch, job, decision, &result);
     if (events_wanted(EVENT_TRACE))
-        trace_publish(reactor, &(struct trace_record){.dispatch = &job->dispatch,
-                                                      .sender = job->profile ? &job->who : NULL,
-                                                      .version = version_of(reactor, waiting->script),
-                                                      .hook = "route",
-                                                      .decision = decision,
-                                                      .failed = routed != SCRIPT_DECIDED,
-                                                      .waited = true,
-                                                      .took_ns = clock_steady_ns() - job->began_ns,
-                                                      .result = &result});
+        trace_begin(&trace, reactor,
+                    &(struct trace_record){.dispatch = &job->dispatch,
+                                           .sender = job->profile ? &job->who : NULL,
+                                           .version = version_of(reactor, script),
+                                           .hook = "route",
+                                           .decision = decision,
+                                           .failed = routed != SCRIPT_DECIDED,
+                                           .waited = true,
+                                           .took_ns = clock_steady_ns() - job->began_ns});
+    bool over = !deliver(reactor, &job->dispatch, job, decision, &result);
+    trace_end(&trace, &result);
     if (over)
         end_job(job, &result);
 }
@@ -469,27 +488,20 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, struct scrip
     return job;
 }
 
-/* While a version is on trial: how a route of this state went. */
-static void count_route(struct reactor *reactor, const struct script_state *script, enum script_result routed)
-{
-    if (!reactor->scripts.trial)
-        return;
-    struct decision_counts *counts = &reactor->scripts.counts[script == reactor->scripts.trial->state];
-    counter_add(&counts->routed, 1);
-    if (routed == SCRIPT_FAILED)
-        counter_add(&counts->failed, 1);
-}
-
-static void count_decision(struct reactor *reactor, const struct script_state *script, const struct decision *decision,
-                           const struct dispatch_result *result)
+static void count_decision(struct reactor *reactor, const struct script_state *script, const struct decision *decision)
 {
     if (!reactor->scripts.trial)
         return;
     struct decision_counts *counts = &reactor->scripts.counts[script == reactor->scripts.trial->state];
     for (unsigned i = 0; decision && i < decision->count; i++)
         counter_add(&counts->kinds[decision->items[i].kind], 1);
-    if (result->code != CODE_OK && !result->dropped)
-        counter_add(&counts->refused, 1);
+}
+
+static void count_refusal(struct reactor *reactor, const struct script_state *script,
+                          const struct dispatch_result *result)
+{
+    if (reactor->scripts.trial && result->code != CODE_OK && !result->dropped)
+        counter_add(&reactor->scripts.counts[script == reactor->scripts.trial->state].refused, 1);
 }
 
 /* The way while a version is on trial, or somebody traces. */
@@ -515,17 +527,20 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     const struct decision *decision = routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, dispatch);
     if (decision && reactor->scripts.trial && reactor->scripts.rule.shadow)
         shadow_compare(reactor, dispatch, sender, decision);
-    struct dispatch_job *job = deliver(reactor, dispatch, NULL, decision, result);
-    count_decision(reactor, script, decision, result);
+    struct trace trace = {0};
     if (events_wanted(EVENT_TRACE))
-        trace_publish(reactor, &(struct trace_record){.dispatch = dispatch,
-                                                      .sender = sender,
-                                                      .version = version_of(reactor, script),
-                                                      .hook = "route",
-                                                      .decision = decision,
-                                                      .failed = routed != SCRIPT_DECIDED,
-                                                      .took_ns = took_ns,
-                                                      .result = result});
+        trace_begin(&trace, reactor,
+                    &(struct trace_record){.dispatch = dispatch,
+                                           .sender = sender,
+                                           .version = version_of(reactor, script),
+                                           .hook = "route",
+                                           .decision = decision,
+                                           .failed = routed != SCRIPT_DECIDED,
+                                           .took_ns = took_ns});
+    count_decision(reactor, script, decision); /* before delivering: on_undeliverable takes the decision's texts away */
+    struct dispatch_job *job = deliver(reactor, dispatch, NULL, decision, result);
+    count_refusal(reactor, script, result);
+    trace_end(&trace, result);
     return job;
 }
 

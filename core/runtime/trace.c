@@ -86,8 +86,6 @@ static void add_sender(struct buffer *out, const struct script_sender *sender)
 
 static void add_outcome(struct buffer *out, const struct dispatch_result *result)
 {
-    if (!result)
-        return;
     const char *outcome = result->dropped ? "dropped" : result->code == CODE_OK ? "accepted" : "refused";
     add_text(out, "outcome", slice_from_string(outcome));
     buffer_append_format(out, ",\"recipients\":%u", result->taken);
@@ -97,39 +95,54 @@ static void add_outcome(struct buffer *out, const struct dispatch_result *result
         add_text(out, "reason", result->text);
 }
 
-void trace_publish(struct reactor *reactor, const struct trace_record *record)
+void trace_begin(struct trace *trace, struct reactor *reactor, const struct trace_record *record)
 {
+    static const char *const names[4] = {"id", "from", "to", "intent"};
+    static const enum field fields[4] = {FIELD_ID, FIELD_FROM, FIELD_TO, FIELD_INTENT};
     const struct dispatch *dispatch = record->dispatch;
-    struct subject subject = {
-        .from = envelope_text(dispatch->envelope, FIELD_FROM, dispatch->defaults),
-        .to = envelope_text(dispatch->envelope, FIELD_TO, dispatch->defaults),
-        .intent = envelope_text(dispatch->envelope, FIELD_INTENT, dispatch->defaults),
-        .id = envelope_text(dispatch->envelope, FIELD_ID, dispatch->defaults),
-    };
-    struct buffer out = {0}, decision = {0};
-    buffer_append_format(&out, "{\"time\":\"%.*s\"", CLOCK_ISO_LENGTH, reactor->lane->timestamp);
-    add_text(&out, "id", subject.id);
-    add_text(&out, "from", subject.from);
-    add_text(&out, "to", subject.to);
-    add_text(&out, "intent", subject.intent);
-    buffer_append_format(&out, ",\"reactor\":%u,\"hook\":\"%s\",\"version\":%u", reactor->index, record->hook,
+    struct buffer *out = &trace->head, decision = {0};
+    buffer_append_format(out, "{\"time\":\"%.*s\"", CLOCK_ISO_LENGTH, reactor->lane->timestamp);
+    for (unsigned i = 0; i < 4; i++) {
+        struct slice text = envelope_text(dispatch->envelope, fields[i], dispatch->defaults);
+        add_text(out, names[i], text);
+        trace->lengths[i] = text.data ? text.length : 0;
+        buffer_append(&trace->texts, text.data ? text.data : "", trace->lengths[i]);
+    }
+    buffer_append_format(out, ",\"reactor\":%u,\"hook\":\"%s\",\"version\":%u", reactor->index, record->hook,
                          record->version);
     if (record->decision)
         decision_write(&decision, record->decision);
-    add_text(&out, "decision", slice_from(record->decision ? decision.data : NULL, decision.length));
-    buffer_append_format(&out, ",\"failed\":%s,\"waited\":%s,\"us\":%.1f", record->failed ? "true" : "false",
+    add_text(out, "decision", slice_from(record->decision ? decision.data : NULL, decision.length));
+    buffer_append_format(out, ",\"failed\":%s,\"waited\":%s,\"us\":%.1f", record->failed ? "true" : "false",
                          record->waited ? "true" : "false", (double)record->took_ns / 1000);
-    add_outcome(&out, record->result);
-    add_sender(&out, record->sender);
+    add_sender(&trace->tail, record->sender);
     struct slice envelope = sent_envelope(dispatch);
-    buffer_append_slice(&out, SLICE(",\"envelope\":"));
-    buffer_append_slice(&out, envelope.length <= TRACE_ENVELOPE_BYTES ? slice_trim_space(envelope) : SLICE("null"));
-    buffer_append_slice(&out, SLICE("}"));
-    for (size_t i = 0; i < out.length; i++) /* one line: white space between the sender's tokens may hold others */
-        if (out.data[i] == '\n' || out.data[i] == '\r')
-            out.data[i] = ' ';
-    if (!out.failed && !decision.failed)
-        events_publish(EVENT_TRACE, slice_from(out.data, out.length), &subject);
-    buffer_free(&out);
+    buffer_append_slice(&trace->tail, SLICE(",\"envelope\":"));
+    buffer_append_slice(&trace->tail,
+                        envelope.length <= TRACE_ENVELOPE_BYTES ? slice_trim_space(envelope) : SLICE("null"));
+    buffer_append_slice(&trace->tail, SLICE("}"));
+    out->failed = out->failed || decision.failed || trace->tail.failed || trace->texts.failed;
     buffer_free(&decision);
+}
+
+void trace_end(struct trace *trace, const struct dispatch_result *result)
+{
+    struct buffer *out = &trace->head;
+    if (out->length == 0)
+        return;
+    add_outcome(out, result);
+    buffer_append(out, trace->tail.data, trace->tail.length);
+    for (size_t i = 0; i < out->length; i++) /* one line: white space between the sender's tokens may hold others */
+        if (out->data[i] == '\n' || out->data[i] == '\r')
+            out->data[i] = ' ';
+    struct subject subject;
+    struct slice *parts[4] = {&subject.id, &subject.from, &subject.to, &subject.intent};
+    const char *at = trace->texts.data;
+    for (unsigned i = 0; i < 4; at += trace->lengths[i++])
+        *parts[i] = slice_from(at, trace->lengths[i]);
+    if (!out->failed)
+        events_publish(EVENT_TRACE, slice_from(out->data, out->length), &subject);
+    buffer_free(&trace->head);
+    buffer_free(&trace->tail);
+    buffer_free(&trace->texts);
 }

@@ -10,6 +10,7 @@
 /* Envelopes that take more are left out of the trace, which then has null in their place. */
 #define TRACE_ENVELOPE_BYTES (16u * 1024)
 
+/* What is known before anything is delivered, because delivering takes the decision's texts away. */
 struct trace_record {
     const struct dispatch *dispatch;
     const struct script_sender *sender; /* NULL: over HTTP without an identity */
@@ -17,12 +18,18 @@ struct trace_record {
     const char *hook;
     const struct decision *decision; /* NULL: the script failed, and onError says to drop */
     bool failed, waited;
-    uint64_t took_ns;                     /* waiting included */
-    const struct dispatch_result *result; /* how it came out; NULL: on_undeliverable is asked about it */
+    uint64_t took_ns; /* waiting included */
 };
 
-/* On the reactor's thread, while events_wanted(EVENT_TRACE). */
-void trace_publish(struct reactor *reactor, const struct trace_record *record);
+/* Begun while events_wanted(EVENT_TRACE), and then ended once, on the reactor's thread. All zero: nobody traces, and
+ * the end does nothing. */
+struct trace {
+    struct buffer head, tail; /* around how it came out */
+    struct buffer texts;      /* of what filters look at */
+    size_t lengths[4];
+};
+void trace_begin(struct trace *trace, struct reactor *reactor, const struct trace_record *record);
+void trace_end(struct trace *trace, const struct dispatch_result *result);
 
 /* What a listener wants to see, an empty text: anything. `agent` is who sends or who is named in `to`. For a
  * subscription: a filter to free with trace_filter_free; NULL: no memory. */

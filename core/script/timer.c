@@ -241,8 +241,14 @@ void script_start_timers(struct script_state *state)
 
 void script_stop_timers(struct script_state *state)
 {
-    state->timers.live = false;
-    note_next(&state->timers);
+    struct timer_list *list = &state->timers;
+    uint64_t now = now_ms();
+    for (unsigned i = 0; list->live && i < list->heap_count; i++) { /* the time left: it may go live again */
+        uint64_t *due_ms = &list->timers[list->heap[i]].due_ms;
+        *due_ms = *due_ms > now ? *due_ms - now : 0;
+    }
+    list->live = false;
+    note_next(list);
 }
 
 uint64_t script_next_timer(const struct script_state *state)
@@ -261,6 +267,10 @@ void timer_ended(struct script_state *state, const struct chain_call *call)
     timer->runs = false;
     if (timer->cancelled || timer->ms == 0) {
         give_back(state, (uint16_t)call->index);
+        return;
+    }
+    if (!state->timers.live) {
+        set(&state->timers, (uint16_t)call->index, timer->ms);
         return;
     }
     uint64_t now = now_ms(), due = timer->due_ms + timer->ms;

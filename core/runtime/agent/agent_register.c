@@ -121,10 +121,12 @@ static void registered_later(struct waiting *waiting, enum script_result result,
 {
     struct register_job *job = (struct register_job *)waiting;
     struct connection *connection = job->connection;
+    connection->hook_waits = false; /* or an agent that is slowed down would escape its pause */
     if (connection->phase == CONNECTION_WEBSOCKET)
         finish_register(connection, &job->registering, result, outcome->reason);
     pool_release(POOL_BUFFERS, job, job->size);
-    session_hook_ended(connection);
+    if (!connection->hook_waits)
+        session_hook_ended(connection);
 }
 
 /* The hook may wait, and the message does not last: so the texts are copied before it is asked. */

@@ -14,7 +14,8 @@ end}]]
 -- Three envelopes of a boss's, as `luaduct trace --json` writes them; the folder that has them as trace.jsonl.
 local function record()
     local server = bridge.start({script = SCRIPT})
-    local boss, worker = websocket.agent(server, "boss", {role = "boss"}), websocket.agent(server, "w", {role = "worker"})
+    local boss = websocket.agent(server, "boss", {role = "boss"})
+    local worker = websocket.agent(server, "w", {role = "worker"})
     local trace = bridge.luaduct_start({"trace", "--json", "--count", "3", "--url", server:url()})
     wait.eventually(function()
         local metrics = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
@@ -52,7 +53,8 @@ describe("luaduct replay", function()
         assert.is_nil(output:find("e2", 1, true))
         process.write_file(folder .. "/broken.lua", "return {route = function() error('on purpose') end}")
         local _, broken = bridge.luaduct({"replay", folder .. "/trace.jsonl", folder .. "/broken.lua"})
-        assert.truthy(broken:find("(it failed) route failed: " .. folder .. "/broken.lua:1: on purpose", 1, true), broken)
+        local expected = "(it failed) route failed: " .. folder .. "/broken.lua:1: on purpose"
+        assert.truthy(broken:find(expected, 1, true), broken)
     end)
 
     it("says what is wrong with its words and files", function()
