@@ -404,11 +404,12 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
     return NULL;
 }
 
-/* Whether the version in use may decide in the place of this state, of a version on trial, which has failed: nobody's
- * envelope suffers from a trial. */
+/* Whether the version in use may decide in the place of this state, which has failed, of one that is or was on trial:
+ * nobody's envelope suffers from a trial. */
 static bool may_ask_again(struct reactor *reactor, const struct script_state *failed, const struct dispatch *dispatch)
 {
-    return reactor->scripts.trial && reactor->scripts.trial->state == failed && scan_again(reactor, dispatch);
+    return failed != reactor->script && !reactor->draining && scripts_was_on_trial(&reactor->scripts, failed) &&
+           scan_again(reactor, dispatch);
 }
 
 /* While a version is on trial: how a route of this state went. */
@@ -444,7 +445,8 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     look_after_sender(&job->dispatch, job->profile);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, &job->dispatch)) {
         script_take_overrun(script); /* a trial's fault is nobody's else */
-        counter_add(&reactor->scripts.counts[1].failed, 1);
+        if (reactor->scripts.trial && reactor->scripts.trial->state == script)
+            counter_add(&reactor->scripts.counts[1].failed, 1);
         script = reactor->script;
         routed = script_route(script, &job->envelope, job->profile ? &job->who : NULL, &job->defaults, &decided);
         count_route(reactor, script, routed);
@@ -453,6 +455,8 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
             return;
         }
     }
+    if (routed == SCRIPT_FAILED && script == waiting->script && reactor->scripts.trial)
+        counter_add(&reactor->scripts.counts[0].failed, 1); /* as the trial's are */
     result.overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     const struct decision *decision =
         routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, &job->dispatch);

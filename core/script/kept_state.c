@@ -59,13 +59,18 @@ void kept_state_push(lua_State *lua, const struct script *script)
 
 /* --- Saving ------------------------------------------------------------------------------------------------------- */
 
+/* A state that cannot be saved is looked through on a reactor, so not all of it. */
+#define KEYS_LOOKED_AT 1000
+
 struct saving {
     struct script_state *state;
     const struct script *script;
     struct buffer *out;
     size_t most;
-    int key; /* which to try, by its place in the walk; 0: the whole */
-    char name[64];
+    /* Of the look at single keys. */
+    bool wants_largest; /* else the first that cannot be passed */
+    size_t largest;     /* bytes */
+    char name[64];      /* of that key */
 };
 
 static void note_name(lua_State *lua, int index, char name[64])
@@ -78,73 +83,74 @@ static void note_name(lua_State *lua, int index, char name[64])
         snprintf(name, 64, "luaduct.state[%s]", lua_typename(lua, lua_type(lua, index)));
 }
 
+static void save_value(lua_State *lua, const struct saving *saving, int index)
+{
+    value_from_lua_for(lua, index, saving->out, saving->state->array_metatable, NULL, "the next version", saving->most);
+}
+
 /* On the main stack, protected. */
 static int save_protected(lua_State *lua)
+{
+    const struct saving *saving = lua_touserdata(lua, 1);
+    luaL_checkstack(lua, 20, NULL);
+    kept_state_push(lua, saving->script);
+    save_value(lua, saving, lua_gettop(lua));
+    return 0;
+}
+
+/* (saving, value) */
+static int try_value(lua_State *lua)
+{
+    save_value(lua, lua_touserdata(lua, 1), 2);
+    return 0;
+}
+
+/* On the main stack, protected: raises with the first key that cannot be passed, or finds the largest. */
+static int look_at_keys(lua_State *lua)
 {
     struct saving *saving = lua_touserdata(lua, 1);
     luaL_checkstack(lua, 20, NULL);
     kept_state_push(lua, saving->script);
-    int state = lua_gettop(lua);
-    if (saving->key > 0) {
-        lua_pushnil(lua);
-        for (int i = 0; lua_next(lua, state) && ++i < saving->key;)
-            lua_pop(lua, 1);
-        if (lua_gettop(lua) == state) { /* all were good by themselves */
-            saving->key = 0;
-            return 0;
+    int state = lua_gettop(lua), left = KEYS_LOOKED_AT;
+    size_t bytes = 0;
+    for (lua_pushnil(lua); left-- > 0 && bytes <= saving->most && lua_next(lua, state); lua_settop(lua, state + 1)) {
+        saving->out->length = 0;
+        lua_pushcfunction(lua, try_value);
+        lua_pushlightuserdata(lua, saving);
+        lua_pushvalue(lua, state + 2);
+        if (lua_pcall(lua, 2, 0, 0) != 0 && !saving->wants_largest) {
+            note_name(lua, state + 1, saving->name);
+            return lua_error(lua);
         }
-        note_name(lua, -2, saving->name);
+        if (saving->out->length > saving->largest) {
+            saving->largest = saving->out->length;
+            note_name(lua, state + 1, saving->name);
+        }
+        bytes += saving->out->length;
     }
-    value_from_lua_for(lua, lua_gettop(lua), saving->out, saving->state->array_metatable, NULL, "the next version",
-                       saving->most);
     return 0;
 }
 
-/* After the whole could not be saved: which key it is. */
-static void find_culprit(struct saving *saving, char *error, size_t error_size)
+/* Says why the whole could not be saved. */
+static void explain(struct saving *saving, bool too_large, size_t most, char *error, size_t error_size)
 {
     lua_State *lua = saving->state->lua;
     struct buffer scratch = {0};
     saving->out = &scratch;
-    for (saving->key = 1; saving->key > 0; saving->key++) {
-        scratch.length = 0;
-        int status = lua_cpcall(lua, save_protected, saving);
-        bool bad = status != 0 || saving->key == 0;
-        if (bad)
-            snprintf(error, error_size, "%s: %s: %s", saving->script->path,
-                     saving->key > 0 ? saving->name : "luaduct.state",
-                     status != 0 && lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1)
-                                                                     : "cannot be passed to the next version");
-        lua_settop(lua, 0);
-        if (bad)
-            break;
-    }
+    saving->most = too_large ? most * 16 : VALUE_BYTES_MAXIMUM; /* far enough to see which it is */
+    saving->wants_largest = too_large;
+    snprintf(saving->name, sizeof saving->name, "luaduct.state");
+    int status = lua_cpcall(lua, look_at_keys, saving);
+    if (too_large)
+        snprintf(error, error_size,
+                 "%s: luaduct.state takes more than %zu bytes (script.stateBytes); the most, %zu, is in %s",
+                 saving->script->path, most, saving->largest, saving->name);
+    else
+        snprintf(error, error_size, "%s: %s: %s", saving->script->path, saving->name,
+                 status != 0 && lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1)
+                                                                 : "it cannot be passed to the next version");
+    lua_settop(lua, 0);
     buffer_free(&scratch);
-}
-
-/* The largest key, for a state over its bound. */
-static void find_largest(struct saving *saving, char *error, size_t error_size)
-{
-    struct buffer scratch = {0};
-    char largest[sizeof saving->name] = "luaduct.state";
-    size_t bytes = 0, most = saving->most;
-    saving->out = &scratch;
-    saving->most = most * 16; /* far enough to see which it is */
-    for (saving->key = 1; saving->key > 0; saving->key++) {
-        scratch.length = 0;
-        lua_cpcall(saving->state->lua, save_protected, saving); /* one that fails is over the bound by itself */
-        if (saving->key > 0 && scratch.length > bytes) {
-            bytes = scratch.length;
-            memcpy(largest, saving->name, sizeof largest);
-        }
-        if (saving->key == 0)
-            break;
-    }
-    lua_settop(saving->state->lua, 0);
-    buffer_free(&scratch);
-    snprintf(error, error_size,
-             "%s: luaduct.state takes more than %zu bytes (script.stateBytes); the most, %zu, is in %s",
-             saving->script->path, most, bytes, largest);
 }
 
 /* Each script may keep `most`. */
@@ -159,13 +165,10 @@ bool script_save_kept(struct script_state *state, size_t most, struct buffer *ou
         bool too_large = status != 0 && lua_type(state->lua, -1) == LUA_TSTRING &&
                          strstr(lua_tostring(state->lua, -1), "cannot pass more than") != NULL;
         lua_settop(state->lua, 0);
-        saving.most = most;
-        if (status != 0 && too_large)
-            find_largest(&saving, error, error_size);
-        else if (status != 0)
-            find_culprit(&saving, error, error_size);
-        if (status != 0)
+        if (status != 0) {
+            explain(&saving, too_large, most, error, error_size);
             return false;
+        }
     }
     value_end(out, place, count);
     if (out->failed)
@@ -207,10 +210,14 @@ bool script_restore_kept(struct script_state *state, const struct value *kept, u
         struct restoring restoring = {state, script, value_member(kept, slice_from_string(script->path))};
         if (!restoring.kept)
             continue;
-        int status = lua_cpcall(state->lua, restore_protected, &restoring);
+        if (lua_cpcall(state->lua, restore_protected, &restoring) == 0)
+            continue;
+        char line[512];
+        snprintf(line, sizeof line, "%s: luaduct.state cannot be restored: %s", script->path,
+                 lua_type(state->lua, -1) == LUA_TSTRING ? lua_tostring(state->lua, -1) : "not enough memory");
         lua_settop(state->lua, 0);
-        if (status != 0)
-            return false;
+        state->log(state->log_context, SCRIPT_LOG_ERROR, slice_from_string(line));
+        return false;
     }
     return chain_on_reload(state, previous_version);
 }

@@ -198,19 +198,13 @@ void api_sum_heaps(uint64_t *scripts, uint64_t *heaps, struct script_collections
 
 void api_sum_failures(uint64_t *errors, uint64_t *overruns)
 {
+    struct script_totals totals;
+    slots_sum(NULL, &totals);
     *errors = *overruns = 0;
-    pthread_mutex_lock(&mutex);
-    for (unsigned i = 0; i < LANES_MAXIMUM; i++) {
-        if (!apis[i])
-            continue;
-        struct script_statistics script;
-        script_read_statistics(apis[i]->reactor->script, &script);
-        for (unsigned hook = 0; hook < HOOK_COUNT; hook++) {
-            *errors += script.hooks[hook].errors;
-            *overruns += script.hooks[hook].overruns;
-        }
+    for (unsigned hook = 0; hook < HOOK_COUNT; hook++) {
+        *errors += totals.hooks[hook].errors;
+        *overruns += totals.hooks[hook].overruns;
     }
-    pthread_mutex_unlock(&mutex);
 }
 
 static double milliseconds(uint64_t nanoseconds)

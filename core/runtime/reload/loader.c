@@ -27,6 +27,7 @@ static unsigned reactor_count;
 static struct config_source source; /* where the configuration came from */
 
 static pthread_t thread;
+static bool started;                                      /* main */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below */
 static pthread_cond_t wanted;                             /* an order, a slot to bury, or the end */
 static pthread_cond_t errands_done = PTHREAD_COND_INITIALIZER;
@@ -38,9 +39,9 @@ static atomic_bool stopping; /* written with the mutex */
 static struct canary_view canary;
 
 /* The thread's own. */
-static struct version *current_version; /* a reference */
-static struct version *trial_version;   /* a reference while there is a trial; else NULL */
-static struct script_totals current_before;
+static struct version *current_version;                   /* a reference */
+static struct version *trial_version;                     /* a reference while there is a trial; else NULL */
+static struct script_totals current_before, trial_before; /* when the trial began */
 static uint64_t canary_began_ns;
 
 /* --- Errands --------------------------------------------------------------------------------------------------------
@@ -255,11 +256,13 @@ static bool make_slots(struct order *order, struct version *version, struct part
 
 static bool use_for_all(struct order *order, struct version *version, struct part *parts)
 {
+    user_operation_use(version->sources, current_version->sources); /* the first reactor may call them at once */
     have_all(parts, act_switch);
     const struct part *failed = first_failure(parts);
     if (failed) {
         refuse(order, CODE_RELOAD_FAILED, failed->error);
         have_all(parts, act_undo);
+        user_operation_use(current_version->sources, NULL);
         return false;
     }
     versions_add(version);
@@ -275,6 +278,7 @@ static void begin_trial(const struct order *order, struct version *version, stru
 {
     versions_add(version);
     slots_sum(current_version, &current_before);
+    slots_sum(version, &trial_before); /* one that was in use before has a past */
     shadow_forget();
     for (unsigned i = 0; i < reactor_count; i++)
         parts[i].rule = &order->trial;
@@ -336,13 +340,12 @@ static struct canary_limits limits_of(const struct config *config)
 
 static void read_figures(struct canary_figures *current, struct canary_figures *trial)
 {
-    static const struct script_totals nothing;
     struct script_totals totals;
     *current = *trial = (struct canary_figures){0};
     slots_sum(current_version, &totals);
     read_hooks(&totals, &current_before, current);
     slots_sum(trial_version, &totals);
-    read_hooks(&totals, &nothing, trial);
+    read_hooks(&totals, &trial_before, trial);
     read_decisions(0, current);
     read_decisions(1, trial);
 }
@@ -420,7 +423,7 @@ static bool bring(struct order *order, struct version *version, bool fresh)
     if (failed)
         good = refuse(order, CODE_RELOAD_FAILED, failed->error);
     good = good && (!fresh || check(order, version, &parts[0].kept, current_version->number));
-    if (good)
+    if (good && fresh)
         version_rehash(version); /* its files are known now */
     good = good && make_slots(order, version, parts);
     if (good && order->on_trial)
@@ -686,6 +689,14 @@ bool loader_start(const struct config *config, const struct config_source *from,
     return good;
 }
 
+static void set_running(bool now)
+{
+    pthread_mutex_lock(&mutex);
+    running = now;
+    ended = !now;
+    pthread_mutex_unlock(&mutex);
+}
+
 bool loader_run(void)
 {
     pthread_condattr_t attributes;
@@ -693,12 +704,11 @@ bool loader_run(void)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&wanted, &attributes);
     pthread_condattr_destroy(&attributes);
-    running = true;
-    ended = false;
+    set_running(true); /* the reactors serve already */
     int failure = pthread_create(&thread, NULL, run, NULL);
+    started = failure == 0;
     if (failure != 0) {
-        running = false;
-        ended = true;
+        set_running(false);
         log_error("the loader cannot start: %s; scripts and configuration stay as they are", strerror(failure));
     }
     return failure == 0;
@@ -723,7 +733,7 @@ bool loader_ended(void)
 
 void loader_stop(void)
 {
-    if (thread)
+    if (started)
         pthread_join(thread, NULL);
     watch_files(NULL, NULL);
     user_operation_use(NULL, NULL);

@@ -63,6 +63,16 @@ static void change_timers(struct script_slot *from, struct script_slot *to)
     script_start_timers(to->state);
 }
 
+bool scripts_was_on_trial(const struct reactor_scripts *scripts, const struct script_state *state)
+{
+    if (scripts->trial && scripts->trial->state == state)
+        return true;
+    for (const struct script_slot *slot = scripts->retired; slot; slot = slot->next)
+        if (slot->state == state)
+            return slot->on_trial;
+    return false;
+}
+
 static void retire(struct reactor *reactor, struct script_slot *slot)
 {
     slot->next = reactor->scripts.retired;
@@ -154,6 +164,7 @@ void scripts_begin_trial(struct reactor *reactor, struct script_slot *slot, cons
     adopt(slot);
     script_time_hooks(slot->state, true);
     script_time_hooks(reactor->script, true);
+    slot->on_trial = true;
     scripts->trial = slot;
     scripts->rule = *rule;
     atomic_fetch_add_explicit(&dispatch_observers, 1, memory_order_relaxed);
@@ -173,6 +184,7 @@ void scripts_end_trial(struct reactor *reactor, bool promote)
     atomic_fetch_sub_explicit(&dispatch_observers, 1, memory_order_relaxed);
     if (promote) {
         struct script_slot *promoted = gone;
+        promoted->on_trial = false;
         gone = scripts->current;
         scripts->current = promoted;
         change_timers(gone, promoted);

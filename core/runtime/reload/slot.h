@@ -12,7 +12,7 @@ struct script_slot {
     struct script_slot *list_next, **list_previous; /* all there are */
     struct script_state *state;
     struct version *version; /* a reference */
-    bool watched;
+    bool watched, on_trial;
 };
 
 /* Fills in the options by which every state of that version is made. */

@@ -52,6 +52,9 @@ static void add_file(struct watcher *to, const char *path)
 
 static bool is_watched(const struct watcher *of, const struct inotify_event *event)
 {
+    size_t length = event->len > 0 ? strlen(event->name) : 0;
+    if (length > 4 && strcmp(event->name + length - 4, ".lua") == 0)
+        return true; /* a version that was refused may have named it */
     for (unsigned i = 0; event->len > 0 && i < of->count; i++)
         if (of->files[i].folder == event->wd && strcmp(of->files[i].name, event->name) == 0)
             return true;

@@ -163,6 +163,8 @@ void waiting_start(struct reactor *reactor, struct script_state *script, struct 
     waiting->script = script;
     waiting->ended = ended;
     waiting->until_ms = now_ms() + reactor->config->script.suspend_ms;
+    if (reactor->draining && waiting->until_ms > reactor->drain_started_ms + REACTOR_DRAIN_HOOKS_MS)
+        waiting->until_ms = reactor->drain_started_ms + REACTOR_DRAIN_HOOKS_MS;
     waiting->brief = false;
     ev_init(&waiting->timer, on_timer);
     waiting->timer.data = waiting;
