@@ -408,16 +408,22 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
  * nobody's envelope suffers from a trial. */
 static bool may_ask_again(struct reactor *reactor, const struct script_state *failed, const struct dispatch *dispatch)
 {
-    return failed != reactor->script && !reactor->draining && scripts_was_on_trial(&reactor->scripts, failed) &&
+    return failed != reactor->script && !reactor->draining && scripts_slot_of(&reactor->scripts, failed)->on_trial &&
            scan_again(reactor, dispatch);
 }
 
-/* While a version is on trial: how a route of this state went. */
+/* While a version is on trial: where this state's side is counted. NULL: none is. */
+static struct decision_counts *counts_of(struct reactor *reactor, const struct script_state *script)
+{
+    struct reactor_scripts *scripts = &reactor->scripts;
+    return scripts->trial ? &scripts->counts[script == scripts->trial->state] : NULL;
+}
+
 static void count_route(struct reactor *reactor, const struct script_state *script, enum script_result routed)
 {
-    if (!reactor->scripts.trial)
+    struct decision_counts *counts = counts_of(reactor, script);
+    if (!counts)
         return;
-    struct decision_counts *counts = &reactor->scripts.counts[script == reactor->scripts.trial->state];
     counter_add(&counts->routed, 1);
     if (routed == SCRIPT_FAILED)
         counter_add(&counts->failed, 1);
@@ -425,13 +431,7 @@ static void count_route(struct reactor *reactor, const struct script_state *scri
 
 static unsigned version_of(const struct reactor *reactor, const struct script_state *script)
 {
-    const struct reactor_scripts *scripts = &reactor->scripts;
-    if (scripts->trial && scripts->trial->state == script)
-        return scripts->trial->version->number;
-    for (const struct script_slot *slot = scripts->retired; slot; slot = slot->next)
-        if (slot->state == script)
-            return slot->version->number;
-    return scripts->current->version->number;
+    return scripts_slot_of(&reactor->scripts, script)->version->number;
 }
 
 static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome)
@@ -494,18 +494,17 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, struct scrip
 
 static void count_decision(struct reactor *reactor, const struct script_state *script, const struct decision *decision)
 {
-    if (!reactor->scripts.trial)
-        return;
-    struct decision_counts *counts = &reactor->scripts.counts[script == reactor->scripts.trial->state];
-    for (unsigned i = 0; decision && i < decision->count; i++)
+    struct decision_counts *counts = counts_of(reactor, script);
+    for (unsigned i = 0; counts && decision && i < decision->count; i++)
         counter_add(&counts->kinds[decision->items[i].kind], 1);
 }
 
 static void count_refusal(struct reactor *reactor, const struct script_state *script,
                           const struct dispatch_result *result)
 {
-    if (reactor->scripts.trial && result->code != CODE_OK && !result->dropped)
-        counter_add(&reactor->scripts.counts[script == reactor->scripts.trial->state].refused, 1);
+    struct decision_counts *counts = counts_of(reactor, script);
+    if (counts && result->code != CODE_OK && !result->dropped)
+        counter_add(&counts->refused, 1);
 }
 
 /* The way while a version is on trial, or somebody traces. */

@@ -30,16 +30,13 @@ static int native_engines(lua_State *L)
         lua_newtable(L);
         lua_pushstring(L, views[i].name);
         lua_setfield(L, -2, "name");
-        lua_pushboolean(L, views[i].wanted);
-        lua_setfield(L, -2, "wanted");
+        set_boolean(L, "wanted", views[i].wanted);
         lua_pushstring(L, state_names[views[i].state]);
         lua_setfield(L, -2, "state");
         lua_pushstring(L, views[i].reason);
         lua_setfield(L, -2, "reason");
-        lua_pushnumber(L, views[i].retry_in_ms);
-        lua_setfield(L, -2, "retry_in_ms");
-        lua_pushnumber(L, (double)views[i].failures);
-        lua_setfield(L, -2, "failures");
+        set_number(L, "retry_in_ms", views[i].retry_in_ms);
+        set_number(L, "failures", (double)views[i].failures);
         lua_rawseti(L, -2, (int)i + 1);
     }
     return 1;
@@ -104,13 +101,6 @@ static int native_order_engines(lua_State *L)
     return 0;
 }
 
-static void push_time(lua_State *L, int64_t ms)
-{
-    char iso[CLOCK_ISO_LENGTH];
-    clock_format_iso(ms, iso);
-    lua_pushlstring(L, iso, sizeof iso);
-}
-
 /* alerts(): a list of {name, text, since, until (nil while active), count, severity, done, value, threshold}; the last
  * two of rules. */
 static int native_alerts(lua_State *L)
@@ -124,23 +114,18 @@ static int native_alerts(lua_State *L)
         lua_setfield(L, -2, "name");
         lua_pushstring(L, alerts[i].text);
         lua_setfield(L, -2, "text");
-        push_time(L, alerts[i].since_ms);
-        lua_setfield(L, -2, "since");
+        set_time(L, "since", alerts[i].since_ms);
         if (alerts[i].until_ms != 0) {
-            push_time(L, alerts[i].until_ms);
-            lua_setfield(L, -2, "until");
+            set_time(L, "until", alerts[i].until_ms);
         }
-        lua_pushnumber(L, (double)alerts[i].count);
-        lua_setfield(L, -2, "count");
+        set_number(L, "count", (double)alerts[i].count);
         lua_pushstring(L, alerts[i].severity);
         lua_setfield(L, -2, "severity");
         lua_pushstring(L, alerts[i].done);
         lua_setfield(L, -2, "done");
         if (alerts[i].by_rule && isfinite(alerts[i].value)) {
-            lua_pushnumber(L, alerts[i].value);
-            lua_setfield(L, -2, "value");
-            lua_pushnumber(L, alerts[i].threshold);
-            lua_setfield(L, -2, "threshold");
+            set_number(L, "value", alerts[i].value);
+            set_number(L, "threshold", alerts[i].threshold);
         }
         lua_rawseti(L, -2, (int)i + 1);
     }
@@ -153,12 +138,9 @@ static int native_webhook_figures(lua_State *L)
     struct notify_figures figures;
     notify_read_figures(&figures);
     lua_newtable(L);
-    lua_pushnumber(L, (double)figures.delivered);
-    lua_setfield(L, -2, "delivered");
-    lua_pushnumber(L, (double)figures.retried);
-    lua_setfield(L, -2, "retried");
-    lua_pushnumber(L, (double)figures.lost);
-    lua_setfield(L, -2, "lost");
+    set_number(L, "delivered", (double)figures.delivered);
+    set_number(L, "retried", (double)figures.retried);
+    set_number(L, "lost", (double)figures.lost);
     return 1;
 }
 
@@ -172,16 +154,12 @@ static int native_rules(lua_State *L)
         lua_newtable(L);
         lua_pushstring(L, rules[i].name);
         lua_setfield(L, -2, "name");
-        lua_pushboolean(L, rules[i].active);
-        lua_setfield(L, -2, "active");
+        set_boolean(L, "active", rules[i].active);
         if (isfinite(rules[i].value)) {
-            lua_pushnumber(L, rules[i].value);
-            lua_setfield(L, -2, "value");
+            set_number(L, "value", rules[i].value);
         }
-        lua_pushnumber(L, (double)rules[i].fired);
-        lua_setfield(L, -2, "fired");
-        lua_pushnumber(L, (double)rules[i].failures);
-        lua_setfield(L, -2, "failures");
+        set_number(L, "fired", (double)rules[i].fired);
+        set_number(L, "failures", (double)rules[i].failures);
         lua_rawseti(L, -2, (int)i + 1);
     }
     return 1;

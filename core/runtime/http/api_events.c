@@ -12,15 +12,13 @@ static int native_event_kinds(lua_State *L)
         lua_newtable(L);
         lua_pushstring(L, event_kind_name((enum event_kind)kind));
         lua_setfield(L, -2, "name");
-        lua_pushboolean(L, (EVENT_ADMIN_KINDS >> kind) & 1);
-        lua_setfield(L, -2, "admin");
+        set_boolean(L, "admin", (EVENT_ADMIN_KINDS >> kind) & 1);
         lua_rawseti(L, -2, (int)kind + 1);
     }
     return 1;
 }
 
-/* listen(kinds): when the endpoint has ended, its answer goes on with events of the kinds in this list of names, until
- * the peer leaves or the bridge stops. Nothing, or the status of a refusal. */
+/* Nothing, or the status of a refusal. */
 static int join(lua_State *L, struct api *api, const struct subscription *subscription)
 {
     enum code code = CODE_OK;
@@ -41,6 +39,8 @@ static int join(lua_State *L, struct api *api, const struct subscription *subscr
     return 1;
 }
 
+/* listen(kinds): when the endpoint has ended, its answer goes on with events of the kinds in this list of names, until
+ * the peer leaves or the bridge stops. Nothing, or the status of a refusal. */
 static int native_listen(lua_State *L)
 {
     struct api *api = api_of(L);
@@ -88,10 +88,8 @@ static int native_event_figures(lua_State *L)
     lua_newtable(L);
     lua_pushinteger(L, (lua_Integer)figures.subscribers);
     lua_setfield(L, -2, "listeners");
-    lua_pushnumber(L, (double)figures.published);
-    lua_setfield(L, -2, "published");
-    lua_pushnumber(L, (double)figures.lost);
-    lua_setfield(L, -2, "lost");
+    set_number(L, "published", (double)figures.published);
+    set_number(L, "lost", (double)figures.lost);
     return 1;
 }
 

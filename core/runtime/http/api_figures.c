@@ -54,21 +54,9 @@ void api_count_refusal(struct lane *lane, enum code code)
 
 /* --- Small helpers: each sets a field of the table on top --- */
 
-static void set_number(lua_State *L, const char *name, double value)
-{
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, name);
-}
-
 static void set_text(lua_State *L, const char *name, const char *data, size_t length)
 {
     lua_pushlstring(L, data, length);
-    lua_setfield(L, -2, name);
-}
-
-static void set_boolean(lua_State *L, const char *name, bool value)
-{
-    lua_pushboolean(L, value);
     lua_setfield(L, -2, name);
 }
 

@@ -31,6 +31,25 @@ static inline struct api *api_of(lua_State *L)
     return api;
 }
 
+/* Each sets a field of the table on top of the stack. */
+static inline void set_number(lua_State *L, const char *name, double value)
+{
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, name);
+}
+static inline void set_boolean(lua_State *L, const char *name, bool value)
+{
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, name);
+}
+static inline void set_time(lua_State *L, const char *name, int64_t wall_ms)
+{
+    char iso[CLOCK_ISO_LENGTH];
+    clock_format_iso(wall_ms, iso);
+    lua_pushlstring(L, iso, sizeof iso);
+    lua_setfield(L, -2, name);
+}
+
 /* Makes the call's answer a refusal and gives its status. */
 unsigned api_refuse(struct api *api, enum code code, struct slice text);
 

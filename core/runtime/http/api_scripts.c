@@ -187,23 +187,9 @@ static int native_settle(lua_State *L)
     return order ? order_and_wait(L, order) : refused(L, CODE_OVERLOADED, "out of memory");
 }
 
-static void set_number(lua_State *L, const char *name, double number)
-{
-    lua_pushnumber(L, number);
-    lua_setfield(L, -2, name);
-}
-
 static void set_text(lua_State *L, const char *name, const char *text)
 {
     lua_pushstring(L, text);
-    lua_setfield(L, -2, name);
-}
-
-static void set_time(lua_State *L, const char *name, int64_t ms)
-{
-    char iso[CLOCK_ISO_LENGTH];
-    clock_format_iso(ms, iso);
-    lua_pushlstring(L, iso, sizeof iso);
     lua_setfield(L, -2, name);
 }
 
@@ -324,8 +310,7 @@ static int native_trial(lua_State *L)
         set_time(L, "ended", view.ended_ms);
         set_text(L, "why", view.why);
     }
-    lua_pushboolean(L, view.shadow);
-    lua_setfield(L, -2, "shadow");
+    set_boolean(L, "shadow", view.shadow);
     set_number(L, "percent", 100 * view.share);
     if (view.label[0])
         set_text(L, "label", view.label);

@@ -507,6 +507,17 @@ static void bring_back(struct reactor *reactor, struct errand *errand)
     order->answered(order);
 }
 
+/* To whoever waits for it. */
+static void give_back(struct order *order)
+{
+    if (!order->reactor) {
+        free(order);
+        return;
+    }
+    order->errand.run = bring_back;
+    reactor_post(order->reactor, &order->errand);
+}
+
 static void log_outcome(const struct order *order)
 {
     bool loads = order->kind == ORDER_RELOAD || order->kind == ORDER_RETURN;
@@ -527,12 +538,7 @@ static void serve(struct order *order)
     carry_out(order);
     order->took_ns = clock_steady_ns() - began_ns;
     log_outcome(order);
-    if (!order->reactor) {
-        free(order);
-        return;
-    }
-    order->errand.run = bring_back;
-    reactor_post(order->reactor, &order->errand);
+    give_back(order);
 }
 
 struct order *order_new(enum order_kind kind, const char *cause)
@@ -543,18 +549,6 @@ struct order *order_new(enum order_kind kind, const char *cause)
         order->cause = cause;
     }
     return order;
-}
-
-/* Refused at once: the reactor hears of it in its next pass. */
-static void turn_away(struct order *order, const char *text)
-{
-    refuse(order, CODE_OVERLOADED, text);
-    if (!order->reactor) {
-        free(order);
-        return;
-    }
-    order->errand.run = bring_back;
-    reactor_post(order->reactor, &order->errand);
 }
 
 void loader_order(struct order *order)
@@ -569,8 +563,10 @@ void loader_order(struct order *order)
         pthread_cond_signal(&wanted);
     }
     pthread_mutex_unlock(&mutex);
-    if (!taken)
-        turn_away(order, "too many reloads wait already, or the bridge is going away");
+    if (!taken) {
+        refuse(order, CODE_OVERLOADED, "too many reloads wait already, or the bridge is going away");
+        give_back(order); /* its reactor hears of it in its next pass */
+    }
 }
 
 void loader_reload(const char *cause)

@@ -63,14 +63,16 @@ static void change_timers(struct script_slot *from, struct script_slot *to)
     script_start_timers(to->state);
 }
 
-bool scripts_was_on_trial(const struct reactor_scripts *scripts, const struct script_state *state)
+const struct script_slot *scripts_slot_of(const struct reactor_scripts *scripts, const struct script_state *state)
 {
     if (scripts->trial && scripts->trial->state == state)
-        return true;
+        return scripts->trial;
+    if (scripts->previous && scripts->previous->state == state)
+        return scripts->previous;
     for (const struct script_slot *slot = scripts->retired; slot; slot = slot->next)
         if (slot->state == state)
-            return slot->on_trial;
-    return false;
+            return slot;
+    return scripts->current;
 }
 
 static void retire(struct reactor *reactor, struct script_slot *slot)

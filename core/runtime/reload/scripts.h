@@ -64,8 +64,8 @@ static inline bool scripts_in_use(const struct reactor_scripts *scripts, const s
     return scripts->current->state == state || (scripts->trial && scripts->trial->state == state);
 }
 
-/* Whether that state is of a version on trial, or of one that was and did not come into use. */
-bool scripts_was_on_trial(const struct reactor_scripts *scripts, const struct script_state *state);
+/* The slot of a state of this reactor's. */
+const struct script_slot *scripts_slot_of(const struct reactor_scripts *scripts, const struct script_state *state);
 
 /* What is to be done for states at the end of each pass; true: a collection goes on, call again soon. */
 bool scripts_end_pass(struct reactor *reactor);

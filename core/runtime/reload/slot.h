@@ -12,7 +12,8 @@ struct script_slot {
     struct script_slot *list_next, **list_previous; /* all there are */
     struct script_state *state;
     struct version *version; /* a reference */
-    bool watched, on_trial;
+    bool watched;
+    bool on_trial; /* or it was, and did not come into use */
 };
 
 /* Fills in the options by which every state of that version is made. */
