@@ -18,9 +18,9 @@
 #include "runtime/config.h"
 #include "runtime/policies/policies.h"
 #include "runtime/server.h"
+#include "script/bounds/watchdog.h"
 #include "script/hook.h"
 #include "script/shared.h"
-#include "script/watchdog.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

@@ -12,9 +12,9 @@
 #include "base/clock.h"
 #include "bridge/registry.h"
 #include "runtime/bundle.h"
+#include "script/bounds/watchdog.h"
 #include "script/hook.h"
 #include "script/shared.h"
-#include "script/watchdog.h"
 #include "workers/value_lua.h"
 
 #define ROOM "luaduct.test.room"

@@ -10,7 +10,7 @@
 #include "runtime/trace.h"
 #include "runtime/work/asking.h"
 #include "runtime/work/waiting.h"
-#include "script/send.h"
+#include "script/binding/send.h"
 
 atomic_uint dispatch_observers;
 

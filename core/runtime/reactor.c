@@ -25,8 +25,8 @@
 #include "runtime/supervision.h"
 #include "runtime/work/timers.h"
 #include "runtime/work/waiting.h"
-#include "script/send.h"
-#include "script/timer.h"
+#include "script/binding/send.h"
+#include "script/wait/timer.h"
 
 #define EVENTS_PER_POLL 256
 #define PREFETCH_AHEAD 3

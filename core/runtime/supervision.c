@@ -17,7 +17,7 @@
 #include "runtime/engines/switches.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reload/loader.h"
-#include "script/watchdog.h"
+#include "script/bounds/watchdog.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but the descriptors */
 static pthread_cond_t reported = PTHREAD_COND_INITIALIZER;

@@ -1,8 +1,8 @@
 #include "script/call.h"
 
-#include "script/bridge_binding.h"
+#include "script/binding/bridge.h"
+#include "script/bounds/guard.h"
 #include "script/failure.h"
-#include "script/guard.h"
 #include "script/load.h"
 
 void call_recover(struct script_state *state, bool out_of_memory)

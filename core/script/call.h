@@ -2,9 +2,9 @@
 #ifndef LUADUCT_SCRIPT_CALL_H
 #define LUADUCT_SCRIPT_CALL_H
 
-#include "script/envelope_binding.h"
+#include "script/binding/envelope.h"
 #include "script/state.h"
-#include "script/wait.h"
+#include "script/wait/wait.h"
 
 /* A coroutine to run hooks in is there. False: no memory, which is reported as a failure of that hook. */
 bool call_has_coroutine(struct script_state *state, enum script_hook hook);

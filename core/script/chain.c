@@ -6,12 +6,12 @@
 
 #include "base/hash.h"
 #include "protocol/registration.h"
-#include "script/bridge_binding.h"
+#include "script/binding/bridge.h"
+#include "script/bounds/guard.h"
 #include "script/call.h"
 #include "script/failure.h"
-#include "script/guard.h"
 #include "script/json_value.h"
-#include "script/kept_state.h"
+#include "script/version/kept_state.h"
 
 /* A step of such a call: one script's function. Its arguments have to be made first, and its results may be more than a
  * decision. */

@@ -2,7 +2,7 @@
 #ifndef LUADUCT_SCRIPT_CHAIN_H
 #define LUADUCT_SCRIPT_CHAIN_H
 
-#include "script/wait.h"
+#include "script/wait/wait.h"
 
 /* Runs the chain from the script that call->index names on. `answers`: how many values that it waited for lie in its
  * coroutine; negative: it has not begun. *decision is set by on_undeliverable. */

@@ -10,13 +10,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "script/ask.h"
-#include "script/bridge_binding.h"
+#include "script/binding/bridge.h"
+#include "script/bounds/guard.h"
 #include "script/call.h"
 #include "script/chain.h"
 #include "script/failure.h"
-#include "script/guard.h"
 #include "script/load.h"
+#include "script/wait/ask.h"
 #include "workers/value_lua.h"
 
 struct script_state *script_state_new(const struct script_options *options, char *error, size_t error_size)

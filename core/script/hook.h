@@ -19,7 +19,7 @@
 #include "base/slice.h"
 #include "bridge/decision.h"
 
-#include "script/breaker.h"
+#include "script/bounds/breaker.h"
 #include "workers/value.h"
 #include "workers/worker_pool.h"
 
@@ -51,7 +51,7 @@ enum script_log_level { SCRIPT_LOG_DEBUG, SCRIPT_LOG_INFO, SCRIPT_LOG_WARN, SCRI
  * thread. */
 typedef void script_log(void *context, enum script_log_level level, struct slice text);
 
-/* A hook that was switched off because it kept overrunning (breaker.h), or is on again. */
+/* A hook that was switched off because it kept overrunning (bounds/breaker.h), or is on again. */
 #define SCRIPT_SWITCH_TEXT_BYTES 512
 struct script_switch {
     enum script_hook hook;
@@ -182,7 +182,7 @@ struct script_request {
     uint32_t ms;        /* how long it sleeps, or gathers; the task's timeoutMs, 0 when it names none */
     struct buffer data; /* one value; whoever hands it to a task takes it out */
     enum task_priority priority;
-    struct script_question *questions; /* script/ask.h; whoever puts them takes them out */
+    struct script_question *questions; /* script/wait/ask.h; whoever puts them takes them out */
     unsigned question_count, needed;   /* replies that are enough */
     bool gathers;                      /* it gets whatever came, not one reply or a reason */
 };
@@ -191,7 +191,7 @@ struct script_request *script_wait_request(struct script_wait *wait);
 /* What the waiting call returns in Lua: nothing, the value, or nil, text and the code's name. Borrowed. */
 struct script_answer {
     const struct value *value;
-    const struct script_replies *replies; /* script/ask.h */
+    const struct script_replies *replies; /* script/wait/ask.h */
     enum code code;                       /* not CODE_OK: an error, with its text */
     struct slice text;
 };

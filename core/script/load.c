@@ -6,12 +6,12 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "script/bridge_binding.h"
-#include "script/envelope_binding.h"
+#include "script/binding/bridge.h"
+#include "script/binding/envelope.h"
 #include "script/json_value.h"
-#include "script/kept_state.h"
 #include "script/sandbox.h"
 #include "script/state.h"
+#include "script/version/kept_state.h"
 
 /* Running the files' top level: nobody supervises it, so a count hook looks at the clock. Long enough for a script that
  * builds large tables, short enough for a person who waits at `luaduct check`. */

@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "script/bridge_binding.h"
+#include "script/binding/bridge.h"
 #include "script/json_value.h"
 #include "script/pattern/pattern.h"
 #include "script/state.h"
 #include "script/user_operation.h"
-#include "script/wait.h"
+#include "script/wait/wait.h"
 
 /* One log line of a script; the rest is cut. */
 #define LOG_TEXT_BYTES 4096

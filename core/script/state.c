@@ -5,7 +5,7 @@
  * The arena is a list of chunks of which a call fills one after the other; the next call starts anew and keeps the
  * first chunk only, so that a call that needed much does not hold it for ever. */
 #include "script/state.h"
-#include "script/wait.h"
+#include "script/wait/wait.h"
 
 #include <luajit.h>
 #include <lualib.h>

@@ -16,15 +16,15 @@
 #include "bridge/decision.h"
 #include "bridge/registry.h"
 #include "protocol/envelope.h"
-#include "script/breaker.h"
+#include "script/binding/object_pool.h"
+#include "script/binding/send.h"
+#include "script/binding/shared.h"
+#include "script/bounds/breaker.h"
+#include "script/bounds/watchdog.h"
 #include "script/collect.h"
 #include "script/hook.h"
-#include "script/object_pool.h"
-#include "script/send.h"
-#include "script/shared_binding.h"
-#include "script/sources.h"
-#include "script/timer.h"
-#include "script/watchdog.h"
+#include "script/version/sources.h"
+#include "script/wait/timer.h"
 
 /* A handle is a light userdata that names a thing of one call: `generation << 8 | tag`. So making one costs no memory,
  * a handle kept after its call is always recognised, and several calls may be under way at once. 39 bits, because

@@ -1,6 +1,6 @@
 /* Operations that users wrote: a Lua file in the script folder that returns a function of one value. A script names
  * them while it is loaded; a worker runs them in a sandboxed state of its own, with the JIT compiler off, so that a
- * task can be stopped whatever it does. Which there are is said by the version of the scripts (sources.h). */
+ * task can be stopped whatever it does. Which there are is said by the version of the scripts (version/sources.h). */
 #ifndef LUADUCT_SCRIPT_USER_OPERATION_H
 #define LUADUCT_SCRIPT_USER_OPERATION_H
 

@@ -17,8 +17,8 @@
 #include "runtime/reactor.h"
 #include "runtime/reload/slot.h"
 #include "runtime/server.h"
+#include "script/binding/object_pool.h"
 #include "script/collect.h"
-#include "script/object_pool.h"
 #include "script/shared.h"
 #include "workers/worker_pool.h"
 

@@ -14,7 +14,7 @@
 #include "runtime/policies/metrics.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/supervision.h"
-#include "script/watchdog.h"
+#include "script/bounds/watchdog.h"
 #include "workers/worker_pool.h"
 
 static const struct config *_Atomic config; /* whoever starts, changes and stops; the thread while it begins */

@@ -14,8 +14,8 @@
 #include "runtime/http/http_exchange.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
+#include "script/binding/object_pool.h"
 #include "script/collect.h"
-#include "script/object_pool.h"
 
 /* At most this share of the connections is paused in one step: one in … */
 #define PAUSE_SHARE 4

@@ -12,9 +12,9 @@
 #include "runtime/reload/shadow.h"
 #include "runtime/reload/watch.h"
 #include "runtime/supervision.h"
-#include "script/dry_run.h"
+#include "script/bounds/watchdog.h"
 #include "script/user_operation.h"
-#include "script/watchdog.h"
+#include "script/version/dry_run.h"
 
 /* Orders that may wait. */
 #define ORDERS_MAXIMUM 64

@@ -10,7 +10,7 @@
 #include "runtime/reload/loader.h"
 #include "runtime/supervision.h"
 #include "runtime/work/waiting.h"
-#include "script/timer.h"
+#include "script/wait/timer.h"
 
 void scripts_each(struct reactor *reactor, void (*visit)(struct reactor *reactor, struct script_state *state))
 {

@@ -9,7 +9,7 @@
 #include "memory/buffer.h"
 #include "runtime/reload/slot.h"
 #include "runtime/reload/trial.h"
-#include "script/send.h"
+#include "script/binding/send.h"
 
 struct reactor;
 
@@ -73,7 +73,7 @@ bool scripts_end_pass(struct reactor *reactor);
 /* For each state of the reactor. */
 void scripts_each(struct reactor *reactor, void (*visit)(struct reactor *reactor, struct script_state *state));
 
-/* Whether an envelope that a hook has made (script/send.h) is to be delivered. */
+/* Whether an envelope that a hook has made (script/binding/send.h) is to be delivered. */
 bool scripts_have_sends_slowly(const struct reactor_scripts *scripts);
 static inline bool scripts_have_sends(const struct reactor_scripts *scripts, const struct script_state *current)
 {

@@ -9,7 +9,7 @@
 #include "runtime/config.h"
 #include "script/collect.h"
 #include "script/hook.h"
-#include "script/sources.h"
+#include "script/version/sources.h"
 
 /* Versions that one may return to, the one in use among them. */
 #define VERSIONS_KEPT 5

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "script/ask.h"
 #include "script/hook.h"
+#include "script/wait/ask.h"
 
 struct asking;
 struct dispatch;

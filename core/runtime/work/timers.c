@@ -5,7 +5,7 @@
 #include "memory/pool.h"
 #include "runtime/reactor.h"
 #include "runtime/work/waiting.h"
-#include "script/timer.h"
+#include "script/wait/timer.h"
 
 /* Those that run in one turn of the loop; then others have theirs. */
 #define RUNS_PER_TURN 16

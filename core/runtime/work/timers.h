@@ -1,4 +1,4 @@
-/* Drives the timers of a reactor's scripts (script/timer.h). The reactor's thread. */
+/* Drives the timers of a reactor's scripts (script/wait/timer.h). The reactor's thread. */
 #ifndef LUADUCT_RUNTIME_TIMERS_H
 #define LUADUCT_RUNTIME_TIMERS_H
 

@@ -1,7 +1,7 @@
 /* When a breaker opens and closes, on a clock of numbers. */
 #include "../../support/unit.h"
 
-#include "script/breaker.h"
+#include "script/bounds/breaker.h"
 
 static const struct breaker_rules rules = {.overruns = 4, .senders = 2, .window_ms = 1000, .cooldown_ms = 500};
 

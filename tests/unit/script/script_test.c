@@ -14,9 +14,9 @@
 #include "base/clock.h"
 #include "bridge/registry.h"
 #include "protocol/envelope.h"
+#include "script/bounds/watchdog.h"
 #include "script/collect.h"
 #include "script/hook.h"
-#include "script/watchdog.h"
 
 #define LOG_BYTES 65536
 

@@ -7,11 +7,11 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "script/ask.h"
+#include "script/binding/send.h"
+#include "script/bounds/watchdog.h"
 #include "script/hook.h"
-#include "script/send.h"
-#include "script/timer.h"
-#include "script/watchdog.h"
+#include "script/wait/ask.h"
+#include "script/wait/timer.h"
 
 static struct script_state *state;
 static char logged[8192];

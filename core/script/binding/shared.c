@@ -1,6 +1,6 @@
 /* Each function reads its arguments, then does one thing with the dictionary, then pushes: no error of Lua's strikes
  * while a lock is held. In a state that is only tried nothing is changed, and what a change would give is given. */
-#include "script/shared_binding.h"
+#include "script/binding/shared.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /* The script's `luaduct` is a face like those of the libraries (sandbox.c): a userdata that reads from a hidden table,
  * here one with `state` in it, which finds everything else in the shared face. What is kept is one value, an object of
  * the files' paths and what each has in its state. */
-#include "script/kept_state.h"
+#include "script/version/kept_state.h"
 
 #include <stdio.h>
 

@@ -1,12 +1,12 @@
 /* The frame is built in the call, from the table as it is then; it waits in the state's list until the runtime takes
  * it. */
-#include "script/send.h"
+#include "script/binding/send.h"
 
 #include <stdio.h>
 
 #include "memory/pool.h"
 #include "protocol/registration.h"
-#include "script/envelope_binding.h"
+#include "script/binding/envelope.h"
 #include "script/state.h"
 
 /* --- Tables ------------------------------------------------------------------------------------------------------- */

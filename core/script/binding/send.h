@@ -1,6 +1,6 @@
-/* Envelopes that a script makes itself: bridge.send, and what a question (ask.h) is made of. */
-#ifndef LUADUCT_SCRIPT_SEND_H
-#define LUADUCT_SCRIPT_SEND_H
+/* Envelopes that a script makes itself: bridge.send, and what a question (wait/ask.h) is made of. */
+#ifndef LUADUCT_SCRIPT_BINDING_SEND_H
+#define LUADUCT_SCRIPT_BINDING_SEND_H
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /* A pool is a userdata; its environment holds the objects: a ring of unused ones, from the coldest to the warmest, and
  * a set of those in use, with weak keys, so that a script that loses one loses nothing else. Objects are tables: only
  * they can be told apart and be emptied. */
-#include "script/object_pool.h"
+#include "script/binding/object_pool.h"
 
 #include <math.h>
 #include <stdio.h>

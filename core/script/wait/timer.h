@@ -1,8 +1,8 @@
 /* luaduct.after and luaduct.every: functions of a script that run at their time, each as a hook of its own ("timer").
  * They belong to their state: made while its scripts load or in its hooks, they run from script_start_timers on, and
  * none runs after script_stop_timers. All of it on the state's thread. */
-#ifndef LUADUCT_SCRIPT_TIMER_H
-#define LUADUCT_SCRIPT_TIMER_H
+#ifndef LUADUCT_SCRIPT_WAIT_TIMER_H
+#define LUADUCT_SCRIPT_WAIT_TIMER_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* The breakers of a state's hooks: who caused an overrun, and what is said when one opens or closes. They belong to the
  * state, so a state with a new version of the scripts begins with all of them closed. */
-#ifndef LUADUCT_SCRIPT_GUARD_H
-#define LUADUCT_SCRIPT_GUARD_H
+#ifndef LUADUCT_SCRIPT_BOUNDS_GUARD_H
+#define LUADUCT_SCRIPT_BOUNDS_GUARD_H
 
 #include "script/state.h"
 

@@ -2,17 +2,17 @@
  * turn comes. All tries of a question have one id, so that an agent can tell a repeated one, and a late reply still
  * counts.
  */
-#include "script/ask.h"
+#include "script/wait/ask.h"
 
 #include <math.h>
 #include <stdio.h>
 
 #include "base/hash.h"
 #include "memory/pool.h"
+#include "script/binding/send.h"
 #include "script/json_value.h"
-#include "script/send.h"
 #include "script/state.h"
-#include "script/wait.h"
+#include "script/wait/wait.h"
 
 /* Long enough for an agent that thinks, well below script.suspendMs. */
 #define TIMEOUT_DEFAULT_MS 10000u

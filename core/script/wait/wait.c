@@ -1,12 +1,12 @@
 /* Setting a call aside moves its coroutine and, when it has texts, its whole arena out of the state: nothing is copied
  * but the decisions, and those go back to the very places that their slices point to. */
-#include "script/wait.h"
+#include "script/wait/wait.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #include "memory/pool.h"
-#include "script/ask.h"
+#include "script/wait/ask.h"
 #include "workers/value_lua.h"
 
 static size_t wait_size(unsigned items)

@@ -1,14 +1,14 @@
 /* A constructor fills in the state's next decision_item and returns a handle (state.h) that names it: no object is
  * made. Texts are copied to the arena, because Lua may collect the string before the decision is carried out. */
-#include "script/bridge_binding.h"
+#include "script/binding/bridge.h"
 
 #include <stdio.h>
 
 #include "protocol/registration.h"
-#include "script/ask.h"
+#include "script/binding/send.h"
 #include "script/json_value.h"
-#include "script/send.h"
 #include "script/state.h"
+#include "script/wait/ask.h"
 
 /* A drop's reason goes into an error message and a log line. */
 #define REASON_BYTES_MAXIMUM 1024

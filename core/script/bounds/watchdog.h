@@ -5,8 +5,8 @@
  *
  * The signal is SIGURG: its default is to be ignored, so one that comes late or astray harms nobody, and nothing else
  * here asks for it (out-of-band data raises it only after F_SETOWN). */
-#ifndef LUADUCT_SCRIPT_WATCHDOG_H
-#define LUADUCT_SCRIPT_WATCHDOG_H
+#ifndef LUADUCT_SCRIPT_BOUNDS_WATCHDOG_H
+#define LUADUCT_SCRIPT_BOUNDS_WATCHDOG_H
 
 #include <pthread.h>
 #include <stdatomic.h>

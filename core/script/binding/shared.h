@@ -1,6 +1,6 @@
 /* luaduct.shared as scripts see it. */
-#ifndef LUADUCT_SCRIPT_SHARED_BINDING_H
-#define LUADUCT_SCRIPT_SHARED_BINDING_H
+#ifndef LUADUCT_SCRIPT_BINDING_SHARED_H
+#define LUADUCT_SCRIPT_BINDING_SHARED_H
 
 #include <lua.h>
 

@@ -1,5 +1,5 @@
 /* A list that is searched from its start: a version has a handful of files. */
-#include "script/sources.h"
+#include "script/version/sources.h"
 
 #include <errno.h>
 #include <mbedtls/sha256.h>

@@ -1,7 +1,7 @@
 /* A fixed number of places, found by the number in a handle, and a heap of those that are set, by their time. A place
  * is given back when its timer is cancelled or has run for the last time, but never while its function runs or waits.
  */
-#include "script/timer.h"
+#include "script/wait/timer.h"
 
 #include "script/call.h"
 #include "script/chain.h"

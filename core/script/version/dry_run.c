@@ -1,4 +1,4 @@
-#include "script/dry_run.h"
+#include "script/version/dry_run.h"
 
 #include "bridge/profile.h"
 #include "bridge/registry.h"

@@ -3,7 +3,7 @@
  *
  * Decoded values are kept in one table (the metamethods' upvalue), which of them count is a bit mask in C: starting
  * a call clears the mask, and the table only when it holds something. */
-#include "script/envelope_binding.h"
+#include "script/binding/envelope.h"
 
 #include <math.h>
 #include <stdio.h>

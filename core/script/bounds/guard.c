@@ -1,4 +1,4 @@
-#include "script/guard.h"
+#include "script/bounds/guard.h"
 
 #include <stdio.h>
 #include <stdlib.h>

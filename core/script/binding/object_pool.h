@@ -1,8 +1,8 @@
 /* luaduct.pool: tables that a script uses again instead of making garbage. By the same rules as the bridge's own pools
  * (memory/pool.h): the newest first, a bound with the coldest going first, an age, and all of it when memory is short.
  */
-#ifndef LUADUCT_SCRIPT_OBJECT_POOL_H
-#define LUADUCT_SCRIPT_OBJECT_POOL_H
+#ifndef LUADUCT_SCRIPT_BINDING_OBJECT_POOL_H
+#define LUADUCT_SCRIPT_BINDING_OBJECT_POOL_H
 
 #include <stdatomic.h>
 #include <stdint.h>

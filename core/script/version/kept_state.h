@@ -1,7 +1,7 @@
 /* luaduct.state: what a script wants to keep when a newer version takes its place. The functions that others call
  * (script_save_kept, script_restore_kept) are in hook.h. Inside of the script room. */
-#ifndef LUADUCT_SCRIPT_KEPT_STATE_H
-#define LUADUCT_SCRIPT_KEPT_STATE_H
+#ifndef LUADUCT_SCRIPT_VERSION_KEPT_STATE_H
+#define LUADUCT_SCRIPT_VERSION_KEPT_STATE_H
 
 #include <lua.h>
 

@@ -1,7 +1,7 @@
 /* bridge.request and bridge.gather: a hook asks agents, and waits for what they reply. Scripts' tables become questions
  * here; the runtime puts them and brings the replies. */
-#ifndef LUADUCT_SCRIPT_ASK_H
-#define LUADUCT_SCRIPT_ASK_H
+#ifndef LUADUCT_SCRIPT_WAIT_ASK_H
+#define LUADUCT_SCRIPT_WAIT_ASK_H
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -1,8 +1,8 @@
 /* The files of one version of the scripts: their texts, read once, and which of them are operations for the workers. So
  * every state of a version runs the same, whatever happens to the files meanwhile, and an older version can be taken up
  * again. While it is open one thread fills it in; sealed, it never changes and any thread may read it. Counted. */
-#ifndef LUADUCT_SCRIPT_SOURCES_H
-#define LUADUCT_SCRIPT_SOURCES_H
+#ifndef LUADUCT_SCRIPT_VERSION_SOURCES_H
+#define LUADUCT_SCRIPT_VERSION_SOURCES_H
 
 #include <stdbool.h>
 #include <stddef.h>

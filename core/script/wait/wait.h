@@ -1,6 +1,6 @@
 /* Hooks that wait: what a call leaves behind while others run in its state, and the functions by which scripts wait. */
-#ifndef LUADUCT_SCRIPT_WAIT_H
-#define LUADUCT_SCRIPT_WAIT_H
+#ifndef LUADUCT_SCRIPT_WAIT_WAIT_H
+#define LUADUCT_SCRIPT_WAIT_WAIT_H
 
 #include "script/state.h"
 

@@ -1,7 +1,7 @@
 /* How scripts see an envelope: a handle whose fields are read and assigned. Reading costs what is read: text becomes a
  * Lua string, opaque JSON is decoded at the first touch and kept for that call. Assigning rewrites that field only. */
-#ifndef LUADUCT_SCRIPT_ENVELOPE_BINDING_H
-#define LUADUCT_SCRIPT_ENVELOPE_BINDING_H
+#ifndef LUADUCT_SCRIPT_BINDING_ENVELOPE_H
+#define LUADUCT_SCRIPT_BINDING_ENVELOPE_H
 
 #include <stdbool.h>
 

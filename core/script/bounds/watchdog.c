@@ -6,7 +6,7 @@
  * Sleeping: a running hook must see `asleep`, or the supervisor its number. Both sides store, then load, and on x86 the
  * load may pass the store. The supervisor's membarrier(2) puts a barrier into the other thread at that moment, so that
  * the hot side needs none. */
-#include "script/watchdog.h"
+#include "script/bounds/watchdog.h"
 
 #include <linux/membarrier.h>
 #include <lua.h>

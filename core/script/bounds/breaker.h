@@ -2,8 +2,8 @@
  * `window_ms`, caused by `senders` different ones at least, so that nobody alone can switch a script off for the
  * others. Once the cool-down is over the next call is let through on trial: it closes the breaker, or begins a new
  * cool-down. */
-#ifndef LUADUCT_SCRIPT_BREAKER_H
-#define LUADUCT_SCRIPT_BREAKER_H
+#ifndef LUADUCT_SCRIPT_BOUNDS_BREAKER_H
+#define LUADUCT_SCRIPT_BOUNDS_BREAKER_H
 
 #include <stdbool.h>
 #include <stdint.h>

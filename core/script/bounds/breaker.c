@@ -1,6 +1,6 @@
 /* Full of marks of too few senders, it forgets one of whoever has most of them: so one who overruns all day leaves room
  * for the others' marks, and they count. */
-#include "script/breaker.h"
+#include "script/bounds/breaker.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* The `bridge` that scripts see: constructors of decisions, and a look at who is there. */
-#ifndef LUADUCT_SCRIPT_BRIDGE_BINDING_H
-#define LUADUCT_SCRIPT_BRIDGE_BINDING_H
+#ifndef LUADUCT_SCRIPT_BINDING_BRIDGE_H
+#define LUADUCT_SCRIPT_BINDING_BRIDGE_H
 
 #include <stdbool.h>
 

@@ -1,6 +1,6 @@
 /* Trying every hook of fresh scripts once, before anybody relies on them. */
-#ifndef LUADUCT_SCRIPT_DRY_RUN_H
-#define LUADUCT_SCRIPT_DRY_RUN_H
+#ifndef LUADUCT_SCRIPT_VERSION_DRY_RUN_H
+#define LUADUCT_SCRIPT_VERSION_DRY_RUN_H
 
 #include <stdbool.h>
 
