@@ -16,8 +16,9 @@ end
 
 local function threads_status(server, key)
     local values = {}
-    for line in io.popen("cat /proc/" .. server:pid() .. "/task/*/status"):read("*a"):gmatch("\n" .. key .. ":%s+(%S+)") do
-        values[#values + 1] = line
+    local text = io.popen("cat /proc/" .. server:pid() .. "/task/*/status"):read("*a")
+    for value in text:gmatch("\n" .. key .. ":%s+(%S+)") do
+        values[#values + 1] = value
     end
     return values
 end
