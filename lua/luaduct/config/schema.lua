@@ -315,7 +315,7 @@ local keys = {
 
     {
         path = "performance.cache_enabled", type = "boolean", default = true,
-        feature = "the cache", help = "keep what was computed",
+        help = "keep what routes have decided that declare by which fields they do (`cache = {...}` in the script)",
     },
     {
         path = "performance.worker_threads", type = "integer", min = 1, max = 256, default = "auto", auto = true,
