@@ -133,7 +133,7 @@ static __attribute__((noinline)) bool begin_pure(struct script_state *state, con
 
 /* Sets *mistake where it answers something else than before. */
 static void check_again(const struct pure_call *call, const struct decision *decision, char *mistake,
-                          size_t mistake_size)
+                        size_t mistake_size)
 {
     struct buffer now = {0};
     write_answer(&now, decision);
@@ -369,14 +369,14 @@ void script_read_statistics(const struct script_state *state, struct script_stat
         out->hooks[i].trips = atomic_load_explicit(&state->counts[i].trips, memory_order_relaxed);
     }
     const struct route_cache *cache = &state->route_cache;
-    out->route_cache = (struct route_cache_statistics){
-        .hits = atomic_load_explicit(&cache->hits, memory_order_relaxed),
-        .misses = atomic_load_explicit(&cache->misses, memory_order_relaxed),
-        .uncached = atomic_load_explicit(&cache->uncached, memory_order_relaxed),
-        .evicted = atomic_load_explicit(&cache->evicted, memory_order_relaxed),
-        .outdated = atomic_load_explicit(&cache->outdated, memory_order_relaxed),
-        .entries = atomic_load_explicit(&cache->shown_entries, memory_order_relaxed),
-        .bytes = atomic_load_explicit(&cache->shown_bytes, memory_order_relaxed)};
+    out->route_cache =
+        (struct route_cache_statistics){.hits = atomic_load_explicit(&cache->hits, memory_order_relaxed),
+                                        .misses = atomic_load_explicit(&cache->misses, memory_order_relaxed),
+                                        .uncached = atomic_load_explicit(&cache->uncached, memory_order_relaxed),
+                                        .evicted = atomic_load_explicit(&cache->evicted, memory_order_relaxed),
+                                        .outdated = atomic_load_explicit(&cache->outdated, memory_order_relaxed),
+                                        .entries = atomic_load_explicit(&cache->shown_entries, memory_order_relaxed),
+                                        .bytes = atomic_load_explicit(&cache->shown_bytes, memory_order_relaxed)};
     out->heap_bytes = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
     out->heap_limit = state->memory_limit;
     out->full_collections = atomic_load_explicit(&state->full_collections, memory_order_relaxed);

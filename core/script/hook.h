@@ -81,8 +81,8 @@ struct script_options {
     uint64_t memory_limit;          /* bytes, a hard ceiling on the state's heap and the hook's arena together */
     bool jit;                       /* JIT on: a compiled loop cannot be stopped */
     enum route_caching caching;
-    script_log *log;                /* not NULL */
-    script_switched *switched;      /* on the state's thread, with log_context; NULL: it is logged */
+    script_log *log;           /* not NULL */
+    script_switched *switched; /* on the state's thread, with log_context; NULL: it is logged */
     void *log_context;
     struct breaker_rules breaker;
     int wake_fd;                                /* for the watchdog: an eventfd, or -1 (see watchdog.h) */

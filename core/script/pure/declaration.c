@@ -30,7 +30,7 @@ static int find_line(const struct script *script)
         size_t end = i + sizeof word - 1;
         line += text.data[i] == '\n';
         if (end >= text.length || memcmp(text.data + i, word, sizeof word - 1) != 0 ||
-            (i > 0 && (isalnum((unsigned char)text.data[i - 1]) || strchr("_.:", text.data[i - 1]))))
+            (i > 0 && (isalnum((unsigned char)text.data[i - 1]) || text.data[i - 1] == '_')))
             continue;
         while (end < text.length && (text.data[end] == ' ' || text.data[end] == '\t'))
             end++;
@@ -77,9 +77,8 @@ static int refuse_name(lua_State *lua, const struct script *script, int index)
     name.data = lua_tolstring(lua, index, &name.length);
     enum field field = field_from_name(name);
     if (field == FIELD_ID || field == FIELD_TIMESTAMP)
-        return refuse(
-            lua, script,
-            lua_pushfstring(lua, "\"%s\" is another in each envelope; expected " ELIGIBLE_TEXT, name.data));
+        return refuse(lua, script,
+                      lua_pushfstring(lua, "\"%s\" is another in each envelope; expected " ELIGIBLE_TEXT, name.data));
     if (field != FIELD_UNKNOWN)
         return refuse(lua, script,
                       lua_pushfstring(lua, "decisions are not kept by \"%s\"; expected " ELIGIBLE_TEXT, name.data));
@@ -160,8 +159,9 @@ int declaration_refuse(lua_State *lua, const struct script_state *state, const c
 {
     char declared[DECLARED_BYTES];
     write_declared(state->pure, declared, sizeof declared);
-    return luaL_error(lua, "%s: not in a route that declares cache = %s: its decisions are kept, so it may do nothing "
-                           "but decide, by these fields",
+    return luaL_error(lua,
+                      "%s: not in a route that declares cache = %s: its decisions are kept, so it may do nothing "
+                      "but decide, by these fields",
                       what, declared);
 }
 
@@ -170,14 +170,16 @@ int declaration_refuse_field(lua_State *lua, const struct script_state *state, c
     char declared[DECLARED_BYTES];
     write_declared(state->pure, declared, sizeof declared);
     if (assigned)
-        return luaL_error(lua, "envelope.%s: a route that declares cache = %s cannot change the envelope, because its "
-                               "decisions are kept",
+        return luaL_error(lua,
+                          "envelope.%s: a route that declares cache = %s cannot change the envelope, because its "
+                          "decisions are kept",
                           name, declared);
     lua_pushstring(lua, name);
     bool could = eligible_bit(lua, -1) != 0;
-    return luaL_error(lua, could ? "envelope.%s: this route declares cache = %s: declare \"%s\" too, or no cache"
-                                 : "envelope.%s: this route declares cache = %s, and decisions cannot be kept by "
-                                   "\"%s\": leave it alone, or declare no cache",
+    return luaL_error(lua,
+                      could ? "envelope.%s: this route declares cache = %s: declare \"%s\" too, or no cache"
+                            : "envelope.%s: this route declares cache = %s, and decisions cannot be kept by "
+                              "\"%s\": leave it alone, or declare no cache",
                       name, declared, name);
 }
 

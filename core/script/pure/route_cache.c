@@ -60,10 +60,9 @@ static bool make_key(struct script_state *state, const struct script *script)
     cache->key_length = 2;
     for (uint32_t rest = script->declared; rest; rest &= rest - 1) {
         unsigned field = (unsigned)__builtin_ctz(rest);
-        bool added =
-            field == CACHE_SENDER
-                ? add_sender(cache, state->sender)
-                : add_to_key(cache, envelope_text(state->envelope, (enum field)field, state->defaults));
+        bool added = field == CACHE_SENDER
+                         ? add_sender(cache, state->sender)
+                         : add_to_key(cache, envelope_text(state->envelope, (enum field)field, state->defaults));
         if (!added) {
             cache->key_length = 0;
             return false;

@@ -314,7 +314,7 @@ local keys = {
     { path = "tls.crl", type = "any", feature = "TLS", help = "revoked client certificates" },
 
     {
-        path = "performance.cache_enabled", type = "boolean", default = true,
+        path = "performance.cache_enabled", type = "boolean", live = true, default = true,
         help = "keep what routes have decided that declare by which fields they do (`cache = {...}` in the script)",
     },
     {
