@@ -99,12 +99,11 @@ static void make_room(struct script_state *state, size_t bytes)
     while (cache->count > 0 && (cache->count == ROUTE_CACHE_ENTRIES || cache->bytes + bytes > cache->bytes_most)) {
         if (cache->hand >= cache->count)
             cache->hand = 0;
-        struct kept_route *kept = cache->ring[cache->hand];
+        struct kept_route *kept = cache->ring[cache->hand++];
         if (kept->used) {
             kept->used = false;
-            cache->hand++;
         } else {
-            forget(state, kept); /* the last one is in its place now */
+            forget(state, kept); /* the newest is in its place now, behind the hand */
             count_up(&cache->evicted);
         }
     }

@@ -246,6 +246,23 @@ TEST("route cache: it stays within its bounds, and keeps what is used")
     script_state_free(state);
 }
 
+TEST("route cache: full of what is not used any more, it takes what is")
+{
+    load(ROUTE_CACHING_ON, "\"to\"", "return bridge.to(envelope.to)");
+    char json[64];
+    for (int i = 0; i < 2 * ROUTE_CACHE_ENTRIES; i++) {
+        snprintf(json, sizeof json, "{\"id\":\"1\",\"to\":\"old-%d\"}", i);
+        CHECK(route(json) == SCRIPT_DECIDED);
+    }
+    uint64_t before = calls();
+    for (int i = 0; i < 1000; i++) {
+        snprintf(json, sizeof json, "{\"id\":\"1\",\"to\":\"new-%d\"}", i % 100);
+        CHECK(route(json) == SCRIPT_DECIDED);
+    }
+    CHECK(calls() == before + 100);
+    script_state_free(state);
+}
+
 TEST("route cache: a small memory limit makes it small")
 {
     memory_limit = 2u << 20;
