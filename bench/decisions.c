@@ -4,12 +4,15 @@
  *   --kept         performance.cache_enabled = true
  *   --text         from the message's text on: scanning is measured with it
  *   --show         instead: prints the decisions, one a line
+ *   --watched      instead: one decision under a watchdog, in milliseconds; it is fine if it fails
  * ENVELOPES is a file of messages, one a line; prints nanoseconds of a decision. bench/decisions runs it. */
 #include <lauxlib.h>
 #include <lua.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/hash.h"
@@ -96,6 +99,27 @@ static void show(struct script_state *state)
     }
 }
 
+static void *supervise(void *context)
+{
+    for (;; usleep(WATCHDOG_TICK_MS * 1000))
+        watchdog_check(context, clock_steady_ns());
+    return NULL;
+}
+
+/* As the bridge's main thread watches over a reactor's. */
+static void run_watched(struct script_state *state)
+{
+    pthread_t supervisor;
+    struct decision *decision;
+    if (pthread_create(&supervisor, NULL, supervise, script_watchdog(state)) != 0)
+        end("no thread");
+    uint64_t began = clock_steady_ns();
+    enum script_result result = script_route(state, &lines[0].message.envelope, &sender, &defaults, &decision);
+    printf("%s %.1f\n", result == SCRIPT_FAILED ? "failed" : "decided", (double)(clock_steady_ns() - began) / 1e6);
+    fflush(stdout);
+    _exit(0); /* the supervisor is in it still */
+}
+
 static double run(struct script_state *state, double seconds, bool from_text)
 {
     uint64_t began = clock_steady_ns(), now, passes = 0;
@@ -117,7 +141,7 @@ int main(int argc, char **argv)
 {
     const char *words[2] = {NULL, NULL};
     double seconds = 0.2;
-    bool jit = false, kept = false, from_text = false, shows = false;
+    bool jit = false, kept = false, from_text = false, shows = false, watched = false;
     for (int i = 1, at = 0; i < argc; i++) {
         if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
             seconds = atof(argv[++i]);
@@ -129,10 +153,12 @@ int main(int argc, char **argv)
             from_text = true;
         else if (strcmp(argv[i], "--show") == 0)
             shows = true;
+        else if (strcmp(argv[i], "--watched") == 0)
+            watched = true;
         else if (at < 2 && argv[i][0] != '-')
             words[at++] = argv[i];
         else
-            end("usage: decisions [--seconds S] [--jit] [--kept] [--text] [--show] ENVELOPES SCRIPT");
+            end("usage: decisions [--seconds S] [--jit] [--kept] [--text] [--show] [--watched] ENVELOPES SCRIPT");
     }
     if (!words[1])
         end("which envelopes, and which script?");
@@ -140,7 +166,7 @@ int main(int argc, char **argv)
     struct script_options options = {.paths = &words[1],
                                      .path_count = 1,
                                      .mode = "enhanced",
-                                     .budget_ms = 1000,
+                                     .budget_ms = 50,
                                      .memory_limit = 64u << 20,
                                      .jit = jit,
                                      .caching = kept ? ROUTE_CACHING_ON : ROUTE_CACHING_OFF,
@@ -154,6 +180,8 @@ int main(int argc, char **argv)
     if (!state)
         end(problem);
     read_lines(words[0]);
+    if (watched)
+        run_watched(state);
     if (shows) {
         show(state);
     } else {

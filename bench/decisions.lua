@@ -14,6 +14,7 @@ Needs `make bench-decisions`, and node for its column.
   --seconds S      measured time of each run; standard 0.2
   --build FOLDER   where bench/decisions is; standard build
   --core N         the processor; standard 0
+  --runaways       instead: which hooks that never end are stopped, with JIT off and on
 ]]
 
 local ROUTES = {"trivial", "typical", "heavy"}
@@ -122,11 +123,47 @@ local function print_table(title, medians, has_node)
     io.stdout:flush()
 end
 
-local options = support.options(help, {rounds = 7, seconds = 0.2, build = "build", core = 0}, arg)
+-- Milliseconds until it ended, or nil: it was not stopped within two seconds.
+local function watch(options, file, body, jit)
+    local path = options.build .. "/decisions/runaway.lua"
+    support.write(path, "return {route = function(envelope, bridge)\ndo " .. body .. "\nend end}\n")
+    local text = process.capture(("timeout -s KILL 2 %s/bench/decisions %s --watched %s %s 2>/dev/null"):format(
+        options.build, jit and "--jit" or "", file, path))
+    return tonumber(text:match("^%a+ ([%d.]+)$"))
+end
+
+local function try_runaways(options, file)
+    local names, bodies = {}, require("tests.support.runaways")
+    for name in pairs(bodies) do
+        names[#names + 1] = name
+    end
+    table.sort(names)
+    local ended, latest, never = {[false] = 0, [true] = 0}, {[false] = 0, [true] = 0}, {}
+    for _, name in ipairs(names) do
+        for _, jit in ipairs({false, true}) do
+            local took = watch(options, file, bodies[name], jit)
+            ended[jit] = ended[jit] + (took and 1 or 0)
+            latest[jit] = math.max(latest[jit], took or 0)
+            never[#never + 1] = not took and name .. (jit and "" or " (JIT off)") or nil
+        end
+    end
+    for _, jit in ipairs({false, true}) do
+        print(("JIT %s: %d of %d end, the latest after %.0f ms; script.budgetMs is 50"):format(jit and "on" or "off",
+            ended[jit], #names, latest[jit]))
+    end
+    print("not stopped:\n  " .. table.concat(never, "\n  "))
+end
+
+local options = support.options(help,
+    {rounds = 7, seconds = 0.2, build = "build", core = 0, runaways = false}, arg)
 process.capture("mkdir -p " .. options.build .. "/decisions")
 local few, many = options.build .. "/decisions/few", options.build .. "/decisions/many"
 support.write(few, messages(64))
 support.write(many, messages(6000, true))
+if options.runaways then
+    try_runaways(options, few)
+    os.exit(0)
+end
 local version, has_node = process.capture("node --version 2>/dev/null")
 local columns = {unpack(LUA)}
 columns[#columns + 1] = has_node and {key = "node"} or nil
