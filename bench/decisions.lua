@@ -1,4 +1,4 @@
--- bench/decisions: nanoseconds of one decision by three routes (bench/routes), interpreted, compiled and kept, and of
+-- bench/decisions: processor time of one decision by three routes (bench/routes), interpreted, compiled and kept, and of
 -- the same routes as Node code, on the same envelopes, all by turns.
 package.path = "./?.lua;" .. package.path
 
@@ -168,7 +168,7 @@ local version, has_node = process.capture("node --version 2>/dev/null")
 local columns = {unpack(LUA)}
 columns[#columns + 1] = has_node and {key = "node"} or nil
 check(options, few, has_node)
-print(("Medians of %d rounds of %g s by turns, nanoseconds of a decision; Node %s; load %s."):format(options.rounds,
+print(("Medians of %d rounds of %g s by turns, nanoseconds of processor time a decision; Node %s; load %s."):format(options.rounds,
     options.seconds, has_node and version or "is not there", (process.read_all("/proc/loadavg"):match("^%S+"))))
 print_table("The decision, of an envelope that is scanned (Node: parsed) already:",
     measure(options, few, ROUTES, columns, ""), has_node)

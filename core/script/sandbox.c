@@ -13,8 +13,8 @@
 
 #include "script/binding/bridge.h"
 #include "script/json_value.h"
-#include "script/pure/declaration.h"
 #include "script/pattern/pattern.h"
+#include "script/pure/declaration.h"
 #include "script/state.h"
 #include "script/user_operation.h"
 #include "script/wait/wait.h"
