@@ -210,6 +210,8 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
     return given;
 }
 
+_Atomic uint64_t registry_change_count = 1;
+
 uint64_t registry_connected_count(void)
 {
     uint64_t count = 0;

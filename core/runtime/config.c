@@ -216,6 +216,7 @@ static void read_performance(lua_State *L, struct config *config)
     } else {
         config->performance.worker_threads = read_count(L, "performance.worker_threads");
     }
+    config->performance.cache = read_boolean(L, "performance.cache_enabled");
     config->performance.compression = read_boolean(L, "performance.compression");
     config->performance.binary_protocol = read_boolean(L, "performance.binary_protocol");
 }

@@ -123,6 +123,7 @@ struct config {
     struct {
         uint32_t worker_threads; /* reactors, at least 1 */
         bool worker_threads_is_auto;
+        bool cache;           /* decisions of routes with a declaration are kept */
         bool compression;     /* permessage-deflate is offered */
         bool binary_protocol; /* luaduct.msgpack is taken where it is offered */
     } performance;

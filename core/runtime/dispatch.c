@@ -469,6 +469,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
                                            .decision = decision,
                                            .failed = routed != SCRIPT_DECIDED,
                                            .waited = true,
+                                           .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
                                            .took_ns = clock_steady_ns() - job->began_ns});
     bool over = !deliver(reactor, &job->dispatch, job, decision, &result);
     trace_end(&trace, &result);
@@ -539,6 +540,7 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
                                            .hook = "route",
                                            .decision = decision,
                                            .failed = routed != SCRIPT_DECIDED,
+                                           .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
                                            .took_ns = took_ns});
     count_decision(reactor, script, decision); /* before delivering: on_undeliverable takes the decision's texts away */
     struct dispatch_job *job = deliver(reactor, dispatch, NULL, decision, result);

@@ -9,10 +9,12 @@
 #include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "script/binding/bridge.h"
 #include "script/json_value.h"
 #include "script/pattern/pattern.h"
+#include "script/pure/declaration.h"
 #include "script/state.h"
 #include "script/user_operation.h"
 #include "script/wait/wait.h"
@@ -41,7 +43,16 @@ static const char time_source[] = "local time, date, now = ...\n"
 
 static int wall_seconds(lua_State *lua)
 {
+    declaration_check(lua, "the time now");
     lua_pushnumber(lua, (lua_Number)(clock_wall_ms() / 1000));
+    return 1;
+}
+
+/* os.clock: processor time in seconds */
+static int processor_seconds(lua_State *lua)
+{
+    declaration_check(lua, "os.clock");
+    lua_pushnumber(lua, (lua_Number)clock() / CLOCKS_PER_SEC);
     return 1;
 }
 
@@ -62,6 +73,7 @@ static int count_garbage(lua_State *lua)
     if (strcmp(luaL_optstring(lua, 1, ""), "count") != 0)
         return luaL_error(lua,
                           "collectgarbage: only collectgarbage(\"count\") is there; the bridge collects by itself");
+    declaration_check(lua, "collectgarbage");
     lua_pushnumber(lua, (double)lua_gc(lua, LUA_GCCOUNT, 0) + (double)lua_gc(lua, LUA_GCCOUNTB, 0) / 1024);
     return 1;
 }
@@ -422,6 +434,7 @@ static const luaL_Reg coroutine_functions[] = {{"create", coroutine_create},   {
 static int ask_to_collect(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
+    declaration_check(lua, "luaduct.gc");
     uint64_t now = clock_steady_ns();
     if (state->collector.asked_ns == 0 || now - state->collector.asked_ns >= 1000000000u) {
         state->collector.asked_ns = now;
@@ -474,7 +487,6 @@ void sandbox_open(lua_State *lua, struct script_state *state)
     static const char *const string_names[] = {"byte", "char",  "format", "len",   "lower",  "rep",  "reverse",
                                                "sub",  "upper", "find",   "match", "gmatch", "gsub", NULL};
     static const char *const table_names[] = {"concat", "insert", "maxn", "remove", NULL};
-    static const char *const os_names[] = {"clock", NULL};
     static const char *const coroutine_names[] = {"status", NULL};
 
     lua_getglobal(lua, "tostring");
@@ -512,7 +524,8 @@ void sandbox_open(lua_State *lua, struct script_state *state)
     lua_setfield(lua, globals, "table");
 
     lua_newtable(lua);
-    copy_functions(lua, "os", os_names);
+    lua_pushcfunction(lua, processor_seconds);
+    lua_setfield(lua, -2, "clock");
     if (luaL_loadbuffer(lua, time_source, sizeof time_source - 1, "=os") != 0)
         lua_error(lua);
     lua_getglobal(lua, "os");
@@ -565,6 +578,16 @@ void sandbox_make_environment(lua_State *lua, struct script_state *state, struct
         lua_pushvalue(lua, -2);
         lua_rawset(lua, -5);
     }
+    lua_getfield(lua, -1, "random");
+    if (lua_getupvalue(lua, -1, 1)) { /* the generator's state, which all of them share */
+        if (lua_type(lua, -1) == LUA_TUSERDATA && lua_objlen(lua, -1) >= SCRIPT_RANDOM_BYTES) {
+            script->random = lua_touserdata(lua, -1);
+            luaL_ref(lua, LUA_REGISTRYINDEX);
+        } else {
+            lua_pop(lua, 1);
+        }
+    }
+    lua_pop(lua, 1);
     protect(lua, "math");
     lua_setfield(lua, environment, "math");
     lua_pushinteger(lua, script - state->scripts);

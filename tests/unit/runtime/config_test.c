@@ -96,7 +96,7 @@ TEST("config: every value of a file arrives with its type and unit")
               "http = { corsOrigins = { 'https://a.example', '*' }, hosts = { 'B.example' }, rateMax = 18,"
               "  rateWindowMs = 19, headerTimeoutMs = 20 },"
               "auth = { token = 'secret', tokenIsAdmin = true },"
-              "performance = { worker_threads = 21, compression = false },"
+              "performance = { worker_threads = 21, compression = false, cache_enabled = false },"
               "log = { level = 'warn', format = 'json', file = '/tmp/bridge.log' } }",
               &config);
     CHECK(strncmp(config.file, "/tmp/luaduct-config-", 20) == 0);
@@ -136,7 +136,7 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK_STRING(config.auth.token, "secret");
     CHECK(config.auth.token_is_admin);
     CHECK(config.performance.worker_threads == 21 && !config.performance.worker_threads_is_auto);
-    CHECK(!config.performance.compression);
+    CHECK(!config.performance.compression && !config.performance.cache);
     CHECK(config.log.level == CONFIG_LOG_WARN && config.log.format == CONFIG_LOG_JSON);
     CHECK_STRING(config.log.file, "/tmp/bridge.log");
     config_free(&config);
