@@ -101,9 +101,9 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, enum g
         return FULL;
     }
     agent->last_stamp = work->stamp;
-    bool opens = work->task_effect == TASK_OPENS && endpoint;
+    bool opens = frame->task && endpoint;
     if (__builtin_expect(opens, 0)) {
-        task_open(agent, work->task);
+        task_open(agent, frame->task);
         agent_retain(agent); /* in case it has to be closed again */
     }
     if (!endpoint) {
@@ -118,8 +118,11 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, enum g
         lock_release(lock);
     }
     if (__builtin_expect(opens, 0)) {
-        if (code != CODE_OK)
-            task_close(agent, work->task);
+        if (code != CODE_OK) {
+            lock = agent_lock(hash);
+            task_lost(lane, agent, frame);
+            lock_release(lock);
+        }
         agent_release(agent);
     }
     settle(work, hash, id, code);
@@ -207,9 +210,7 @@ static void give_to_free(struct work *work, const struct selector *selector)
     }
     struct pending_request request = {.selector = selector,
                                       .frame = work->result->frame,
-                                      .except = except,
-                                      .opens = work->task_effect == TASK_OPENS,
-                                      .task = work->task};
+                                      .except = except};
     if (pending_add(lane, &request) == CODE_OK) {
         work->result->taken++;
         return;
@@ -390,6 +391,8 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
     }
     result->frame->expires_ms = expires_ms;
     result->frame->dead_letter = delivery->dead_letter;
+    if (__builtin_expect(work.task_effect == TASK_OPENS, 0) && !work.everyone) /* what goes to all is nobody's task */
+        result->frame->task = work.task;
     if (__builtin_expect(levels_ordered, 0))
         result->frame->level = level_of(envelope_sent_text(delivery->envelope, FIELD_PRIORITY)) & 3;
     if (work.everyone)

@@ -9,6 +9,7 @@
 #include "bridge/attachment.h"
 #include "bridge/dead_letter.h"
 #include "bridge/mailbox.h"
+#include "bridge/tasks.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
 
@@ -141,6 +142,17 @@ static enum undeliverable_reason reason_of(enum code code)
     return code == CODE_MAILBOX_FULL ? UNDELIVERABLE_MAILBOX_FULL : UNDELIVERABLE_SLOW_AGENT;
 }
 
+/* What this endpoint's agent was to get. No shard locked. */
+static void lose(struct lane *lane, struct endpoint *endpoint, struct frame *frame, enum undeliverable_reason reason)
+{
+    if (__builtin_expect(frame->task != 0, 0)) {
+        struct lock *lock = agent_lock(endpoint->agent->hash);
+        task_lost(lane, endpoint->agent, frame);
+        lock_release(lock);
+    }
+    lane_report_lost(lane, frame, endpoint->profile->id, reason);
+}
+
 uint64_t lane_next_broadcast(void)
 {
     return atomic_load_explicit(&broadcasts, memory_order_acquire);
@@ -161,7 +173,7 @@ static unsigned broadcast_here(struct lane *lane, struct frame *frame, uint64_t 
         if (code == CODE_OK)
             reached++;
         else
-            lane_report_lost(lane, frame, endpoint->profile->id, reason_of(code));
+            lose(lane, endpoint, frame, reason_of(code));
     }
     return reached;
 }
@@ -174,7 +186,7 @@ static void deliver_entry(struct lane *lane, const struct inbox_entry *entry)
     }
     enum code code = lane_deliver(lane, entry->endpoint, entry->frame);
     if (code != CODE_OK)
-        lane_report_lost(lane, entry->frame, entry->endpoint->profile->id, reason_of(code));
+        lose(lane, entry->endpoint, entry->frame, reason_of(code));
 }
 
 /* Takes all that the inbox holds, and whoever has left before: nothing more can come in for those than what is here. */
@@ -342,7 +354,7 @@ static enum code drop_and_line_up(struct lane *lane, struct endpoint *endpoint, 
     struct frame *least;
     while (code == CODE_OK && waiting_bytes(endpoint) > lane_send_queue_bytes() &&
            (least = levels_pop_least(endpoint->line_up))) {
-        lane_report_lost(lane, least, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+        lose(lane, endpoint, least, UNDELIVERABLE_SLOW_AGENT);
         frame_release(least);
     }
     return code;
@@ -356,12 +368,12 @@ static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, st
         struct frame *oldest;
         while (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes() &&
                (oldest = outbox_take_oldest(&endpoint->outbox))) {
-            lane_report_lost(lane, oldest, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            lose(lane, endpoint, oldest, UNDELIVERABLE_SLOW_AGENT);
             frame_release(oldest);
         }
         if (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes()) {
             /* All that waits is half written or not an envelope: then the new one is what goes. */
-            lane_report_lost(lane, frame, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            lose(lane, endpoint, frame, UNDELIVERABLE_SLOW_AGENT);
             return CODE_OK;
         }
         return push(endpoint, frame);

@@ -230,6 +230,22 @@ describe("an envelope of bridge.any with wait", function()
         end)
     end)
 
+    it("goes to an agent that lost its task to a limit", function()
+        local server = bridge.start({script = WAITING, config = {agents = {
+            registerGraceMs = 10000, maxQueue = 1, cleanupIntervalMs = 600000}}})
+        local boss = websocket.agent(server, "boss")
+        websocket.agent(server, "worker", {role = "worker"}) -- what it gets waits in its mailbox
+        assign(boss, 1)
+        assign(boss, 2)
+        boss:expect_nothing()
+        assert.equal(1, delivery(server).waiting)
+        boss:send_envelope({to = "worker", payload = {n = 3}})
+
+        server:wait_log("undeliverable 1 evicted worker")
+        server:wait_log("undeliverable 3 evicted worker")
+        assert.equal(0, delivery(server).waiting)
+    end)
+
     it("does not come back to its sender", function()
         local server = bridge.start({script = WAITING})
         local one = websocket.agent(server, "one", {role = "worker"})
