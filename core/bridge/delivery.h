@@ -11,10 +11,11 @@ struct delivery {
     struct lane *lane;
     struct envelope *envelope;
     const struct envelope_defaults *defaults;
-    struct endpoint *sender; /* the connection it came by; NULL: HTTP, or the bridge itself */
+    struct endpoint *sender; /* the connection it came by; NULL: HTTP, or the bridge itself, or the connection ended: */
+    struct slice sender_id;  /* … since, of the agent with this id, which may have another by now; data NULL: of none */
     bool dead_letter;        /* makes its frame one; it is in no history */
     bool again;              /* on_undeliverable sends it on: what its sender said of its expiry is over */
-    struct slice answer_to;  /* without a sender: the id that a reply goes to; data NULL: nobody */
+    struct slice answer_to;  /* without either: the id that a reply goes to; data NULL: nobody */
 };
 
 struct delivery_result {

@@ -20,7 +20,7 @@
 #define UNDELIVERABLE_WAITING 10000u
 
 static struct lane *lanes;
-static atomic_ullong broadcasts; /* sent so far, by all lanes */
+static atomic_ullong broadcasts = 1; /* the number of the next one, of all lanes */
 static struct lane_options options;
 
 static const char *const reason_names[UNDELIVERABLE_REASONS] = {
@@ -180,8 +180,8 @@ static unsigned broadcast_here(struct lane *lane, struct frame *frame, uint64_t 
 
 static void deliver_entry(struct lane *lane, const struct inbox_entry *entry)
 {
-    if (!entry->endpoint) {
-        broadcast_here(lane, entry->frame, entry->broadcast, NULL);
+    if (entry->broadcast) {
+        broadcast_here(lane, entry->frame, entry->broadcast, entry->endpoint);
         return;
     }
     enum code code = lane_deliver(lane, entry->endpoint, entry->frame);
@@ -417,7 +417,7 @@ enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct fram
     return CODE_NO_RECIPIENT;
 }
 
-unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct endpoint *except)
+unsigned lane_broadcast(struct lane *lane, struct frame *frame, struct endpoint *except)
 {
     uint64_t number = atomic_fetch_add_explicit(&broadcasts, 1, memory_order_acq_rel);
     unsigned reached = broadcast_here(lane, frame, number, except);
@@ -425,7 +425,7 @@ unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct end
         if (i == lane->index)
             continue;
         unsigned there = atomic_load_explicit(&lanes[i].attached_count, memory_order_relaxed);
-        if (inbox_push(lane, &lanes[i], NULL, frame, number))
+        if (inbox_push(lane, &lanes[i], except, frame, number))
             reached += there;
         else /* too far behind: who would have got it is not known here */
             counter_add(&lane->counters.undeliverable[UNDELIVERABLE_SLOW_AGENT], there);

@@ -39,7 +39,8 @@ struct resolution {
     struct waiting waiting; /* first */
     struct undeliverable *failure;
     struct dispatch_job *job; /* whose failure it is; NULL: of none that is under way */
-    struct endpoint *sender;  /* of that dispatch */
+    struct endpoint *sender;  /* of that dispatch, or: */
+    struct slice sender_id;   /* the job's dispatch.sender_id */
     struct envelope envelope;
     struct text_store store;
     struct envelope_defaults defaults;
@@ -109,14 +110,14 @@ void dispatch_forget(struct dispatch_job *job)
     job->dispatch.done = NULL;
 }
 
-/* The connection may have left while a hook waited; a reply still finds its agent. */
+/* The connection may have left while a hook waited; what it sent is its agent's all the same. */
 static void look_after_sender(struct dispatch *dispatch, const struct profile *profile)
 {
     if (!dispatch->sender || dispatch->sender->state == ENDPOINT_HOLDING || dispatch->sender->state == ENDPOINT_LIVE)
         return;
     dispatch->sender = NULL;
     if (profile)
-        dispatch->answer_to = profile->id;
+        dispatch->sender_id = profile->id;
 }
 
 /* Reads again what the sender sent, without the script's changes. */
@@ -175,6 +176,7 @@ static bool carry_out_decision(struct reactor *reactor, struct resolution *resol
                                 .envelope = &resolution->envelope,
                                 .defaults = &resolution->defaults,
                                 .sender = resolution->sender,
+                                .sender_id = resolution->sender_id,
                                 .dead_letter = resolution->failure->frame->dead_letter,
                                 .again = true};
     struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
@@ -212,9 +214,10 @@ static void resolved_later(struct waiting *waiting, enum script_result result, c
     struct resolution *resolution = (struct resolution *)waiting;
     struct reactor *reactor = waiting->reactor;
     struct dispatch_job *job = resolution->job;
-    if (resolution->sender && job) {
+    if (job) {
         look_after_sender(&job->dispatch, job->profile);
         resolution->sender = job->dispatch.sender;
+        resolution->sender_id = job->dispatch.sender_id;
     }
     bool taken = carry_out_again(reactor, resolution, result == SCRIPT_DECIDED ? outcome->decision : NULL);
     free_resolution(resolution);
@@ -243,8 +246,10 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
     memcpy(resolution->timestamp, lane->timestamp, sizeof resolution->timestamp);
     resolution->defaults.timestamp = resolution->timestamp;
     bool own = of->frame && failure->frame == of->frame;
-    if (own)
+    if (own) {
         resolution->sender = of->dispatch->sender;
+        resolution->sender_id = of->dispatch->sender_id;
+    }
     char error[ERROR_TEXT_BYTES];
     struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
     rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
@@ -269,6 +274,7 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
             of->job->unresolved++;
         } else {
             resolution->sender = NULL;
+            resolution->sender_id = slice_from(NULL, 0);
         }
         waiting_start(reactor, script, &resolution->waiting, resolved_later);
         return;
@@ -374,7 +380,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
                                 .envelope = dispatch->envelope,
                                 .defaults = dispatch->defaults,
                                 .sender = dispatch->sender,
-                                .answer_to = dispatch->answer_to};
+                                .sender_id = dispatch->sender_id};
     struct delivery_result delivered;
     delivery_carry_out(&delivery, decision, &delivered);
     result->frame = delivered.frame;

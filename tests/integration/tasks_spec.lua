@@ -109,6 +109,62 @@ describe("open tasks", function()
     end)
 end)
 
+-- Reports wait for a gate, as does whatever is sent to nobody in particular.
+local GATED = [[
+    local open = false
+    return {
+        route = function(envelope, bridge)
+            if envelope.intent == "open" then
+                open = true
+                return bridge.drop("opened")
+            elseif envelope.intent == "look" then
+                return bridge.reply{open = bridge.agent("worker").openTasks}
+            elseif envelope.intent == "task.complete" or not envelope.to then
+                print("waits")
+                while not open do luaduct.sleep(2) end
+            end
+        end,
+    }
+]]
+
+describe("what waits while its sender connects anew", function()
+    after_each(bridge.clean)
+
+    local function start()
+        -- The gate is a variable of one state, and so of one reactor.
+        local server = bridge.start({script = GATED, config = {performance = {worker_threads = 1}}})
+        return server, websocket.agent(server, "boss"), websocket.agent(server, "worker")
+    end
+
+    it("closes its task, if it is a report", function()
+        local server, boss, worker = start()
+        boss:send_envelope({to = "worker", intent = "task.assign", taskId = "t1", payload = {n = 1}})
+        expect_task(worker, 1)
+        complete(worker, 1)
+        server:wait_log("waits")
+        local again = websocket.agent(server, "worker")
+        worker:expect_close(4001)
+        boss:send_envelope({intent = "open"})
+        assert.equal("task.complete", boss:receive_envelope().intent)
+
+        boss:send_envelope({to = "x", intent = "look"})
+        assert.equal(0, boss:receive_envelope().payload.open)
+        again:expect_nothing()
+    end)
+
+    it("is not heard by the sender itself, if it was for all", function()
+        local server, boss, worker = start()
+        worker:send_envelope({id = "b1"})
+        server:wait_log("waits")
+        local again = websocket.agent(server, "worker")
+        worker:expect_close(4001)
+        boss:send_envelope({intent = "open"})
+
+        assert.equal("b1", boss:receive_envelope().id)
+        again:expect_nothing()
+    end)
+end)
+
 describe("an envelope of bridge.any with wait", function()
     after_each(bridge.clean)
 

@@ -381,6 +381,18 @@ TEST("an agent that takes over does not hear its own broadcast on the connection
     stop();
 }
 
+TEST("nor on the connection that it took over with, whichever lane that is of")
+{
+    start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *old = join(0, "bob"), *fresh = join(1, "bob"), *other = join(1, "carol");
+    CHECK(send(lanes_get(0), old, &by_default, NULL, NULL, NULL, 1).accepted);
+    drain_all();
+    CHECK(take(fresh) == -1 && take(other) == 1 && registry_queued_count() == 0);
+    leave(fresh), leave(other);
+    free(old);
+    stop();
+}
+
 TEST("an open task counts only once its envelope was taken, and closes only with an accepted answer")
 {
     struct mailbox_limits none = wide;
