@@ -98,6 +98,7 @@ static void end_job(struct dispatch_job *job, struct dispatch_result *result)
 {
     settle_id(&job->dispatch, result);
     result->id = envelope_text(&job->envelope, FIELD_ID, &job->defaults);
+    result->sender = job->profile ? job->profile->id : slice_from(NULL, 0);
     if (job->dispatch.done)
         job->dispatch.done(job->dispatch.context, result);
     else

@@ -14,7 +14,8 @@ struct dispatch_result {
     struct slice text;   /* why not, for the sender; valid until the next dispatch */
     struct frame *frame; /* what went out; a reference for the caller; NULL when nothing did */
     uint32_t taken;      /* recipients that took it, by connection or mailbox */
-    struct slice id;     /* the envelope's; given to `done` only, valid while it runs */
+    struct slice id;     /* the envelope's; given to `done` only, valid while it runs; as is: */
+    struct slice sender; /* the id of the agent that sent it, which may have left since; data NULL: of none */
 };
 
 struct dispatch {
