@@ -1,7 +1,6 @@
 #include "runtime/dispatch.h"
 
 #include "bridge/dead_letter.h"
-#include "bridge/dedup.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
 #include "protocol/msgpack/msgpack_frame.h"
@@ -90,7 +89,7 @@ static struct dispatch_job *new_job(const struct dispatch *dispatch, const struc
 /* Only what was accepted is remembered: a retry of the rest passes. */
 static void settle_id(const struct dispatch *dispatch, const struct dispatch_result *result)
 {
-    if (dispatch->dedup && (result->dropped || result->code != CODE_OK))
+    if (dispatch->dedup.number && (result->dropped || result->code != CODE_OK))
         dedup_forget(dispatch->dedup);
 }
 
@@ -591,11 +590,8 @@ static bool remember_id(struct reactor *reactor, struct dispatch *dispatch)
     struct slice sender = dispatch->sender && dispatch->sender->profile
                               ? dispatch->sender->profile->id
                               : envelope_text(envelope, FIELD_FROM, dispatch->defaults);
-    uint64_t key = dedup_key(sender, envelope_sent_text(envelope, FIELD_ID));
-    if (!dedup_take(key, reactor->now_ms))
-        return false;
-    dispatch->dedup = key;
-    return true;
+    dispatch->dedup = dedup_take(dedup_key(sender, envelope_sent_text(envelope, FIELD_ID)), reactor->now_ms);
+    return dispatch->dedup.number != 0;
 }
 
 struct dispatch_job *dispatch_envelope(struct reactor *reactor, struct dispatch *dispatch,

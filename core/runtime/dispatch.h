@@ -3,6 +3,7 @@
 #ifndef LUADUCT_RUNTIME_DISPATCH_H
 #define LUADUCT_RUNTIME_DISPATCH_H
 
+#include "bridge/dedup.h"
 #include "bridge/delivery.h"
 #include "protocol/envelope.h"
 #include "runtime/reactor.h"
@@ -29,7 +30,7 @@ struct dispatch {
     /* Where a hook waits, the end comes later: this is told of it, on the reactor's thread. */
     void (*done)(void *context, struct dispatch_result *result);
     void *context;
-    uint64_t dedup; /* dispatch_envelope's: what remembers this envelope's id; 0: nothing does */
+    struct dedup_entry dedup; /* dispatch_envelope's: what remembers this envelope's id */
 };
 
 struct dispatch_job;
