@@ -42,6 +42,15 @@ static void note_recipient(struct work *work, uint64_t hash)
     work->recipients[work->recipient_count++] = hash;
 }
 
+static void report(const struct work *work, struct slice id, enum undeliverable_reason reason)
+{
+    struct lane *lane = work->delivery->lane;
+    if (work->delivery->telling == TELL_ALL)
+        lane_report_undeliverable(lane, work->result->frame, id, reason);
+    else
+        counter_add(&lane->counters.undeliverable[reason], 1);
+}
+
 static void settle(struct work *work, uint64_t hash, struct slice id, enum code code)
 {
     if (code == CODE_OK) {
@@ -54,7 +63,7 @@ static void settle(struct work *work, uint64_t hash, struct slice id, enum code 
     enum undeliverable_reason reason = code == CODE_MAILBOX_FULL   ? UNDELIVERABLE_MAILBOX_FULL
                                        : code == CODE_NO_RECIPIENT ? UNDELIVERABLE_NO_RECIPIENT
                                                                    : UNDELIVERABLE_SLOW_AGENT;
-    lane_report_undeliverable(work->delivery->lane, work->result->frame, id, reason);
+    report(work, id, reason);
 }
 
 /* Stamps of different lanes differ modulo LANES_MAXIMUM. 0 is nobody's. */
@@ -219,7 +228,7 @@ static void give_to_free(struct work *work, const struct selector *selector)
         work->result->refusal = CODE_OVERLOADED;
         work->result->reason = SLICE("all agents that match are full, and as many envelopes as may wait for one do");
     }
-    lane_report_undeliverable(lane, work->result->frame, slice_from(NULL, 0), UNDELIVERABLE_MAILBOX_FULL);
+    report(work, slice_from(NULL, 0), UNDELIVERABLE_MAILBOX_FULL);
 }
 
 /* Its newest connection, which may be another lane's: for comparing only. */
@@ -449,6 +458,9 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
     *result = (struct delivery_result){0};
     struct work work = {
         .delivery = delivery, .result = result, .sender = find_sender(delivery), .recipient_capacity = 1};
+    struct lane *lane = delivery->lane;
+    bool told = lane->report_undeliverable;
+    lane->report_undeliverable = told && delivery->telling != TELL_NOTHING;
     work.recipients = &work.first_recipient;
     read_task(&work, delivery->envelope);
     if (decision->count == 1 && decision->items[0].kind == DECISION_DROP)
@@ -456,4 +468,5 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
     else
         send(&work, decision);
     let_go_of_sender(&work);
+    lane->report_undeliverable = told;
 }

@@ -171,22 +171,20 @@ static bool carry_out_decision(struct reactor *reactor, struct resolution *resol
     struct lane *lane = reactor->lane;
     if (!decision)
         return false;
-    /* Its own failures are counted, but not told again: once is the rule. */
+    /* Once is the rule, and what it pushes out of a mailbox would come back here without end. */
     struct delivery delivery = {.lane = lane,
                                 .envelope = &resolution->envelope,
                                 .defaults = &resolution->defaults,
                                 .sender = resolution->sender,
                                 .sender_id = resolution->sender_id,
+                                .telling = TELL_NOTHING,
                                 .dead_letter = resolution->failure->frame->dead_letter,
                                 .again = true};
     struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
     if (!client_id_reserved(from))
         delivery.answer_to = from;
     struct delivery_result result;
-    bool told = lane->report_undeliverable;
-    lane->report_undeliverable = false;
     delivery_carry_out(&delivery, decision, &result);
-    lane->report_undeliverable = told;
     frame_release(result.frame);
     return result.accepted;
 }
@@ -313,13 +311,11 @@ static void carry_out_send(struct reactor *reactor, const struct script_send *se
     char error[ERROR_TEXT_BYTES];
     struct decision decision = {.count = 1,
                                 .items = {{.kind = DECISION_TO, .ids = send->agents, .id_count = send->agent_count}}};
-    struct delivery delivery = {.lane = lane, .envelope = &envelope, .defaults = &defaults};
+    /* A script that sends again what nobody took would never end. */
+    struct delivery delivery = {.lane = lane, .envelope = &envelope, .defaults = &defaults, .telling = TELL_LOSSES};
     struct delivery_result result;
     if (envelope_scan(frame_envelope(send->frame), &rules, &store, &envelope, error) == CODE_OK) {
-        bool told = lane->report_undeliverable;
-        lane->report_undeliverable = false; /* counted, but not told: a script that sends again would never end */
         delivery_carry_out(&delivery, &decision, &result);
-        lane->report_undeliverable = told;
         frame_release(result.frame);
     }
     text_store_free(&store);
