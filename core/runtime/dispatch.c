@@ -6,6 +6,7 @@
 #include "protocol/msgpack/msgpack_frame.h"
 #include "protocol/registration.h"
 #include "runtime/reload/shadow.h"
+#include "runtime/reload/tally.h"
 #include "runtime/trace.h"
 #include "runtime/work/asking.h"
 #include "runtime/work/waiting.h"
@@ -24,9 +25,10 @@ struct dispatch_job {
     struct script_sender who;
     struct profile *profile; /* of who sent it; NULL over HTTP */
     uint64_t began_ns;       /* steady clock, for the trace */
+    struct tally tally;
     /* Once delivered: on_undeliverable hooks of its own failures that wait, and what holds without them. */
     unsigned unresolved;
-    bool accepted;
+    bool accepted, overran;
     enum code refusal;
     struct frame *frame;
     char *text; /* dispatch.text, JSON_SLACK bytes behind it, and what of it came packed */
@@ -93,9 +95,16 @@ static void settle_id(const struct dispatch *dispatch, const struct dispatch_res
         dedup_forget(dispatch->dedup);
 }
 
-static void end_job(struct dispatch_job *job, struct dispatch_result *result)
+static void count_refusal(const struct tally *tally, struct reactor *reactor, const struct dispatch_result *result)
+{
+    if (result->code != CODE_OK && !result->dropped)
+        tally_refused(tally, reactor);
+}
+
+static void end_job(struct reactor *reactor, struct dispatch_job *job, struct dispatch_result *result)
 {
     settle_id(&job->dispatch, result);
+    count_refusal(&job->tally, reactor, result);
     result->id = envelope_text(&job->envelope, FIELD_ID, &job->defaults);
     result->sender = job->profile ? job->profile->id : slice_from(NULL, 0);
     if (job->dispatch.done)
@@ -217,17 +226,19 @@ static void resolved_later(struct waiting *waiting, enum script_result result, c
         resolution->sender = job->dispatch.sender;
         resolution->sender_id = job->dispatch.sender_id;
     }
+    bool overran = result == SCRIPT_FAILED && script_take_overrun(waiting->script);
     bool taken = carry_out_again(reactor, resolution, result == SCRIPT_DECIDED ? outcome->decision : NULL);
     free_resolution(resolution);
     if (!job)
         return;
     job->accepted = job->accepted || taken;
+    job->overran = job->overran || (overran && waiting->script == reactor->script);
     if (--job->unresolved > 0)
         return;
-    struct dispatch_result answer = {.frame = job->frame};
+    struct dispatch_result answer = {.frame = job->frame, .overran = job->overran};
     job->frame = NULL;
     finish_dispatch(reactor, job->accepted, job->refusal, &answer);
-    end_job(job, &answer);
+    end_job(reactor, job, &answer);
 }
 
 static void resolve_one(struct reactor *reactor, struct undeliverable *failure, struct resolving *of)
@@ -394,6 +405,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
         result->overran = result->overran || own.overran;
         if (own.job && own.job->unresolved > 0) {
             own.job->accepted = delivered.accepted;
+            own.job->overran = result->overran;
             own.job->refusal = delivered.refusal;
             own.job->frame = delivered.frame;
             result->frame = NULL;
@@ -414,23 +426,6 @@ static bool may_ask_again(struct reactor *reactor, const struct script_state *fa
            scan_again(reactor, dispatch);
 }
 
-/* While a version is on trial: where this state's side is counted. NULL: none is. */
-static struct decision_counts *counts_of(struct reactor *reactor, const struct script_state *script)
-{
-    struct reactor_scripts *scripts = &reactor->scripts;
-    return scripts->trial ? &scripts->counts[script == scripts->trial->state] : NULL;
-}
-
-static void count_route(struct reactor *reactor, const struct script_state *script, enum script_result routed)
-{
-    struct decision_counts *counts = counts_of(reactor, script);
-    if (!counts)
-        return;
-    counter_add(&counts->routed, 1);
-    if (routed == SCRIPT_FAILED)
-        counter_add(&counts->failed, 1);
-}
-
 static unsigned version_of(const struct reactor *reactor, const struct script_state *script)
 {
     return scripts_slot_of(&reactor->scripts, script)->version->number;
@@ -447,18 +442,17 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     look_after_sender(&job->dispatch, job->profile);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, &job->dispatch)) {
         script_take_overrun(script); /* a trial's fault is nobody's else */
-        if (reactor->scripts.trial && reactor->scripts.trial->state == script)
-            counter_add(&reactor->scripts.counts[1].failed, 1);
+        tally_failed(&job->tally, reactor);
         script = reactor->script;
+        job->tally = tally_begin(reactor, script);
         routed = script_route(script, &job->envelope, job->profile ? &job->who : NULL, &job->defaults, &decided);
-        count_route(reactor, script, routed);
         if (routed == SCRIPT_WAITS) {
             waiting_start(reactor, script, &job->waiting, routed_later);
             return;
         }
     }
-    if (routed == SCRIPT_FAILED && script == waiting->script && reactor->scripts.trial)
-        counter_add(&reactor->scripts.counts[0].failed, 1); /* as the trial's are */
+    if (routed == SCRIPT_FAILED)
+        tally_failed(&job->tally, reactor);
     result.overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     const struct decision *decision =
         routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, &job->dispatch);
@@ -472,10 +466,11 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
                                            .failed = routed != SCRIPT_DECIDED,
                                            .waited = true,
                                            .took_ns = clock_steady_ns() - job->began_ns});
+    tally_decided(&job->tally, reactor, decision);
     bool over = !deliver(reactor, &job->dispatch, job, decision, &result);
     trace_end(&trace, &result);
     if (over)
-        end_job(job, &result);
+        end_job(reactor, job, &result);
 }
 
 static struct dispatch_job *wait_for_route(struct reactor *reactor, struct script_state *script,
@@ -494,21 +489,6 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, struct scrip
     return job;
 }
 
-static void count_decision(struct reactor *reactor, const struct script_state *script, const struct decision *decision)
-{
-    struct decision_counts *counts = counts_of(reactor, script);
-    for (unsigned i = 0; counts && decision && i < decision->count; i++)
-        counter_add(&counts->kinds[decision->items[i].kind], 1);
-}
-
-static void count_refusal(struct reactor *reactor, const struct script_state *script,
-                          const struct dispatch_result *result)
-{
-    struct decision_counts *counts = counts_of(reactor, script);
-    if (counts && result->code != CODE_OK && !result->dropped)
-        counter_add(&counts->refused, 1);
-}
-
 /* The way while a version is on trial, or somebody traces. */
 static struct dispatch_job *dispatch_observed(struct reactor *reactor, const struct dispatch *dispatch,
                                               const struct script_sender *sender, struct dispatch_result *result)
@@ -517,16 +497,24 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     struct script_state *script = scripts_pick(&reactor->scripts, from, sender ? sender->labels : SLICE("[]"));
     struct decision *decided = NULL;
     uint64_t began_ns = clock_steady_ns();
+    struct tally tally = tally_begin(reactor, script);
     enum script_result routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
-    count_route(reactor, script, routed);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, dispatch)) {
         script_take_overrun(script); /* a trial's fault is nobody's else */
+        tally_failed(&tally, reactor);
         script = reactor->script;
+        tally = tally_begin(reactor, script);
         routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
-        count_route(reactor, script, routed);
     }
-    if (routed == SCRIPT_WAITS)
-        return wait_for_route(reactor, script, dispatch, sender, result);
+    struct dispatch_job *job;
+    if (routed == SCRIPT_WAITS) {
+        job = wait_for_route(reactor, script, dispatch, sender, result);
+        if (job)
+            job->tally = tally;
+        return job;
+    }
+    if (routed == SCRIPT_FAILED)
+        tally_failed(&tally, reactor);
     result->overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     uint64_t took_ns = clock_steady_ns() - began_ns;
     const struct decision *decision = routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, dispatch);
@@ -542,9 +530,12 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
                                            .decision = decision,
                                            .failed = routed != SCRIPT_DECIDED,
                                            .took_ns = took_ns});
-    count_decision(reactor, script, decision); /* before delivering: on_undeliverable takes the decision's texts away */
-    struct dispatch_job *job = deliver(reactor, dispatch, NULL, decision, result);
-    count_refusal(reactor, script, result);
+    tally_decided(&tally, reactor, decision); /* before delivering: on_undeliverable takes the decision's texts away */
+    job = deliver(reactor, dispatch, NULL, decision, result);
+    if (job)
+        job->tally = tally;
+    else
+        count_refusal(&tally, reactor, result);
     trace_end(&trace, result);
     return job;
 }
