@@ -226,13 +226,14 @@ static void resolved_later(struct waiting *waiting, enum script_result result, c
         resolution->sender = job->dispatch.sender;
         resolution->sender_id = job->dispatch.sender_id;
     }
-    bool overran = result == SCRIPT_FAILED && script_take_overrun(waiting->script);
+    bool overran =
+        result == SCRIPT_FAILED && script_take_overrun(waiting->script) && waiting->script == reactor->script;
     bool taken = carry_out_again(reactor, resolution, result == SCRIPT_DECIDED ? outcome->decision : NULL);
     free_resolution(resolution);
     if (!job)
         return;
     job->accepted = job->accepted || taken;
-    job->overran = job->overran || (overran && waiting->script == reactor->script);
+    job->overran = job->overran || overran;
     if (--job->unresolved > 0)
         return;
     struct dispatch_result answer = {.frame = job->frame, .overran = job->overran};

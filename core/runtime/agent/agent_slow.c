@@ -39,6 +39,7 @@ static void wait_ms(struct connection *connection, uint32_t ms)
     pause->connection = connection;
     ev_timer_init(&pause->timer, pause_over, ms / 1000.0, 0);
     pause->timer.data = pause;
+    ev_now_update(reactor->loop); /* the loop's clock stood still while the hook overran */
     ev_timer_start(reactor->loop, &pause->timer);
     connection->pause = pause;
     connection->hook_waits = true;

@@ -247,6 +247,28 @@ describe("a sender whose messages overrun", function()
         assert.equal("second", catcher:receive_envelope().id)
     end)
 
+    it("is slowed for an on_undeliverable that waited and then overran", function()
+        local server = start([[
+            return {
+                route = function(envelope, bridge)
+                    return envelope.intent == "run away" and bridge.role("nobody") or bridge.to("catcher")
+                end,
+                on_undeliverable = function()
+                    luaduct.sleep(1)
+                    while true do end
+                end,
+            }]], {budgetMs = 1000})
+        local alice, bob = named(server, "alice"), named(server, "bob")
+        alice:send_envelope({intent = "run away"})
+        alice:expect_error("no_recipient")
+        alice:send_envelope({to = "x", id = "second"})
+        bob:send_envelope({to = "x", id = "first"})
+
+        local catcher = named(server, "catcher")
+        assert.equal("first", catcher:receive_envelope().id)
+        assert.equal("second", catcher:receive_envelope().id)
+    end)
+
     it("does not hold the bridge up when it stops", function()
         local server = start(ROUTE, {budgetMs = 1000})
         local alice = named(server, "alice")
