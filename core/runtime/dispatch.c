@@ -129,24 +129,28 @@ static void look_after_sender(struct dispatch *dispatch, const struct profile *p
         dispatch->sender_id = profile->id;
 }
 
-/* Reads again what the sender sent, without the script's changes. */
-static bool scan_again(struct reactor *reactor, const struct dispatch *dispatch)
+bool dispatch_scan(const struct dispatch *dispatch, const struct config *config, struct text_store *store,
+                   struct message *message)
 {
-    const struct config *config = reactor->config;
     struct message_rules rules = {
         .depth = config->limits.json_depth, .lenient = config->mode == CONFIG_MODE_ORIGINAL, .utf8_checked = true};
     char error[ERROR_TEXT_BYTES];
     if (!dispatch->is_message)
-        return envelope_scan(dispatch->text, &rules, dispatch->envelope->store, dispatch->envelope, error) == CODE_OK;
+        return envelope_scan(dispatch->text, &rules, store, &message->envelope, error) == CODE_OK;
+    return message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, store, message) == CODE_OK;
+}
+
+/* In the place of what the script has made of it. */
+static bool scan_again(struct reactor *reactor, const struct dispatch *dispatch)
+{
     struct envelope *envelope = dispatch->envelope;
     uint32_t packed_sent = envelope->packed_sent;
     struct slice packed[FIELD_OPAQUE_COUNT];
+    struct message message;
     memcpy(packed, envelope->packed, sizeof packed);
-    if (message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, envelope->store, &reactor->message) !=
-        CODE_OK)
+    if (!dispatch_scan(dispatch, reactor->config, envelope->store, &message))
         return false;
-    if (envelope != &reactor->message.envelope) /* a job's own */
-        *envelope = reactor->message.envelope;
+    *envelope = message.envelope;
     for (uint32_t rest = packed_sent; rest; rest &= rest - 1) {
         unsigned field = (unsigned)__builtin_ctz(rest);
         envelope_keep_packed(envelope, (enum field)field, packed[field - FIELD_TEXT_COUNT]);

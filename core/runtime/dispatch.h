@@ -5,7 +5,7 @@
 
 #include "bridge/dedup.h"
 #include "bridge/delivery.h"
-#include "protocol/envelope.h"
+#include "protocol/message.h"
 #include "runtime/reactor.h"
 
 struct dispatch_result {
@@ -32,6 +32,10 @@ struct dispatch {
     void *context;
     struct dedup_entry dedup; /* dispatch_envelope's: what remembers this envelope's id */
 };
+
+/* Reads what was sent once more, without a script's changes; its texts go to `store`. False: memory is out. */
+bool dispatch_scan(const struct dispatch *dispatch, const struct config *config, struct text_store *store,
+                   struct message *message);
 
 struct dispatch_job;
 
