@@ -217,9 +217,7 @@ static void give_to_free(struct work *work, const struct selector *selector)
         if (given == GIVEN || given == HAS_IT)
             return;
     }
-    struct pending_request request = {.selector = selector,
-                                      .frame = work->result->frame,
-                                      .except = except};
+    struct pending_request request = {.selector = selector, .frame = work->result->frame, .except = except};
     if (pending_add(lane, &request) == CODE_OK) {
         work->result->taken++;
         return;
@@ -261,7 +259,7 @@ static void append_to_history(const struct work *work, struct frame *frame)
 static void reply(struct work *work, const struct decision_item *item)
 {
     const struct delivery *delivery = work->delivery;
-    struct slice to = work->sender              ? agent_id(work->sender)
+    struct slice to = work->sender               ? agent_id(work->sender)
                       : delivery->sender_id.data ? delivery->sender_id
                                                  : delivery->answer_to;
     if (!to.data) {

@@ -66,6 +66,5 @@ void session_slow_down(struct connection *connection, struct slice sender)
 
 void session_still_slow(struct connection *connection)
 {
-    wait_ms(connection,
-            slowdown_left(hash_slice(connection->endpoint.profile->id), clock_steady_ns() / 1000000));
+    wait_ms(connection, slowdown_left(hash_slice(connection->endpoint.profile->id), clock_steady_ns() / 1000000));
 }
