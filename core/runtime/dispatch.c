@@ -1,13 +1,11 @@
 #include "runtime/dispatch.h"
 
-#include "bridge/dead_letter.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
-#include "protocol/msgpack/msgpack_frame.h"
-#include "protocol/registration.h"
 #include "runtime/reload/shadow.h"
 #include "runtime/reload/tally.h"
 #include "runtime/trace.h"
+#include "runtime/undeliverable.h"
 #include "runtime/work/asking.h"
 #include "runtime/work/waiting.h"
 #include "script/binding/send.h"
@@ -33,19 +31,6 @@ struct dispatch_job {
     struct frame *frame;
     char *text; /* dispatch.text, JSON_SLACK bytes behind it, and what of it came packed */
     size_t text_size;
-};
-
-/* A failed delivery whose on_undeliverable is asked. */
-struct resolution {
-    struct waiting waiting; /* first */
-    struct undeliverable *failure;
-    struct dispatch_job *job; /* whose failure it is; NULL: of none that is under way */
-    struct endpoint *sender;  /* of that dispatch, or: */
-    struct slice sender_id;   /* the job's dispatch.sender_id */
-    struct envelope envelope;
-    struct text_store store;
-    struct envelope_defaults defaults;
-    char timestamp[CLOCK_ISO_LENGTH];
 };
 
 /* --- Jobs --- */
@@ -167,154 +152,6 @@ static const struct decision *decision_after_failure(struct reactor *reactor, co
     return &by_default;
 }
 
-/* --- What could not be delivered --- */
-
-/* The dispatch whose failures are being asked about; all zero: none. */
-struct resolving {
-    const struct dispatch *dispatch;
-    struct frame *frame;      /* what it sent */
-    struct dispatch_job *job; /* once one of its hooks waits */
-    bool taken;               /* one of its failures found a taker after all */
-    bool overran;             /* the hook was stopped at one of its failures */
-};
-
-/* Gives whether somebody took it. */
-static bool carry_out_decision(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
-{
-    struct lane *lane = reactor->lane;
-    if (!decision)
-        return false;
-    /* Once is the rule, and what it pushes out of a mailbox would come back here without end. */
-    struct delivery delivery = {.lane = lane,
-                                .envelope = &resolution->envelope,
-                                .defaults = &resolution->defaults,
-                                .sender = resolution->sender,
-                                .sender_id = resolution->sender_id,
-                                .telling = TELL_NOTHING,
-                                .dead_letter = resolution->failure->frame->dead_letter,
-                                .again = true};
-    struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
-    if (!client_id_reserved(from))
-        delivery.answer_to = from;
-    struct delivery_result result;
-    delivery_carry_out(&delivery, decision, &result);
-    frame_release(result.frame);
-    return result.accepted;
-}
-
-/* The same; what nobody took may become a dead letter. */
-static bool carry_out_again(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
-{
-    bool taken = carry_out_decision(reactor, resolution, decision);
-    if (!taken && resolution->failure->letter)
-        dead_letter_send(reactor->lane, resolution->failure);
-    return taken;
-}
-
-static void free_resolution(struct resolution *resolution)
-{
-    text_store_free(&resolution->store);
-    undeliverable_free(resolution->failure);
-    pool_release(POOL_ARRAYS, resolution, sizeof *resolution);
-}
-
-static void finish_dispatch(struct reactor *reactor, bool accepted, enum code refusal, struct dispatch_result *result);
-
-static void resolved_later(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
-{
-    struct resolution *resolution = (struct resolution *)waiting;
-    struct reactor *reactor = waiting->reactor;
-    struct dispatch_job *job = resolution->job;
-    if (job) {
-        look_after_sender(&job->dispatch, job->profile);
-        resolution->sender = job->dispatch.sender;
-        resolution->sender_id = job->dispatch.sender_id;
-    }
-    bool overran =
-        result == SCRIPT_FAILED && script_take_overrun(waiting->script) && waiting->script == reactor->script;
-    bool taken = carry_out_again(reactor, resolution, result == SCRIPT_DECIDED ? outcome->decision : NULL);
-    free_resolution(resolution);
-    if (!job)
-        return;
-    job->accepted = job->accepted || taken;
-    job->overran = job->overran || overran;
-    if (--job->unresolved > 0)
-        return;
-    struct dispatch_result answer = {.frame = job->frame, .overran = job->overran};
-    job->frame = NULL;
-    finish_dispatch(reactor, job->accepted, job->refusal, &answer);
-    end_job(reactor, job, &answer);
-}
-
-static void resolve_one(struct reactor *reactor, struct undeliverable *failure, struct resolving *of)
-{
-    struct lane *lane = reactor->lane;
-    struct resolution *resolution = failure->tell ? pool_acquire(POOL_ARRAYS, sizeof *resolution) : NULL;
-    if (!resolution) {
-        if (failure->letter)
-            dead_letter_send(lane, failure);
-        undeliverable_free(failure);
-        return;
-    }
-    *resolution = (struct resolution){.failure = failure};
-    memcpy(resolution->timestamp, lane->timestamp, sizeof resolution->timestamp);
-    resolution->defaults.timestamp = resolution->timestamp;
-    bool own = of->frame && failure->frame == of->frame;
-    if (own) {
-        resolution->sender = of->dispatch->sender;
-        resolution->sender_id = of->dispatch->sender_id;
-    }
-    char error[ERROR_TEXT_BYTES];
-    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
-    rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
-    struct decision *decision = NULL;
-    struct script_state *script = reactor->script;
-    enum script_result result = SCRIPT_FAILED;
-    if (envelope_scan(frame_envelope(failure->frame), &rules, &resolution->store, &resolution->envelope, error) ==
-        CODE_OK) {
-        if (reactor->scripts.trial)
-            script = scripts_pick(&reactor->scripts,
-                                  envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults), SLICE("[]"));
-        msgpack_keep_twin(&resolution->envelope, failure->frame);
-        result = script_on_undeliverable(
-            script, &resolution->envelope, NULL, &resolution->defaults,
-            slice_from_string(undeliverable_reason_name(failure->reason)),
-            slice_from(failure->recipient_length ? failure->recipient : NULL, failure->recipient_length), &decision);
-    }
-    if (result == SCRIPT_WAITS) {
-        /* Where the dispatch finds no memory to wait too, its sender is told what holds now. */
-        if (own && (of->job || (of->job = new_job(of->dispatch, NULL)))) {
-            resolution->job = of->job;
-            of->job->unresolved++;
-        } else {
-            resolution->sender = NULL;
-            resolution->sender_id = slice_from(NULL, 0);
-        }
-        waiting_start(reactor, script, &resolution->waiting, resolved_later);
-        return;
-    }
-    bool overran = result == SCRIPT_FAILED && script_take_overrun(script);
-    bool taken = carry_out_again(reactor, resolution, decision);
-    of->taken = of->taken || (own && taken);
-    if (overran && own && script == reactor->script)
-        of->overran = true;
-    free_resolution(resolution);
-}
-
-/* Lets the script decide once more about each failed delivery. */
-static void resolve_all(struct reactor *reactor, struct resolving *of)
-{
-    struct undeliverable *failure;
-    while ((failure = lane_take_undeliverable(reactor->lane)))
-        resolve_one(reactor, failure, of);
-}
-
-void dispatch_undeliverable(struct reactor *reactor)
-{
-    struct resolving none = {0};
-    resolve_all(reactor, &none);
-}
-
 /* --- What scripts send themselves --- */
 
 static void carry_out_send(struct reactor *reactor, const struct script_send *send)
@@ -344,6 +181,12 @@ static void send_all(struct reactor *reactor, struct script_state *script)
         carry_out_send(reactor, send);
         script_send_free(send);
     }
+}
+
+void dispatch_undeliverable(struct reactor *reactor)
+{
+    struct resolving none = {0};
+    undeliverable_resolve(reactor, &none);
 }
 
 void dispatch_sends(struct reactor *reactor)
@@ -378,6 +221,34 @@ static void finish_dispatch(struct reactor *reactor, bool accepted, enum code re
     reactor->pass_messages++;
 }
 
+struct dispatch_job *dispatch_keep(const struct dispatch *dispatch)
+{
+    return new_job(dispatch, NULL);
+}
+
+void dispatch_await(struct dispatch_job *job)
+{
+    job->unresolved++;
+}
+
+const struct dispatch *dispatch_of(struct dispatch_job *job)
+{
+    look_after_sender(&job->dispatch, job->profile);
+    return &job->dispatch;
+}
+
+void dispatch_resolved(struct reactor *reactor, struct dispatch_job *job, bool taken, bool overran)
+{
+    job->accepted = job->accepted || taken;
+    job->overran = job->overran || overran;
+    if (--job->unresolved > 0)
+        return;
+    struct dispatch_result answer = {.frame = job->frame, .overran = job->overran};
+    job->frame = NULL;
+    finish_dispatch(reactor, job->accepted, job->refusal, &answer);
+    end_job(reactor, job, &answer);
+}
+
 /* After route. `job`: NULL while nothing of this dispatch has waited. NULL: it is over. */
 static struct dispatch_job *deliver(struct reactor *reactor, const struct dispatch *dispatch, struct dispatch_job *job,
                                     const struct decision *decision, struct dispatch_result *result)
@@ -405,7 +276,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
     }
     if (__builtin_expect(lane->undeliverable_first != NULL, 0)) {
         struct resolving own = {.dispatch = dispatch, .frame = delivered.frame, .job = job};
-        resolve_all(reactor, &own);
+        undeliverable_resolve(reactor, &own);
         delivered.accepted = delivered.accepted || own.taken;
         result->overran = result->overran || own.overran;
         if (own.job && own.job->unresolved > 0) {

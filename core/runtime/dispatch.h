@@ -59,4 +59,18 @@ void dispatch_undeliverable(struct reactor *reactor);
 /* Delivers what the reactor's hooks have sent (bridge.send). */
 void dispatch_sends(struct reactor *reactor);
 
+/* --- For undeliverable.c --- */
+
+/* What is needed to end a dispatch later, of which an on_undeliverable waits; NULL: no memory. */
+struct dispatch_job *dispatch_keep(const struct dispatch *dispatch);
+
+/* One more on_undeliverable waits; when it has ended, dispatch_resolved is called. */
+void dispatch_await(struct dispatch_job *job);
+
+/* As it is now: its sender's connection may have ended. */
+const struct dispatch *dispatch_of(struct dispatch_job *job);
+
+/* One has ended: somebody took the envelope, the hook was stopped. With the last of them the dispatch is over. */
+void dispatch_resolved(struct reactor *reactor, struct dispatch_job *job, bool taken, bool overran);
+
 #endif
