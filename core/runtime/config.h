@@ -200,6 +200,9 @@ bool config_load(struct config *out, const struct config_source *source, char **
 bool config_reload(struct config *out, const struct config_source *source, const struct config *running,
                    char **restart_needed, char **problems);
 
+/* Whether both say the same in a section ("alerts"). */
+bool config_same_section(const struct config *a, const struct config *b, const char *section);
+
 /* As config_load, but only says what is wrong: the number of problems, 0 when the configuration is good. */
 size_t config_check(const struct config_source *source, char **problems);
 
