@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "memory/pool.h"
+#include "runtime/guest.h"
 #include "runtime/policies/policies.h"
 #include "runtime/reload/shadow.h"
 #include "runtime/reload/watch.h"
@@ -191,7 +192,9 @@ static bool check(struct order *order, struct version *version, const struct buf
     bool good = true;
     if (kept && kept->length > 0)
         good = script_restore_kept(scratch, (const struct value *)(const void *)kept->data, previous);
+    guest_enter(&reactors[0]); /* hooks look at agents */
     good = good && script_dry_run(scratch);
+    guest_leave(&reactors[0]);
     supervision_unwatch(script_watchdog(scratch));
     script_state_free(scratch);
     if (!good)
