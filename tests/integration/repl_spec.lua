@@ -187,7 +187,7 @@ describe("luaduct repl", function()
     end)
 
     it("makes an error of a memory bomb, and goes on", function()
-        local server = bridge.start({script = SCRIPT, config = {script = {memoryLimit = 4194304}}})
+        local server = bridge.start({script = SCRIPT, config = {script = {memoryLimit = 4194304, budgetMs = 5000}}})
         local status, output = repl(server, {
             '("x"):rep(1e8)', 'x = {} for i = 1, 1e9 do x[i] = ("y"):rep(1e5) .. i end', "x = nil", "1 + 1",
         })
