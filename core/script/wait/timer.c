@@ -27,7 +27,7 @@ struct handle {
 
 static uint64_t now_ms(void)
 {
-    return clock_steady_ns() / 1000000;
+    return clock_planned_ms();
 }
 
 /* --- The heap ------------------------------------------------------------------------------------------------------
