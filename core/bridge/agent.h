@@ -76,4 +76,7 @@ struct agent *directory_choose(const struct selector *selector, const struct age
 /* The same among those that have room for one more task; `except` is the hash of an id, 0 for nobody. */
 struct agent *directory_choose_free(const struct selector *selector, uint64_t except);
 
+/* Whom one of these would give, without choosing it. */
+struct agent *directory_look(const struct selector *selector, uint64_t except, bool free_only);
+
 #endif

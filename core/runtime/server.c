@@ -31,6 +31,7 @@
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
+#include "runtime/repl.h"
 #include "runtime/supervision.h"
 #include "script/shared.h"
 #include "script/user_operation.h"
@@ -244,6 +245,7 @@ static int serve(const struct config *config, const struct config_source *source
                notify_start(config, error, sizeof error);
     }
     if (good) {
+        repl_start(&reactors[0]);
         engines_start(config);
         running = start_threads(error, sizeof error);
         good = running == reactor_count && supervision_wait_ready() && policies_start(config, error, sizeof error);
@@ -255,7 +257,9 @@ static int serve(const struct config *config, const struct config_source *source
         }
     }
     loader_request_stop();
+    repl_request_stop();
     supervision_wait(loader_ended);
+    supervision_wait(repl_ended);
     policies_stop();
     for (unsigned i = 0; i < running; i++)
         reactor_request_stop(&reactors[i]);
@@ -264,6 +268,7 @@ static int serve(const struct config *config, const struct config_source *source
         pthread_join(reactors[i].thread, NULL);
     engines_stop();
     loader_stop();
+    repl_stop();
     notify_stop();
     log_stop();
     if (!good && error[0])

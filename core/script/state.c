@@ -123,6 +123,7 @@ struct script_state *state_open(const struct script_options *options)
     state->jit = options->jit;
     state->inert = options->inert;
     state->caching = options->caching;
+    state->reads_only = options->reads_only;
     /* The first chunk at once: a script that fills its memory can then still be asked for a decision. */
     state->lua = lua_newstate(allocate_for_lua, state);
     state->coroutine_reference = LUA_NOREF;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "runtime/guest.h"
 #include "runtime/policies/policies.h"
 #include "runtime/reload/in_use.h"
 #include "runtime/reload/trial_run.h"
@@ -65,7 +66,9 @@ static bool check(struct order *order, struct version *version, const struct buf
     bool good = true;
     if (kept && kept->length > 0)
         good = script_restore_kept(scratch, (const struct value *)(const void *)kept->data, previous);
+    guest_enter(&in_use.reactors[0]); /* hooks look at agents */
     good = good && script_dry_run(scratch);
+    guest_leave(&in_use.reactors[0]);
     supervision_unwatch(script_watchdog(scratch));
     script_state_free(scratch);
     if (!good)

@@ -30,7 +30,7 @@ static void log_arguments(lua_State *lua, enum script_log_level level, char sepa
 {
     struct script_state *state = state_of(lua);
     state_check_depth(lua, state);
-    if (state->inert)
+    if (state->inert && (state->loading || !state->reads_only))
         return;
     int count = lua_gettop(lua);
     luaL_checkstack(lua, count + 4, "too many arguments");
