@@ -10,5 +10,6 @@ int command_reload(int argc, char **argv); /* has a bridge take up its scripts a
 int command_canary(int argc, char **argv); /* a version of the scripts on trial */
 int command_trace(int argc, char **argv);  /* what becomes of each envelope, as it happens */
 int command_bench(int argc, char **argv);  /* the load generator */
+int command_cert(int argc, char **argv);   /* certificates for developing; needs no bridge */
 
 #endif
