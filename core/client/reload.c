@@ -24,8 +24,7 @@ static const char reload_help[] =
     "  --shadow        let it decide beside the version in use, and only compare\n"
     "  --list          show the versions, what they have done and why some were taken back\n"
     "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568; unix:PATH for listen.admin\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" OPTIONS_TLS_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
 static const char canary_help[] =
@@ -38,8 +37,7 @@ static const char canary_help[] =
     "\n"
     "  --json          print the bridge's answer as it is\n"
     "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568; unix:PATH for listen.admin\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" OPTIONS_TLS_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
 #define TIMEOUT_MS 60000 /* a script may take five seconds to load, and others may be before it */
@@ -61,16 +59,22 @@ struct arguments {
 };
 
 static const struct option reload_options[] = {
-    {"to", required_argument, NULL, OPTION_TO},   {"canary", required_argument, NULL, OPTION_CANARY},
-    {"shadow", no_argument, NULL, OPTION_SHADOW}, {"list", no_argument, NULL, OPTION_LIST},
-    {"url", required_argument, NULL, OPTION_URL}, {"token-file", required_argument, NULL, OPTION_TOKEN},
-    {"help", no_argument, NULL, OPTION_HELP},     {0},
+    {"to", required_argument, NULL, OPTION_TO},
+    {"canary", required_argument, NULL, OPTION_CANARY},
+    {"shadow", no_argument, NULL, OPTION_SHADOW},
+    {"list", no_argument, NULL, OPTION_LIST},
+    {"url", required_argument, NULL, OPTION_URL},
+    {"token-file", required_argument, NULL, OPTION_TOKEN},
+    OPTIONS_TLS,
+    {"help", no_argument, NULL, OPTION_HELP},
+    {0},
 };
 
 static const struct option canary_options[] = {
     {"json", no_argument, NULL, OPTION_JSON},
     {"url", required_argument, NULL, OPTION_URL},
     {"token-file", required_argument, NULL, OPTION_TOKEN},
+    OPTIONS_TLS,
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
 };
@@ -119,6 +123,8 @@ static int ask(const char *command, const struct arguments *arguments, const cha
     const char *token;
     if (!option_url(command, arguments->url, "http://127.0.0.1:4568", &url))
         return EXIT_USAGE;
+    if (!option_tls(command, &url))
+        return 1;
     if (!option_token(command, arguments->token_file, token_text, &token))
         return 1;
     return ask_bridge(command, &url, token, method, path, body, TIMEOUT_MS, answer);

@@ -23,8 +23,7 @@ static const char help[] =
     "  --intent I      what it is about; standard agent.message\n"
     "  --from F        who sends it; standard api\n"
     "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" OPTIONS_TLS_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
 #define TIMEOUT_MS 30000 /* a script on the bridge may take its time, by default 30 s */
@@ -40,10 +39,15 @@ enum option_code {
 };
 
 static const struct option known[] = {
-    {"to", required_argument, NULL, OPTION_TO},         {"broadcast", no_argument, NULL, OPTION_BROADCAST},
-    {"intent", required_argument, NULL, OPTION_INTENT}, {"from", required_argument, NULL, OPTION_FROM},
-    {"url", required_argument, NULL, OPTION_URL},       {"token-file", required_argument, NULL, OPTION_TOKEN},
-    {"help", no_argument, NULL, OPTION_HELP},           {0},
+    {"to", required_argument, NULL, OPTION_TO},
+    {"broadcast", no_argument, NULL, OPTION_BROADCAST},
+    {"intent", required_argument, NULL, OPTION_INTENT},
+    {"from", required_argument, NULL, OPTION_FROM},
+    {"url", required_argument, NULL, OPTION_URL},
+    {"token-file", required_argument, NULL, OPTION_TOKEN},
+    OPTIONS_TLS,
+    {"help", no_argument, NULL, OPTION_HELP},
+    {0},
 };
 
 struct arguments {
@@ -136,6 +140,8 @@ int command_send(int argc, char **argv)
     }
     if (!option_url(command, arguments.url, "http://127.0.0.1:4568", &url))
         return EXIT_USAGE;
+    if (!option_tls(command, &url))
+        return 1;
     if (!option_token(command, arguments.token_file, token_text, &token))
         return 1;
     bool read = read_words(argc - optind, argv + optind, &words);

@@ -21,8 +21,7 @@ static const char help[] =
     "  --count N       end after N envelopes\n"
     "  --json          a line of JSON each, with the envelope as it was sent: what `luaduct replay` reads\n"
     "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568; unix:PATH for listen.admin\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" OPTIONS_TLS_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
 enum option_code {
@@ -44,6 +43,7 @@ static const struct option known[] = {
     {"json", no_argument, NULL, OPTION_JSON},
     {"url", required_argument, NULL, OPTION_URL},
     {"token-file", required_argument, NULL, OPTION_TOKEN},
+    OPTIONS_TLS,
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
 };
@@ -209,6 +209,8 @@ int command_trace(int argc, char **argv)
     }
     if (!option_url(argv[0], arguments.url, "http://127.0.0.1:4568", &url))
         return EXIT_USAGE;
+    if (!option_tls(argv[0], &url))
+        return 1;
     if (!option_token(argv[0], arguments.token_file, token_text, &token))
         return 1;
     buffer_append_slice(&path, SLICE("/admin/trace"));

@@ -26,8 +26,7 @@ static const char help[] =
     "  --to ID         who gets lines without @\n"
     "  --intent I      of what is sent; standard agent.message\n"
     "  --url URL       where; standard AI_BRIDGE_URL, else ws://127.0.0.1:4567\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" OPTIONS_TLS_HELP "\n"
     "Exit status: 0; 1 when the bridge could not be reached or, not in a terminal, refused something; 2 wrong usage.\n";
 
 enum option_code {
@@ -49,6 +48,7 @@ static const struct option known[] = {
     {"intent", required_argument, NULL, OPTION_INTENT},
     {"url", required_argument, NULL, OPTION_URL},
     {"token-file", required_argument, NULL, OPTION_TOKEN},
+    OPTIONS_TLS,
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
 };
@@ -131,6 +131,8 @@ int command_agent(int argc, char **argv)
     }
     if (!option_url(argv[0], arguments.url, "ws://127.0.0.1:4567", &agent.url))
         return EXIT_USAGE;
+    if (!option_tls(argv[0], &agent.url))
+        return 1;
     if (!option_token(argv[0], arguments.token_file, token, &agent.token))
         return 1;
     agent.human = isatty(STDOUT_FILENO);

@@ -46,7 +46,7 @@ static const char help[] =
     "  --protocol P      websocket (the bridge's JSON), msgpack (the same as MessagePack) or nats (nats-server's text\n"
     "                    protocol, same payload bytes)\n"
     "  --binary          the same as --protocol msgpack\n"
-    "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
+    "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" OPTIONS_TLS_HELP
     "  --server-pid PID  report this process's CPU time per delivered message and its memory\n"
     "  --progress S      every S seconds a line of JSON on standard error: totals, and percentiles since the last "
     "line\n"
@@ -113,6 +113,7 @@ static const struct option known[] = {
     {"token-file", required_argument, NULL, OPTION_TOKEN_FILE},
     {"server-pid", required_argument, NULL, OPTION_SERVER_PID},
     {"json", no_argument, NULL, OPTION_JSON},
+    OPTIONS_TLS,
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
 };
@@ -307,6 +308,8 @@ int command_bench(int argc, char **argv)
     if (!option_url(argv[0], arguments.url, over_http ? "http://127.0.0.1:4568" : "ws://127.0.0.1:4567",
                     &arguments.plan.url))
         return EXIT_USAGE;
+    if (!option_tls(argv[0], &arguments.plan.url))
+        return 1;
     if (!option_token(argv[0], arguments.token_file, token, &arguments.plan.token))
         return 1;
     bench_catch_interrupt();

@@ -67,7 +67,7 @@ struct http_load {
 static bool fail(struct http_load *load, const char *what, int error)
 {
     if (!load->failed)
-        snprintf(load->error, BENCH_ERROR_SIZE, "%s%s%s", what, error ? ": " : "", error ? strerror(-error) : "");
+        snprintf(load->error, BENCH_ERROR_SIZE, "%s%s%s", what, error ? ": " : "", error ? tcp_error(error) : "");
     load->failed = true;
     return false;
 }
@@ -189,7 +189,7 @@ static bool read_requests(struct http_load *load)
 static void watch(struct http_load *load, unsigned index, int operation)
 {
     struct http_connection *connection = &load->connections[index];
-    connection->watches_writing = connection->state == CONNECTION_CONNECTING || tcp_has_unsent(&connection->stream);
+    connection->watches_writing = connection->state == CONNECTION_CONNECTING || tcp_wants_write(&connection->stream);
     struct epoll_event event = {.events = EPOLLIN | (connection->watches_writing ? EPOLLOUT : 0), .data.u32 = index};
     if (epoll_ctl(load->poller, operation, connection->stream.descriptor, &event) < 0)
         fail(load, "cannot watch a connection", -errno);
@@ -229,7 +229,7 @@ static void send_request(struct http_load *load, unsigned index, uint64_t due)
     load->result->sent++;
     if (tcp_send(&connection->stream, slice_from(connection->request->text, connection->request->length)) != 0)
         end_connection(load, index);
-    else if (tcp_has_unsent(&connection->stream) != connection->watches_writing)
+    else if (tcp_wants_write(&connection->stream) != connection->watches_writing)
         watch(load, index, EPOLL_CTL_MOD);
 }
 
@@ -450,7 +450,7 @@ static void on_event(struct http_load *load, const struct epoll_event *event)
     unsigned index = event->data.u32;
     struct http_connection *connection = &load->connections[index];
     if (event->events & EPOLLOUT && connection->state == CONNECTION_CONNECTING) {
-        if (tcp_connected(&connection->stream) != 0) {
+        if (tcp_connected(&connection->stream) != 0 || tcp_secure(&connection->stream, &load->plan->url) != 0) {
             end_connection(load, index);
             return;
         }

@@ -95,7 +95,7 @@ struct load {
 static bool fail(struct load *load, const char *what, int error)
 {
     if (!load->failed)
-        snprintf(load->error, BENCH_ERROR_SIZE, "%s%s%s", what, error ? ": " : "", error ? strerror(-error) : "");
+        snprintf(load->error, BENCH_ERROR_SIZE, "%s%s%s", what, error ? ": " : "", error ? tcp_error(error) : "");
     load->failed = true;
     return false;
 }
@@ -122,7 +122,7 @@ static bool is_receiver(const struct load *load, unsigned index)
 static void watch(struct load *load, unsigned index, int operation)
 {
     struct agent *agent = &load->agents[index];
-    agent->watches_writing = agent->state == AGENT_CONNECTING || tcp_has_unsent(&agent->stream);
+    agent->watches_writing = agent->state == AGENT_CONNECTING || tcp_wants_write(&agent->stream);
     bool deaf = load->deaf && agent->state == AGENT_READY && is_receiver(load, index);
     struct epoll_event event = {.events = (deaf ? 0 : EPOLLIN) | (agent->watches_writing ? EPOLLOUT : 0),
                                 .data.u32 = index};
@@ -170,7 +170,7 @@ static void send_bytes(struct load *load, unsigned index, struct slice bytes)
     struct agent *agent = &load->agents[index];
     if (tcp_send(&agent->stream, bytes) != 0)
         return; /* the stream is broken: the next receive says so and ends the agent */
-    if (tcp_has_unsent(&agent->stream) != agent->watches_writing)
+    if (tcp_wants_write(&agent->stream) != agent->watches_writing)
         watch(load, index, EPOLL_CTL_MOD);
 }
 
@@ -429,6 +429,8 @@ static void connected(struct load *load, unsigned index)
     struct agent *agent = &load->agents[index];
     char text[WIRE_TEXT_MAXIMUM];
     int error = tcp_connected(&agent->stream);
+    if (error == 0)
+        error = tcp_secure(&agent->stream, &load->plan->url);
     if (error != 0) {
         fail(load, "cannot connect", error);
         return;
@@ -620,10 +622,10 @@ bool bench_resolve(const struct bridge_url *url, struct sockaddr_storage *addres
     if (number != 0) {
         char authority[BRIDGE_URL_AUTHORITY_SIZE];
         bridge_url_authority(url, authority);
-        snprintf(
-            error, BENCH_ERROR_SIZE,
-            "cannot reach a server at %.100s: %s; start a bridge with `luaduct run`, or say where it is with --url",
-            authority, number == -EADDRNOTAVAIL ? "the host name is unknown" : strerror(-number));
+        snprintf(error, BENCH_ERROR_SIZE,
+                 "cannot reach a server at %.100s: %.100s; start a bridge with `luaduct run`, or say where it is with "
+                 "--url",
+                 authority, tcp_error(number));
         return false;
     }
     *length = sizeof *address;

@@ -52,7 +52,7 @@ struct bench_plan {
     pid_t server;       /* 0: unknown, its cost is not reported */
 };
 
-#define BENCH_ERROR_SIZE 256
+#define BENCH_ERROR_SIZE 320
 
 struct bench_result {
     double seconds; /* measured, warm-up left out */
