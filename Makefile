@@ -189,15 +189,23 @@ suite: binaries
 	@$(suite)
 
 # Leaks count too. What is known of libraries stands in tests/*.supp, each with its reason.
+address_build = BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE=address,undefined
+thread_build = BUILD=$(BUILD)/tsan CFLAGS='-O1 -g' SANITIZE=thread
+
 sanitize-address:
 	@ASAN_OPTIONS=detect_leaks=1 \
 		LSAN_OPTIONS=print_suppressions=0$(if $(wildcard tests/lsan.supp),:suppressions=$(abspath tests/lsan.supp)) \
-		UBSAN_OPTIONS=print_stacktrace=1 LUADUCT_TEST_SLOW=1 \
-		$(MAKE) BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE=address,undefined suite
+		UBSAN_OPTIONS=print_stacktrace=1 LUADUCT_TEST_SLOW=1 $(MAKE) $(address_build) suite
 
 sanitize-thread:
 	@TSAN_OPTIONS=print_suppressions=0$(if $(wildcard tests/tsan.supp),:suppressions=$(abspath tests/tsan.supp)) \
-		LUADUCT_TEST_SLOW=1 LUADUCT_TEST_TSAN=1 $(MAKE) BUILD=$(BUILD)/tsan CFLAGS='-O1 -g' SANITIZE=thread suite
+		LUADUCT_TEST_SLOW=1 LUADUCT_TEST_TSAN=1 $(MAKE) $(thread_build) suite
+
+sanitize-address-build:
+	@$(MAKE) $(address_build) binaries
+
+sanitize-thread-build:
+	@$(MAKE) $(thread_build) binaries
 
 lint-setup:
 	@scripts/setup lint
@@ -300,7 +308,7 @@ FORCE:
 .SECONDARY:
 .PHONY: run run-enhanced run-production build install uninstall clean test check lint format docs sanitize fuzz coverage bench \
 	test-memory test-workers test-phase2 test-integration verify bench-regression \
-	help binaries suite sanitize-address sanitize-thread lint-setup lint-format lint-lua lint-shell lint-gcc lint-objects \
+	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations FORCE
 
 -include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(BUILD)/obj/bench/operations.o) \

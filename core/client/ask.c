@@ -51,22 +51,26 @@ static int carry_out(const char *command, const struct http_call *call, struct b
     return good ? 0 : 1;
 }
 
-int ask_bridge(const char *command, const struct bridge_url *url, const char *token, const char *method,
-               const char *path, struct slice body, int timeout_ms, struct buffer *answer)
+int ask_bridge(const char *command, const struct target *target, const char *method, const char *path,
+               struct slice body, int timeout_ms, struct buffer *answer)
 {
-    struct http_call call = {
-        .url = url, .method = method, .path = path, .token = token, .body = body, .timeout_ms = timeout_ms};
+    struct http_call call = {.url = &target->url,
+                             .method = method,
+                             .path = path,
+                             .token = target->token,
+                             .body = body,
+                             .timeout_ms = timeout_ms};
     return carry_out(command, &call, answer);
 }
 
-int follow_bridge(const char *command, const struct bridge_url *url, const char *token, const char *path,
+int follow_bridge(const char *command, const struct target *target, const char *path,
                   bool (*take)(void *context, struct slice piece), void *context)
 {
     struct buffer rest = {0};
-    struct http_call call = {.url = url,
+    struct http_call call = {.url = &target->url,
                              .method = "GET",
                              .path = path,
-                             .token = token,
+                             .token = target->token,
                              .timeout_ms = SILENCE_MS,
                              .take = take,
                              .context = context};

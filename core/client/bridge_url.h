@@ -14,7 +14,7 @@ struct bridge_url {
     char port[6];
     char path[512];         /* begins with '/', the query included */
     bool secure;            /* wss:// or https:// */
-    struct tls_client *tls; /* what to trust then; whoever reads the options sets it (options.h) */
+    struct tls_client *tls; /* what to trust then; whoever reads the options sets it (target.h) */
 };
 
 /* Gives NULL and fills the URL, or says in a constant text what is wrong with it. Without a port: 80, with TLS 443

@@ -6,7 +6,7 @@
 #include "client/bench/bench_load.h"
 #include "client/bench/bench_report.h"
 #include "client/commands.h"
-#include "client/options.h"
+#include "client/target.h"
 
 static const char help[] =
     "usage: luaduct bench SCENARIO [OPTION]…\n"
@@ -46,7 +46,7 @@ static const char help[] =
     "  --protocol P      websocket (the bridge's JSON), msgpack (the same as MessagePack) or nats (nats-server's text\n"
     "                    protocol, same payload bytes)\n"
     "  --binary          the same as --protocol msgpack\n"
-    "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" OPTIONS_TLS_HELP
+    "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" TARGET_TLS_HELP
     "  --server-pid PID  report this process's CPU time per delivered message and its memory\n"
     "  --progress S      every S seconds a line of JSON on standard error: totals, and percentiles since the last "
     "line\n"
@@ -79,9 +79,7 @@ enum option_code {
     OPTION_PROGRESS,
     OPTION_SECONDS,
     OPTION_WARMUP,
-    OPTION_URL,
     OPTION_PROTOCOL,
-    OPTION_TOKEN_FILE,
     OPTION_SERVER_PID,
     OPTION_JSON,
     OPTION_HELP,
@@ -108,12 +106,10 @@ static const struct option known[] = {
     {"progress", required_argument, NULL, OPTION_PROGRESS},
     {"seconds", required_argument, NULL, OPTION_SECONDS},
     {"warmup", required_argument, NULL, OPTION_WARMUP},
-    {"url", required_argument, NULL, OPTION_URL},
+    TARGET_OPTIONS,
     {"protocol", required_argument, NULL, OPTION_PROTOCOL},
-    {"token-file", required_argument, NULL, OPTION_TOKEN_FILE},
     {"server-pid", required_argument, NULL, OPTION_SERVER_PID},
     {"json", no_argument, NULL, OPTION_JSON},
-    OPTIONS_TLS,
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
 };
@@ -144,7 +140,7 @@ static bool find_protocol(const char *name, enum wire_protocol *protocol)
 
 struct arguments {
     struct bench_plan plan;
-    const char *url, *token_file;
+    struct target_options target;
     bool json, help;
 };
 
@@ -227,15 +223,9 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
         case OPTION_WARMUP:
             good = option_number(command, "warmup", optarg, 0, 1e6, &plan->warmup);
             break;
-        case OPTION_URL:
-            arguments->url = optarg;
-            break;
         case OPTION_PROTOCOL:
             if (!find_protocol(optarg, &plan->protocol))
                 return usage_error(command, "--protocol: expected websocket, msgpack or nats, got \"%s\"", optarg);
-            break;
-        case OPTION_TOKEN_FILE:
-            arguments->token_file = optarg;
             break;
         case OPTION_SERVER_PID:
             good = option_number(command, "server-pid", optarg, 1, 1 << 22, &number); /* the kernel's PID_MAX_LIMIT */
@@ -248,7 +238,8 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             arguments->help = true;
             return 0;
         default:
-            return EXIT_USAGE;
+            if (!target_option(&arguments->target, option))
+                return EXIT_USAGE;
         }
     }
     if (!good)
@@ -296,7 +287,8 @@ int command_bench(int argc, char **argv)
         .plan = {.window = 16, .size = 256, .seconds = 5, .warmup = 1, .intent = "bench.message", .timeout = 10}};
     static struct bench_result result; /* large: the histograms */
     static struct bench_http_result http;
-    char token[TOKEN_MAXIMUM], error[BENCH_ERROR_SIZE];
+    static struct target target;
+    char error[BENCH_ERROR_SIZE];
     int wrong = read_options(argc, argv, &arguments);
     if (wrong)
         return wrong;
@@ -305,13 +297,11 @@ int command_bench(int argc, char **argv)
         return 0;
     }
     bool over_http = arguments.plan.scenario == BENCH_HTTP;
-    if (!option_url(argv[0], arguments.url, over_http ? "http://127.0.0.1:4568" : "ws://127.0.0.1:4567",
-                    &arguments.plan.url))
-        return EXIT_USAGE;
-    if (!option_tls(argv[0], &arguments.plan.url))
-        return 1;
-    if (!option_token(argv[0], arguments.token_file, token, &arguments.plan.token))
-        return 1;
+    wrong = target_find(argv[0], &arguments.target, over_http ? TARGET_HTTP : "ws://127.0.0.1:4567", &target);
+    if (wrong)
+        return wrong;
+    arguments.plan.url = target.url;
+    arguments.plan.token = target.token;
     bench_catch_interrupt();
     if (!(over_http ? bench_http_run(&arguments.plan, &result, &http, error)
                     : bench_run(&arguments.plan, &result, error))) {
