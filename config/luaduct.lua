@@ -173,7 +173,7 @@ return {
         cooldownMs = 60000,                 -- a rule neither fires nor acts again within it
         -- notify = "operator",             -- an agent that gets each alert as an envelope, intent bridge.alert
         webhook = {
-            -- each alert is posted there as JSON; plain http only
+            -- each alert is posted there as JSON; https:// trusts the system's authorities, or SSL_CERT_FILE
             -- url = "http://localhost:9000/alerts",
             -- signs what is posted: text, or a file that holds it
             -- secret = { file = "webhook-secret" },

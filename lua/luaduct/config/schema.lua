@@ -425,7 +425,7 @@ local keys = {
     },
     {
         path = "alerts.webhook.url", type = "text", example = '"http://localhost:9000/alerts"',
-        help = "each alert is posted there as JSON; plain http only",
+        help = "each alert is posted there as JSON; https:// trusts the system's authorities, or SSL_CERT_FILE",
     },
     {
         path = "alerts.webhook.secret", type = "token", example = '{ file = "webhook-secret" }', secret = true,
