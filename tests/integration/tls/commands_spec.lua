@@ -2,7 +2,7 @@
 local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
 local socket = require "socket"
-local tls = require "tests.support.tls"
+local dev_certs = require "tests.support.dev_certs"
 local wait = require "tests.support.wait"
 
 local ANSWER = "HTTP/1.1 202 Accepted\r\nContent-Length: 19\r\n\r\n{\"status\":\"queued\"}"
@@ -42,14 +42,14 @@ describe("commands over TLS", function()
     local folder
 
     before_each(function()
-        folder = tls.certs("--name", "bridge.example", "--agent", "alice")
+        folder = dev_certs.certs("--name", "bridge.example", "--agent", "alice")
     end)
 
     after_each(bridge.clean)
 
     it("trust a server whose certificate is for that name or address and leads to --ca", function()
         for _, host in ipairs({"localhost", "127.0.0.1"}) do
-            local server = tls.server(folder)
+            local server = dev_certs.server(folder)
             local status, output, errors = send(server, host, "--ca", folder .. "/ca.pem")
             assert.equal(0, status, errors)
             assert_says("queued", output)
@@ -58,31 +58,31 @@ describe("commands over TLS", function()
     end)
 
     it("ask for the name of the host (SNI), and never for an address, which is no name", function()
-        local named = tls.server(folder, "-servername", "localhost", "-cert2", folder .. "/server.pem", "-key2",
+        local named = dev_certs.server(folder, "-servername", "localhost", "-cert2", folder .. "/server.pem", "-key2",
             folder .. "/server.key", "-servername_fatal")
         assert.equal(0, (send(named, "localhost", "--ca", folder .. "/ca.pem")))
         assert_says('Hostname in TLS extension: "localhost"', named:output())
 
-        local bare = tls.server(folder, "-servername", "localhost", "-cert2", folder .. "/server.pem", "-key2",
+        local bare = dev_certs.server(folder, "-servername", "localhost", "-cert2", folder .. "/server.pem", "-key2",
             folder .. "/server.key", "-servername_fatal")
         assert.equal(0, (send(bare, "127.0.0.1", "--ca", folder .. "/ca.pem")))
         assert.is_nil(bare:output():find("Hostname in TLS extension", 1, true))
     end)
 
     it("offer TLS 1.2 with ECDHE and AEAD only, and http/1.1", function()
-        local server = tls.server(folder, "-alpn", "http/1.1")
+        local server = dev_certs.server(folder, "-alpn", "http/1.1")
         send(server, "localhost", "--ca", folder .. "/ca.pem")
         assert_says("ALPN protocols selected: http/1.1", server:output())
         local offered = server:output():match("Shared ciphers:([^\n]+)")
         for cipher in offered:gmatch("[^:]+") do
             assert.truthy(cipher:find("^ECDHE%-") and (cipher:find("GCM") or cipher:find("POLY1305")), offered)
         end
-        local old = tls.server(folder, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
+        local old = dev_certs.server(folder, "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
         assert_says("the server refused: ", refusal(old, "localhost", "--ca", folder .. "/ca.pem"))
     end)
 
     it("take SSL_CERT_FILE for the system's authorities", function()
-        local server = tls.server(folder)
+        local server = dev_certs.server(folder)
         local client = bridge.luaduct_start({
             "send", "--to", "bob", "--url", "https://localhost:" .. server.port, '{"n":1}',
         }, {env = {SSL_CERT_FILE = folder .. "/ca.pem"}})
@@ -94,36 +94,36 @@ describe("commands over TLS", function()
     end)
 
     it("refuse an authority that they do not know", function()
-        local other = tls.certs()
+        local other = dev_certs.certs()
         assert_says("the server's certificate is not signed by an authority that is trusted here",
-            refusal(tls.server(folder), "localhost", "--ca", other .. "/ca.pem"))
+            refusal(dev_certs.server(folder), "localhost", "--ca", other .. "/ca.pem"))
     end)
 
     it("refuse a certificate for somebody else", function()
         local agent = {"-cert", folder .. "/agent-alice.pem", "-key", folder .. "/agent-alice.key"}
         assert_says("the server's certificate is not for localhost",
-            refusal(tls.server(folder, unpack(agent)), "localhost", "--ca", folder .. "/ca.pem"))
+            refusal(dev_certs.server(folder, unpack(agent)), "localhost", "--ca", folder .. "/ca.pem"))
         assert_says("the server's certificate is not for 127.0.0.1",
-            refusal(tls.server(folder, unpack(agent)), "127.0.0.1", "--ca", folder .. "/ca.pem"))
+            refusal(dev_certs.server(folder, unpack(agent)), "127.0.0.1", "--ca", folder .. "/ca.pem"))
     end)
 
     it("refuse a certificate that is over, or has not begun", function()
         for which, words in pairs({expired = "has expired", future = "is not valid yet"}) do
-            local certificate, key = tls.untimely(folder, which)
-            local server = tls.server(folder, "-cert", certificate, "-key", key)
+            local certificate, key = dev_certs.untimely(folder, which)
+            local server = dev_certs.server(folder, "-cert", certificate, "-key", key)
             assert_says("the server's certificate " .. words, refusal(server, "localhost", "--ca", folder .. "/ca.pem"))
         end
     end)
 
     it("send nothing to whom they refuse", function()
-        local other = tls.certs()
-        local server = tls.server(folder)
+        local other = dev_certs.certs()
+        local server = dev_certs.server(folder)
         refusal(server, "localhost", "--ca", other .. "/ca.pem")
         assert.is_nil(server:output():find("POST", 1, true))
     end)
 
     it("trust anybody with --insecure-skip-verify", function()
-        local status, _, errors = send(tls.server(folder), "localhost", "--insecure-skip-verify")
+        local status, _, errors = send(dev_certs.server(folder), "localhost", "--insecure-skip-verify")
         assert.equal(0, status, errors)
     end)
 
@@ -154,18 +154,18 @@ describe("commands over TLS", function()
         local shown = {
             "--ca", folder .. "/ca.pem", "--cert", folder .. "/agent-alice.pem", "--key", folder .. "/agent-alice.key",
         }
-        local server = tls.server(folder, unpack(asking))
+        local server = dev_certs.server(folder, unpack(asking))
         local status, _, errors = send(server, "localhost", unpack(shown))
         assert.equal(0, status, errors)
         assert_says("CN = alice", server:log())
 
         assert_says("the server wants a client certificate",
-            refusal(tls.server(folder, unpack(asking)), "localhost", "--ca", folder .. "/ca.pem"))
+            refusal(dev_certs.server(folder, unpack(asking)), "localhost", "--ca", folder .. "/ca.pem"))
 
-        local other = tls.certs("--agent", "alice")
+        local other = dev_certs.certs("--agent", "alice")
         shown[4], shown[6] = other .. "/agent-alice.pem", other .. "/agent-alice.key"
         assert_says("the server refused this client's certificate: unknown authority",
-            refusal(tls.server(folder, unpack(asking)), "localhost", unpack(shown)))
+            refusal(dev_certs.server(folder, unpack(asking)), "localhost", unpack(shown)))
     end)
 
     it("say which file is wrong", function()

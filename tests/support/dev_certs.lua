@@ -3,7 +3,7 @@ local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
 local wait = require "tests.support.wait"
 
-local tls = {}
+local dev_certs = {}
 
 local function openssl(...)
     local status, output, errors = process.run({"openssl", ...})
@@ -11,8 +11,8 @@ local function openssl(...)
     return output
 end
 
--- A fresh folder with an authority, a server's certificate and agents'. `...`: further arguments, as "--agent", "alice".
-function tls.certs(...)
+-- A fresh folder with an authority, a server's certificate and agents'. `...`: more arguments, as "--agent", "alice".
+function dev_certs.certs(...)
     local folder = process.folder()
     local status, _, errors = bridge.luaduct({"cert", "dev", folder, ...})
     assert(status == 0, errors)
@@ -21,7 +21,7 @@ end
 
 -- A server's certificate of the same authority, for localhost and 127.0.0.1, that is not valid now: "expired" or
 -- "future". Gives the paths of certificate and key.
-function tls.untimely(folder, which)
+function dev_certs.untimely(folder, which)
     local base = folder .. "/" .. which
     local from, to = "20200101000000Z", "20210101000000Z"
     if which == "future" then
@@ -55,7 +55,7 @@ end
 
 -- `openssl s_server` with the folder's server certificate and further arguments. Its send_input(text) goes to the one
 -- client that it serves, and its output holds what the client said; `port` is where it listens.
-function tls.server(folder, ...)
+function dev_certs.server(folder, ...)
     local server = process.start({
         "openssl", "s_server", "-accept", "127.0.0.1:0", "-naccept", "1", "-cert", folder .. "/server.pem", "-key",
         folder .. "/server.key", ...,
@@ -67,4 +67,4 @@ function tls.server(folder, ...)
     return server
 end
 
-return tls
+return dev_certs
