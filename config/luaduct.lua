@@ -223,4 +223,14 @@ return {
         format = "text",                    -- of each line
         -- file = "luaduct.log",            -- none: standard error
     },
+    -- to run as once the ports are open, by name or number; needs a start as root
+    -- user = "luaduct",
+    -- group = "luaduct",                   -- none: the group of that user
+
+    -- What the process gives up for good once it has started.
+    confinement = {
+        -- open only files in folders that this file names (Landlock); "auto": where the kernel can
+        files = "off",
+        systemCalls = "off",                -- a filter of system calls (seccomp); "auto": where the kernel can
+    },
 }

@@ -347,6 +347,15 @@ static void read_alerts(lua_State *L, struct config *config)
     config->policies.alerts = read_text(L, "policies.alerts");
 }
 
+static void read_rights(lua_State *L, struct config *config)
+{
+    static const char *const ways[] = {"off", "auto", "required", NULL};
+    config->user = read_text(L, "user");
+    config->group = read_text(L, "group");
+    config->confinement.files = (enum config_confine)read_choice(L, "confinement.files", ways);
+    config->confinement.system_calls = (enum config_confine)read_choice(L, "confinement.systemCalls", ways);
+}
+
 static void read_log(lua_State *L, struct config *config)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
@@ -370,6 +379,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_canary(L, config);
     read_alerts(L, config);
     read_log(L, config);
+    read_rights(L, config);
 }
 
 /* A number in the file that the limit of open files does not carry would only be found out under load. */
@@ -535,5 +545,7 @@ void config_free(struct config *config)
     free(config->alerts.webhook_secret);
     free(config->policies.alerts);
     free(config->log.file);
+    free(config->user);
+    free(config->group);
     memset(config, 0, sizeof(*config));
 }

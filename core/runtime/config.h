@@ -13,6 +13,7 @@ enum config_mode { CONFIG_MODE_ENHANCED, CONFIG_MODE_ORIGINAL };
 enum config_on_error { CONFIG_ON_ERROR_DEFAULT, CONFIG_ON_ERROR_DROP };
 enum config_slow_agent { CONFIG_SLOW_AGENT_QUEUE, CONFIG_SLOW_AGENT_DROP, CONFIG_SLOW_AGENT_CLOSE };
 enum config_alert_action { CONFIG_ALERT_WARN, CONFIG_ALERT_ALERT, CONFIG_ALERT_SCALE_UP, CONFIG_ALERT_SHED };
+enum config_confine { CONFIG_CONFINE_OFF, CONFIG_CONFINE_AUTO, CONFIG_CONFINE_REQUIRED };
 enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONFIG_LOG_ERROR };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 
@@ -167,6 +168,12 @@ struct config {
         enum config_log_format format;
         char *file; /* NULL: standard error */
     } log;
+
+    char *user, *group; /* to become, by name or number; NULL: stay */
+
+    struct {
+        enum config_confine files, system_calls;
+    } confinement;
 };
 
 /* What the command line said; NULL where it said nothing. The text is checked as the file's values are. */

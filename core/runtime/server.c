@@ -21,6 +21,9 @@
 #include "memory/pool.h"
 #include "net/listener.h"
 #include "runtime/acceptor.h"
+#include "runtime/confinement/file_access.h"
+#include "runtime/confinement/privileges.h"
+#include "runtime/confinement/system_calls.h"
 #include "runtime/engines/engines.h"
 #include "runtime/limits.h"
 #include "runtime/policies/notify.h"
@@ -213,6 +216,16 @@ static unsigned start_threads(char *error, size_t size)
     return reactor_count;
 }
 
+/* Once the ports are open nothing needs more than an ordinary user may. */
+static bool give_up_rights(const struct config *config, char *error, size_t size)
+{
+    if (!privileges_drop(config, error, size))
+        return false;
+    if (config->auth.token)
+        privileges_hide_memory();
+    return system_calls_confine(config, error, size);
+}
+
 static int serve(const struct config *config, const struct config_source *source)
 {
     char error[512] = "";
@@ -222,7 +235,7 @@ static int serve(const struct config *config, const struct config_source *source
         good = reactor_prepare(&reactors[prepared], prepared, config, error, sizeof error);
     good = good && open_listeners(config, error, sizeof error);
     bool has_admin = good && open_admin(config, error, sizeof error) && config->listen.admin;
-    good = good && (has_admin || !config->listen.admin);
+    good = good && (has_admin || !config->listen.admin) && give_up_rights(config, error, sizeof error);
     unsigned running = 0;
     if (good) {
         user_operation_start(&(struct user_operation_options){.memory_limit = config->script.memory_limit,
@@ -272,6 +285,10 @@ int server_run(const struct config *config, const struct config_source *source)
     log_name_thread("main");
     if (!supervision_start(reactor_count))
         return fail("cannot set up signals");
+    char problem[1024];
+    privileges_freeze();
+    if (!file_access_confine(config, problem, sizeof problem))
+        return fail(problem);
     int failure = log_start((enum log_level)config->log.level, (enum log_format)config->log.format, config->log.file);
     if (failure != 0) {
         fprintf(stderr, "luaduct: %s%s: %s\n", config->log.file ? "log.file: cannot open " : "cannot start the log",
@@ -281,7 +298,6 @@ int server_run(const struct config *config, const struct config_source *source)
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
     if (!reactors || !start_bridge(config) || !shared_start(config->script.shared_bytes))
         return fail("not enough memory to start");
-    char problem[1024];
     if (!policies_check(config, supervision_log_script, problem, sizeof problem)) {
         log_stop();
         return fail(problem);

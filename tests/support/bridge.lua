@@ -53,6 +53,9 @@ local function merge(base, over)
     return base
 end
 
+-- To run the whole suite with what the process may do confined.
+local CONFINED = os.getenv("LUADUCT_TEST_CONFINED") and {files = "required", systemCalls = "required"} or nil
+
 -- Free ports, two reactors, no HTTP rate limit; `config` wins over each of these.
 function bridge.config(config)
     return merge({
@@ -60,6 +63,7 @@ function bridge.config(config)
         listen = {wsPort = 0, httpPort = 0},
         performance = {worker_threads = 2},
         http = {rateMax = 0},
+        confinement = CONFINED,
     }, config or {})
 end
 

@@ -62,6 +62,7 @@ local DEFAULTS = {
     },
     policies = {},
     log = { level = "info", format = "text" },
+    confinement = { files = "off", systemCalls = "off" },
 }
 
 local folder, file
@@ -323,7 +324,7 @@ describe("a key of a later version", function()
 
     it("is one of these, and no other", function()
         local later = { ["performance.cache_enabled"] = 1, ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
-            user = 1, group = 1, console = 1, tracing = 1, store = 1,
+            console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
         for _, key in ipairs(schema.keys) do
