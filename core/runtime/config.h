@@ -29,6 +29,13 @@ struct config_list {
     size_t count;
 };
 
+/* A certificate chain and its key. */
+struct config_pair {
+    char *cert, *key;         /* paths */
+    char *label;              /* "tls." or "tls.certs[1]." */
+    struct config_list names; /* server names; empty: those in the certificate */
+};
+
 /* A built-in alert. */
 struct config_alert {
     bool enabled;
@@ -118,6 +125,15 @@ struct config {
         char *token; /* NULL: no credential; else not empty, without control characters */
         bool token_is_admin;
     } auth;
+
+    struct {
+        struct config_pair *pairs; /* `pair_count`, the default first; none: the ports are plain */
+        size_t pair_count;
+        char *client_ca, *crl; /* paths; NULL: none */
+        bool require_client_cert;
+        struct config_list ciphers; /* best first; empty: all */
+        uint32_t handshake_timeout_ms, max_handshakes, handshake_threads;
+    } tls;
 
     struct {
         uint32_t worker_threads; /* reactors, at least 1 */
