@@ -174,7 +174,7 @@ return {
         },
     },
 
-    -- How alert rules are watched, and the three built-in ones.
+    -- How alert rules are watched, and the built-in ones.
     alerts = {
         intervalMs = 1000,                  -- between two looks at the rules
         windowMs = 60000,                   -- rates are over this time
@@ -204,6 +204,12 @@ return {
             threshold = 0.9,                -- share of busy workers, above
             forMs = 5000,                   -- it fires when that has lasted for so long
             action = "SCALE_UP",            -- what the alert does beside being shown: see docs/operations.md
+        },
+        certificateExpiry = {
+            enabled = true,                 -- watch it
+            threshold = 14,                 -- days, below
+            forMs = 0,                      -- it fires when that has lasted for so long
+            action = "WARN",                -- what the alert does beside being shown: see docs/operations.md
         },
     },
 

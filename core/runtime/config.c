@@ -414,6 +414,7 @@ static void read_alerts(lua_State *L, struct config *config)
     read_alert(L, "gcFrequency", &config->alerts.gc_frequency);
     read_alert(L, "poolHitRate", &config->alerts.pool_hit_rate);
     read_alert(L, "workerUtilization", &config->alerts.worker_utilization);
+    read_alert(L, "certificateExpiry", &config->alerts.certificate_expiry);
     config->policies.alerts = read_text(L, "policies.alerts");
 }
 

@@ -171,7 +171,7 @@ struct config {
         char *webhook_url;    /* NULL: none */
         char *webhook_secret; /* NULL: not signed */
         uint32_t webhook_timeout_ms;
-        struct config_alert gc_frequency, pool_hit_rate, worker_utilization;
+        struct config_alert gc_frequency, pool_hit_rate, worker_utilization, certificate_expiry;
     } alerts;
 
     struct {

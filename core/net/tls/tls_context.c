@@ -76,7 +76,7 @@ struct tls_context {
     struct slot *slots;
     unsigned slot_count;
     size_t pair_count;
-    char **files;        /* of the certificates */
+    char **labels;       /* "tls." */
     struct names *names; /* that each pair is for, where the configuration says */
     int cipher_ids[CIPHERS + 1];
     bool asks_client, requires_client;
@@ -247,17 +247,17 @@ static bool choose_ciphers(struct tls_context *context, const struct tls_options
 
 static bool copy_labels(struct tls_context *context, const struct tls_options *options)
 {
-    context->files = calloc(options->pair_count, sizeof *context->files);
+    context->labels = calloc(options->pair_count, sizeof *context->labels);
     context->names = calloc(options->pair_count, sizeof *context->names);
-    if (!context->files || !context->names)
+    if (!context->labels || !context->names)
         return false;
     context->pair_count = options->pair_count;
     for (size_t i = 0; i < options->pair_count; i++) {
         const struct tls_pair *pair = &options->pairs[i];
         struct names *names = &context->names[i];
-        context->files[i] = strdup(pair->certificate);
+        context->labels[i] = strdup(pair->label);
         names->items = calloc(pair->name_count + 1, sizeof *names->items);
-        if (!context->files[i] || !names->items)
+        if (!context->labels[i] || !names->items)
             return false;
         for (; names->count < pair->name_count; names->count++)
             if (!(names->items[names->count] = strdup(pair->names[names->count])))
@@ -420,14 +420,14 @@ void tls_context_release(struct tls_context *context)
     for (unsigned i = 0; i < context->slot_count; i++)
         free_slot(&context->slots[i], context->pair_count);
     free(context->slots);
-    for (size_t i = 0; context->files && i < context->pair_count; i++)
-        free(context->files[i]);
+    for (size_t i = 0; context->labels && i < context->pair_count; i++)
+        free(context->labels[i]);
     for (size_t i = 0; context->names && i < context->pair_count; i++) {
         for (size_t n = 0; n < context->names[i].count; n++)
             free(context->names[i].items[n]);
         free(context->names[i].items);
     }
-    free(context->files);
+    free(context->labels);
     free(context->names);
     mbedtls_ssl_ticket_free(&context->tickets);
     mbedtls_ssl_cache_free(&context->cache);
@@ -458,9 +458,14 @@ bool tls_context_requires_client(const struct tls_context *context)
 
 /* --- For figures --- */
 
+static bool has_crl(const struct tls_context *context)
+{
+    return context->slots[0].crl.version != 0;
+}
+
 size_t tls_context_certificate_count(const struct tls_context *context)
 {
-    return context->pair_count;
+    return context->pair_count + context->asks_client + has_crl(context);
 }
 
 static void first_name(const mbedtls_x509_crt *certificate, char *out, size_t size)
@@ -479,10 +484,40 @@ static void first_name(const mbedtls_x509_crt *certificate, char *out, size_t si
     out[used] = '\0';
 }
 
+/* The authority that runs out first. */
+static void view_client_ca(const mbedtls_x509_crt *chain, struct tls_certificate_view *out)
+{
+    for (const mbedtls_x509_crt *at = chain; at; at = at->next) {
+        int64_t not_after_s = tls_time_seconds(&at->valid_to);
+        if (at != chain && not_after_s >= out->not_after_s)
+            continue;
+        out->not_after_s = not_after_s;
+        first_name(at, out->name, sizeof out->name);
+    }
+}
+
+static void view_crl(const mbedtls_x509_crl *lists, struct tls_certificate_view *out)
+{
+    for (const mbedtls_x509_crl *at = lists; at; at = at->next) {
+        int64_t next_update_s = tls_time_seconds(&at->next_update);
+        if (at == lists || next_update_s < out->not_after_s)
+            out->not_after_s = next_update_s;
+    }
+}
+
 void tls_context_certificate(const struct tls_context *context, size_t index, struct tls_certificate_view *out)
 {
-    const mbedtls_x509_crt *certificate = &context->slots[0].chains[index];
-    out->file = context->files[index];
-    first_name(certificate, out->name, sizeof out->name);
-    out->not_after_s = tls_time_seconds(&certificate->valid_to);
+    const struct slot *slot = &context->slots[0];
+    *out = (struct tls_certificate_view){0};
+    if (index < context->pair_count) {
+        snprintf(out->key, sizeof out->key, "%scert", context->labels[index]);
+        first_name(&slot->chains[index], out->name, sizeof out->name);
+        out->not_after_s = tls_time_seconds(&slot->chains[index].valid_to);
+    } else if (index == context->pair_count && context->asks_client) {
+        snprintf(out->key, sizeof out->key, "tls.clientCa");
+        view_client_ca(&slot->client_ca, out);
+    } else {
+        snprintf(out->key, sizeof out->key, "tls.crl");
+        view_crl(&slot->crl, out);
+    }
 }

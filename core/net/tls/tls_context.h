@@ -55,9 +55,10 @@ const struct mbedtls_ssl_config *tls_context_slot(const struct tls_context *cont
 bool tls_context_asks_client(const struct tls_context *context);
 bool tls_context_requires_client(const struct tls_context *context);
 
-/* For figures: each certificate of our own. */
+/* For figures: what runs out some day. Each certificate of our own; of the authorities and of the revocation lists the
+ * one that does first. */
 struct tls_certificate_view {
-    const char *file;
+    char key[32];        /* of the configuration: "tls.cert", "tls.certs[2].cert", "tls.clientCa", "tls.crl" */
     char name[256];      /* its first name */
     int64_t not_after_s; /* wall clock */
 };

@@ -13,7 +13,7 @@
 #include <mbedtls/platform.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/x509_crt.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -39,6 +39,12 @@ struct tls_session {
 };
 
 static _Thread_local bool noted_resumed;
+static atomic_uint sessions;
+
+unsigned tls_session_count(void)
+{
+    return atomic_load_explicit(&sessions, memory_order_relaxed);
+}
 
 void tls_session_note_resumed(void)
 {
@@ -103,6 +109,7 @@ struct tls_session *tls_session_new(struct tls_context *context, unsigned slot, 
     if (!session)
         return NULL;
     memset(session, 0, sizeof *session);
+    atomic_fetch_add_explicit(&sessions, 1, memory_order_relaxed);
     session->fd = fd;
     session->context = tls_context_retain(context);
     mbedtls_ssl_init(&session->ssl);
@@ -120,6 +127,7 @@ void tls_session_free(struct tls_session *session)
 {
     if (!session)
         return;
+    atomic_fetch_sub_explicit(&sessions, 1, memory_order_relaxed);
     mbedtls_ssl_free(&session->ssl);
     tls_peer_free(session->peer);
     tls_context_release(session->context);

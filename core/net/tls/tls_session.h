@@ -76,6 +76,9 @@ void tls_session_end_sending(struct tls_session *session);
 /* NULL is fine. */
 void tls_session_free(struct tls_session *session);
 
+/* How many there are in the process, those that shake hands included. Any thread. */
+unsigned tls_session_count(void);
+
 /* For tls_context.c: the handshake that this thread works on takes up an earlier session. */
 void tls_session_note_resumed(void);
 

@@ -1,10 +1,13 @@
 #include "runtime/tls/certificates.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "runtime/config.h"
 #include "runtime/tls/handshakes.h"
@@ -48,8 +51,10 @@ static void log_use(const struct tls_context *context)
 {
     for (size_t i = 0; context && i < tls_context_certificate_count(context); i++) {
         struct tls_certificate_view view;
+        char until[CLOCK_ISO_LENGTH];
         tls_context_certificate(context, i, &view);
-        log_info("TLS: the certificate of %s (%s) is in use", view.name[0] ? view.name : "no name", view.file);
+        clock_format_iso(view.not_after_s * 1000, until);
+        log_info("TLS: %s (%s) is in use, until %.*s", view.key, view.name, CLOCK_ISO_LENGTH, until);
     }
 }
 
@@ -93,4 +98,20 @@ struct tls_context *certificates_current(void)
     struct tls_context *context = current ? tls_context_retain(current) : NULL;
     pthread_mutex_unlock(&mutex);
     return context;
+}
+
+double certificates_days_left(void)
+{
+    struct tls_context *context = certificates_current();
+    double least = NAN;
+    for (size_t i = 0; context && i < tls_context_certificate_count(context); i++) {
+        struct tls_certificate_view view;
+        tls_context_certificate(context, i, &view);
+        double left = ((double)view.not_after_s - (double)clock_wall_ms() / 1000) / 86400;
+        /* Revocation lists are made anew every few days. */
+        if (strcmp(view.key, "tls.crl") != 0 && !(left >= least))
+            least = left;
+    }
+    tls_context_release(context);
+    return least;
 }

@@ -18,6 +18,10 @@ bool certificates_load(const struct config *config, struct tls_context **out, ch
  * its tickets. Main or the loader. False: there are no threads to shake hands; *error says why. */
 bool certificates_use(const struct config *config, struct tls_context *context, char *error, size_t size);
 
+/* Days until the first of the certificates in use runs out, our own and the authorities'; NaN: there is none. Any
+ * thread. */
+double certificates_days_left(void);
+
 /* Main, when nobody shakes hands any more. */
 void certificates_stop(void);
 

@@ -512,6 +512,22 @@ local keys = {
         choices = ALERT_ACTIONS, default = "SCALE_UP",
         help = "what the alert does beside being shown: see docs/operations.md",
     },
+    {
+        path = "alerts.certificateExpiry.enabled", type = "boolean", live = true, default = true, help = "watch it",
+    },
+    {
+        path = "alerts.certificateExpiry.threshold", type = "number", live = true, min = 0, max = 100000, default = 14,
+        help = "days, below",
+    },
+    {
+        path = "alerts.certificateExpiry.forMs", type = "integer", live = true, min = 0, max = MAX_MS, default = 0,
+        help = "it fires when that has lasted for so long",
+    },
+    {
+        path = "alerts.certificateExpiry.action", type = "choice", live = true,
+        choices = ALERT_ACTIONS, default = "WARN",
+        help = "what the alert does beside being shown: see docs/operations.md",
+    },
 
     {
         path = "canary.minCalls", type = "integer", min = 1, max = MAX_COUNT, default = 50, live = true,
@@ -599,11 +615,12 @@ local sections = {
     ["phase2.gcOptimization"] = "Reaction to memory pressure.",
     ["phase2.workerPool"] = "Threads for tasks that need a processor.",
     ["phase2.predictiveScaling"] = "Looking ahead.",
-    alerts = "How alert rules are watched, and the three built-in ones.",
+    alerts = "How alert rules are watched, and the built-in ones.",
     ["alerts.webhook"] = "Where alerts are posted.",
     ["alerts.gcFrequency"] = "Full collections a minute.",
     ["alerts.poolHitRate"] = "Share of pool requests served without malloc.",
     ["alerts.workerUtilization"] = "Share of busy workers.",
+    ["alerts.certificateExpiry"] = "Days until the first of the certificates of `tls` runs out.",
     canary = "When a version of the scripts on trial is taken back or promoted.",
     policies = "Rules as Lua files.",
     log = "What the bridge writes about itself.",

@@ -60,6 +60,7 @@ local DEFAULTS = {
         gcFrequency = { enabled = true, threshold = 10, forMs = 0, action = "WARN" },
         poolHitRate = { enabled = true, threshold = 0.8, forMs = 10000, action = "ALERT" },
         workerUtilization = { enabled = true, threshold = 0.9, forMs = 5000, action = "SCALE_UP" },
+        certificateExpiry = { enabled = true, threshold = 14, forMs = 0, action = "WARN" },
     },
     policies = {},
     log = { level = "info", format = "text" },
