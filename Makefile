@@ -238,7 +238,7 @@ lint-tidy: $(BUILD)/gen/bundle.c
 lint-gcc:
 	@$(MAKE) BUILD=$(BUILD)/lint CC=gcc CFLAGS='-O2 -g -Werror' lint-objects
 
-lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/bench/operations.o \
+lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/bench/operations.o $(BUILD)/obj/bench/tls_primitives.o \
 	$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fuzz/*.c))
 
 lint-clang: $(BUILD)/gen/bundle.c
@@ -312,7 +312,7 @@ $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@$(CC) $(link_flags) -fsanitize=fuzzer -o $@ $^ $(libraries)
 
-$(BUILD)/bench/operations: $(BUILD)/obj/bench/operations.o $(BUILD)/core.a
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@$(CC) $(link_flags) -o $@ $^ $(libraries)
 
@@ -327,5 +327,5 @@ FORCE:
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations FORCE
 
--include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(BUILD)/obj/bench/operations.o) \
+-include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(BUILD)/obj/bench/operations.o $(BUILD)/obj/bench/tls_primitives.o) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

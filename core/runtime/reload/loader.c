@@ -12,6 +12,7 @@
 #include "runtime/reload/shadow.h"
 #include "runtime/reload/watch.h"
 #include "runtime/supervision.h"
+#include "runtime/tls/certificates.h"
 #include "script/bounds/watchdog.h"
 #include "script/user_operation.h"
 #include "script/version/dry_run.h"
@@ -43,6 +44,9 @@ static struct version *current_version;                   /* a reference */
 static struct version *trial_version;                     /* a reference while there is a trial; else NULL */
 static struct script_totals current_before, trial_before; /* when the trial began */
 static uint64_t canary_began_ns;
+/* Certificates are no part of a version: taking an earlier one back does not bring back a certificate that was replaced
+ * or somebody who was locked out. What a reload on trial read comes into use with its version. */
+static struct tls_context *trial_certificates;
 
 /* --- Errands --------------------------------------------------------------------------------------------------------
  */
@@ -350,6 +354,14 @@ static void read_figures(struct canary_figures *current, struct canary_figures *
     read_decisions(1, trial);
 }
 
+/* The ports stay as they are when they have no threads: that can only be at the first use. */
+static void use_certificates(const struct config *config, struct tls_context *certificates)
+{
+    char error[256];
+    if (!certificates_use(config, certificates, error, sizeof error))
+        log_error("TLS stays off: %s", error);
+}
+
 static void end_trial(enum canary_state state, const char *why, const char *cause)
 {
     struct canary_figures of_current, of_trial;
@@ -366,6 +378,11 @@ static void end_trial(enum canary_state state, const char *why, const char *caus
     have_all(parts, act_end_trial);
     free_parts(parts);
     take_up(promote ? trial_version : current_version, NULL, VERSION_KEPT);
+    if (promote)
+        use_certificates(current_version->config, trial_certificates);
+    else
+        tls_context_release(trial_certificates);
+    trial_certificates = NULL;
     pthread_mutex_lock(&mutex);
     canary.state = state;
     canary.ended_ms = clock_wall_ms();
@@ -442,7 +459,17 @@ static bool reload(struct order *order)
         version_release(version);
         return refuse(order, CODE_RELOAD_FAILED, problem);
     }
-    bool good = version && bring(order, version, true);
+    struct tls_context *certificates = NULL;
+    bool good = version && (certificates_load(version->config, &certificates, problem, sizeof problem) ||
+                            refuse(order, CODE_RELOAD_FAILED, problem));
+    good = good && bring(order, version, true);
+    if (good && order->on_trial) {
+        trial_certificates = certificates;
+    } else if (good) {
+        use_certificates(version->config, certificates);
+    } else {
+        tls_context_release(certificates);
+    }
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);
@@ -461,6 +488,8 @@ static bool return_to(struct order *order)
         return refuse(order, CODE_NOT_FOUND, text);
     }
     bool good = version == current_version || bring(order, version, false);
+    if (good && order->on_trial && version != current_version)
+        trial_certificates = certificates_current();
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);
@@ -733,6 +762,8 @@ void loader_stop(void)
         pthread_join(thread, NULL);
     watch_files(NULL, NULL);
     user_operation_use(NULL, NULL);
+    tls_context_release(trial_certificates);
+    trial_certificates = NULL;
     version_release(current_version);
     version_release(trial_version);
     current_version = trial_version = NULL;
