@@ -93,7 +93,7 @@ static int grant_what_the_config_names(int ruleset, const struct config *config)
     for (size_t i = 0; failure == 0 && i < sizeof files / sizeof files[0]; i++)
         failure = grant_folder_of(ruleset, files[i], READ);
     for (size_t i = 0; failure == 0 && i < config->tls.pair_count; i++) {
-        failure = grant_folder_of(ruleset, config->tls.pairs[i].certificate, READ);
+        failure = grant_folder_of(ruleset, config->tls.pairs[i].cert, READ);
         if (failure == 0)
             failure = grant_folder_of(ruleset, config->tls.pairs[i].key, READ);
     }
