@@ -85,6 +85,13 @@ run-production: ## The same with config/production.lua
 	@$(MAKE) build
 	@exec $(BUILD)/luaduct run config/production.lua
 
+run-tls: ## The same with TLS, and certificates for this machine in build/dev-certs (made when they are missing)
+	@scripts/setup run
+	@$(MAKE) build
+	@test -e $(BUILD)/dev-certs/bridge.lua || $(BUILD)/luaduct cert dev $(BUILD)/dev-certs
+	@echo 'Who connects trusts its authority: --ca $(BUILD)/dev-certs/ca.pem'
+	@exec $(BUILD)/luaduct run $(BUILD)/dev-certs/bridge.lua
+
 ## Building
 
 build: $(BUILD)/luaduct ## Build the program: build/luaduct
@@ -322,7 +329,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production build install uninstall clean sbom test check lint format docs sanitize fuzz coverage bench \
+.PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz coverage bench \
 	test-memory test-workers test-phase2 test-integration verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations FORCE

@@ -19,7 +19,9 @@ static const char help[] =
     "usage: luaduct cert dev DIR [OPTION]…\n"
     "Makes certificates for developing, in the folder DIR: an authority of your own (ca.pem, ca.key), a server's that "
     "it\n"
-    "signs (server.pem, server.key) for localhost, 127.0.0.1 and ::1, and agents' (agent-ID.pem, agent-ID.key).\n"
+    "signs (server.pem, server.key) for localhost, 127.0.0.1 and ::1, agents' (agent-ID.pem, agent-ID.key), and a "
+    "config\n"
+    "that uses them (bridge.lua: luaduct run DIR/bridge.lua).\n"
     "Keys can be read by you only. Whoever has ca.key can pretend to be any server to those who trust ca.pem.\n"
     "\n"
     "In a folder that has an authority already, it signs further agents, and what is there stays.\n"
@@ -230,50 +232,61 @@ static int make_agents(const struct arguments *arguments, const struct certifica
     return code;
 }
 
-/* Whether DIR/STEM.pem or .key is there; says so. */
-static bool is_in_the_way(const char *folder, const char *stem)
+/* Whether DIR/STEM.SUFFIX is there; says so. */
+static bool has_file(const char *folder, const char *stem, const char *suffix)
 {
-    static const char *const suffixes[] = {"pem", "key"};
     char path[PATH_MAX];
-    for (size_t i = 0; i < 2; i++) {
-        if (!name_file(path, folder, stem, suffixes[i]))
-            return true;
-        if (is_there(path)) {
-            complain(path, "it is there already; --force makes all anew");
-            return true;
-        }
-    }
-    return false;
+    if (!name_file(path, folder, stem, suffix))
+        return true;
+    if (is_there(path))
+        complain(path, "it is there already; --force makes all anew");
+    return is_there(path);
+}
+
+static bool has_pair(const char *folder, const char *stem)
+{
+    return has_file(folder, stem, "pem") || has_file(folder, stem, "key");
 }
 
 /* Whether all that will be made has its place. `extends`: only agents will. */
 static bool is_free(const struct arguments *arguments, bool extends)
 {
-    if (!extends && (is_in_the_way(arguments->folder, "ca") || is_in_the_way(arguments->folder, "server")))
+    const char *folder = arguments->folder;
+    if (!extends && (has_pair(folder, "ca") || has_pair(folder, "server") || has_file(folder, "bridge", "lua")))
         return false;
     for (size_t i = 0; i < arguments->agent_count; i++) {
         char stem[80];
         snprintf(stem, sizeof stem, "agent-%s", arguments->agents[i]);
-        if (is_in_the_way(arguments->folder, stem))
+        if (has_pair(folder, stem))
             return false;
     }
     return true;
 }
 
+static const char config[] = "-- A bridge that speaks TLS, with the certificates of this folder.\n"
+                             "return {\n"
+                             "    tls = {\n"
+                             "        cert = \"server.pem\",\n"
+                             "        key = \"server.key\",\n"
+                             "        -- clientCa = \"ca.pem\", -- agents may show a certificate of this authority\n"
+                             "    },\n"
+                             "}\n";
+
+static int write_config(const char *folder)
+{
+    char path[PATH_MAX];
+    if (!name_file(path, folder, "bridge", "lua") || write_file(path, config, 0644) != 0)
+        return 1;
+    printf("%s: a config that uses them\n", path);
+    return 0;
+}
+
 static void print_use(const struct arguments *arguments)
 {
-    char folder[PATH_MAX];
-    if (!realpath(arguments->folder, folder))
-        return;
-    printf("\nIn the bridge's config:\n\n    tls = {\n        cert = \"%s/server.pem\",\n        key = "
-           "\"%s/server.key\",\n",
-           folder, folder);
-    printf("        clientCa = \"%s/ca.pem\", -- agents may show a certificate of this authority\n    },\n\n", folder);
-    printf("For those who connect: luaduct agent ID --url wss://localhost:4567 --ca %s/ca.pem", folder);
-    if (arguments->agent_count > 0)
-        printf(" --cert %s/agent-%s.pem --key %s/agent-%s.key", folder, arguments->agents[0], folder,
-               arguments->agents[0]);
-    printf("\n");
+    const char *folder = arguments->folder;
+    printf("Try, each in a terminal of its own:\n  luaduct run %s/bridge.lua\n", folder);
+    printf("  luaduct agent alice --url wss://localhost:4567 --ca %s/ca.pem\n", folder);
+    printf("  luaduct send --to alice --url https://localhost:4568 --ca %s/ca.pem '{\"text\":\"hello\"}'\n", folder);
 }
 
 static int make_all(const struct arguments *arguments)
@@ -293,7 +306,9 @@ static int make_all(const struct arguments *arguments)
     if (code == 0)
         code = make_agents(arguments, &authority);
     certificate_forget(&authority);
-    if (code == 0)
+    if (code == 0 && !extends)
+        code = write_config(arguments->folder);
+    if (code == 0 && !extends)
         print_use(arguments);
     return code;
 }

@@ -189,16 +189,18 @@ describe("luaduct cert dev", function()
         assert.equal("", process.read_file(folder .. "/ca.pem"))
     end)
 
-    it("prints the config to use them by, which names the files", function()
-        local folder = process.folder()
+    it("writes a config with which a bridge serves TLS", function()
+        local folder = process.folder() .. "/certs"
 
-        local _, output = cert(folder, "--agent", "alice")
+        local _, output = cert(folder)
 
-        local config = output:match("(tls = {.-\n    })")
-        assert.truthy(config, output)
-        local tls = assert(loadstring("local " .. config .. " return tls"))()
-        assert.equal(folder .. "/server.pem", tls.cert)
-        assert.equal(folder .. "/server.key", tls.key)
-        assert.equal(folder .. "/ca.pem", tls.clientCa)
+        assert.truthy(output:find("luaduct run " .. folder .. "/bridge.lua", 1, true), output)
+        local server = bridge.run(folder .. "/bridge.lua")
+        local status, answer, errors = bridge.luaduct({
+            "send", "--to", "alice", "--url", "https://localhost:" .. server.http_port, "--ca", folder .. "/ca.pem",
+            "hello",
+        })
+        assert.equal(0, status, errors)
+        assert.truthy(answer:find("queued", 1, true), answer)
     end)
 end)
