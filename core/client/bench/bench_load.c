@@ -587,7 +587,7 @@ static void measure(struct load *load)
     run_until(load, load->now + (uint64_t)(plan->warmup * (double)SECOND));
 
     uint64_t start = load->now, delivered = load->delivered, own = own_cpu_ns();
-    uint64_t server = plan->server ? server_cpu_ns(plan->server) : 0;
+    uint64_t server = plan->server.pids[0] ? server_cpu_ns(&plan->server) : 0;
     load->measuring = true;
     bench_progress_start(load->progress, plan->progress, start);
     load->next_turn = start + (uint64_t)(plan->pause * (double)SECOND);
@@ -596,9 +596,9 @@ static void measure(struct load *load)
     result->seconds = (double)(load->now - start) / (double)SECOND;
     result->delivered = load->delivered - delivered;
     result->generator_cpu = (double)(own_cpu_ns() - own) / (double)(load->now - start);
-    if (plan->server) {
-        result->server_cpu_ns = server_cpu_since(plan->server, server);
-        result->rss_after = server_rss_bytes(plan->server);
+    if (plan->server.pids[0]) {
+        result->server_cpu_ns = server_cpu_since(&plan->server, server);
+        result->rss_after = server_rss_bytes(&plan->server);
     }
 
     load->sending = false;
@@ -691,12 +691,12 @@ bool bench_run(const struct bench_plan *plan, struct bench_result *result, char 
     static struct bench_progress progress; /* large: the histogram */
     struct load load = {.plan = plan, .result = result, .error = error, .poller = -1, .progress = &progress};
     memset(result, 0, sizeof *result);
-    if (plan->server && server_cpu_ns(plan->server) == 0)
+    if (plan->server.pids[0] && server_cpu_ns(&plan->server) == 0)
         fail(&load, "there is no process with the given --server-pid", 0);
     if (!load.failed && prepare(&load))
         load.failed = !bench_resolve(&plan->url, &load.address, &load.address_length, error);
     if (!load.failed) {
-        result->server_rss_before = plan->server ? server_rss_bytes(plan->server) : 0;
+        result->server_rss_before = server_rss_bytes(&plan->server);
         if (plan->scenario == BENCH_CHURN) {
             load.now = clock_steady_ns();
             load.sending = true;
