@@ -55,7 +55,7 @@ link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -pie -Wl,-z,relro,-z,now,-z,noe
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
 # Modules in C that specs of scripts load (`luaduct test`) take Lua's interface from the binary.
 exports = -Wl,--export-dynamic-symbol='lua_*' -Wl,--export-dynamic-symbol='luaL_*'
-libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedcrypto -l:libpcre2-8.a -lreadline -lseccomp -lm
+libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -l:libpcre2-8.a -lreadline -lseccomp -lm
 # A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
 memory_words = memory pressure pool allocation mailbox
 worker_words = worker operation
@@ -85,6 +85,13 @@ run-production: ## The same with config/production.lua
 	@scripts/setup run
 	@$(MAKE) build
 	@exec $(BUILD)/luaduct run config/production.lua
+
+run-tls: ## The same with TLS, and certificates for this machine in build/dev-certs (made when they are missing)
+	@scripts/setup run
+	@$(MAKE) build
+	@test -e $(BUILD)/dev-certs/bridge.lua || $(BUILD)/luaduct cert dev $(BUILD)/dev-certs
+	@echo 'Who connects trusts its authority: --ca $(BUILD)/dev-certs/ca.pem'
+	@exec $(BUILD)/luaduct run $(BUILD)/dev-certs/bridge.lua
 
 ## Building
 
@@ -325,7 +332,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production build install uninstall clean sbom test check lint format docs sanitize fuzz coverage bench \
+.PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz coverage bench \
 	test-memory test-workers test-phase2 test-integration verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE

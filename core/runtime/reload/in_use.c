@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "runtime/policies/policies.h"
 #include "runtime/reload/watch.h"
+#include "runtime/tls/certificates.h"
 #include "script/user_operation.h"
 
 struct in_use in_use;
@@ -22,6 +23,13 @@ void in_use_change(struct version *current, struct version *trial, enum version_
     policies_change(current->config);
     version_release(current_before);
     version_release(trial_before);
+}
+
+void in_use_certificates(const struct config *config, struct tls_context *certificates)
+{
+    char error[256];
+    if (!certificates_use(config, certificates, error, sizeof error))
+        log_error("TLS stays off: %s", error);
 }
 
 /* --- Parts -------------------------------------------------------------------------------------------------------- */

@@ -14,10 +14,16 @@ extern struct in_use {
     struct config_source source; /* where the configuration came from */
     struct version *current;     /* a reference */
     struct version *trial;       /* a reference while there is a trial; else NULL */
+    /* Certificates are no part of a version: taking an earlier one back does not bring back a certificate that was
+     * replaced. What a reload on trial read comes into use with its version; a reference, or NULL. */
+    struct tls_context *trial_certificates;
 } in_use;
 
 /* Takes up what holds of a version beside the reactors' states; `trial` may be NULL. */
 void in_use_change(struct version *current, struct version *trial, enum version_use trial_use);
+
+/* Takes the reference. The ports stay as they are when they have no threads: that can only be at the first use. */
+void in_use_certificates(const struct config *config, struct tls_context *certificates);
 
 /* One reactor's part of what all of them do. */
 struct part {

@@ -15,6 +15,7 @@
 #include "runtime/reload/trial_run.h"
 #include "runtime/reload/watch.h"
 #include "runtime/supervision.h"
+#include "runtime/tls/certificates.h"
 #include "script/user_operation.h"
 
 /* Orders that may wait. */
@@ -267,6 +268,8 @@ void loader_stop(void)
         pthread_join(thread, NULL);
     watch_files(NULL, NULL);
     user_operation_use(NULL, NULL);
+    tls_context_release(in_use.trial_certificates);
+    in_use.trial_certificates = NULL;
     version_release(in_use.current);
     version_release(in_use.trial);
     in_use.current = in_use.trial = NULL;

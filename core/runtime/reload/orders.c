@@ -11,6 +11,7 @@
 #include "runtime/reload/in_use.h"
 #include "runtime/reload/trial_run.h"
 #include "runtime/supervision.h"
+#include "runtime/tls/certificates.h"
 #include "script/bounds/watchdog.h"
 #include "script/user_operation.h"
 #include "script/version/dry_run.h"
@@ -190,7 +191,16 @@ static bool reload(struct order *order)
         version_release(version);
         return order_refuse(order, CODE_RELOAD_FAILED, problem);
     }
-    bool good = version && bring(order, version, true);
+    struct tls_context *certificates = NULL;
+    bool good = version && (certificates_load(version->config, &certificates, problem, sizeof problem) ||
+                            order_refuse(order, CODE_RELOAD_FAILED, problem));
+    good = good && bring(order, version, true);
+    if (good && order->on_trial)
+        in_use.trial_certificates = certificates;
+    else if (good)
+        in_use_certificates(version->config, certificates);
+    else
+        tls_context_release(certificates);
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);
@@ -209,6 +219,8 @@ static bool return_to(struct order *order)
         return order_refuse(order, CODE_NOT_FOUND, text);
     }
     bool good = version == in_use.current || bring(order, version, false);
+    if (good && order->on_trial && version != in_use.current)
+        in_use.trial_certificates = certificates_current();
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);

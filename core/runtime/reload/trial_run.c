@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "runtime/reload/loader.h"
 #include "runtime/reload/shadow.h"
+#include "runtime/tls/certificates.h"
 
 static struct script_totals current_before, trial_before; /* when the trial began */
 static uint64_t began_ns;
@@ -117,6 +118,11 @@ void trial_end(enum canary_state state, const char *why, const char *cause)
     parts_act(parts, act_end_trial);
     parts_free(parts);
     in_use_change(promote ? in_use.trial : in_use.current, NULL, VERSION_KEPT);
+    if (promote)
+        in_use_certificates(in_use.current->config, in_use.trial_certificates);
+    else
+        tls_context_release(in_use.trial_certificates);
+    in_use.trial_certificates = NULL;
     pthread_mutex_lock(&mutex);
     canary.state = state;
     canary.ended_ms = clock_wall_ms();
