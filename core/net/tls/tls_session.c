@@ -14,6 +14,7 @@
 #include <mbedtls/ssl.h>
 #include <mbedtls/x509_crt.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -236,6 +237,8 @@ void tls_session_explain(const struct tls_session *session, char *out, size_t si
         return;
     if (session->failure == TLS_FAILURE_CERTIFICATE && session->flags != 0)
         mbedtls_x509_crt_verify_info(out, size, "", session->flags);
+    else if (session->failure == TLS_FAILURE_ALERT && session->ssl.in_msg)
+        snprintf(out, size, "the peer sent alert %u (RFC 5246 7.2)", session->ssl.in_msg[1]);
     else
         mbedtls_strerror(session->error, out, size);
     out[size - 1] = '\0';
