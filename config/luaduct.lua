@@ -113,6 +113,8 @@ return {
     auth = {
         -- token = { file = "token" },      -- the credential that all share: text, or a file that holds it
         tokenIsAdmin = false,               -- whoever has the token may administer too
+        -- a file of named tokens, each with its own rights: see `luaduct help token`
+        -- tokens = "tokens.jsonl",
     },
 
     -- Encryption on the bridge's own ports. Not available yet.

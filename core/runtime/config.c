@@ -271,6 +271,8 @@ static void read_http(lua_State *L, struct config *config)
     config->http.header_timeout_ms = read_count(L, "http.headerTimeoutMs");
     config->auth.token = read_text(L, "auth.token");
     config->auth.token_is_admin = read_boolean(L, "auth.tokenIsAdmin");
+    config->auth.tokens = read_text(L, "auth.tokens");
+    config->auth.required = config->auth.token || config->auth.tokens;
 }
 
 /* One for each processor, but room for tasks that wait for memory rather than compute; past eight more threads only
@@ -528,6 +530,7 @@ void config_free(struct config *config)
     if (config->auth.token)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);
+    free(config->auth.tokens);
     free(config->alerts.notify);
     free(config->alerts.webhook_url);
     if (config->alerts.webhook_secret)

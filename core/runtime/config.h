@@ -115,8 +115,10 @@ struct config {
     } http;
 
     struct {
-        char *token; /* NULL: no credential; else not empty, without control characters */
+        bool required; /* a credential of any kind is configured: nobody may do without */
+        char *token;   /* NULL: none is shared; else not empty, without control characters */
         bool token_is_admin;
+        char *tokens; /* the file of named tokens; NULL: there are none */
     } auth;
 
     struct {

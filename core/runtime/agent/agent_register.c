@@ -10,23 +10,29 @@
 #include "protocol/registration.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/session.h"
-#include "runtime/credential.h"
 #include "runtime/events/events.h"
+#include "runtime/identity/authenticate.h"
 #include "runtime/reactor.h"
 #include "runtime/work/waiting.h"
 
 /* Envelopes of the history in a `registered` answer. */
 #define REGISTERED_HISTORY 10u
 
-/* Each register shows the token, unless the upgrade did; one that shows a wrong one is refused all the same. */
-static bool token_accepted(struct connection *connection, struct slice token)
+/* Each register shows a credential, unless the upgrade did; one that shows a wrong one is refused all the same.
+ * *identity: who it is from here on, a reference; NULL where no credential is configured. */
+static bool authenticate(struct connection *connection, struct slice token, struct identity **identity)
 {
-    const struct config *config = connection_reactor(connection)->config;
-    if (!config->auth.token)
+    struct reactor *reactor = connection_reactor(connection);
+    *identity = NULL;
+    if (!reactor->config->auth.required)
         return true;
-    bool good = token.length > 0 ? credential_matches(config, token) : connection->token_at_upgrade;
-    connection->authorized = connection->authorized || good;
-    return good;
+    if (token.length > 0)
+        return identity_authenticate(&(struct credentials){.connection = connection, .token = token}, identity) ==
+               AUTHENTICATION_OK;
+    if (!connection->known_at_upgrade || identity_expired(connection->identity, reactor->lane->wall_ms))
+        return false;
+    *identity = identity_retain(connection->identity);
+    return true;
 }
 
 static void answer_register(struct connection *connection)
@@ -182,12 +188,20 @@ void session_register(struct connection *connection, struct slice text, const st
     char error[ERROR_TEXT_BYTES], made_id[UUID_LENGTH];
     enum code code = registration_scan(text, rules, &reactor->store, &asked, error);
     bool again = connection_registered(connection);
-    if (!token_accepted(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0))) {
+    struct identity *identity;
+    if (!authenticate(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0), &identity)) {
         /* A second register that is refused leaves all as it was. */
         (again ? session_object : session_refuse)(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"),
                                                   slice_from(NULL, 0));
         return;
     }
+    if (again && !identity_same(identity, connection->identity)) {
+        identity_release(identity);
+        session_object(connection, CODE_FORBIDDEN, SLICE("this connection belongs to another identity"),
+                       slice_from(NULL, 0));
+        return;
+    }
+    identity_put(&connection->identity, identity);
     if (code != CODE_OK) {
         session_refuse(connection, code, slice_from_string(error), slice_from(NULL, 0));
         return;

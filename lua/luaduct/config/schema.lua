@@ -290,6 +290,10 @@ local keys = {
         path = "auth.tokenIsAdmin", type = "boolean", live = true, default = false,
         help = "whoever has the token may administer too",
     },
+    {
+        path = "auth.tokens", type = "text", live = true, example = '"tokens.jsonl"',
+        help = "a file of named tokens, each with its own rights: see `luaduct help token`",
+    },
 
     { path = "tls.cert", type = "text", example = '"cert.pem"', feature = "TLS", help = "certificate chain, PEM" },
     { path = "tls.key", type = "text", example = '"key.pem"', feature = "TLS", help = "its private key, PEM" },
