@@ -7,6 +7,7 @@
 #include "bridge/attachment.h"
 #include "bridge/history.h"
 #include "memory/pool.h"
+#include "protocol/json/json_write.h"
 #include "protocol/registration.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/session.h"
@@ -50,20 +51,22 @@ static void answer_register(struct connection *connection)
     agent_view_release(&view);
 }
 
-static bool join(struct connection *connection, struct profile *profile, bool again)
+static enum code join(struct connection *connection, struct profile *profile, bool again)
 {
     struct endpoint *endpoint = &connection->endpoint;
     struct sender_fragment fragment = {0};
     if (!sender_fragment_set(&fragment, profile->id, profile->role))
-        return false;
+        return CODE_OVERLOADED;
     endpoint->grace_over = endpoint->grace_over || profile->has_features;
-    if (!(again ? attachment_change_profile : attachment_attach)(endpoint, profile)) {
+    enum code code = again ? (attachment_change_profile(endpoint, profile) ? CODE_OK : CODE_OVERLOADED)
+                           : attachment_attach(endpoint, profile);
+    if (code != CODE_OK) {
         sender_fragment_free(&fragment);
-        return false;
+        return code;
     }
     sender_fragment_free(&connection->fragment);
     connection->fragment = fragment;
-    return true;
+    return CODE_OK;
 }
 
 /* What is asked of a register message once it has been read. */
@@ -72,6 +75,14 @@ struct registering {
     bool has_features, wants_batches, again;
 };
 
+/* A connection that may not be an agent is of no use; one that is an agent stays so. */
+static void forbid(struct connection *connection, bool again, struct slice reason)
+{
+    session_refuse(connection, CODE_FORBIDDEN, reason, slice_from(NULL, 0));
+    if (!again)
+        agent_session_close(connection, 1008, reason);
+}
+
 /* on_register has said, or there is none. */
 static void finish_register(struct connection *connection, const struct registering *registering,
                             enum script_result result, struct slice reason)
@@ -79,9 +90,7 @@ static void finish_register(struct connection *connection, const struct register
     const struct script_registration *wanted = &registering->wanted;
     bool again = registering->again;
     if (result != SCRIPT_DECIDED) {
-        session_refuse(connection, CODE_FORBIDDEN, reason, slice_from(NULL, 0));
-        if (!again)
-            agent_session_close(connection, 1008, reason);
+        forbid(connection, again, reason);
         return;
     }
     struct profile *profile = profile_new(&(struct profile_source){
@@ -90,12 +99,19 @@ static void finish_register(struct connection *connection, const struct register
         .labels = wanted->labels,
         .tools = wanted->tools,
         .intents = wanted->intents,
+        .owner = identity_owner(connection->identity),
         .max_concurrent_tasks = wanted->max_concurrent_tasks,
         .has_features = registering->has_features,
         .wants_batches = registering->wants_batches,
     });
-    if (!profile || !join(connection, profile, again)) {
+    enum code code = profile ? join(connection, profile, again) : CODE_OVERLOADED;
+    if (code != CODE_OK)
         profile_release(profile);
+    if (code == CODE_FORBIDDEN) {
+        forbid(connection, again, SLICE("this clientId is held by another identity"));
+        return;
+    }
+    if (code != CODE_OK) {
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
         return;
     }
@@ -140,15 +156,18 @@ static struct register_job *new_register_job(struct connection *connection, cons
 {
     const struct script_registration *wanted = &from->wanted;
     size_t length =
-        wanted->id.length + wanted->role.length + wanted->labels.length + wanted->tools.length + wanted->intents.length;
+        wanted->id.length + wanted->role.length + wanted->labels.length + wanted->tools.length + wanted->intents.length +
+        wanted->identity.length;
     struct register_job *job = pool_acquire(POOL_BUFFERS, sizeof *job + length);
     if (!job)
         return NULL;
     *job = (struct register_job){.connection = connection, .registering = *from, .size = sizeof *job + length};
     struct script_registration *copy = &job->registering.wanted;
-    struct slice *texts[] = {&copy->id, &copy->role, &copy->labels, &copy->tools, &copy->intents};
+    struct slice *texts[] = {&copy->id, &copy->role, &copy->labels, &copy->tools, &copy->intents, &copy->identity};
     char *at = job->texts;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (!texts[i]->data)
+            continue;
         memcpy(at, texts[i]->data, texts[i]->length);
         texts[i]->data = at;
         at += texts[i]->length;
@@ -181,6 +200,45 @@ static void ask_to_register(struct connection *connection, const struct register
     pool_release(POOL_BUFFERS, job, job->size);
 }
 
+/* What the identity vouches for, as the agent would have said it; no memory: false. */
+static bool say_labels(const struct identity *identity, struct text_store *store, struct slice *out)
+{
+    struct buffer list = {0};
+    if (identity->labels.count == 0)
+        return true;
+    for (uint32_t i = 0; i < identity->labels.count; i++) {
+        buffer_append(&list, i == 0 ? "[" : ",", 1);
+        buffer_append_json_string(&list, identity->labels.items[i]);
+    }
+    buffer_append(&list, "]", 1);
+    char *text = list.failed ? NULL : text_store_take(store, list.length);
+    if (text)
+        *out = slice_from(memcpy(text, list.data, list.length), list.length);
+    buffer_free(&list);
+    return text != NULL;
+}
+
+/* Whether the identity may be the agent that it asks to be. */
+static bool binding_holds(const struct identity *identity, const struct registration *asked, bool strict,
+                          struct slice *why)
+{
+    char buffer[TEXT_BYTES_MAXIMUM];
+    struct slice label;
+    if (!identity)
+        return true;
+    *why = SLICE("this credential does not allow that clientId");
+    if (client_id_reserved(asked->client_id) || !identity_may_take(identity, asked->client_id, strict))
+        return false;
+    *why = SLICE("this credential does not allow that role");
+    if (!identity_may_be(identity, asked->role, strict))
+        return false;
+    *why = SLICE("this credential does not allow one of those labels");
+    for (struct slice rest = asked->labels; identity->labels.count > 0 && registration_next(&rest, buffer, &label);)
+        if (!identity_list_matches(&identity->labels, label))
+            return false;
+    return true;
+}
+
 void session_register(struct connection *connection, struct slice text, const struct message_rules *rules)
 {
     struct reactor *reactor = connection_reactor(connection);
@@ -208,6 +266,10 @@ void session_register(struct connection *connection, struct slice text, const st
     }
     if (again && asked.client_id.length == 0)
         asked.client_id = connection->endpoint.profile->id;
+    if (asked.client_id.length == 0 && identity)
+        asked.client_id = identity_only(&identity->client_ids);
+    if (asked.role.length == 0 && identity)
+        asked.role = identity_only(&identity->agent_roles);
     if (again && !slice_equal(asked.client_id, connection->endpoint.profile->id)) {
         session_refuse(connection, CODE_ALREADY_REGISTERED,
                        SLICE("this connection is registered under another clientId"), slice_from(NULL, 0));
@@ -217,13 +279,25 @@ void session_register(struct connection *connection, struct slice text, const st
         uuid_format(made_id);
         asked.client_id = slice_from(made_id, sizeof made_id);
     }
+    if (asked.role.length == 0)
+        asked.role = SLICE("agent");
+    if (identity && asked.labels.length == 0 && !say_labels(identity, &reactor->store, &asked.labels)) {
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        return;
+    }
+    struct slice why;
+    if (!binding_holds(identity, &asked, reactor->config->mode == CONFIG_MODE_ENHANCED, &why)) {
+        forbid(connection, again, why);
+        return;
+    }
     struct registering registering = {
         .wanted = {.id = asked.client_id,
-                   .role = asked.role.length > 0 ? asked.role : SLICE("agent"),
+                   .role = asked.role,
                    .labels = asked.labels.length > 0 ? asked.labels : SLICE("[]"),
                    .tools = asked.tools.length > 0 ? asked.tools : SLICE("[]"),
                    .intents = asked.intents.length > 0 ? asked.intents : SLICE("[]"),
-                   .max_concurrent_tasks = asked.max_concurrent_tasks},
+                   .max_concurrent_tasks = asked.max_concurrent_tasks,
+                   .identity = identity ? identity->owner : slice_from(NULL, 0)},
         .has_features = asked.has_features,
         .wants_batches = asked.wants_batches,
         .again = again,

@@ -138,7 +138,8 @@ static void answer_request(struct connection *connection)
                               .query = http_exchange_kept(exchange, exchange->request.query),
                               .accept = http_exchange_kept(exchange, exchange->request.accept),
                               .body = slice_from(exchange->request.body.data, exchange->request.body.length),
-                              .admin = gate->admin};
+                              .admin = gate->admin,
+                              .identity = gate->identity};
         pass_on(connection, api_start(connection_reactor(connection)->http, &exchange->request.call));
     }
 }
