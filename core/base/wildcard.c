@@ -24,3 +24,11 @@ bool wildcard_matches(struct slice pattern, struct slice text)
         in++;
     return in == pattern.length;
 }
+
+bool wildcard_list_matches(const struct slice_list *patterns, struct slice text)
+{
+    for (uint32_t i = 0; i < patterns->count; i++)
+        if (wildcard_matches(patterns->items[i], text))
+            return true;
+    return false;
+}

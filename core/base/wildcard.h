@@ -6,4 +6,7 @@
 
 bool wildcard_matches(struct slice pattern, struct slice text);
 
+/* Whether one of the patterns fits. */
+bool wildcard_list_matches(const struct slice_list *patterns, struct slice text);
+
 #endif

@@ -3,6 +3,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/wildcard.h"
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
 #include "bridge/history.h"
@@ -234,7 +235,7 @@ static bool binding_holds(const struct identity *identity, const struct registra
         return false;
     *why = SLICE("this credential does not allow one of those labels");
     for (struct slice rest = asked->labels; identity->labels.count > 0 && registration_next(&rest, buffer, &label);)
-        if (!identity_list_matches(&identity->labels, label))
+        if (!wildcard_list_matches(&identity->labels, label))
             return false;
     return true;
 }

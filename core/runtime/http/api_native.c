@@ -4,6 +4,7 @@
 #include "runtime/http/api_native.h"
 
 #include "base/hash.h"
+#include "base/wildcard.h"
 #include "bridge/answer.h"
 #include "bridge/history.h"
 #include "memory/pool.h"
@@ -141,7 +142,7 @@ static enum code identity_refusal(const struct api *api, const struct envelope *
     if (!api->reactor->config->agents.verify_from || api->call->admin || !envelope_has(envelope, FIELD_FROM) ||
         slice_equal(from, SLICE("api")))
         return CODE_OK;
-    bool own = identity && identity_list_matches(&identity->client_ids, from) && !client_id_reserved(from);
+    bool own = identity && wildcard_list_matches(&identity->client_ids, from) && !client_id_reserved(from);
     return own ? CODE_OK : CODE_FROM_MISMATCH;
 }
 

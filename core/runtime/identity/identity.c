@@ -13,7 +13,7 @@ const char *identity_kind_name(enum identity_kind kind)
     return kind_names[kind];
 }
 
-static size_t list_bytes(const struct identity_list *list)
+static size_t list_bytes(const struct slice_list *list)
 {
     size_t bytes = list->count * sizeof(struct slice);
     for (uint32_t i = 0; i < list->count; i++)
@@ -30,9 +30,9 @@ static struct slice copy_text(char **at, struct slice text)
     return copy;
 }
 
-static struct identity_list copy_list(struct slice **slices, char **at, const struct identity_list *list)
+static struct slice_list copy_list(struct slice **slices, char **at, const struct slice_list *list)
 {
-    struct identity_list copy = {*slices, list->count};
+    struct slice_list copy = {*slices, list->count};
     for (uint32_t i = 0; i < list->count; i++)
         *(*slices)++ = copy_text(at, list->items[i]);
     return copy;
@@ -111,14 +111,6 @@ bool identity_expired(const struct identity *identity, int64_t wall_ms)
     return identity && identity->expires_ms != 0 && wall_ms >= identity->expires_ms;
 }
 
-bool identity_list_matches(const struct identity_list *list, struct slice text)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        if (wildcard_matches(list->items[i], text))
-            return true;
-    return false;
-}
-
 static bool takes_any(const struct identity *identity)
 {
     return !identity || identity->kind == IDENTITY_SHARED || identity->kind == IDENTITY_SOCKET;
@@ -128,7 +120,7 @@ bool identity_may_take(const struct identity *identity, struct slice client_id, 
 {
     if (takes_any(identity))
         return true;
-    return identity->client_ids.count > 0 ? identity_list_matches(&identity->client_ids, client_id) : !strict;
+    return identity->client_ids.count > 0 ? wildcard_list_matches(&identity->client_ids, client_id) : !strict;
 }
 
 bool identity_may_be(const struct identity *identity, struct slice agent_role, bool strict)
@@ -136,11 +128,11 @@ bool identity_may_be(const struct identity *identity, struct slice agent_role, b
     if (takes_any(identity))
         return true;
     if (identity->agent_roles.count > 0)
-        return identity_list_matches(&identity->agent_roles, agent_role);
+        return wildcard_list_matches(&identity->agent_roles, agent_role);
     return !strict || slice_equal(agent_role, SLICE("agent"));
 }
 
-struct slice identity_only(const struct identity_list *list)
+struct slice identity_only(const struct slice_list *list)
 {
     bool one = list->count == 1 && !memchr(list->items[0].data, '*', list->items[0].length);
     return one ? list->items[0] : slice_from(NULL, 0);

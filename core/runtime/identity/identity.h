@@ -22,11 +22,6 @@ enum identity_kind {
 };
 const char *identity_kind_name(enum identity_kind kind); /* "shared", "token", "jwt", "certificate", "hook", "socket" */
 
-struct identity_list {
-    const struct slice *items; /* unescaped text */
-    uint32_t count;
-};
-
 /* Lists may not be longer: a credential is no database. */
 #define IDENTITY_LIST_MAXIMUM 256
 
@@ -45,10 +40,10 @@ struct identity {
     enum identity_kind kind;
     struct slice name;  /* of its kind the only one; empty for the shared token and the socket */
     struct slice owner; /* "token:alice", "shared": by this it is told from all others, in the registry and in logs */
-    struct identity_list roles;
-    struct identity_list client_ids;  /* that it may take; with * for any text. Empty: the credential names none */
-    struct identity_list agent_roles; /* that it may register as; the same */
-    struct identity_list labels;      /* that it vouches for; empty: the agent says what it likes */
+    struct slice_list roles;
+    struct slice_list client_ids;  /* that it may take; with * for any text. Empty: the credential names none */
+    struct slice_list agent_roles; /* that it may register as; the same */
+    struct slice_list labels;      /* that it vouches for; empty: the agent says what it likes */
     struct identity_limits limits;
     int64_t expires_ms; /* wall clock; 0: never */
 };
@@ -57,7 +52,7 @@ struct identity {
 struct identity_source {
     enum identity_kind kind;
     struct slice name;
-    struct identity_list roles, client_ids, agent_roles, labels;
+    struct slice_list roles, client_ids, agent_roles, labels;
     struct identity_limits limits;
     int64_t expires_ms;
 };
@@ -109,9 +104,6 @@ bool identity_may_take(const struct identity *identity, struct slice client_id, 
 bool identity_may_be(const struct identity *identity, struct slice agent_role, bool strict);
 
 /* The one text that the list leaves, if it is one and without *; else data NULL. */
-struct slice identity_only(const struct identity_list *list);
-
-/* Whether one of the list's patterns fits, in which * stands for any text. */
-bool identity_list_matches(const struct identity_list *list, struct slice text);
+struct slice identity_only(const struct slice_list *list);
 
 #endif

@@ -66,7 +66,7 @@ static bool read_text(struct slice value, struct text_store *store, struct slice
     return text && !lone_surrogate;
 }
 
-static bool read_list(struct slice value, struct text_store *store, struct slice *items, struct identity_list *out)
+static bool read_list(struct slice value, struct text_store *store, struct slice *items, struct slice_list *out)
 {
     uint32_t count = 0;
     struct slice rest = value, element;
@@ -76,7 +76,7 @@ static bool read_list(struct slice value, struct text_store *store, struct slice
         if (count == IDENTITY_LIST_MAXIMUM || !read_text(element, store, &items[count]) ||
             !identifier_valid(items[count]))
             return false;
-    *out = (struct identity_list){items, count};
+    *out = (struct slice_list){items, count};
     return true;
 }
 
@@ -187,7 +187,7 @@ bool token_line_counts(struct slice line)
 
 /* --- Writing a line --- */
 
-static void write_list(struct buffer *out, const char *name, const struct identity_list *list)
+static void write_list(struct buffer *out, const char *name, const struct slice_list *list)
 {
     if (list->count == 0)
         return;

@@ -130,7 +130,7 @@ TEST("says what an identity's agent may be called, and that the shared token and
     struct identity_source source = {.kind = IDENTITY_TOKEN, .name = SLICE("t"), .client_ids = {ids, 2}};
     struct identity *said = identity_new(&source);
     source.client_ids.count = 0;
-    source.agent_roles = (struct identity_list){roles, 1};
+    source.agent_roles = (struct slice_list){roles, 1};
     struct identity *silent = identity_new(&source), *shared = identity_shared(false);
     CHECK(identity_may_take(said, SLICE("bob"), true) && identity_may_take(said, SLICE("w-7"), false));
     CHECK(!identity_may_take(said, SLICE("bobby"), true) && !identity_may_take(said, SLICE("xw-7"), false));
