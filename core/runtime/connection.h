@@ -20,6 +20,7 @@
 struct reactor;
 struct backlog;
 struct http_exchange;
+struct grant;
 struct identity;
 struct pause;
 
@@ -71,6 +72,7 @@ struct connection {
     struct backlog *backlog;         /* while a hook waits, and until what came meanwhile is handled; else NULL */
     struct pause *pause;             /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
     struct identity *identity;       /* who is behind it, a reference; NULL: nobody has said yet */
+    struct grant *grant;             /* what its agent may send; NULL before it registered */
     struct rate_bucket *rate;        /* with a rate limit configured; else NULL */
 };
 

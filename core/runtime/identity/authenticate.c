@@ -1,7 +1,6 @@
 #include "runtime/identity/authenticate.h"
 
 #include "runtime/identity/credential.h"
-#include "runtime/identity/token_store.h"
 #include "runtime/reactor.h"
 
 static enum authentication by_shared_token(struct reactor *reactor, const struct credentials *shown,
@@ -20,7 +19,7 @@ static enum authentication by_named_token(struct reactor *reactor, const struct 
 {
     if (!shown->token.data)
         return AUTHENTICATION_NONE;
-    *out = identity_retain(token_store_find(reactor->tokens, shown->token));
+    *out = identity_retain(token_store_find(reactor->standing.tokens, shown->token));
     return *out ? AUTHENTICATION_OK : AUTHENTICATION_WRONG;
 }
 
