@@ -113,6 +113,8 @@ return {
     auth = {
         -- token = { file = "token" },      -- the credential that all share: text, or a file that holds it
         tokenIsAdmin = false,               -- whoever has the token may administer too
+        -- a file of named tokens, each with its own rights: see `luaduct help token`
+        -- tokens = "tokens.jsonl",
         jwt = {
             -- keys = "jwks.json",          -- JSON Web Tokens are taken that are signed with a key of this JWK set
             -- key = "public.pem",          -- ... or with this public key (RSA of 2048 to 4096 bits, or P-256)

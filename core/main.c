@@ -16,6 +16,7 @@
 #include "client/commands.h"
 #include "runtime/bundle.h"
 #include "runtime/config.h"
+#include "runtime/identity/token_store.h"
 #include "runtime/policies/policies.h"
 #include "runtime/server.h"
 #include "script/bounds/watchdog.h"
@@ -293,6 +294,14 @@ static int command_check(int argc, char **argv)
     for (size_t i = 0; watched && i < config.script.paths.count; i++)
         good = check_script(&config, config.script.paths.items[i]) && good;
     char problem[4096];
+    struct token_store *tokens = token_store_load(config.auth.tokens, problem, sizeof problem);
+    if (tokens && config.auth.tokens) {
+        printf("%s: ok\n", config.auth.tokens);
+    } else if (!tokens) {
+        fprintf(stderr, "%s\n", problem);
+        good = false;
+    }
+    token_store_release(tokens);
     if (watched && config.policies.alerts && policies_check(&config, show_script_log, problem, sizeof problem)) {
         printf("%s: ok\n", config.policies.alerts);
     } else if (watched && config.policies.alerts) {

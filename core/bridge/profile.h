@@ -31,6 +31,7 @@ struct profile {
     struct slice labels; /* JSON arrays as sent, "[]" when absent */
     struct slice tools;
     struct slice intents;
+    struct slice owner; /* by whose identity it registered; empty: nobody's */
     const struct profile_tag *tags;
 };
 
@@ -38,6 +39,7 @@ struct profile {
 struct profile_source {
     struct slice id, role;               /* unescaped text */
     struct slice labels, tools, intents; /* validated JSON arrays; length 0 means [] */
+    struct slice owner;                  /* text */
     uint32_t max_concurrent_tasks;
     bool has_features, wants_batches;
 };

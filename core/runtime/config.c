@@ -272,6 +272,8 @@ static void read_http(lua_State *L, struct config *config)
     config->http.header_timeout_ms = read_count(L, "http.headerTimeoutMs");
     config->auth.token = read_text(L, "auth.token");
     config->auth.token_is_admin = read_boolean(L, "auth.tokenIsAdmin");
+    config->auth.tokens = read_text(L, "auth.tokens");
+    config->auth.required = config->auth.token || config->auth.tokens;
 }
 
 static void read_jwt(lua_State *L, struct config *config)
@@ -469,6 +471,7 @@ static bool read_keys(lua_State *L, const struct load *load)
     if (!add_keys(L, load, "auth.jwt.keys", jwk_set_add_jwks) || !add_keys(L, load, "auth.jwt.key", jwk_set_add_pem) ||
         !add_keys(L, load, "auth.jwt.secret", jwk_set_add_secret))
         return false;
+    load->config->auth.required = load->config->auth.required || load->config->auth.jwt.keys;
     return !load->config->auth.jwt.keys || read_algorithms(L, load);
 }
 
@@ -612,6 +615,7 @@ void config_free(struct config *config)
     if (config->auth.token)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);
+    free(config->auth.tokens);
     jwk_set_release(config->auth.jwt.keys);
     free(config->auth.jwt.issuer);
     free(config->auth.jwt.audience);

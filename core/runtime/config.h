@@ -116,8 +116,10 @@ struct config {
     } http;
 
     struct {
-        char *token; /* NULL: no credential; else not empty, without control characters */
+        bool required; /* a credential of any kind is configured: nobody may do without */
+        char *token;   /* NULL: none is shared; else not empty, without control characters */
         bool token_is_admin;
+        char *tokens; /* the file of named tokens; NULL: there are none */
         struct {
             struct jwk_set *keys;    /* NULL: no tokens are taken */
             unsigned algorithms;     /* 1 << enum jwt_algorithm for each that is allowed; there are keys for each */

@@ -8,6 +8,7 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/http/http_session.h"
+#include "runtime/identity/identity.h"
 #include "runtime/limits.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
@@ -173,6 +174,7 @@ static void free_connection(struct connection *connection)
     sender_fragment_free(&connection->fragment);
     backlog_free(connection->backlog);
     rate_bucket_free(connection->rate);
+    identity_release(connection->identity);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);
 }
 

@@ -20,6 +20,7 @@
 struct reactor;
 struct backlog;
 struct http_exchange;
+struct identity;
 struct pause;
 
 enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
@@ -51,8 +52,7 @@ struct connection {
     uint8_t deadline;      /* enum deadline */
     bool is_websocket;     /* also while closing */
     bool reads;            /* epoll tells of bytes */
-    bool authorized;       /* showed the token, at the upgrade or in a register */
-    bool token_at_upgrade; /* the former: no register needs to show it again */
+    bool known_at_upgrade; /* who it is: no register needs to show a credential again */
     bool close_sent : 1, close_received : 1;
     bool holds : 1;        /* bytes of it wait on the reactor's list: none are read before those */
     bool hook_waits : 1;   /* a hook that one of its messages called: the next ones join the backlog */
@@ -70,6 +70,7 @@ struct connection {
     struct sender_fragment fragment; /* once registered */
     struct backlog *backlog;         /* while a hook waits, and until what came meanwhile is handled; else NULL */
     struct pause *pause;             /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
+    struct identity *identity;       /* who is behind it, a reference; NULL: nobody has said yet */
     struct rate_bucket *rate;        /* with a rate limit configured; else NULL */
 };
 

@@ -21,6 +21,7 @@ struct dispatch {
     struct envelope *envelope; /* scanned */
     const struct envelope_defaults *defaults;
     struct endpoint *sender; /* NULL over HTTP */
+    struct identity *identity; /* over HTTP: who asks; NULL: nobody has said */
     struct slice answer_to;  /* without a sender: the id that a reply goes to; data NULL: nobody */
     /* To scan again what was sent, when a script failed after it had changed fields. */
     struct slice text;
@@ -32,6 +33,7 @@ struct dispatch {
 };
 
 struct dispatch_job;
+struct identity;
 
 /* Above zero: a version of the scripts is on trial somewhere. Envelopes then take a slower way, as when somebody
  * traces.

@@ -19,6 +19,7 @@
 
 struct lua_State;
 struct script_slot;
+struct token_store;
 
 /* One read takes at most this much; 64 KiB would cost 10 % on messages of 16 KiB. */
 #define REACTOR_READ_BYTES (256u * 1024)
@@ -94,7 +95,8 @@ struct reactor {
 
     struct script_state *script; /* of scripts.current */
     struct reactor_scripts scripts;
-    struct waiting *waiting; /* hooks that wait */
+    struct token_store *tokens; /* the named tokens in use, a reference */
+    struct waiting *waiting;    /* hooks that wait */
     struct work_inbox work;
     struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
 

@@ -134,7 +134,6 @@ const struct jwk *jwk_set_find(const struct jwk_set *set, enum jwt_algorithm alg
 {
     const struct jwk *fits = NULL;
     size_t count = 0;
-    *why = "no key of this algorithm and kid is configured";
     for (size_t i = 0; i < set->count; i++) {
         const struct jwk *key = set->keys[i];
         if (key->algorithm != algorithm)
@@ -146,9 +145,12 @@ const struct jwk *jwk_set_find(const struct jwk_set *set, enum jwt_algorithm alg
             count++;
         }
     }
-    if (count > 1)
-        *why = "several keys of this algorithm are configured, and the token does not say by kid which is its own";
-    return count == 1 ? fits : NULL;
+    if (count == 1)
+        return fits;
+    *why = count == 0
+               ? "no key of this algorithm and kid is configured"
+               : "several keys of this algorithm are configured, and the token does not say by kid which is its own";
+    return NULL;
 }
 
 /* --- Adding keys --- */

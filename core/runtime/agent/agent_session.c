@@ -235,7 +235,7 @@ static inline void handle_scanned(struct connection *connection, enum code code,
     struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
-    if (config->auth.token && !connection->authorized && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
+    if (config->auth.required && !connection->identity && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }
@@ -423,12 +423,12 @@ void agent_session_start(struct connection *connection, const struct handshake *
     const struct config *config = connection_reactor(connection)->config;
     connection->phase = CONNECTION_WEBSOCKET;
     connection->is_websocket = true;
-    connection->token_at_upgrade = connection->authorized;
+    connection->known_at_upgrade = connection->identity != NULL;
     connection->endpoint.grace_over = config->agents.register_grace_ms == 0;
     connection->rate = rate_bucket_new(config, connection_reactor(connection)->now_ms);
     websocket_start(&connection->websocket, &handshake->agreement);
     connection->endpoint.outbox.form = handshake->agreement.send_window_bits | (handshake->msgpack ? OUTBOX_BINARY : 0);
-    bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.token;
+    bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.required;
     connection_wait_for(connection, must_register ? DEADLINE_REGISTER : DEADLINE_IDLE);
 }
 

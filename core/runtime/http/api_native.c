@@ -4,14 +4,17 @@
 #include "runtime/http/api_native.h"
 
 #include "base/hash.h"
+#include "base/wildcard.h"
 #include "bridge/answer.h"
 #include "bridge/history.h"
 #include "memory/pool.h"
 #include "protocol/http/url.h"
 #include "protocol/json/json_write.h"
+#include "protocol/registration.h"
 #include "runtime/dispatch.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/http/http_session.h"
+#include "runtime/identity/identity.h"
 #include "runtime/reactor.h"
 #include "runtime/slowdown.h"
 #include "runtime/work/execute.h"
@@ -131,12 +134,16 @@ static enum code clear_recipient(struct api_call *call, struct envelope *envelop
     return envelope_scan(*text, rules, envelope->store, envelope, error);
 }
 
+/* `from` may be api, or an agent that the caller's credential names. */
 static enum code identity_refusal(const struct api *api, const struct envelope *envelope)
 {
+    const struct identity *identity = api->call->identity;
+    struct slice from = envelope_sent_text(envelope, FIELD_FROM);
     if (!api->reactor->config->agents.verify_from || api->call->admin || !envelope_has(envelope, FIELD_FROM) ||
-        slice_equal(envelope_sent_text(envelope, FIELD_FROM), SLICE("api")))
+        slice_equal(from, SLICE("api")))
         return CODE_OK;
-    return CODE_FROM_MISMATCH;
+    bool own = identity && wildcard_list_matches(&identity->client_ids, from) && !client_id_reserved(from);
+    return own ? CODE_OK : CODE_FROM_MISMATCH;
 }
 
 static int push_refusal(lua_State *L, enum code code, struct slice text)
@@ -206,7 +213,7 @@ static int native_send(lua_State *L)
     if (code == CODE_OK && !broadcast && !envelope_has(&envelope, FIELD_TO))
         return push_refusal(L, CODE_RECIPIENT_REQUIRED, SLICE("Recipient `to` is required"));
     if (code == CODE_OK && identity_refusal(api, &envelope) != CODE_OK)
-        return push_refusal(L, CODE_FROM_MISMATCH, SLICE("over HTTP `from` is \"api\", unless an administrator asks"));
+        return push_refusal(L, CODE_FROM_MISMATCH, SLICE("over HTTP `from` is \"api\" or an agent of the caller's own, unless an administrator asks"));
     if (code == CODE_OK && broadcast && envelope_has(&envelope, FIELD_TO))
         code = clear_recipient(call, &envelope, &defaults, &rules, &text, error);
     if (code != CODE_OK)
@@ -217,7 +224,7 @@ static int native_send(lua_State *L)
                             SLICE("the script took too long over what this address sent: the envelope was not taken"));
     struct frame *rewritten = call->sent; /* the text lies in it */
     struct dispatch dispatch = {
-        .envelope = &envelope, .defaults = &defaults, .text = text, .done = sent_later, .context = call};
+        .envelope = &envelope, .defaults = &defaults, .identity = call->identity, .text = text, .done = sent_later, .context = call};
     struct dispatch_result result;
     call->job = dispatch_envelope(reactor, &dispatch, &result);
     if (call->job) {

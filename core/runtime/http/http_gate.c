@@ -4,7 +4,8 @@
 #include "runtime/http/http_gate.h"
 
 #include "protocol/http/origin.h"
-#include "runtime/credential.h"
+#include "runtime/identity/authenticate.h"
+#include "runtime/identity/credential.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 
@@ -80,20 +81,25 @@ static bool check_browser(const struct config *config, const struct http_request
         }
         out->origin = header->value;
     }
-    if (!config->auth.token && !host_passes(config, request->host)) {
+    if (!config->auth.required && !host_passes(config, request->host)) {
         refuse(out, CODE_FORBIDDEN, "this Host is not allowed while no credential is configured: see http.hosts");
         return false;
     }
     return true;
 }
 
-/* Two Authorization headers are none that could be trusted. */
-static bool shows_token(const struct config *config, const struct http_request *request, bool *shows_any)
+/* Two Authorization headers are none that could be trusted, and a scheme that is not ours is a wrong token. */
+static enum authentication authenticate(struct connection *connection, const struct http_request *request,
+                                        struct http_gate *out)
 {
     const struct http_header *header = http_request_header(request, SLICE("authorization"), NULL);
-    *shows_any = header != NULL;
-    return header && !http_request_header(request, SLICE("authorization"), header) &&
-           credential_matches(config, credential_bearer(header->value));
+    struct credentials shown = {.connection = connection, .request = request};
+    if (header) {
+        shown.token = credential_bearer(header->value);
+        if (!shown.token.data || http_request_header(request, SLICE("authorization"), header))
+            return AUTHENTICATION_WRONG;
+    }
+    return identity_authenticate(&shown, &out->identity);
 }
 
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
@@ -102,7 +108,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     const struct config *config = connection_reactor(connection)->config;
     *out = (struct http_gate){0};
     if (connection->is_admin) { /* no browser opens a Unix socket, and its mode says who may */
-        out->authorized = out->admin = true;
+        out->identity = identity_socket();
+        out->admin = true;
         return;
     }
     if (!check_browser(config, request, out))
@@ -122,15 +129,21 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
     }
     bool loopback = is_loopback(&connection->address);
-    if (!config->auth.token) {
+    if (!config->auth.required) {
         out->admin = loopback;
         return;
     }
-    bool shows_any;
-    out->authorized = shows_token(config, request, &shows_any);
-    out->admin = out->authorized && config->auth.token_is_admin;
-    /* An upgrade may do without: the token can follow in the register message. */
-    bool may_be_absent = request->upgrade ? !shows_any : loopback && is_probe(path);
-    if (!out->authorized && !may_be_absent)
+    enum authentication result = authenticate(connection, request, out);
+    out->admin = identity_has_role(out->identity, SLICE(IDENTITY_ROLE_ADMIN));
+    /* An upgrade may do without: the credential can follow in the register message. */
+    bool may_be_absent = request->upgrade ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
+    if (result == AUTHENTICATION_FAILED)
+        refuse(out, CODE_OVERLOADED, "out of memory");
+    else if (result != AUTHENTICATION_OK && !may_be_absent)
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
+}
+
+void http_gate_end(struct http_gate *gate)
+{
+    identity_put(&gate->identity, NULL);
 }

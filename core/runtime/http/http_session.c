@@ -14,6 +14,7 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/events/events.h"
 #include "runtime/http/http_exchange.h"
+#include "runtime/identity/identity.h"
 #include "runtime/reactor.h"
 
 /* Browsers with many cookies send some 8 KiB; every common server allows that or twice as much. */
@@ -137,7 +138,8 @@ static void answer_request(struct connection *connection)
                               .query = http_exchange_kept(exchange, exchange->request.query),
                               .accept = http_exchange_kept(exchange, exchange->request.accept),
                               .body = slice_from(exchange->request.body.data, exchange->request.body.length),
-                              .admin = gate->admin};
+                              .admin = gate->admin,
+                              .identity = gate->identity};
         pass_on(connection, api_start(connection_reactor(connection)->http, &exchange->request.call));
     }
 }
@@ -171,7 +173,7 @@ static void become_websocket(struct connection *connection, const struct handsha
         connection_kill(connection);
         return;
     }
-    connection->authorized = exchange->request.gate.authorized;
+    identity_put(&connection->identity, identity_retain(exchange->request.gate.identity));
     /* What came behind the head is the beginning of the WebSocket. */
     struct buffer input = exchange->input;
     size_t at = exchange->input_at;

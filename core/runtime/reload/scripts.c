@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "runtime/dispatch.h"
+#include "runtime/identity/token_store.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
@@ -41,6 +42,8 @@ static void follow(struct reactor *reactor)
     struct reactor_scripts *scripts = &reactor->scripts;
     reactor->script = scripts->current->state;
     reactor->config = scripts->current->version->config;
+    token_store_release(reactor->tokens);
+    reactor->tokens = token_store_current();
     scripts->several = scripts->previous || scripts->trial || scripts->retired;
     reactor->lane->report_undeliverable =
         script_has_hook(reactor->script, HOOK_ON_UNDELIVERABLE) ||
@@ -110,6 +113,8 @@ void scripts_end(struct reactor *reactor)
     }
     *scripts = (struct reactor_scripts){0};
     reactor->script = NULL;
+    token_store_release(reactor->tokens);
+    reactor->tokens = NULL;
 }
 
 /* --- Versions --- */

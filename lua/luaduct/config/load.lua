@@ -192,17 +192,22 @@ local function resolve_log(state)
     end
 end
 
-local function resolve_policies(state)
-    local path = state.values["policies.alerts"]
+local function resolve_file(state, key, kind)
+    local path = state.values[key]
     if path then
         path = join(state.folder, path)
-        state.values["policies.alerts"] = path
+        state.values[key] = path
         local problem = unreadable(path)
         if problem then
-            state.report("policies.alerts",
-                format("expected a policy file that can be read, got %s (%s)", validate.quote(path), problem))
+            state.report(key,
+                format("expected a %s that can be read, got %s (%s)", kind, validate.quote(path), problem))
         end
     end
+end
+
+local function resolve_files(state)
+    resolve_file(state, "policies.alerts", "policy file")
+    resolve_file(state, "auth.tokens", "file of tokens")
 end
 
 -- A secret that a file holds.
@@ -341,7 +346,7 @@ local rules = {
     { resolve_scripts, "script.folder" },
     { resolve_admin_socket },
     { resolve_log },
-    { resolve_policies },
+    { resolve_files },
     { resolve_secrets },
     { resolve_jwt, "auth.jwt.secret" },
     { check_webhook, "alerts.webhook.url" },

@@ -291,6 +291,10 @@ local keys = {
         help = "whoever has the token may administer too",
     },
     {
+        path = "auth.tokens", type = "text", live = true, example = '"tokens.jsonl"',
+        help = "a file of named tokens, each with its own rights: see `luaduct help token`",
+    },
+    {
         path = "auth.jwt.keys", type = "text", live = true, example = '"jwks.json"',
         help = "JSON Web Tokens are taken that are signed with a key of this JWK set",
     },
