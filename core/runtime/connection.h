@@ -22,6 +22,7 @@ struct backlog;
 struct http_exchange;
 struct identity;
 struct pause;
+struct verification;
 
 enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
 
@@ -67,11 +68,12 @@ struct connection {
         struct websocket websocket;
         struct http_exchange *http; /* NULL between requests */
     };
-    struct sender_fragment fragment; /* once registered */
-    struct backlog *backlog;         /* while a hook waits, and until what came meanwhile is handled; else NULL */
-    struct pause *pause;             /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
-    struct identity *identity;       /* who is behind it, a reference; NULL: nobody has said yet */
-    struct rate_bucket *rate;        /* with a rate limit configured; else NULL */
+    struct sender_fragment fragment;   /* once registered */
+    struct backlog *backlog;           /* while a hook waits, and until what came meanwhile is handled; else NULL */
+    struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
+    struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
+    struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
+    struct rate_bucket *rate;          /* with a rate limit configured; else NULL */
 };
 
 static inline struct connection *connection_of(struct endpoint *endpoint)

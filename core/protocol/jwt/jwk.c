@@ -39,6 +39,7 @@ struct jwk {
 
 struct jwk_set {
     atomic_uint references;
+    unsigned char fingerprint[JWK_FINGERPRINT_BYTES];
     size_t count;
     struct jwk *keys[JWK_SET_KEYS_MAXIMUM];
 };
@@ -114,6 +115,24 @@ void jwk_set_release(struct jwk_set *set)
     for (size_t i = 0; i < set->count; i++)
         key_free(set->keys[i]);
     free(set);
+}
+
+const unsigned char *jwk_set_fingerprint(const struct jwk_set *set)
+{
+    return set->fingerprint;
+}
+
+/* Of the texts so far and the next one, each with its kind. */
+static void extend_fingerprint(struct jwk_set *set, unsigned char kind, struct slice text)
+{
+    mbedtls_sha256_context hash;
+    mbedtls_sha256_init(&hash);
+    mbedtls_sha256_starts_ret(&hash, 0);
+    mbedtls_sha256_update_ret(&hash, set->fingerprint, sizeof set->fingerprint);
+    mbedtls_sha256_update_ret(&hash, &kind, 1);
+    mbedtls_sha256_update_ret(&hash, (const unsigned char *)text.data, text.length);
+    mbedtls_sha256_finish_ret(&hash, set->fingerprint);
+    mbedtls_sha256_free(&hash);
 }
 
 static bool same_id(const struct jwk *key, struct slice id)
@@ -219,6 +238,7 @@ static const char *point_problem(const mbedtls_ecp_point *point)
 bool jwk_set_add_secret(struct jwk_set *set, struct slice secret, char error[JWK_ERROR_BYTES])
 {
     const struct adding adding = {.set = set, .error = error};
+    extend_fingerprint(set, 's', secret);
     if (secret.length < JWK_SECRET_BYTES_LEAST || secret.length > JWK_SECRET_BYTES_MOST)
         return refuse(&adding, "a secret for HS256 has 32 to 1024 bytes");
     /* What is public is no secret: whoever has the public key could sign with it. */
@@ -256,6 +276,7 @@ bool jwk_set_add_pem(struct jwk_set *set, struct slice text, char error[JWK_ERRO
 {
     static const char begin[] = "-----BEGIN ";
     const struct adding adding = {.set = set, .error = error};
+    extend_fingerprint(set, 'p', text);
     if (memmem(text.data, text.length, "PRIVATE KEY-----", 16))
         return refuse(&adding, "a private key has no place here: give its public half");
     const char *first = memmem(text.data, text.length, begin, sizeof begin - 1);
@@ -395,6 +416,7 @@ bool jwk_set_add_jwks(struct jwk_set *set, struct slice text, char error[JWK_ERR
 {
     struct adding adding = {.set = set, .error = error};
     char wrong[ERROR_TEXT_BYTES];
+    extend_fingerprint(set, 'j', text);
     text = slice_trim_space(text);
     if (json_validate(text, JSON_DEPTH, wrong) != CODE_OK)
         return refuse(&adding, wrong);
@@ -493,4 +515,9 @@ enum code jwk_verify(const struct jwk *key, struct slice text, struct slice sign
 bool jwk_is_slow(const struct jwk *key)
 {
     return key->algorithm == JWT_ES256;
+}
+
+bool jwk_is_quick(const struct jwk *key)
+{
+    return key->algorithm == JWT_HS256;
 }

@@ -47,6 +47,10 @@ bool jwk_set_add_jwks(struct jwk_set *set, struct slice text, char error[JWK_ERR
 bool jwk_set_add_pem(struct jwk_set *set, struct slice text, char error[JWK_ERROR_BYTES]);
 bool jwk_set_add_secret(struct jwk_set *set, struct slice secret, char error[JWK_ERROR_BYTES]);
 
+/* By what the keys are known: two sets that were built of the same texts have the same fingerprint, and no others. */
+#define JWK_FINGERPRINT_BYTES 32
+const unsigned char *jwk_set_fingerprint(const struct jwk_set *set);
+
 /* Keys for this algorithm. */
 size_t jwk_set_count(const struct jwk_set *set, enum jwt_algorithm algorithm);
 
@@ -59,5 +63,6 @@ const struct jwk *jwk_set_find(const struct jwk_set *set, enum jwt_algorithm alg
  * take tens of microseconds; ES256 takes two milliseconds, too long for a reactor. */
 enum code jwk_verify(const struct jwk *key, struct slice text, struct slice signature);
 bool jwk_is_slow(const struct jwk *key);
+bool jwk_is_quick(const struct jwk *key); /* no dearer than a hash of the token */
 
 #endif

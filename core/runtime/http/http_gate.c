@@ -6,6 +6,7 @@
 #include "protocol/http/origin.h"
 #include "runtime/identity/authenticate.h"
 #include "runtime/identity/credential.h"
+#include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 
@@ -102,6 +103,16 @@ static enum authentication authenticate(struct connection *connection, const str
     return identity_authenticate(&shown, &out->identity);
 }
 
+/* The request in hand waited for the verifier, and was counted before; those behind it were not. */
+static bool counted_before(struct connection *connection)
+{
+    struct verification *back = connection->verification;
+    bool counted = back && !back->checked_again;
+    if (back)
+        back->checked_again = true;
+    return counted;
+}
+
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out)
 {
@@ -118,7 +129,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->preflight = true;
         return;
     }
-    if (!request->upgrade && !is_probe(path)) {
+    if (!request->upgrade && !is_probe(path) && !counted_before(connection)) {
         out->retry_after = limits_http_request(&connection->address, connection_reactor(connection)->now_ms);
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
@@ -134,11 +145,14 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     }
     enum authentication result = authenticate(connection, request, out);
+    out->waits = result == AUTHENTICATION_WAITS;
+    if (out->waits)
+        return;
     out->admin = identity_has_role(out->identity, SLICE(IDENTITY_ROLE_ADMIN));
     /* An upgrade may do without: the credential can follow in the register message. */
     bool may_be_absent = request->upgrade ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
     if (result == AUTHENTICATION_FAILED)
-        refuse(out, CODE_OVERLOADED, "out of memory");
+        refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     else if (result != AUTHENTICATION_OK && !may_be_absent)
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
 }
