@@ -46,6 +46,8 @@ enum authentication identity_authenticate(const struct credentials *shown, struc
             identity_put(out, NULL);
             return AUTHENTICATION_WRONG;
         }
+        if (one == AUTHENTICATION_OK)
+            lifetime_watch(reactor, (*out)->expires_ms);
         if (one == AUTHENTICATION_OK || one == AUTHENTICATION_FAILED || one == AUTHENTICATION_WAITS)
             return one;
         if (one == AUTHENTICATION_WRONG)
