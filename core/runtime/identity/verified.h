@@ -14,7 +14,7 @@
 /* Of a token under these keys. */
 void verified_digest(const struct jwk_set *keys, struct slice token, unsigned char out[VERIFIED_DIGEST_BYTES]);
 
-/* Any thread. */
+/* Any reactor. */
 bool verified_knows(const unsigned char digest[VERIFIED_DIGEST_BYTES]);
 void verified_add(const unsigned char digest[VERIFIED_DIGEST_BYTES]);
 

@@ -34,6 +34,8 @@ static void come_back(struct reactor *reactor, struct errand *errand)
     struct connection *connection = verification->connection;
     (void)reactor;
     verification->ended = true;
+    if (verification->code == CODE_OK)
+        verified_add(verification->digest);
     if (connection->is_websocket)
         session_hook_ended(connection);
     else
@@ -119,8 +121,6 @@ static void *run(void *unused)
     log_name_thread("verifier");
     while ((verification = next())) {
         verification->code = jwk_verify(verification->key, verification->signed_text, verification->signature);
-        if (verification->code == CODE_OK)
-            verified_add(verification->digest);
         atomic_fetch_add_explicit(&verifier.done, 1, memory_order_relaxed);
         reactor_post(connection_reactor(verification->connection), &verification->errand);
     }
