@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct jwk_set;
 struct lua_State;
 
 enum config_mode { CONFIG_MODE_ENHANCED, CONFIG_MODE_ORIGINAL };
@@ -119,6 +120,14 @@ struct config {
         char *token;   /* NULL: none is shared; else not empty, without control characters */
         bool token_is_admin;
         char *tokens; /* the file of named tokens; NULL: there are none */
+        struct {
+            struct jwk_set *keys;    /* NULL: no tokens are taken */
+            unsigned algorithms;     /* 1 << enum jwt_algorithm for each that is allowed; there are keys for each */
+            char *issuer, *audience; /* NULL: none */
+            uint32_t leeway_ms;
+            /* The ways to claims; empty: there is none. That of the id is never empty. */
+            struct config_list id_claim, client_ids_claim, agent_roles_claim, roles_claim, labels_claim;
+        } jwt;
     } auth;
 
     struct {

@@ -185,7 +185,7 @@ void connection_reap(struct reactor *reactor)
     while (*place) {
         struct connection *connection = *place;
         if (connection->endpoint.state == ENDPOINT_DETACHED && !connection->endpoint.dirty && !connection->hook_waits &&
-            connection->executing == 0) {
+            connection->executing == 0 && !connection->verification) {
             *place = connection->deadline_next;
             free_connection(connection);
         } else {

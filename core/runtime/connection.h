@@ -23,6 +23,7 @@ struct http_exchange;
 struct grant;
 struct identity;
 struct pause;
+struct verification;
 
 enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
 
@@ -68,12 +69,13 @@ struct connection {
         struct websocket websocket;
         struct http_exchange *http; /* NULL between requests */
     };
-    struct sender_fragment fragment; /* once registered */
-    struct backlog *backlog;         /* while a hook waits, and until what came meanwhile is handled; else NULL */
-    struct pause *pause;             /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
-    struct identity *identity;       /* who is behind it, a reference; NULL: nobody has said yet */
-    struct grant *grant;             /* what its agent may send; NULL before it registered */
-    struct rate_bucket *rate;        /* with a rate limit configured; else NULL */
+    struct sender_fragment fragment;   /* once registered */
+    struct backlog *backlog;           /* while a hook waits, and until what came meanwhile is handled; else NULL */
+    struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
+    struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
+    struct grant *grant;               /* what its agent may send; NULL before it registered */
+    struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
+    struct rate_bucket *rate;          /* with a rate limit configured; else NULL */
 };
 
 static inline struct connection *connection_of(struct endpoint *endpoint)

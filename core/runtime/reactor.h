@@ -11,6 +11,7 @@
 #include "protocol/message.h"
 #include "runtime/config.h"
 #include "runtime/connection.h"
+#include "runtime/identity/lifetime.h"
 #include "runtime/identity/standing.h"
 #include "runtime/latency.h"
 #include "runtime/pressure/shed.h"
@@ -101,6 +102,7 @@ struct reactor {
     struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
 
     struct shed shed;
+    struct lifetime lifetime;
     atomic_bool events_wait; /* for a connection of this reactor that listens: see runtime/events/ */
     struct latency latency;
     struct {

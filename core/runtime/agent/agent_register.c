@@ -22,19 +22,18 @@
 
 /* Each register shows a credential, unless the upgrade did; one that shows a wrong one is refused all the same.
  * *identity: who it is from here on, a reference; NULL where no credential is configured. */
-static bool authenticate(struct connection *connection, struct slice token, struct identity **identity)
+static enum authentication authenticate(struct connection *connection, struct slice token, struct identity **identity)
 {
     struct reactor *reactor = connection_reactor(connection);
     *identity = NULL;
     if (!reactor->config->auth.required)
-        return true;
+        return AUTHENTICATION_OK;
     if (token.length > 0)
-        return identity_authenticate(&(struct credentials){.connection = connection, .token = token}, identity) ==
-               AUTHENTICATION_OK;
+        return identity_authenticate(&(struct credentials){.connection = connection, .token = token}, identity);
     if (!connection->known_at_upgrade || identity_expired(connection->identity, reactor->lane->wall_ms))
-        return false;
+        return AUTHENTICATION_WRONG;
     *identity = identity_retain(connection->identity);
-    return true;
+    return AUTHENTICATION_OK;
 }
 
 static void answer_register(struct connection *connection)
@@ -266,11 +265,20 @@ void session_register(struct connection *connection, struct slice text, const st
     enum code code = registration_scan(text, rules, &reactor->store, &asked, error);
     bool again = connection_registered(connection);
     struct identity *identity;
-    if (!authenticate(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0), &identity)) {
-        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("register"));
+    enum authentication result =
+        authenticate(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0), &identity);
+    if (result == AUTHENTICATION_WAITS) {
+        session_hold_message(connection, text);
+        return;
+    }
+    if (result != AUTHENTICATION_OK) {
+        bool failed = result == AUTHENTICATION_FAILED;
+        if (!failed)
+            access_refused(REFUSED_CREDENTIAL, NULL, SLICE("register"));
         /* A second register that is refused leaves all as it was. */
-        (again ? session_object : session_refuse)(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"),
-                                                  slice_from(NULL, 0));
+        (again ? session_object : session_refuse)(
+            connection, failed ? CODE_OVERLOADED : CODE_UNAUTHORIZED,
+            failed ? SLICE("the token cannot be judged now") : SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }
     if (again && !identity_same(identity, connection->identity)) {

@@ -351,6 +351,18 @@ static bool join_backlog(struct connection *connection, enum websocket_event eve
     return false;
 }
 
+void session_hold_message(struct connection *connection, struct slice text)
+{
+    const struct websocket_message message = {
+        .opcode = WEBSOCKET_TEXT, .data = (char *)text.data, .length = text.length};
+    if (!connection->backlog)
+        connection->backlog = backlog_new();
+    if (connection->backlog && backlog_put_back(connection->backlog, WEBSOCKET_ON_MESSAGE, &message))
+        connection->hook_waits = true;
+    else
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+}
+
 void session_hook_ended(struct connection *connection)
 {
     struct backlog *backlog = connection->backlog;

@@ -20,6 +20,9 @@ void session_still_slow(struct connection *connection);
 /* The connection ends: no pause is waited for. */
 void session_forget_pause(struct connection *connection);
 
+/* The message in hand cannot be judged yet: it and what follows wait for session_hook_ended. */
+void session_hold_message(struct connection *connection, struct slice text);
+
 /* The hook that this connection's messages waited for is over: they are handled, until one's hook waits again. */
 void session_hook_ended(struct connection *connection);
 

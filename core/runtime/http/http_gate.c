@@ -7,6 +7,7 @@
 #include "runtime/identity/access.h"
 #include "runtime/identity/authenticate.h"
 #include "runtime/identity/credential.h"
+#include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 
@@ -111,6 +112,16 @@ static bool may_administer(const struct connection *connection, const struct ide
     return access_may_administer(connection_reactor(connection)->standing.access, &who);
 }
 
+/* The request in hand waited for the verifier, and was counted before; those behind it were not. */
+static bool counted_before(struct connection *connection)
+{
+    struct verification *back = connection->verification;
+    bool counted = back && !back->checked_again;
+    if (back)
+        back->checked_again = true;
+    return counted;
+}
+
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out)
 {
@@ -127,7 +138,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->preflight = true;
         return;
     }
-    if (!request->upgrade && !is_probe(path)) {
+    if (!request->upgrade && !is_probe(path) && !counted_before(connection)) {
         out->retry_after = limits_http_request(&connection->address, connection_reactor(connection)->now_ms);
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
@@ -143,12 +154,15 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     }
     enum authentication result = authenticate(connection, request, out);
+    out->waits = result == AUTHENTICATION_WAITS;
+    if (out->waits)
+        return;
     out->admin = out->identity && may_administer(connection, out->identity);
     /* An upgrade may do without: the credential can follow in the register message. */
     bool may_be_absent = request->upgrade ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
-    if (result == AUTHENTICATION_FAILED)
-        refuse(out, CODE_OVERLOADED, "out of memory");
-    else if (result != AUTHENTICATION_OK && !may_be_absent) {
+    if (result == AUTHENTICATION_FAILED) {
+        refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
+    } else if (result != AUTHENTICATION_OK && !may_be_absent) {
         access_refused(REFUSED_CREDENTIAL, NULL, path);
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
     }

@@ -1,6 +1,7 @@
 #include "runtime/identity/authenticate.h"
 
 #include "runtime/identity/credential.h"
+#include "runtime/identity/jwt_identity.h"
 #include "runtime/reactor.h"
 
 static enum authentication by_shared_token(struct reactor *reactor, const struct credentials *shown,
@@ -26,7 +27,8 @@ static enum authentication by_named_token(struct reactor *reactor, const struct 
 /* What is cheap goes first; a certificate counts only where no token is shown. Each gives NONE when the peer shows
  * nothing of its kind. */
 static enum authentication (*const methods[])(struct reactor *reactor, const struct credentials *shown,
-                                              struct identity **out) = {by_shared_token, by_named_token};
+                                              struct identity **out) = {by_shared_token, by_named_token,
+                                                                        identity_by_jwt};
 
 enum authentication identity_authenticate(const struct credentials *shown, struct identity **out)
 {
@@ -43,7 +45,9 @@ enum authentication identity_authenticate(const struct credentials *shown, struc
             identity_put(out, NULL);
             return AUTHENTICATION_WRONG;
         }
-        if (one == AUTHENTICATION_OK || one == AUTHENTICATION_FAILED)
+        if (one == AUTHENTICATION_OK)
+            lifetime_watch(reactor, (*out)->expires_ms);
+        if (one == AUTHENTICATION_OK || one == AUTHENTICATION_FAILED || one == AUTHENTICATION_WAITS)
             return one;
         if (one == AUTHENTICATION_WRONG)
             result = one;

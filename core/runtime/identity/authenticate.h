@@ -19,7 +19,8 @@ enum authentication {
     AUTHENTICATION_OK,     /* *out is set, a reference for the caller */
     AUTHENTICATION_NONE,   /* nothing is shown */
     AUTHENTICATION_WRONG,  /* what is shown is no credential of ours, or not any more */
-    AUTHENTICATION_FAILED, /* it could not be judged: memory is out */
+    AUTHENTICATION_FAILED, /* it could not be judged: memory is out, or too much waits to be judged */
+    AUTHENTICATION_WAITS,  /* it is being judged: hold what showed it, which is handled again from its start */
 };
 
 /* Each kind that is configured is asked, in the order of `methods` in authenticate.c, until one knows the peer. A token
