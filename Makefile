@@ -52,7 +52,7 @@ link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(if $(SANI
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
 # Modules in C that specs of scripts load (`luaduct test`) take Lua's interface from the binary.
 exports = -Wl,--export-dynamic-symbol='lua_*' -Wl,--export-dynamic-symbol='luaL_*'
-libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedcrypto -l:libpcre2-8.a -lreadline -lm
+libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -l:libpcre2-8.a -lreadline -lm
 # A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
 memory_words = memory pressure pool allocation mailbox
 worker_words = worker operation
@@ -214,7 +214,7 @@ lint-shell:
 lint-gcc:
 	@$(MAKE) BUILD=$(BUILD)/lint CC=gcc CFLAGS='-O2 -g -Werror' lint-objects
 
-lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/bench/operations.o \
+lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/bench/operations.o $(BUILD)/obj/bench/tls_primitives.o \
 	$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fuzz/*.c))
 
 lint-clang: $(BUILD)/gen/bundle.c
@@ -288,7 +288,7 @@ $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@$(CC) $(link_flags) -fsanitize=fuzzer -o $@ $^ $(libraries)
 
-$(BUILD)/bench/operations: $(BUILD)/obj/bench/operations.o $(BUILD)/core.a
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@$(CC) $(link_flags) -o $@ $^ $(libraries)
 
@@ -303,5 +303,5 @@ FORCE:
 	help binaries suite sanitize-address sanitize-thread lint-setup lint-format lint-lua lint-shell lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations FORCE
 
--include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(BUILD)/obj/bench/operations.o) \
+-include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(BUILD)/obj/bench/operations.o $(BUILD)/obj/bench/tls_primitives.o) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

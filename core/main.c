@@ -19,6 +19,7 @@
 #include "runtime/identity/standing.h"
 #include "runtime/policies/policies.h"
 #include "runtime/server.h"
+#include "runtime/tls/certificates.h"
 #include "script/bounds/watchdog.h"
 #include "script/hook.h"
 #include "script/shared.h"
@@ -56,6 +57,17 @@ static const char help_help[] = "usage: luaduct help [COMMAND]\n"
                                 "Says how a command is used.\n";
 
 static int command_run(int argc, char **argv);
+static bool check_certificates(const struct config *config)
+{
+    char problem[1024];
+    struct tls_context *context;
+    bool good = certificates_load(config, &context, problem, sizeof problem);
+    if (!good)
+        fprintf(stderr, "%s\n", problem);
+    tls_context_release(context);
+    return good;
+}
+
 static int command_check(int argc, char **argv);
 static int command_version(int argc, char **argv);
 static int command_help(int argc, char **argv);
@@ -276,7 +288,9 @@ static int command_check(int argc, char **argv)
     char *problems;
     bool good = config_load(&config, &source, &problems);
     if (good) {
-        printf("%s: ok\n", source.path ? source.path : "the built-in configuration");
+        good = check_certificates(&config);
+        if (good)
+            printf("%s: ok\n", source.path ? source.path : "the built-in configuration");
     } else {
         print_problems(&problems);
         /* The scripts are still worth a look, by the limits of the built-in configuration. */

@@ -30,6 +30,13 @@ struct config_list {
     size_t count;
 };
 
+/* A certificate chain and its key. */
+struct config_pair {
+    char *cert, *key;         /* paths */
+    char *label;              /* "tls." or "tls.certs[1]." */
+    struct config_list names; /* server names; empty: those in the certificate */
+};
+
 /* A built-in alert. */
 struct config_alert {
     bool enabled;
@@ -120,6 +127,7 @@ struct config {
         char *token;   /* NULL: none is shared; else not empty, without control characters */
         bool token_is_admin;
         char *tokens; /* the file of named tokens; NULL: there are none */
+        bool hook;    /* the script's `authenticate` is asked */
         struct {
             struct jwk_set *keys;    /* NULL: no tokens are taken */
             unsigned algorithms;     /* 1 << enum jwt_algorithm for each that is allowed; there are keys for each */
@@ -129,6 +137,15 @@ struct config {
             struct config_list id_claim, client_ids_claim, agent_roles_claim, roles_claim, labels_claim;
         } jwt;
     } auth;
+
+    struct {
+        struct config_pair *pairs; /* `pair_count`, the default first; none: the ports are plain */
+        size_t pair_count;
+        char *client_ca, *crl; /* paths; NULL: none */
+        bool require_client_cert;
+        struct config_list ciphers; /* best first; empty: all */
+        uint32_t handshake_timeout_ms, max_handshakes, handshake_threads;
+    } tls;
 
     struct {
         uint32_t worker_threads; /* reactors, at least 1 */
@@ -166,7 +183,7 @@ struct config {
         char *webhook_url;    /* NULL: none */
         char *webhook_secret; /* NULL: not signed */
         uint32_t webhook_timeout_ms;
-        struct config_alert gc_frequency, pool_hit_rate, worker_utilization;
+        struct config_alert gc_frequency, pool_hit_rate, worker_utilization, certificate_expiry;
     } alerts;
 
     struct {

@@ -30,6 +30,8 @@
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
 #include "runtime/supervision.h"
+#include "runtime/tls/certificates.h"
+#include "runtime/tls/handshakes.h"
 #include "script/shared.h"
 #include "script/user_operation.h"
 
@@ -185,16 +187,17 @@ static void print_banner(const struct config *config, const char *config_path)
 {
     printf("Luaduct %s, %s mode, %u %s\n", LUADUCT_VERSION, config->mode_name, reactor_count,
            reactor_count == 1 ? "reactor" : "reactors");
-    printf("  WebSocket  ws://");
+    const char *secure = certificates_in_use() ? "s" : "";
+    printf("  WebSocket  ws%s://", secure);
     print_url_host(config);
-    printf(":%u\n  HTTP       http://", ws_port);
+    printf(":%u\n  HTTP       http%s://", ws_port, secure);
     print_url_host(config);
     printf(":%u\n  Config     %s\n", http_port, config_path ? config_path : "built in");
-    bool usual = ws_port == 4567 && http_port == 4568;
+    bool usual = ws_port == 4567 && http_port == 4568 && !certificates_in_use();
     char ws[64] = "", http[64] = "";
     if (!usual) {
-        snprintf(ws, sizeof ws, " --url ws://localhost:%u", ws_port);
-        snprintf(http, sizeof http, " --url http://localhost:%u", http_port);
+        snprintf(ws, sizeof ws, " --url ws%s://localhost:%u", secure, ws_port);
+        snprintf(http, sizeof http, " --url http%s://localhost:%u", secure, http_port);
     }
     printf("Try, each in a terminal of its own:\n  build/luaduct agent alice%s\n  build/luaduct send --to alice%s "
            "'{\"text\":\"hello\"}'\n",
@@ -214,11 +217,17 @@ static unsigned start_threads(char *error, size_t size)
     return reactor_count;
 }
 
+static bool start_tls(const struct config *config, char *error, size_t size)
+{
+    struct tls_context *context;
+    return certificates_load(config, &context, error, size) && certificates_use(config, context, error, size);
+}
+
 static int serve(const struct config *config, const struct config_source *source)
 {
-    char error[512] = "";
+    char error[1024] = "";
     unsigned prepared = 0;
-    bool good = true;
+    bool good = start_tls(config, error, sizeof error);
     for (; good && prepared < reactor_count; prepared++)
         good = reactor_prepare(&reactors[prepared], prepared, config, error, sizeof error);
     good = good && open_listeners(config, error, sizeof error);
@@ -248,6 +257,7 @@ static int serve(const struct config *config, const struct config_source *source
     loader_request_stop();
     supervision_wait(loader_ended);
     policies_stop();
+    handshakes_stop(); /* what is done goes to the reactors, before they are told to stop */
     for (unsigned i = 0; i < running; i++)
         reactor_request_stop(&reactors[i]);
     supervision_wait_ended(running);
@@ -264,6 +274,7 @@ static int serve(const struct config *config, const struct config_source *source
         unlink(config->listen.admin);
     for (unsigned i = 0; i < prepared; i++)
         reactor_release(&reactors[i]);
+    certificates_stop();
     return good ? 0 : 1;
 }
 

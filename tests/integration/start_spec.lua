@@ -129,8 +129,6 @@ describe("the start", function()
     end)
 
     local NOT_YET = {
-        ["tls.cert"] = {tls = {cert = "cert.pem", key = "key.pem"}},
-        ["tls.clientCa"] = {tls = {clientCa = "ca.pem"}},
         ["store"] = {store = {path = "x"}}, ["cluster"] = {cluster = {}}, ["user"] = {user = "nobody"},
         ["limits.trustedProxies"] = {limits = {trustedProxies = {"127.0.0.1"}}},
     }

@@ -12,6 +12,7 @@
 #include "runtime/reload/shadow.h"
 #include "runtime/reload/watch.h"
 #include "runtime/supervision.h"
+#include "runtime/tls/certificates.h"
 #include "script/bounds/watchdog.h"
 #include "script/user_operation.h"
 #include "script/version/dry_run.h"
@@ -43,6 +44,9 @@ static struct version *current_version;                   /* a reference */
 static struct version *trial_version;                     /* a reference while there is a trial; else NULL */
 static struct script_totals current_before, trial_before; /* when the trial began */
 static uint64_t canary_began_ns;
+/* Certificates are no part of a version: taking an earlier one back does not bring back a certificate that was replaced
+ * or somebody who was locked out. What a reload on trial read comes into use with its version. */
+static struct tls_context *trial_certificates;
 
 /* --- Errands --------------------------------------------------------------------------------------------------------
  */
@@ -376,6 +380,14 @@ static void use_standing_of(const struct version *version)
     }
 }
 
+/* The ports stay as they are when they have no threads: that can only be at the first use. */
+static void use_certificates(const struct config *config, struct tls_context *certificates)
+{
+    char error[256];
+    if (!certificates_use(config, certificates, error, sizeof error))
+        log_error("TLS stays off: %s", error);
+}
+
 static void end_trial(enum canary_state state, const char *why, const char *cause)
 {
     struct canary_figures of_current, of_trial;
@@ -394,6 +406,11 @@ static void end_trial(enum canary_state state, const char *why, const char *caus
     have_all(parts, act_end_trial);
     free_parts(parts);
     take_up(promote ? trial_version : current_version, NULL, VERSION_KEPT);
+    if (promote)
+        use_certificates(current_version->config, trial_certificates);
+    else
+        tls_context_release(trial_certificates);
+    trial_certificates = NULL;
     pthread_mutex_lock(&mutex);
     canary.state = state;
     canary.ended_ms = clock_wall_ms();
@@ -474,7 +491,17 @@ static bool reload(struct order *order)
         version_release(version);
         return refuse(order, CODE_RELOAD_FAILED, problem);
     }
-    bool good = version && bring(order, version, true);
+    struct tls_context *certificates = NULL;
+    bool good = version && (certificates_load(version->config, &certificates, problem, sizeof problem) ||
+                            refuse(order, CODE_RELOAD_FAILED, problem));
+    good = good && bring(order, version, true);
+    if (good && order->on_trial) {
+        trial_certificates = certificates;
+    } else if (good) {
+        use_certificates(version->config, certificates);
+    } else {
+        tls_context_release(certificates);
+    }
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);
@@ -494,6 +521,8 @@ static bool return_to(struct order *order)
         return refuse(order, CODE_NOT_FOUND, text);
     }
     bool good = version == current_version || (read_standing(order, version) && bring(order, version, false));
+    if (good && order->on_trial && version != current_version)
+        trial_certificates = certificates_current();
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);
@@ -773,6 +802,8 @@ void loader_stop(void)
     user_operation_use(NULL, NULL);
     struct standing last = standing_use((struct standing){0});
     standing_release(&last);
+    tls_context_release(trial_certificates);
+    trial_certificates = NULL;
     version_release(current_version);
     version_release(trial_version);
     current_version = trial_version = NULL;
