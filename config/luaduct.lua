@@ -237,7 +237,8 @@ return {
     -- Rules as Lua files.
     policies = {
         -- alerts = "policies/alerts.lua",  -- a Lua file of alert rules
-        -- access = "policies/access.lua",  -- a Lua file; not available yet
+        -- a Lua file of access rules: who may send what to whom, see what, administer
+        -- access = "policies/access.lua",
     },
 
     -- What the bridge writes about itself.

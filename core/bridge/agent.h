@@ -17,9 +17,9 @@ struct agent {
     struct profile *profile; /* while connected */
     struct profile *indexed; /* the one whose tags are in the directory; the directory's lock */
     struct levels mailbox;
-    uint64_t owner; /* a hash of profile->owner, also while absent; 0: anybody may take the id */
-    int64_t expires_ms;             /* when the first of the mailbox expires; 0: none does. May be early, never late */
-    int64_t stored_at_ms;           /* when the mailbox last grew (wall clock) */
+    uint64_t owner;       /* a hash of the owner's name, also while absent (holders.h); 0: anybody may take the id */
+    int64_t expires_ms;   /* when the first of the mailbox expires; 0: none does. May be early, never late */
+    int64_t stored_at_ms; /* when the mailbox last grew (wall clock) */
     struct detachment *detachments; /* in the order of their connections */
     uint64_t *tasks;                /* hashes of open taskIds; NULL while none */
     uint32_t task_count, task_capacity;

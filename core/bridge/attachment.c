@@ -84,7 +84,7 @@ enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)
     endpoint->state = ENDPOINT_HOLDING;
     agent->endpoint = endpoint;
     agent->profile = profile;
-    agent->owner = owner;
+    agent->owner = profile->yields ? 0 : owner;
     agent->connected_at_ms = lane->wall_ms;
     atomic_store_explicit(&agent->last_seen_ms, lane->wall_ms, memory_order_relaxed);
     atomic_store_explicit(&agent->message_count, 0, memory_order_relaxed);

@@ -69,6 +69,7 @@ struct profile *profile_new(const struct profile_source *source)
     profile->max_concurrent_tasks = source->max_concurrent_tasks;
     profile->has_features = source->has_features;
     profile->wants_batches = source->wants_batches;
+    profile->yields = source->yields;
     profile->size = size;
     profile->id = copy(&at, source->id);
     profile->role = copy(&at, source->role);

@@ -4,8 +4,10 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "bridge/agent.h"
+#include "bridge/holders.h"
 #include "bridge/mailbox.h"
 #include "memory/pool.h"
 
@@ -17,6 +19,7 @@ static struct shard {
     struct agent **buckets;
     uint32_t bucket_count; /* a power of two, 0 before the first agent */
     uint32_t agent_count;
+    struct holders *holders; /* NULL: nobody has left yet */
 } shards[SHARDS];
 
 static struct shard *shard_of(uint64_t hash)
@@ -98,6 +101,8 @@ struct agent *agent_find_or_add(uint64_t hash, struct slice id)
     agent->hash = hash;
     agent->id_length = (uint32_t)id.length;
     memcpy(agent->id, id.data, id.length);
+    if (shard->holders)
+        agent->owner = holders_recall(shard->holders, hash, clock_wall_ms(), mailbox_ttl_ms());
     struct agent **place = &shard->buckets[hash & (shard->bucket_count - 1)];
     agent->next = *place;
     *place = agent;
@@ -125,6 +130,8 @@ void agent_forget_if_idle(struct agent *agent)
         return; /* forgotten before */
     *place = agent->next;
     shard->agent_count--;
+    if (agent->owner)
+        holders_remember(&shard->holders, agent->hash, agent->owner, clock_wall_ms());
     agent_release(agent);
 }
 
@@ -258,6 +265,7 @@ void registry_stop(void)
             }
         }
         free(shard->buckets);
+        free(shard->holders);
         *shard = (struct shard){.lock = LOCK_INITIALIZER};
     }
     directory_stop();

@@ -360,6 +360,7 @@ static void read_alerts(lua_State *L, struct config *config)
     read_alert(L, "poolHitRate", &config->alerts.pool_hit_rate);
     read_alert(L, "workerUtilization", &config->alerts.worker_utilization);
     config->policies.alerts = read_text(L, "policies.alerts");
+    config->policies.access = read_text(L, "policies.access");
 }
 
 static void read_log(lua_State *L, struct config *config)
@@ -630,6 +631,7 @@ void config_free(struct config *config)
         explicit_bzero(config->alerts.webhook_secret, strlen(config->alerts.webhook_secret));
     free(config->alerts.webhook_secret);
     free(config->policies.alerts);
+    free(config->policies.access);
     free(config->log.file);
     memset(config, 0, sizeof(*config));
 }

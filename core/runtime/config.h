@@ -171,6 +171,7 @@ struct config {
 
     struct {
         char *alerts; /* a Lua file; NULL: none */
+        char *access; /* the same; NULL: the built-in rules */
     } policies;
 
     struct {

@@ -8,7 +8,7 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/http/http_session.h"
-#include "runtime/identity/identity.h"
+#include "runtime/identity/access.h"
 #include "runtime/limits.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
@@ -175,6 +175,7 @@ static void free_connection(struct connection *connection)
     backlog_free(connection->backlog);
     rate_bucket_free(connection->rate);
     identity_release(connection->identity);
+    grant_free(connection->grant);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);
 }
 

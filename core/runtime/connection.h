@@ -20,6 +20,7 @@
 struct reactor;
 struct backlog;
 struct http_exchange;
+struct grant;
 struct identity;
 struct pause;
 struct verification;
@@ -72,6 +73,7 @@ struct connection {
     struct backlog *backlog;           /* while a hook waits, and until what came meanwhile is handled; else NULL */
     struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
     struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
+    struct grant *grant;               /* what its agent may send; NULL before it registered */
     struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
     struct rate_bucket *rate;          /* with a rate limit configured; else NULL */
 };

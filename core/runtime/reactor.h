@@ -12,6 +12,7 @@
 #include "runtime/config.h"
 #include "runtime/connection.h"
 #include "runtime/identity/lifetime.h"
+#include "runtime/identity/standing.h"
 #include "runtime/latency.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reload/scripts.h"
@@ -20,7 +21,6 @@
 
 struct lua_State;
 struct script_slot;
-struct token_store;
 
 /* One read takes at most this much; 64 KiB would cost 10 % on messages of 16 KiB. */
 #define REACTOR_READ_BYTES (256u * 1024)
@@ -96,8 +96,8 @@ struct reactor {
 
     struct script_state *script; /* of scripts.current */
     struct reactor_scripts scripts;
-    struct token_store *tokens; /* the named tokens in use, a reference */
-    struct waiting *waiting;    /* hooks that wait */
+    struct standing standing; /* what this thread asks about who may what */
+    struct waiting *waiting;  /* hooks that wait */
     struct work_inbox work;
     struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
 

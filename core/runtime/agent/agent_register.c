@@ -69,6 +69,23 @@ static enum code join(struct connection *connection, struct profile *profile, bo
     return CODE_OK;
 }
 
+static struct access_subject subject_of(const struct connection *connection, const struct profile *profile)
+{
+    return (struct access_subject){.identity = connection->identity, .agent = profile->id, .agent_role = profile->role};
+}
+
+/* False: no memory. */
+static bool resolve_grant(struct connection *connection, const struct profile *profile)
+{
+    struct access_subject who = subject_of(connection, profile);
+    struct grant *grant = grant_new(connection_reactor(connection)->standing.access, &who);
+    if (!grant)
+        return false;
+    grant_free(connection->grant);
+    connection->grant = grant;
+    return true;
+}
+
 /* What is asked of a register message once it has been read. */
 struct registering {
     struct script_registration wanted;
@@ -100,14 +117,16 @@ static void finish_register(struct connection *connection, const struct register
         .tools = wanted->tools,
         .intents = wanted->intents,
         .owner = identity_owner(connection->identity),
+        .yields = connection->identity && connection->identity->kind == IDENTITY_SHARED, /* who that is, is not known */
         .max_concurrent_tasks = wanted->max_concurrent_tasks,
         .has_features = registering->has_features,
         .wants_batches = registering->wants_batches,
     });
-    enum code code = profile ? join(connection, profile, again) : CODE_OVERLOADED;
+    enum code code = profile && resolve_grant(connection, profile) ? join(connection, profile, again) : CODE_OVERLOADED;
     if (code != CODE_OK)
         profile_release(profile);
     if (code == CODE_FORBIDDEN) {
+        access_refused(REFUSED_TAKEOVER, connection->identity, wanted->id);
         forbid(connection, again, SLICE("this clientId is held by another identity"));
         return;
     }
@@ -254,6 +273,8 @@ void session_register(struct connection *connection, struct slice text, const st
     }
     if (result != AUTHENTICATION_OK) {
         bool failed = result == AUTHENTICATION_FAILED;
+        if (!failed)
+            access_refused(REFUSED_CREDENTIAL, NULL, SLICE("register"));
         /* A second register that is refused leaves all as it was. */
         (again ? session_object : session_refuse)(
             connection, failed ? CODE_OVERLOADED : CODE_UNAUTHORIZED,
@@ -261,6 +282,7 @@ void session_register(struct connection *connection, struct slice text, const st
         return;
     }
     if (again && !identity_same(identity, connection->identity)) {
+        access_refused(REFUSED_BINDING, identity, SLICE("a connection of another identity"));
         identity_release(identity);
         session_object(connection, CODE_FORBIDDEN, SLICE("this connection belongs to another identity"),
                        slice_from(NULL, 0));
@@ -294,6 +316,7 @@ void session_register(struct connection *connection, struct slice text, const st
     }
     struct slice why;
     if (!binding_holds(identity, &asked, reactor->config->mode == CONFIG_MODE_ENHANCED, &why)) {
+        access_refused(REFUSED_BINDING, identity, asked.client_id);
         forbid(connection, again, why);
         return;
     }
@@ -313,4 +336,19 @@ void session_register(struct connection *connection, struct slice text, const st
         ask_to_register(connection, &registering);
     else
         finish_register(connection, &registering, SCRIPT_DECIDED, slice_from(NULL, 0));
+}
+
+void session_review(struct connection *connection)
+{
+    const struct profile *profile = connection->endpoint.profile;
+    if (!connection_registered(connection))
+        return;
+    /* Its role and labels may be on_register's. */
+    bool strict = connection_reactor(connection)->config->mode == CONFIG_MODE_ENHANCED;
+    if (!identity_may_take(connection->identity, profile->id, strict)) {
+        access_refused(REFUSED_BINDING, connection->identity, profile->id);
+        forbid(connection, false, SLICE("this credential does not allow that clientId any more"));
+    } else if (!resolve_grant(connection, profile)) {
+        agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("out of memory"));
+    }
 }

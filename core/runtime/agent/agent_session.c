@@ -124,6 +124,27 @@ static enum code identity_refusal(struct connection *connection, const struct en
     return CODE_OK;
 }
 
+/* Before it registered, an agent has no grant: then the rules are asked about its identity alone. */
+static enum code access_refusal(struct connection *connection, struct envelope *envelope,
+                                const struct envelope_defaults *defaults, bool executes, struct slice *text)
+{
+    const struct grant *grant = connection->grant;
+    bool broadcasts = !executes && !envelope_has(envelope, FIELD_TO);
+    if (grant && (broadcasts ? grant->broadcasts_all : grant->sends_all))
+        return CODE_OK;
+    const struct access_policy *policy = connection_reactor(connection)->standing.access;
+    struct access_subject who = {.identity = connection->identity};
+    struct slice intent = envelope_text(envelope, FIELD_INTENT, defaults);
+    struct slice to = executes ? SLICE("bridge") : envelope_sent_text(envelope, FIELD_TO);
+    if (broadcasts ? (grant ? grant_may_broadcast(grant, intent) : access_may_broadcast(policy, &who, intent))
+                   : (grant ? grant_may_send(grant, intent, to) : access_may_send(policy, &who, intent, to)))
+        return CODE_OK;
+    access_refused(broadcasts ? REFUSED_BROADCAST : REFUSED_SEND, connection->identity, intent);
+    *text = broadcasts ? SLICE("you may not broadcast envelopes of this intent")
+                       : SLICE("you may not send envelopes of this intent to this recipient");
+    return CODE_FORBIDDEN;
+}
+
 static void settle_envelope(struct connection *connection, struct dispatch_result *result)
 {
     if (result->code != CODE_OK)
@@ -158,14 +179,17 @@ static void handle_envelope(struct connection *connection, struct slice text)
         code = CODE_RATE_LIMITED;
         why = SLICE("too many messages or bytes in too short a time: the envelope was not taken");
     }
+    bool registered = connection_registered(connection);
+    struct envelope_defaults defaults = {.sender = registered ? &connection->fragment : NULL,
+                                         .timestamp = reactor->lane->timestamp};
+    bool executes = slice_equal(envelope_sent_text(&message->envelope, FIELD_INTENT), SLICE(EXECUTE_INTENT));
+    if (code == CODE_OK)
+        code = access_refusal(connection, &message->envelope, &defaults, executes, &why);
     if (code != CODE_OK) {
         session_refuse(connection, code, why, message_error_id(message));
         return;
     }
-    bool registered = connection_registered(connection);
-    struct envelope_defaults defaults = {.sender = registered ? &connection->fragment : NULL,
-                                         .timestamp = reactor->lane->timestamp};
-    if (__builtin_expect(slice_equal(envelope_sent_text(&message->envelope, FIELD_INTENT), SLICE(EXECUTE_INTENT)), 0)) {
+    if (__builtin_expect(executes, 0)) {
         session_execute(connection, &message->envelope, &defaults);
         return;
     }
@@ -236,6 +260,7 @@ static inline void handle_scanned(struct connection *connection, enum code code,
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
     if (config->auth.required && !connection->identity && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
+        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a message before an authenticated register"));
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }

@@ -4,6 +4,7 @@
 #include "runtime/http/http_gate.h"
 
 #include "protocol/http/origin.h"
+#include "runtime/identity/access.h"
 #include "runtime/identity/authenticate.h"
 #include "runtime/identity/credential.h"
 #include "runtime/identity/verifier.h"
@@ -77,12 +78,14 @@ static bool check_browser(const struct config *config, const struct http_request
     while ((header = http_request_header(request, SLICE("origin"), header))) {
         if (!origin_passes(config, header->value, request->host)) {
             out->origin = slice_from(NULL, 0);
+            access_refused(REFUSED_ORIGIN, NULL, header->value);
             refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
             return false;
         }
         out->origin = header->value;
     }
     if (!config->auth.required && !host_passes(config, request->host)) {
+        access_refused(REFUSED_ORIGIN, NULL, request->host);
         refuse(out, CODE_FORBIDDEN, "this Host is not allowed while no credential is configured: see http.hosts");
         return false;
     }
@@ -113,6 +116,12 @@ static bool counted_before(struct connection *connection)
     return counted;
 }
 
+static bool may_administer(const struct connection *connection, const struct identity *identity)
+{
+    struct access_subject who = {.identity = identity};
+    return access_may_administer(connection_reactor(connection)->standing.access, &who);
+}
+
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out)
 {
@@ -141,20 +150,22 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     }
     bool loopback = is_loopback(&connection->address);
     if (!config->auth.required) {
-        out->admin = loopback;
+        out->admin = loopback && may_administer(connection, NULL);
         return;
     }
     enum authentication result = authenticate(connection, request, out);
     out->waits = result == AUTHENTICATION_WAITS;
     if (out->waits)
         return;
-    out->admin = identity_has_role(out->identity, SLICE(IDENTITY_ROLE_ADMIN));
+    out->admin = out->identity && may_administer(connection, out->identity);
     /* An upgrade may do without: the credential can follow in the register message. */
     bool may_be_absent = request->upgrade ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
     if (result == AUTHENTICATION_FAILED)
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
-    else if (result != AUTHENTICATION_OK && !may_be_absent)
+    else if (result != AUTHENTICATION_OK && !may_be_absent) {
+        access_refused(REFUSED_CREDENTIAL, NULL, path);
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
+    }
 }
 
 void http_gate_end(struct http_gate *gate)

@@ -462,6 +462,11 @@ static enum outbox_result flush_events(struct connection *connection)
     return connection->http->output.failed ? OUTBOX_BROKEN : send_output(connection);
 }
 
+struct identity *http_session_listener(const struct connection *connection)
+{
+    return listens(connection->http) ? connection->http->request.gate.identity : NULL;
+}
+
 void http_session_end_stream(struct connection *connection)
 {
     if (connection->phase != CONNECTION_HTTP || !listens(connection->http))

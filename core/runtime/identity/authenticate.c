@@ -2,7 +2,6 @@
 
 #include "runtime/identity/credential.h"
 #include "runtime/identity/jwt_identity.h"
-#include "runtime/identity/token_store.h"
 #include "runtime/reactor.h"
 
 static enum authentication by_shared_token(struct reactor *reactor, const struct credentials *shown,
@@ -21,7 +20,7 @@ static enum authentication by_named_token(struct reactor *reactor, const struct 
 {
     if (!shown->token.data)
         return AUTHENTICATION_NONE;
-    *out = identity_retain(token_store_find(reactor->tokens, shown->token));
+    *out = identity_retain(token_store_find(reactor->standing.tokens, shown->token));
     return *out ? AUTHENTICATION_OK : AUTHENTICATION_WRONG;
 }
 
@@ -29,7 +28,7 @@ static enum authentication by_named_token(struct reactor *reactor, const struct 
  * nothing of its kind. */
 static enum authentication (*const methods[])(struct reactor *reactor, const struct credentials *shown,
                                               struct identity **out) = {by_shared_token, by_named_token,
-                                                                                     identity_by_jwt};
+                                                                        identity_by_jwt};
 
 enum authentication identity_authenticate(const struct credentials *shown, struct identity **out)
 {

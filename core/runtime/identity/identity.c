@@ -60,7 +60,8 @@ struct identity *identity_new(const struct identity_source *source)
                                   .name = slice_from(owner + kind.length + 1, source->name.length),
                                   .owner = slice_from(owner, named ? owner_bytes : kind.length),
                                   .limits = source->limits,
-                                  .expires_ms = source->expires_ms};
+                                  .expires_ms = source->expires_ms,
+                                  .mark = source->mark};
     identity->roles = copy_list(&slices, &at, &source->roles);
     identity->client_ids = copy_list(&slices, &at, &source->client_ids);
     identity->agent_roles = copy_list(&slices, &at, &source->agent_roles);

@@ -46,6 +46,7 @@ struct identity {
     struct slice_list labels;      /* that it vouches for; empty: the agent says what it likes */
     struct identity_limits limits;
     int64_t expires_ms; /* wall clock; 0: never */
+    uint64_t mark;      /* of the credential itself: whether it is still the same one */
 };
 
 /* What identity_new copies. */
@@ -55,6 +56,7 @@ struct identity_source {
     struct slice_list roles, client_ids, agent_roles, labels;
     struct identity_limits limits;
     int64_t expires_ms;
+    uint64_t mark;
 };
 
 /* One reference for the caller. NULL: no memory. All of these: any thread. */

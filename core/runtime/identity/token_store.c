@@ -1,9 +1,7 @@
-/* Two chained tables over one array, by digest and by name, both with keyed hashes. A reactor takes its reference when
- * a version comes into use (reload/scripts.c), so looking a token up takes no lock. */
+/* Two chained tables over one array, by digest and by name, both with keyed hashes. */
 #include "runtime/identity/token_store.h"
 
 #include <mbedtls/platform_util.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +20,6 @@ struct token_store {
     struct token *tokens;
     struct token **by_digest, **by_name;
 };
-
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static struct token_store *current; /* with the mutex */
 
 static struct token **digest_chain(const struct token_store *store, const unsigned char digest[TOKEN_DIGEST_BYTES])
 {
@@ -63,14 +58,20 @@ struct identity *token_store_find(const struct token_store *store, struct slice 
     return found;
 }
 
-struct identity *token_store_named(const struct token_store *store, struct slice name)
+static const struct token *find_name(const struct token_store *store, struct slice name)
 {
-    if (!store || store->count == 0)
-        return NULL;
     for (const struct token *token = *name_chain(store, name); token; token = token->next_name)
         if (slice_equal(token->identity->name, name))
-            return token->identity;
+            return token;
     return NULL;
+}
+
+/* A token that was revoked and made anew under the same name is another one: so each identity carries a mark of its
+ * own, the keyed hash of its digest. */
+struct identity *token_store_same(const struct token_store *store, const struct identity *identity)
+{
+    const struct token *token = find_name(store, identity->name);
+    return token && token->identity->mark == identity->mark ? token->identity : NULL;
 }
 
 uint32_t token_store_count(const struct token_store *store)
@@ -101,7 +102,7 @@ static struct token_store *new_store(uint32_t most)
 static bool add(struct token_store *store, const struct token_entry *entry, char error[ERROR_TEXT_BYTES])
 {
     struct token *token = &store->tokens[store->count];
-    if (token_store_named(store, entry->source.name)) {
+    if (find_name(store, entry->source.name)) {
         snprintf(error, ERROR_TEXT_BYTES, "name: there is a token of this name above");
         return false;
     }
@@ -109,7 +110,9 @@ static bool add(struct token_store *store, const struct token_entry *entry, char
         snprintf(error, ERROR_TEXT_BYTES, "sha256: this token is listed above under another name");
         return false;
     }
-    token->identity = identity_new(&entry->source);
+    struct identity_source source = entry->source;
+    source.mark = hash_slice(slice_from((const char *)entry->digest, TOKEN_DIGEST_BYTES));
+    token->identity = identity_new(&source);
     if (!token->identity) {
         snprintf(error, ERROR_TEXT_BYTES, "not enough memory");
         return false;
@@ -184,23 +187,4 @@ void token_store_release(struct token_store *store)
     free(store->by_digest);
     free(store->by_name);
     free(store);
-}
-
-/* --- The current one --- */
-
-void token_store_use(struct token_store *store)
-{
-    pthread_mutex_lock(&mutex);
-    struct token_store *before = current;
-    current = store;
-    pthread_mutex_unlock(&mutex);
-    token_store_release(before);
-}
-
-struct token_store *token_store_current(void)
-{
-    pthread_mutex_lock(&mutex);
-    struct token_store *store = token_store_retain(current);
-    pthread_mutex_unlock(&mutex);
-    return store;
 }

@@ -1,6 +1,4 @@
-/* The named tokens in use. A store is an immutable snapshot of the file; the newest that was read well is current, for
- * all reactors and whatever version of the scripts is in use: a token that was revoked stays so when somebody returns
- * to an older version. */
+/* Named tokens: an immutable snapshot of their file. Which one is in use: standing.h. */
 #ifndef LUADUCT_RUNTIME_TOKEN_STORE_H
 #define LUADUCT_RUNTIME_TOKEN_STORE_H
 
@@ -21,13 +19,8 @@ uint32_t token_store_count(const struct token_store *store);
  * is a digest, found by a keyed hash of it, and byte for byte. Any thread. */
 struct identity *token_store_find(const struct token_store *store, struct slice token);
 
-/* The one of that name; NULL: there is none (any more). */
-struct identity *token_store_named(const struct token_store *store, struct slice name);
-
-/* Makes the store current, with the caller's reference. Main or the loader. */
-void token_store_use(struct token_store *store);
-
-/* A reference to the current one; NULL before the first. Any thread. */
-struct token_store *token_store_current(void);
+/* What an identity that came from another store is in this one, borrowed: of the same name, and by the same token.
+ * NULL: there is none (any more). */
+struct identity *token_store_same(const struct token_store *store, const struct identity *identity);
 
 #endif

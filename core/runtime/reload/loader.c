@@ -8,7 +8,6 @@
 
 #include "base/log.h"
 #include "memory/pool.h"
-#include "runtime/identity/token_store.h"
 #include "runtime/policies/policies.h"
 #include "runtime/reload/shadow.h"
 #include "runtime/reload/watch.h"
@@ -120,6 +119,8 @@ static void act_begin_trial(struct reactor *reactor, struct part *part)
 static void act_end_trial(struct reactor *reactor, struct part *part)
 {
     scripts_end_trial(reactor, part->promote);
+    if (part->promote)
+        standing_review(reactor);
 }
 
 /* The first of the parts that failed; NULL: none. */
@@ -225,11 +226,11 @@ static struct version *read_version(struct order *order, const struct version *c
     return version;
 }
 
-static bool read_tokens(struct order *order, const struct version *version)
+static bool read_standing(struct order *order, const struct version *version)
 {
     char problem[1024];
-    order->tokens = token_store_load(version->config->auth.tokens, problem, sizeof problem);
-    return order->tokens || refuse(order, CODE_RELOAD_FAILED, problem);
+    return standing_load(version->config, supervision_log_script, &order->standing, problem, sizeof problem) ||
+           refuse(order, CODE_RELOAD_FAILED, problem);
 }
 
 /* --- Bringing into use ----------------------------------------------------------------------------------------------
@@ -264,19 +265,19 @@ static bool make_slots(struct order *order, struct version *version, struct part
 
 static bool use_for_all(struct order *order, struct version *version, struct part *parts)
 {
-    struct token_store *before = token_store_current();
-    token_store_use(token_store_retain(order->tokens));
+    struct standing before = standing_use(order->standing);
+    order->standing = (struct standing){0};
     user_operation_use(version->sources, current_version->sources); /* the first reactor may call them at once */
     have_all(parts, act_switch);
     const struct part *failed = first_failure(parts);
     if (failed) {
         refuse(order, CODE_RELOAD_FAILED, failed->error);
-        token_store_use(before);
+        order->standing = standing_use(before);
         have_all(parts, act_undo);
         user_operation_use(current_version->sources, NULL);
         return false;
     }
-    token_store_release(before);
+    standing_release(&before);
     versions_add(version);
     take_up(version, NULL, VERSION_KEPT);
     have_all(parts, act_settle);
@@ -362,15 +363,17 @@ static void read_figures(struct canary_figures *current, struct canary_figures *
     read_decisions(1, trial);
 }
 
-/* A file that has become bad meanwhile is no reason to take a version back: the tokens in use stay. */
-static void use_tokens_of(const struct version *version)
+/* A file that has become bad meanwhile is no reason to take a version back: what is in use stays. */
+static void use_standing_of(const struct version *version)
 {
     char problem[1024];
-    struct token_store *store = token_store_load(version->config->auth.tokens, problem, sizeof problem);
-    if (store)
-        token_store_use(store);
-    else
-        log_error("auth.tokens: the tokens stay as they are: %s", problem);
+    struct standing fresh;
+    if (standing_load(version->config, supervision_log_script, &fresh, problem, sizeof problem)) {
+        fresh = standing_use(fresh);
+        standing_release(&fresh);
+    } else {
+        log_error("tokens and access rules stay as they are: %s", problem);
+    }
 }
 
 static void end_trial(enum canary_state state, const char *why, const char *cause)
@@ -387,7 +390,7 @@ static void end_trial(enum canary_state state, const char *why, const char *caus
     if (!promote)
         versions_set_problem(trial_version, why);
     if (promote)
-        use_tokens_of(trial_version);
+        use_standing_of(trial_version);
     have_all(parts, act_end_trial);
     free_parts(parts);
     take_up(promote ? trial_version : current_version, NULL, VERSION_KEPT);
@@ -463,7 +466,7 @@ static bool reload(struct order *order)
 {
     struct version *version = read_version(order, current_version);
     char problem[1024];
-    if (version && !read_tokens(order, version)) {
+    if (version && !read_standing(order, version)) {
         version_release(version);
         return false;
     }
@@ -480,7 +483,7 @@ static bool reload(struct order *order)
     return good;
 }
 
-/* What was revoked meanwhile stays so: the tokens are those of the file as it is now. */
+/* What was revoked meanwhile stays so: tokens and access rules are those of the files as they are now. */
 static bool return_to(struct order *order)
 {
     struct version *version = versions_find(order->number);
@@ -490,7 +493,7 @@ static bool return_to(struct order *order)
                  VERSIONS_KEPT);
         return refuse(order, CODE_NOT_FOUND, text);
     }
-    bool good = version == current_version || (read_tokens(order, version) && bring(order, version, false));
+    bool good = version == current_version || (read_standing(order, version) && bring(order, version, false));
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);
@@ -567,8 +570,7 @@ static void serve(struct order *order)
     order->code = CODE_OK;
     carry_out(order);
     order->took_ns = clock_steady_ns() - began_ns;
-    token_store_release(order->tokens);
-    order->tokens = NULL;
+    standing_release(&order->standing);
     log_outcome(order);
     give_back(order);
 }
@@ -695,10 +697,10 @@ bool loader_start(const struct config *config, const struct config_source *from,
     reactors = all;
     reactor_count = count;
     source = *from;
-    struct token_store *tokens = token_store_load(config->auth.tokens, error, error_size);
-    if (!tokens)
+    struct standing standing;
+    if (!standing_load(config, supervision_log_script, &standing, error, error_size))
         return false;
-    token_store_use(tokens);
+    standing_use(standing);
     struct script_sources *sources = sources_new();
     struct version *version = sources ? version_new(config, NULL, sources) : NULL;
     sources_release(sources);
@@ -769,7 +771,8 @@ void loader_stop(void)
         pthread_join(thread, NULL);
     watch_files(NULL, NULL);
     user_operation_use(NULL, NULL);
-    token_store_use(NULL);
+    struct standing last = standing_use((struct standing){0});
+    standing_release(&last);
     version_release(current_version);
     version_release(trial_version);
     current_version = trial_version = NULL;

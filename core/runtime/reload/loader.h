@@ -25,19 +25,17 @@ enum order_kind {
     ORDER_ABORT,   /* what is on trial goes */
 };
 
-struct token_store;
-
 /* What somebody asks of the loader, and how it went. */
 struct order {
     struct errand errand; /* brings it back to its reactor */
     struct order *next;
     struct reactor *reactor; /* whose errand; NULL: nobody waits, it is freed */
     enum order_kind kind;
-    const char *cause;          /* for the log: "SIGHUP" */
-    unsigned number;            /* ORDER_RETURN: to which */
-    bool on_trial;              /* ORDER_RELOAD, ORDER_RETURN: not for all at once */
-    struct trial trial;         /* … but so */
-    struct token_store *tokens; /* the loader's: of the file as it is now */
+    const char *cause;        /* for the log: "SIGHUP" */
+    unsigned number;          /* ORDER_RETURN: to which */
+    bool on_trial;            /* ORDER_RELOAD, ORDER_RETURN: not for all at once */
+    struct trial trial;       /* … but so */
+    struct standing standing; /* the loader's: of the files as they are now */
 
     enum code code; /* CODE_OK, or why not: CODE_RELOAD_FAILED, CODE_BUSY, CODE_NOT_FOUND, CODE_DRAINING */
     char text[1024];

@@ -207,6 +207,7 @@ end
 
 local function resolve_files(state)
     resolve_file(state, "policies.alerts", "policy file")
+    resolve_file(state, "policies.access", "policy file")
     resolve_file(state, "auth.tokens", "file of tokens")
 end
 

@@ -568,8 +568,8 @@ local keys = {
         help = "a Lua file of alert rules",
     },
     {
-        path = "policies.access", type = "text", example = '"policies/access.lua"', feature = "the access policy",
-        help = "a Lua file",
+        path = "policies.access", type = "text", live = true, example = '"policies/access.lua"',
+        help = "a Lua file of access rules: who may send what to whom, see what, administer",
     },
 
     {

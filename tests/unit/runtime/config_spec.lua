@@ -322,7 +322,7 @@ describe("a key of a later version", function()
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["performance.cache_enabled"] = 1, ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
+        local later = { ["performance.cache_enabled"] = 1, ["limits.trustedProxies"] = 1,
             user = 1, group = 1, console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0

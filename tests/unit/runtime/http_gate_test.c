@@ -26,6 +26,8 @@ static struct http_gate check(const struct peer_address *address, const char *pa
     CHECK(http_request_parse(&scan, text, (size_t)length, &limits, &request) == HTTP_DONE);
     reactor.config = &config;
     reactor.lane = &lane;
+    if (!reactor.standing.access)
+        reactor.standing.access = access_policy_load(&config, NULL, text, sizeof text);
     reactor.now_ms = 1000;
     connection.address = *address;
     limits_start(&config);

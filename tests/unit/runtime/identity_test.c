@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "base/wildcard.h"
+#include "runtime/identity/standing.h"
 #include "runtime/identity/token_file.h"
-#include "runtime/identity/token_store.h"
 
 /* What sha256sum says of "alpha" and "beta". */
 #define ALPHA "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8"
@@ -45,7 +45,7 @@ TEST("finds a token by itself and by its name, and no other")
     CHECK(alice && bob && alice != bob);
     CHECK_TEXT(alice->owner.data, alice->owner.length, "token:alice");
     CHECK_TEXT(bob->name.data, bob->name.length, "bob");
-    CHECK(token_store_named(store, SLICE("alice")) == alice && !token_store_named(store, SLICE("carol")));
+    CHECK(token_store_same(store, alice) == alice && token_store_same(store, bob) == bob);
     CHECK(identity_has_role(alice, SLICE("agent")) && identity_has_role(alice, SLICE("bar")));
     CHECK(!identity_has_role(bob, SLICE("agent")) && !identity_has_role(NULL, SLICE("agent")));
     CHECK(!token_store_find(store, SLICE("Alpha")) && !token_store_find(store, SLICE("alph")));
@@ -107,20 +107,41 @@ TEST("writes a line that reads back as the same token")
     text_store_free(&texts);
 }
 
-TEST("lets a store that is not current any more live as long as somebody looks into it")
+static struct token_store *replace(const char *text)
+{
+    struct standing before = standing_use((struct standing){.tokens = load(text)});
+    standing_release(&before);
+    return standing_current().tokens;
+}
+
+TEST("lets tokens that are not in use any more live as long as somebody looks into them")
 {
     hash_start();
-    token_store_use(load(LINE("alice", ALPHA, "")));
-    struct token_store *held = token_store_current();
+    struct token_store *held = replace(LINE("alice", ALPHA, ""));
     struct identity *alice = identity_retain(token_store_find(held, SLICE("alpha")));
-    token_store_use(load(""));
-    struct token_store *now = token_store_current();
+    struct token_store *now = replace("");
     CHECK(!token_store_find(now, SLICE("alpha")) && token_store_find(held, SLICE("alpha")) == alice);
     token_store_release(held);
     token_store_release(now);
-    token_store_use(NULL);
+    struct standing last = standing_use((struct standing){0});
+    standing_release(&last);
     CHECK_TEXT(alice->name.data, alice->name.length, "alice");
     identity_release(alice);
+}
+
+TEST("knows a token again in another store, unless it was revoked or made anew")
+{
+    hash_start();
+    struct token_store *store = load(LINE("alice", ALPHA, "")),
+                       *same = load(LINE("alice", ALPHA, ",\"roles\":[\"a\"]"));
+    struct token_store *other = load(LINE("alice", BETA, "")), *none = load("");
+    struct identity *alice = token_store_find(store, SLICE("alpha"));
+    CHECK(identity_has_role(token_store_same(same, alice), SLICE("a")));
+    CHECK(!token_store_same(other, alice) && !token_store_same(none, alice));
+    token_store_release(store);
+    token_store_release(same);
+    token_store_release(other);
+    token_store_release(none);
 }
 
 TEST("says what an identity's agent may be called, and that the shared token and nobody may be anything")

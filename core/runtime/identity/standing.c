@@ -1,0 +1,105 @@
+/* A reactor takes its references when a version comes into use (reload/scripts.c), so that asking takes no lock. */
+#include "runtime/identity/standing.h"
+
+#include <pthread.h>
+
+#include "runtime/agent/session.h"
+#include "runtime/http/http_session.h"
+#include "runtime/reactor.h"
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct standing current; /* with the mutex */
+
+bool standing_load(const struct config *config, script_log *log, struct standing *out, char *error, size_t error_size)
+{
+    *out = (struct standing){.tokens = token_store_load(config->auth.tokens, error, error_size)};
+    if (!out->tokens)
+        return false;
+    out->access = access_policy_load(config, log, error, error_size);
+    if (out->access)
+        return true;
+    standing_release(out);
+    return false;
+}
+
+void standing_release(struct standing *standing)
+{
+    token_store_release(standing->tokens);
+    access_policy_release(standing->access);
+    *standing = (struct standing){0};
+}
+
+struct standing standing_use(struct standing standing)
+{
+    pthread_mutex_lock(&mutex);
+    struct standing before = current;
+    current = standing;
+    pthread_mutex_unlock(&mutex);
+    return before;
+}
+
+struct standing standing_current(void)
+{
+    pthread_mutex_lock(&mutex);
+    struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access)};
+    pthread_mutex_unlock(&mutex);
+    return copy;
+}
+
+/* --- Looking again --- */
+
+/* What the identity is now, a reference; NULL: it is not valid any more. */
+static struct identity *renewed(const struct reactor *reactor, struct identity *identity)
+{
+    struct identity *now = identity;
+    if (identity->kind == IDENTITY_TOKEN)
+        now = token_store_same(reactor->standing.tokens, identity);
+    return now && !identity_expired(now, reactor->lane->wall_ms) ? identity_retain(now) : NULL;
+}
+
+static void review(struct connection *connection)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    if (connection->phase == CONNECTION_HTTP) {
+        struct identity *asks = http_session_listener(connection);
+        struct identity *now = asks ? renewed(reactor, asks) : NULL;
+        if (asks && !now)
+            connection_kill(connection);
+        identity_release(now);
+        return;
+    }
+    if (connection->phase != CONNECTION_WEBSOCKET)
+        return;
+    if (connection->identity) {
+        identity_put(&connection->identity, renewed(reactor, connection->identity));
+        if (!connection->identity) {
+            session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
+            return;
+        }
+    }
+    session_review(connection);
+}
+
+static struct identity *identity_of(const struct connection *connection)
+{
+    return connection->phase == CONNECTION_HTTP        ? http_session_listener(connection)
+           : connection->phase == CONNECTION_WEBSOCKET ? connection->identity
+                                                       : NULL;
+}
+
+void standing_expire(struct reactor *reactor)
+{
+    for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
+        next = connection->next;
+        if (identity_expired(identity_of(connection), reactor->lane->wall_ms))
+            review(connection);
+    }
+}
+
+void standing_review(struct reactor *reactor)
+{
+    for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
+        next = connection->next;
+        review(connection);
+    }
+}
