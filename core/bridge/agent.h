@@ -55,6 +55,9 @@ struct agent *agent_find(uint64_t hash, struct slice id); /* shard locked; borro
 /* Found, or made; shard locked; borrowed; NULL when memory is out. */
 struct agent *agent_find_or_add(uint64_t hash, struct slice id);
 
+/* Who holds that id, present or not; 0: nobody. Shard locked. */
+uint64_t agent_owner(uint64_t hash, struct slice id);
+
 /* Forgets the agent if nothing keeps it: no endpoint, no mailbox, nothing on its way home. Shard locked. */
 void agent_forget_if_idle(struct agent *agent);
 

@@ -61,9 +61,10 @@ enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)
     struct lane *lane = endpoint->lane;
     uint64_t hash = hash_slice(profile->id), owner = owner_of(profile);
     struct lock *lock = agent_lock(hash);
-    struct agent *agent = agent_find_or_add(hash, profile->id);
-    bool foreign = agent && owner && agent->owner && agent->owner != owner;
-    if (!agent || foreign) {
+    uint64_t holder = owner ? agent_owner(hash, profile->id) : 0;
+    bool foreign = holder && holder != owner;
+    struct agent *agent = foreign ? NULL : agent_find_or_add(hash, profile->id);
+    if (!agent) {
         lock_release(lock);
         detachment_free(reserve);
         return foreign ? CODE_FORBIDDEN : CODE_OVERLOADED;

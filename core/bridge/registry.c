@@ -85,6 +85,17 @@ static bool grow(struct shard *shard)
     return true;
 }
 
+static uint64_t recall(const struct shard *shard, uint64_t hash)
+{
+    return shard->holders ? holders_recall(shard->holders, hash, clock_wall_ms(), mailbox_ttl_ms()) : 0;
+}
+
+uint64_t agent_owner(uint64_t hash, struct slice id)
+{
+    const struct agent *agent = agent_find(hash, id);
+    return agent ? agent->owner : recall(shard_of(hash), hash);
+}
+
 struct agent *agent_find_or_add(uint64_t hash, struct slice id)
 {
     struct agent *agent = agent_find(hash, id);
@@ -101,8 +112,7 @@ struct agent *agent_find_or_add(uint64_t hash, struct slice id)
     agent->hash = hash;
     agent->id_length = (uint32_t)id.length;
     memcpy(agent->id, id.data, id.length);
-    if (shard->holders)
-        agent->owner = holders_recall(shard->holders, hash, clock_wall_ms(), mailbox_ttl_ms());
+    agent->owner = recall(shard, hash);
     struct agent **place = &shard->buckets[hash & (shard->bucket_count - 1)];
     agent->next = *place;
     *place = agent;
