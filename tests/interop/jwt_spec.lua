@@ -13,9 +13,12 @@ local MODULES = os.getenv("LUADUCT_NODE_MODULES") or (unistd.getcwd() .. "/build
 local ISSUER = "https://issuer.example"
 local now = os.time()
 
--- Claims of a good token for alice, with `over` in the place of what it names; false: left out.
+-- Claims of a good token for alice, who may send and see (the built-in rules of access), with `over` in the place of what it names; false: left out.
 local function claims(over)
-    local all = {sub = "alice", iss = ISSUER, aud = "luaduct", iat = now - 60, exp = now + 3600}
+    local all = {
+        sub = "alice", iss = ISSUER, aud = "luaduct", iat = now - 60, exp = now + 3600,
+        realm = {roles = {"agent", "reader"}},
+    }
     for name, value in pairs(over or {}) do
         all[name] = value or nil
     end
@@ -81,7 +84,8 @@ local REFUSALS = {
     stranger = "the signature is wrong", stripped = "the signature is wrong",
     edwards = "alg is EdDSA, which mbedtls 2.28 does not have",
     crit = "the header asks for an extension (crit, b64)", none = "alg is none: the token is not signed",
-    confused = "alg is not one of auth.jwt.algorithms", confused_by_kid = "alg is not one of auth.jwt.algorithms",
+    confused = "no key of this algorithm and kid is configured",
+    confused_by_kid = "no key of this algorithm and kid is configured",
     other_kid = "no key of this algorithm and kid is configured",
 }
 
@@ -342,6 +346,18 @@ describe("a JSON Web Token", function()
         register_refused(server, "point")
         client:send_envelope({to = "alice", id = "e1"})
         assert.equal("e1", client:receive_envelope().id)
+    end)
+
+    it("whose key was taken away stays refused when an older version of the scripts comes back", function()
+        local server = start({jwks = jwks("rsa", "point")})
+        process.write_file(server.folder .. "/jwks.json", jwks("rsa"))
+        for _, body in ipairs({"{}", '{"version":1}'}) do
+            local answer = http.request(server, {
+                method = "POST", path = "/admin/reload", headers = bearer("admin"), body = body,
+            })
+            assert.equal(200, answer.status, answer.body)
+            register_refused(server, "point")
+        end
     end)
 
     it("keeps its keys when a reload finds wrong ones", function()

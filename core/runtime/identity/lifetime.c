@@ -3,6 +3,7 @@
 #include "runtime/identity/lifetime.h"
 
 #include "runtime/agent/session.h"
+#include "runtime/http/http_session.h"
 #include "runtime/identity/identity.h"
 #include "runtime/reactor.h"
 
@@ -27,14 +28,19 @@ static void end_expired(struct reactor *reactor)
     lifetime->due_ms = INT64_MAX;
     lifetime->walked_ms = reactor->now_ms;
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
-        const struct identity *identity = connection->identity;
+        bool listens = connection->phase == CONNECTION_HTTP;
+        const struct identity *identity = listens ? http_session_listener(connection) : connection->identity;
         next = connection->next;
-        if (connection->phase != CONNECTION_WEBSOCKET || !identity || identity->expires_ms == 0)
+        if ((!listens && connection->phase != CONNECTION_WEBSOCKET) || !identity || identity->expires_ms == 0)
             continue;
-        if (identity_expired(identity, reactor->lane->wall_ms))
+        if (!identity_expired(identity, reactor->lane->wall_ms)) {
+            if (identity->expires_ms < lifetime->due_ms)
+                lifetime->due_ms = identity->expires_ms;
+        } else if (listens) {
+            connection_kill(connection);
+        } else {
             session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
-        else if (identity->expires_ms < lifetime->due_ms)
-            lifetime->due_ms = identity->expires_ms;
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-/* Ends the connections of agents whose credential has run out: they are told `unauthorized`, and closed with 1008. */
+/* Ends the connections whose credential has run out: agents are told `unauthorized` and closed with 1008, listeners to
+ * events just closed. */
 #ifndef LUADUCT_RUNTIME_LIFETIME_H
 #define LUADUCT_RUNTIME_LIFETIME_H
 
