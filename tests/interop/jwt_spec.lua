@@ -351,7 +351,7 @@ describe("a JSON Web Token", function()
     it("whose key was taken away stays refused when an older version of the scripts comes back", function()
         local server = start({jwks = jwks("rsa", "point")})
         process.write_file(server.folder .. "/jwks.json", jwks("rsa"))
-        for _, body in ipairs({"{}", '{"version":1}'}) do
+        for _, body in ipairs({"{}", '{"to":1}'}) do
             local answer = http.request(server, {
                 method = "POST", path = "/admin/reload", headers = bearer("admin"), body = body,
             })
