@@ -13,7 +13,8 @@ local MODULES = os.getenv("LUADUCT_NODE_MODULES") or (unistd.getcwd() .. "/build
 local ISSUER = "https://issuer.example"
 local now = os.time()
 
--- Claims of a good token for alice, who may send and see (the built-in rules of access), with `over` in the place of what it names; false: left out.
+-- Claims of a good token for alice, who may send and see (the built-in rules of access), with `over` in the place of
+-- what it names; false: left out.
 local function claims(over)
     local all = {
         sub = "alice", iss = ISSUER, aud = "luaduct", iat = now - 60, exp = now + 3600,
@@ -368,18 +369,20 @@ describe("a JSON Web Token", function()
         websocket.agent(server, "alice", {authToken = made.tokens.point})
     end)
 
-    it("that runs out while its agent is connected ends the connection", function()
+    it("that runs out while its agent is connected ends the connection, unless it showed a newer one", function()
         local _, output = process.run({"node", "tests/interop/jwt.js"}, {
             env = {NODE_PATH = MODULES}, seconds = 60, input = json.encode({keys = {short = {alg = "ES256", kid = "s"}},
                 tokens = {
                     short = {key = "short", claims = claims({exp = os.time() + 4})},
+                    soon = {key = "short", claims = claims({sub = "bob", exp = os.time() + 4})},
                     long = {key = "short", claims = claims({sub = "bob"})},
                 }}),
         })
         local short = json.decode(output)
         local server = start({jwt = {leewayMs = 0}, jwks = json.encode({keys = {short.keys.short.jwk}})})
         local client = websocket.agent(server, "alice", {authToken = short.tokens.short})
-        local bob = websocket.agent(server, "bob", {authToken = short.tokens.long})
+        local bob = websocket.agent(server, "bob", {authToken = short.tokens.soon})
+        bob:register("bob", {authToken = short.tokens.long})
 
         assert.equal("unauthorized", client:expect_error("unauthorized").error)
         client:expect_close(1008)

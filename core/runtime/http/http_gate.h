@@ -9,7 +9,7 @@ struct http_gate {
     enum code code;            /* CODE_OK: it may go on */
     const char *text;          /* why not; static */
     unsigned retry_after;      /* seconds; 0: says nothing of it */
-    bool waits;           /* who asks is being found out: check again when http_session_authenticated is called */
+    bool waits;                /* who asks is being found out: check again when http_session_authenticated is called */
     bool preflight;            /* a browser asks whether it may ask: answer with what is allowed */
     bool admin;                /* may speak for others and change things */
     struct identity *identity; /* who asks, a reference; NULL: nobody has said */
