@@ -20,9 +20,9 @@ struct dispatch_result {
 struct dispatch {
     struct envelope *envelope; /* scanned */
     const struct envelope_defaults *defaults;
-    struct endpoint *sender; /* NULL over HTTP */
+    struct endpoint *sender;   /* NULL over HTTP */
     struct identity *identity; /* over HTTP: who asks; NULL: nobody has said */
-    struct slice answer_to;  /* without a sender: the id that a reply goes to; data NULL: nobody */
+    struct slice answer_to;    /* without a sender: the id that a reply goes to; data NULL: nobody */
     /* To scan again what was sent, when a script failed after it had changed fields. */
     struct slice text;
     bool is_message; /* text is a whole message in the read buffer, not a bare envelope */

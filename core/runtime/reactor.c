@@ -321,7 +321,6 @@ static void on_cleanup(struct ev_loop *loop, ev_timer *watcher, int events)
     reactor_begin_pass(reactor);
     registry_expire_mailboxes(reactor->lane, reactor->lane->wall_ms);
     pending_tend(reactor->lane);
-    standing_expire(reactor);
     pool_age_thread();
     reactor_end_pass(reactor);
 }

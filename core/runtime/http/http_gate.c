@@ -106,6 +106,12 @@ static enum authentication authenticate(struct connection *connection, const str
     return identity_authenticate(&shown, &out->identity);
 }
 
+static bool may_administer(const struct connection *connection, const struct identity *identity)
+{
+    struct access_subject who = {.identity = identity};
+    return access_may_administer(connection_reactor(connection)->standing.access, &who);
+}
+
 /* The request in hand waited for the verifier, and was counted before; those behind it were not. */
 static bool counted_before(struct connection *connection)
 {
@@ -114,12 +120,6 @@ static bool counted_before(struct connection *connection)
     if (back)
         back->checked_again = true;
     return counted;
-}
-
-static bool may_administer(const struct connection *connection, const struct identity *identity)
-{
-    struct access_subject who = {.identity = identity};
-    return access_may_administer(connection_reactor(connection)->standing.access, &who);
 }
 
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
@@ -160,9 +160,9 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     out->admin = out->identity && may_administer(connection, out->identity);
     /* An upgrade may do without: the credential can follow in the register message. */
     bool may_be_absent = request->upgrade ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
-    if (result == AUTHENTICATION_FAILED)
+    if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
-    else if (result != AUTHENTICATION_OK && !may_be_absent) {
+    } else if (result != AUTHENTICATION_OK && !may_be_absent) {
         access_refused(REFUSED_CREDENTIAL, NULL, path);
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
     }

@@ -2,9 +2,6 @@
  * on the way. With ten thousand connections that takes a millisecond, and it happens once a second at most. */
 #include "runtime/identity/lifetime.h"
 
-#include "runtime/agent/session.h"
-#include "runtime/http/http_session.h"
-#include "runtime/identity/identity.h"
 #include "runtime/reactor.h"
 
 #define PAUSE_MS 1000    /* between two looks */
@@ -28,19 +25,14 @@ static void end_expired(struct reactor *reactor)
     lifetime->due_ms = INT64_MAX;
     lifetime->walked_ms = reactor->now_ms;
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
-        bool listens = connection->phase == CONNECTION_HTTP;
-        const struct identity *identity = listens ? http_session_listener(connection) : connection->identity;
+        const struct identity *identity = standing_of(connection);
         next = connection->next;
-        if ((!listens && connection->phase != CONNECTION_WEBSOCKET) || !identity || identity->expires_ms == 0)
+        if (!identity || identity->expires_ms == 0)
             continue;
-        if (!identity_expired(identity, reactor->lane->wall_ms)) {
-            if (identity->expires_ms < lifetime->due_ms)
-                lifetime->due_ms = identity->expires_ms;
-        } else if (listens) {
-            connection_kill(connection);
-        } else {
-            session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
-        }
+        if (identity_expired(identity, reactor->lane->wall_ms))
+            standing_end(connection);
+        else if (identity->expires_ms < lifetime->due_ms)
+            lifetime->due_ms = identity->expires_ms;
     }
 }
 

@@ -1,5 +1,4 @@
-/* Ends the connections whose credential has run out: agents are told `unauthorized` and closed with 1008, listeners to
- * events just closed. */
+/* Ends the connections whose credential has run out. */
 #ifndef LUADUCT_RUNTIME_LIFETIME_H
 #define LUADUCT_RUNTIME_LIFETIME_H
 

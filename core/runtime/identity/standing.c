@@ -51,6 +51,22 @@ struct standing standing_current(void)
 
 /* --- Looking again --- */
 
+struct identity *standing_of(const struct connection *connection)
+{
+    return connection->phase == CONNECTION_HTTP        ? http_session_listener(connection)
+           : connection->phase == CONNECTION_WEBSOCKET ? connection->identity
+                                                       : NULL;
+}
+
+void standing_end(struct connection *connection)
+{
+    access_refused(REFUSED_CREDENTIAL, standing_of(connection), SLICE("its credential is not valid any more"));
+    if (connection->phase == CONNECTION_WEBSOCKET)
+        session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
+    else
+        connection_kill(connection);
+}
+
 /* What the identity is now, a reference; NULL: it is not valid any more. */
 static struct identity *renewed(const struct reactor *reactor, struct identity *identity)
 {
@@ -63,39 +79,18 @@ static struct identity *renewed(const struct reactor *reactor, struct identity *
 static void review(struct connection *connection)
 {
     struct reactor *reactor = connection_reactor(connection);
-    if (connection->phase == CONNECTION_HTTP) {
-        struct identity *asks = http_session_listener(connection);
-        struct identity *now = asks ? renewed(reactor, asks) : NULL;
-        if (asks && !now)
-            connection_kill(connection);
+    struct identity *identity = standing_of(connection), *now = identity ? renewed(reactor, identity) : NULL;
+    if (identity && !now) {
+        standing_end(connection);
+        return;
+    }
+    if (now)
+        lifetime_watch(reactor, now->expires_ms);
+    if (connection->phase == CONNECTION_WEBSOCKET) {
+        identity_put(&connection->identity, now);
+        session_review(connection);
+    } else {
         identity_release(now);
-        return;
-    }
-    if (connection->phase != CONNECTION_WEBSOCKET)
-        return;
-    if (connection->identity) {
-        identity_put(&connection->identity, renewed(reactor, connection->identity));
-        if (!connection->identity) {
-            session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
-            return;
-        }
-    }
-    session_review(connection);
-}
-
-static struct identity *identity_of(const struct connection *connection)
-{
-    return connection->phase == CONNECTION_HTTP        ? http_session_listener(connection)
-           : connection->phase == CONNECTION_WEBSOCKET ? connection->identity
-                                                       : NULL;
-}
-
-void standing_expire(struct reactor *reactor)
-{
-    for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
-        next = connection->next;
-        if (identity_expired(identity_of(connection), reactor->lane->wall_ms))
-            review(connection);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "runtime/identity/access.h"
 #include "runtime/identity/token_store.h"
 
+struct connection;
 struct reactor;
 
 /* A reference to each; all zero: none. */
@@ -35,7 +36,10 @@ struct standing standing_current(void);
  * pass. */
 void standing_review(struct reactor *reactor);
 
-/* The same for those whose time is over, and nothing else. */
-void standing_expire(struct reactor *reactor);
+/* Whose connection it is: a WebSocket's, or that of an answer that goes on with events; NULL: nobody's. Borrowed. */
+struct identity *standing_of(const struct connection *connection);
+
+/* Its credential is none any more: an agent is told `unauthorized` and closed with 1008. */
+void standing_end(struct connection *connection);
 
 #endif
