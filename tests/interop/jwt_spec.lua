@@ -307,6 +307,14 @@ describe("a JSON Web Token", function()
         assert.equal(429, connection:receive().status)
     end)
 
+    it("that is slow to verify may come from a peer that has closed its side already", function()
+        local server = start({reactors = 1})
+        local connection = http.connect(server)
+        connection:send_request({path = "/agents", headers = bearer("point")})
+        connection:half_close()
+        assert.equal(200, connection:receive().status)
+    end)
+
     it("that is slow to verify harms nobody whose peer is gone before", function()
         local server = start({reactors = 1})
         for index = 1, 40 do
@@ -389,12 +397,19 @@ end)
 describe("keys for JSON Web Tokens that are wrong", function()
     after_each(bridge.clean)
 
-    it("stop the start, named by file and key", function()
-        local status, errors = bridge.start_failing({
+    it("stop the start, named by file and key, and luaduct check says the same", function()
+        local options = {
             config = {auth = {jwt = {keys = "jwks.json"}}},
             files = {["jwks.json"] = '{"keys":[{"kty":"oct","kid":"short","k":"c2hvcnQ"}]}'},
-        })
+        }
+        local problem = "auth%.jwt%.keys: [^\n]*jwks%.json: key 1 %(kid short%): expected k of 32 to 1024 bytes"
+        local status, errors = bridge.start_failing(options)
         assert.equal(1, status)
-        assert.match("auth%.jwt%.keys: [^\n]*jwks%.json: key 1 %(kid short%): expected k of 32 to 1024 bytes", errors)
+        assert.match(problem, errors)
+
+        local path = bridge.write(options)
+        local check_status, _, check_errors = bridge.luaduct({"check", path})
+        assert.equal(1, check_status)
+        assert.match(problem, check_errors)
     end)
 end)
