@@ -283,8 +283,31 @@ static void read_http(lua_State *L, struct config *config)
     config->auth.required = config->auth.token || config->auth.tokens || config->auth.hook;
 }
 
+/* Bits: 1 << enum jwt_algorithm. */
+static unsigned read_algorithms(lua_State *L, const char *path)
+{
+    unsigned algorithms = 0;
+    push_path(L, CONFIG_INDEX, path);
+    for (size_t i = 1, count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0; i <= count; i++) {
+        enum jwt_algorithm algorithm;
+        lua_rawgeti(L, -1, (int)i);
+        if (!jwt_algorithm_find(slice_from_string(luaL_checkstring(L, -1)), &algorithm, NULL))
+            luaL_error(L, "config key %s has an unknown choice", path);
+        algorithms |= 1u << algorithm;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return algorithms;
+}
+
 static void read_jwt(lua_State *L, struct config *config)
 {
+    config->auth.jwt.keys = read_text(L, "auth.jwt.keys");
+    config->auth.jwt.key = read_text(L, "auth.jwt.key");
+    config->auth.jwt.secret = read_text(L, "auth.jwt.secret");
+    config->auth.required =
+        config->auth.required || config->auth.jwt.keys || config->auth.jwt.key || config->auth.jwt.secret;
+    config->auth.jwt.algorithms = read_algorithms(L, "auth.jwt.algorithms");
     config->auth.jwt.issuer = read_text(L, "auth.jwt.issuer");
     config->auth.jwt.audience = read_text(L, "auth.jwt.audience");
     config->auth.jwt.leeway_ms = read_count(L, "auth.jwt.leewayMs");
@@ -350,6 +373,7 @@ static void read_tls(lua_State *L, struct config *config)
     }
     lua_pop(L, 1);
     config->tls.client_ca = read_text(L, "tls.clientCa");
+    config->auth.required = config->auth.required || config->tls.client_ca;
     config->tls.crl = read_text(L, "tls.crl");
     config->tls.require_client_cert = read_boolean(L, "tls.requireClientCert");
     read_list(L, "tls.ciphers", &config->tls.ciphers);
@@ -478,78 +502,6 @@ static bool check_connections(lua_State *L, const struct load *load)
     return false;
 }
 
-static bool refuse_key(lua_State *L, const struct load *load, const char *key, const char *reason)
-{
-    const char *label = load->config->file ? load->config->file : "built-in configuration";
-    *load->problems = checked(L, strdup(lua_pushfstring(L, "%s: %s: %s\n", label, key, reason)));
-    return false;
-}
-
-/* The keys of one config key, when it is set: a text, or a file's { path = …, text = … }. */
-static bool add_keys(lua_State *L, const struct load *load, const char *key,
-                     bool (*add)(struct jwk_set *set, struct slice text, char error[JWK_ERROR_BYTES]))
-{
-    struct jwk_set **set = &load->config->auth.jwt.keys;
-    char error[JWK_ERROR_BYTES];
-    int top = lua_gettop(L);
-    push_path(L, CONFIG_INDEX, key);
-    bool is_file = lua_istable(L, -1), good = true;
-    if (!lua_isnil(L, -1)) {
-        if (is_file) {
-            lua_getfield(L, -1, "path");
-            lua_getfield(L, -2, "text");
-        }
-        struct slice text = {0};
-        text.data = luaL_checklstring(L, -1, &text.length);
-        *set = *set ? *set : checked(L, jwk_set_new());
-        if (!add(*set, text, error)) {
-            const char *reason = is_file ? lua_pushfstring(L, "%s: %s", lua_tostring(L, -2), error) : error;
-            good = refuse_key(L, load, key, reason);
-        }
-    }
-    lua_settop(L, top);
-    return good;
-}
-
-/* Left out, the keys say which algorithms are allowed; one that is named needs a key. */
-static bool read_algorithms(lua_State *L, const struct load *load)
-{
-    struct config *config = load->config;
-    unsigned available = 0;
-    for (unsigned i = 0; i < JWT_ALGORITHM_COUNT; i++)
-        available |= (unsigned)(jwk_set_count(config->auth.jwt.keys, (enum jwt_algorithm)i) > 0) << i;
-    push_path(L, CONFIG_INDEX, "auth.jwt.algorithms");
-    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
-    for (size_t i = 1; i <= count; i++) {
-        enum jwt_algorithm algorithm;
-        lua_rawgeti(L, -1, (int)i);
-        const char *name = luaL_checkstring(L, -1);
-        if (!jwt_algorithm_find(slice_from_string(name), &algorithm, NULL))
-            luaL_error(L, "config key auth.jwt.algorithms has an unknown choice");
-        if (!(available >> algorithm & 1))
-            return refuse_key(L, load, "auth.jwt.algorithms",
-                              lua_pushfstring(L, "no key for %s is among auth.jwt.keys, key and secret", name));
-        config->auth.jwt.algorithms |= 1u << algorithm;
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-    if (count == 0)
-        config->auth.jwt.algorithms = available;
-    if (available == 0)
-        return refuse_key(L, load, "auth.jwt.keys", "holds no key for HS256, RS256 or ES256");
-    return true;
-}
-
-static bool read_keys(lua_State *L, const struct load *load)
-{
-    if (!add_keys(L, load, "auth.jwt.keys", jwk_set_add_jwks) || !add_keys(L, load, "auth.jwt.key", jwk_set_add_pem) ||
-        !add_keys(L, load, "auth.jwt.secret", jwk_set_add_secret))
-        return false;
-    load->config->auth.required =
-        load->config->auth.required || load->config->auth.jwt.keys || load->config->tls.client_ca;
-    return !load->config->auth.jwt.keys || read_algorithms(L, load);
-}
-
 /* One problem a line; the list is at the top of the stack. */
 static char *join_problems(lua_State *L)
 {
@@ -606,7 +558,7 @@ static int load_protected(lua_State *L)
     if (load->restart_needed)
         *load->restart_needed = checked(L, strdup(luaL_checkstring(L, 3)));
     read_config(L, load->config, load->source->path);
-    load->good = check_connections(L, load) && read_keys(L, load);
+    load->good = check_connections(L, load);
     return 0;
 }
 
@@ -691,7 +643,11 @@ void config_free(struct config *config)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);
     free(config->auth.tokens);
-    jwk_set_release(config->auth.jwt.keys);
+    free(config->auth.jwt.keys);
+    free(config->auth.jwt.key);
+    if (config->auth.jwt.secret)
+        explicit_bzero(config->auth.jwt.secret, strlen(config->auth.jwt.secret));
+    free(config->auth.jwt.secret);
     free(config->auth.jwt.issuer);
     free(config->auth.jwt.audience);
     free_list(&config->auth.jwt.id_claim);

@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct jwk_set;
 struct lua_State;
 
 enum config_mode { CONFIG_MODE_ENHANCED, CONFIG_MODE_ORIGINAL };
@@ -129,8 +128,9 @@ struct config {
         char *tokens; /* the file of named tokens; NULL: there are none */
         bool hook;    /* the script's `authenticate` is asked */
         struct {
-            struct jwk_set *keys;    /* NULL: no tokens are taken */
-            unsigned algorithms;     /* 1 << enum jwt_algorithm for each that is allowed; there are keys for each */
+            char *keys, *key;        /* files: a JWK set, a public key in PEM; NULL: none */
+            char *secret;            /* for HS256; NULL: none */
+            unsigned algorithms;     /* 1 << enum jwt_algorithm for each that is allowed; 0: those the keys are for */
             char *issuer, *audience; /* NULL: none */
             uint32_t leeway_ms;
             /* The ways to claims; empty: there is none. That of the id is never empty. */

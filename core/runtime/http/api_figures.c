@@ -13,6 +13,7 @@
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/http/api_native.h"
+#include "runtime/identity/verifier.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/slot.h"
@@ -126,6 +127,10 @@ static void push_traffic(lua_State *L, uint64_t now_ms)
         set_number(L, access_refusal_name((enum access_refusal)kind),
                    (double)access_refused_count((enum access_refusal)kind));
     lua_setfield(L, -2, "denied");
+    lua_newtable(L);
+    set_number(L, "verified", (double)verifier_done());
+    set_number(L, "refused", (double)verifier_refused());
+    lua_setfield(L, -2, "slow_signatures");
     set_number(L, "errors", (double)errors);
     lua_newtable(L);
     for (unsigned reason = 0; reason < UNDELIVERABLE_REASONS; reason++)

@@ -251,7 +251,7 @@ static bool take_head(struct connection *connection, const struct http_request *
     http_gate_check(connection, request, path, &exchange->request.gate);
     if (exchange->request.gate.waits) {
         exchange->request = (struct request){0};
-        exchange->verifying = true;
+        exchange->verifying = exchange->paused = true;
         return false;
     }
     exchange->input_at += request->head_bytes;

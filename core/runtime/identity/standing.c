@@ -6,6 +6,7 @@
 #include "runtime/agent/session.h"
 #include "runtime/http/http_session.h"
 #include "runtime/identity/certificate.h"
+#include "runtime/identity/jwt_keys.h"
 #include "runtime/reactor.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -17,7 +18,7 @@ bool standing_load(const struct config *config, script_log *log, struct standing
     if (!out->tokens)
         return false;
     out->access = access_policy_load(config, log, error, error_size);
-    if (out->access)
+    if (out->access && jwt_keys_load(config, &out->keys, error, error_size))
         return true;
     standing_release(out);
     return false;
@@ -27,6 +28,7 @@ void standing_release(struct standing *standing)
 {
     token_store_release(standing->tokens);
     access_policy_release(standing->access);
+    jwk_set_release(standing->keys);
     *standing = (struct standing){0};
 }
 
@@ -42,7 +44,8 @@ struct standing standing_use(struct standing standing)
 struct standing standing_current(void)
 {
     pthread_mutex_lock(&mutex);
-    struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access)};
+    struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access),
+                            current.keys ? jwk_set_retain(current.keys) : NULL};
     pthread_mutex_unlock(&mutex);
     return copy;
 }

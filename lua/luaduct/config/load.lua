@@ -16,7 +16,6 @@ local open = io.open
 local LARGEST_FILE = 1024 * 1024 -- bytes: a longer config file is some other file
 local LONGEST_SOCKET = 107 -- bytes: sockaddr_un has no room for more
 local LARGEST_TOKEN_FILE = 8192 -- bytes: the longest token and white space around it
-local LARGEST_KEY_FILE = 256 * 1024 -- bytes: sets of 64 keys with certificates are smaller
 local CHUNK = "(config)" -- stands for the file in Lua's own messages, which cut long names
 
 -- What a config file sees: nothing that reads, writes, runs or waits, and copies, so that it cannot change ours.
@@ -209,6 +208,8 @@ local function resolve_files(state)
     resolve_file(state, "policies.alerts", "policy file")
     resolve_file(state, "policies.access", "policy file")
     resolve_file(state, "auth.tokens", "file of tokens")
+    resolve_file(state, "auth.jwt.keys", "JWK set")
+    resolve_file(state, "auth.jwt.key", "public key")
 end
 
 -- What the files hold is judged by the program; here, that they can be read and belong together.
@@ -285,22 +286,13 @@ local function resolve_secrets(state)
     resolve_secret(state, "auth.jwt.secret")
 end
 
--- Keys for tokens: { path = …, text = … } of the file. What the text is worth, the program judges.
-local function resolve_jwt(state)
-    local values, any = state.values, state.values["auth.jwt.secret"] ~= nil
-    for _, key in ipairs({ "auth.jwt.keys", "auth.jwt.key" }) do
-        if values[key] then
-            local path = join(state.folder, values[key])
-            local text, problem = read_file(path, LARGEST_KEY_FILE)
-            if not text then
-                state.report(key, format("cannot read the file %s: %s", validate.quote(path), problem))
-            end
-            values[key] = { path = path, text = text or "" }
-        end
-        any = any or values[key] or state.failed[key]
+local function check_jwt(state)
+    local values = state.values
+    if values["auth.jwt.keys"] or values["auth.jwt.key"] or values["auth.jwt.secret"] then
+        return
     end
     for _, key in ipairs(schema.keys) do
-        if not any and key.path:match("^auth%.jwt%.") and key.default == nil and values[key.path] then
+        if key.path:match("^auth%.jwt%.") and key.default == nil and values[key.path] then
             state.report(key.path, "expected auth.jwt.keys, auth.jwt.key or auth.jwt.secret beside it; without keys it "
                 .. "has no use")
         end
@@ -415,7 +407,7 @@ local rules = {
     { resolve_log },
     { resolve_files },
     { resolve_secrets },
-    { resolve_jwt, "auth.jwt.secret" },
+    { check_jwt, "auth.jwt.keys", "auth.jwt.key", "auth.jwt.secret" },
     { resolve_tls, "tls.certs" },
     { check_tls, "tls.cert", "tls.key", "tls.certs", "tls.clientCa", "tls.crl" },
     { check_webhook, "alerts.webhook.url" },

@@ -612,22 +612,17 @@ describe("the token", function()
 end)
 
 describe("the keys for JSON Web Tokens", function()
-    it("are read from files beside the config file", function()
+    it("are in files beside the config file, which are there", function()
         write(folder .. "/jwks.json", "{}")
         write(folder .. "/public.pem", "PEM")
         write(folder .. "/secret", "s\n")
         local jwt = accepts('auth = { jwt = { keys = "jwks.json", key = "public.pem", secret = { file = "secret" } } }')
             .auth.jwt
-        assert.are.same({ path = folder .. "/jwks.json", text = "{}" }, jwt.keys)
-        assert.are.same({ path = folder .. "/public.pem", text = "PEM" }, jwt.key)
-        assert.are.equal("s", jwt.secret)
-    end)
-
-    it("have files that are there", function()
-        for _, key in ipairs({ "keys", "key" }) do
-            refuses("auth = { jwt = { " .. key .. ' = "none" } }', "FILE: auth.jwt." .. key .. ': cannot read the file "'
-                .. folder .. '/none": No such file or directory')
-        end
+        assert.are.same({ folder .. "/jwks.json", folder .. "/public.pem", "s" }, { jwt.keys, jwt.key, jwt.secret })
+        refuses('auth = { jwt = { keys = "none" } }', "FILE: auth.jwt.keys: expected a JWK set that can be read, got "
+            .. '"' .. folder .. '/none" (No such file or directory)')
+        refuses('auth = { jwt = { key = "none" } }', "FILE: auth.jwt.key: expected a public key that can be read, got "
+            .. '"' .. folder .. '/none" (No such file or directory)')
         refuses('auth = { jwt = { secret = { file = "none" } } }',
             'FILE: auth.jwt.secret: cannot read the token file "' .. folder .. '/none": No such file or directory')
     end)
