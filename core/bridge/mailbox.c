@@ -5,6 +5,11 @@
 static struct mailbox_limits limits;
 static atomic_ullong envelopes_in_all, bytes_in_all, mailboxes_in_all;
 
+uint32_t mailbox_ttl_ms(void)
+{
+    return limits.ttl_ms;
+}
+
 void mailbox_start(const struct mailbox_limits *configured)
 {
     limits = *configured;

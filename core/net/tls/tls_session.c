@@ -29,15 +29,15 @@ struct tls_session {
     const unsigned char *ahead; /* within tls_session_receive: what came from the socket and is not taken yet */
     size_t ahead_left;
     int fd;
-    int error;           /* the library's, of a handshake that failed */
-    uint32_t flags;      /* of the peer's certificate */
-    uint16_t in_flight;  /* content of the record that the socket has in part; 0: none */
-    uint16_t record;     /* the most content of one record */
-    bool receives;       /* the library gets its bytes from `ahead` */
-    bool open, resumed;  /* the handshake is done; it took up an earlier session */
-    bool ended, broken;  /* nothing more comes; nothing can be done any more */
-    bool said_end;       /* close_notify is out */
-    uint8_t failure;     /* enum tls_failure */
+    int error;          /* the library's, of a handshake that failed */
+    uint32_t flags;     /* of the peer's certificate */
+    uint16_t in_flight; /* content of the record that the socket has in part; 0: none */
+    uint16_t record;    /* the most content of one record */
+    bool receives;      /* the library gets its bytes from `ahead` */
+    bool open, resumed; /* the handshake is done; it took up an earlier session */
+    bool ended, broken; /* nothing more comes; nothing can be done any more */
+    bool said_end;      /* close_notify is out */
+    uint8_t failure;    /* enum tls_failure */
 };
 
 static _Thread_local bool noted_resumed;
