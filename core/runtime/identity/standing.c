@@ -5,6 +5,7 @@
 
 #include "runtime/agent/session.h"
 #include "runtime/http/http_session.h"
+#include "runtime/identity/certificate.h"
 #include "runtime/identity/jwt_keys.h"
 #include "runtime/reactor.h"
 
@@ -68,18 +69,26 @@ void standing_end(struct connection *connection)
 }
 
 /* What the identity is now, a reference; NULL: it is not valid any more. */
-static struct identity *renewed(const struct reactor *reactor, struct identity *identity)
+static struct identity *renewed(struct connection *connection, struct identity *identity)
 {
-    struct identity *now = identity;
+    struct reactor *reactor = connection_reactor(connection);
+    struct identity *now = NULL;
     if (identity->kind == IDENTITY_TOKEN)
-        now = token_store_same(reactor->standing.tokens, identity);
-    return now && !identity_expired(now, reactor->lane->wall_ms) ? identity_retain(now) : NULL;
+        now = identity_retain(token_store_same(reactor->standing.tokens, identity));
+    else if (identity->kind == IDENTITY_CERTIFICATE)
+        certificate_identify(reactor, connection, &now);
+    else
+        now = identity_retain(identity);
+    if (now && !identity_expired(now, reactor->lane->wall_ms) && identity_same(now, identity))
+        return now;
+    identity_release(now);
+    return NULL;
 }
 
 static void review(struct connection *connection)
 {
     struct reactor *reactor = connection_reactor(connection);
-    struct identity *identity = standing_of(connection), *now = identity ? renewed(reactor, identity) : NULL;
+    struct identity *identity = standing_of(connection), *now = identity ? renewed(connection, identity) : NULL;
     if (identity && !now) {
         standing_end(connection);
         return;
@@ -91,6 +100,7 @@ static void review(struct connection *connection)
         session_review(connection);
     } else {
         identity_release(now);
+        identity_put(&connection->identity, NULL); /* a certificate's is asked for anew */
     }
 }
 
