@@ -135,7 +135,8 @@ return {
 
     -- Threads and optional parts of the protocol.
     performance = {
-        -- cache_enabled = true,            -- keep what was computed; not available yet
+        -- keep what routes have decided that declare by which fields they do (`cache = {...}` in the script)
+        cache_enabled = true,
         -- reactors: threads that serve connections; "auto" is one for each processor
         worker_threads = "auto",
         -- agents may ask for MessagePack in binary frames: the subprotocol luaduct.msgpack
@@ -181,7 +182,7 @@ return {
         cooldownMs = 60000,                 -- a rule neither fires nor acts again within it
         -- notify = "operator",             -- an agent that gets each alert as an envelope, intent bridge.alert
         webhook = {
-            -- each alert is posted there as JSON; plain http only
+            -- each alert is posted there as JSON; https:// trusts the system's authorities, or SSL_CERT_FILE
             -- url = "http://localhost:9000/alerts",
             -- signs what is posted: text, or a file that holds it
             -- secret = { file = "webhook-secret" },
@@ -236,5 +237,15 @@ return {
         level = "info",                     -- what is less than this is not written
         format = "text",                    -- of each line
         -- file = "luaduct.log",            -- none: standard error
+    },
+    -- to run as once the ports are open, by name or number; needs a start as root
+    -- user = "luaduct",
+    -- group = "luaduct",                   -- none: the group of that user
+
+    -- What the process gives up for good once it has started.
+    confinement = {
+        -- open only files in folders that this file names (Landlock); "auto": where the kernel can
+        files = "off",
+        systemCalls = "off",                -- a filter of system calls (seccomp); "auto": where the kernel can
     },
 }

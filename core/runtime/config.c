@@ -4,6 +4,7 @@
  * behind. Keys are read by their whole path: a misspelt one is an error in the first test that loads anything. */
 #include "runtime/config.h"
 
+#include "base/slice.h"
 #include "base/system.h"
 
 #include <lauxlib.h>
@@ -222,6 +223,7 @@ static void read_performance(lua_State *L, struct config *config)
     } else {
         config->performance.worker_threads = read_count(L, "performance.worker_threads");
     }
+    config->performance.cache = read_boolean(L, "performance.cache_enabled");
     config->performance.compression = read_boolean(L, "performance.compression");
     config->performance.binary_protocol = read_boolean(L, "performance.binary_protocol");
 }
@@ -418,6 +420,15 @@ static void read_alerts(lua_State *L, struct config *config)
     config->policies.alerts = read_text(L, "policies.alerts");
 }
 
+static void read_rights(lua_State *L, struct config *config)
+{
+    static const char *const ways[] = {"off", "auto", "required", NULL};
+    config->user = read_text(L, "user");
+    config->group = read_text(L, "group");
+    config->confinement.files = (enum config_confine)read_choice(L, "confinement.files", ways);
+    config->confinement.system_calls = (enum config_confine)read_choice(L, "confinement.systemCalls", ways);
+}
+
 static void read_log(lua_State *L, struct config *config)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
@@ -442,6 +453,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_canary(L, config);
     read_alerts(L, config);
     read_log(L, config);
+    read_rights(L, config);
 }
 
 /* A number in the file that the limit of open files does not carry would only be found out under load. */
@@ -559,6 +571,26 @@ bool config_reload(struct config *out, const struct config_source *source, const
     return good;
 }
 
+/* The snapshot has the keys in order, each as `["section.key"] = value`; quotes within values stand behind a backslash.
+ */
+static struct slice section_of(const struct config *config, const char *section)
+{
+    char start[64];
+    const char *from = NULL, *last = NULL;
+    snprintf(start, sizeof start, "[\"%s.", section);
+    for (const char *at = config->snapshot; at && (at = strstr(at, start)); at++) {
+        from = from ? from : at;
+        last = at;
+    }
+    const char *end = last ? strstr(last, ", [\"") : NULL;
+    return from ? slice_from(from, end ? (size_t)(end - from) : strlen(from)) : slice_from("", 0);
+}
+
+bool config_same_section(const struct config *a, const struct config *b, const char *section)
+{
+    return slice_equal(section_of(a, section), section_of(b, section));
+}
+
 size_t config_check(const struct config_source *source, char **problems)
 {
     struct config config;
@@ -617,5 +649,7 @@ void config_free(struct config *config)
     free(config->alerts.webhook_secret);
     free(config->policies.alerts);
     free(config->log.file);
+    free(config->user);
+    free(config->group);
     memset(config, 0, sizeof(*config));
 }

@@ -21,6 +21,9 @@
 #include "memory/pool.h"
 #include "net/listener.h"
 #include "runtime/acceptor.h"
+#include "runtime/confinement/file_access.h"
+#include "runtime/confinement/privileges.h"
+#include "runtime/confinement/system_calls.h"
 #include "runtime/engines/engines.h"
 #include "runtime/limits.h"
 #include "runtime/policies/notify.h"
@@ -28,6 +31,7 @@
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
+#include "runtime/repl.h"
 #include "runtime/supervision.h"
 #include "runtime/tls/certificates.h"
 #include "runtime/tls/handshakes.h"
@@ -216,6 +220,16 @@ static unsigned start_threads(char *error, size_t size)
     return reactor_count;
 }
 
+/* Once the ports are open nothing needs more than an ordinary user may. */
+static bool give_up_rights(const struct config *config, char *error, size_t size)
+{
+    if (!privileges_drop(config, error, size))
+        return false;
+    if (config->auth.token || config->tls.pair_count > 0)
+        privileges_hide_memory();
+    return system_calls_confine(config, error, size);
+}
+
 static bool start_tls(const struct config *config, char *error, size_t size)
 {
     struct tls_context *context;
@@ -231,7 +245,7 @@ static int serve(const struct config *config, const struct config_source *source
         good = reactor_prepare(&reactors[prepared], prepared, config, error, sizeof error);
     good = good && open_listeners(config, error, sizeof error);
     bool has_admin = good && open_admin(config, error, sizeof error) && config->listen.admin;
-    good = good && (has_admin || !config->listen.admin);
+    good = good && (has_admin || !config->listen.admin) && give_up_rights(config, error, sizeof error);
     unsigned running = 0;
     if (good) {
         user_operation_start(&(struct user_operation_options){.memory_limit = config->script.memory_limit,
@@ -240,6 +254,7 @@ static int serve(const struct config *config, const struct config_source *source
                notify_start(config, error, sizeof error);
     }
     if (good) {
+        repl_start(&reactors[0]);
         engines_start(config);
         running = start_threads(error, sizeof error);
         good = running == reactor_count && supervision_wait_ready() && policies_start(config, error, sizeof error);
@@ -251,7 +266,9 @@ static int serve(const struct config *config, const struct config_source *source
         }
     }
     loader_request_stop();
+    repl_request_stop();
     supervision_wait(loader_ended);
+    supervision_wait(repl_ended);
     policies_stop();
     handshakes_stop(); /* what is done goes to the reactors, before they are told to stop */
     for (unsigned i = 0; i < running; i++)
@@ -261,6 +278,7 @@ static int serve(const struct config *config, const struct config_source *source
         pthread_join(reactors[i].thread, NULL);
     engines_stop();
     loader_stop();
+    repl_stop();
     notify_stop();
     log_stop();
     if (!good && error[0])
@@ -283,6 +301,10 @@ int server_run(const struct config *config, const struct config_source *source)
     log_name_thread("main");
     if (!supervision_start(reactor_count))
         return fail("cannot set up signals");
+    char problem[1024];
+    privileges_freeze();
+    if (!file_access_confine(config, problem, sizeof problem))
+        return fail(problem);
     int failure = log_start((enum log_level)config->log.level, (enum log_format)config->log.format, config->log.file);
     if (failure != 0) {
         fprintf(stderr, "luaduct: %s%s: %s\n", config->log.file ? "log.file: cannot open " : "cannot start the log",
@@ -292,7 +314,6 @@ int server_run(const struct config *config, const struct config_source *source)
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
     if (!reactors || !start_bridge(config) || !shared_start(config->script.shared_bytes))
         return fail("not enough memory to start");
-    char problem[1024];
     if (!policies_check(config, supervision_log_script, problem, sizeof problem)) {
         log_stop();
         return fail(problem);

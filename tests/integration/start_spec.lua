@@ -129,7 +129,7 @@ describe("the start", function()
     end)
 
     local NOT_YET = {
-        ["store"] = {store = {path = "x"}}, ["cluster"] = {cluster = {}}, ["user"] = {user = "nobody"},
+        ["store"] = {store = {path = "x"}}, ["cluster"] = {cluster = {}},
         ["limits.trustedProxies"] = {limits = {trustedProxies = {"127.0.0.1"}}},
     }
     for path, config in pairs(NOT_YET) do

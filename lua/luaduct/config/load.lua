@@ -279,8 +279,9 @@ end
 
 local function check_webhook(state)
     local url = state.values["alerts.webhook.url"]
-    if url and not url:find("^http://[^%s/@#]+[^%s@#]*$") then
-        state.report("alerts.webhook.url", "expected http://host[:port][/path], got " .. validate.quote(url))
+    if url and not url:find("^https?://[^%s/@#]+[^%s@#]*$") then
+        state.report("alerts.webhook.url",
+            "expected http://host[:port][/path] or https://…, got " .. validate.quote(url))
     end
     if not url and state.values["alerts.webhook.secret"] then
         state.report("alerts.webhook.secret", "expected alerts.webhook.url beside it; without a webhook it has no use")

@@ -345,8 +345,8 @@ local keys = {
     },
 
     {
-        path = "performance.cache_enabled", type = "boolean", default = true,
-        feature = "the cache", help = "keep what was computed",
+        path = "performance.cache_enabled", type = "boolean", live = true, default = true,
+        help = "keep what routes have decided that declare by which fields they do (`cache = {...}` in the script)",
     },
     {
         path = "performance.worker_threads", type = "integer", min = 1, max = 256, default = "auto", auto = true,
@@ -456,7 +456,7 @@ local keys = {
     },
     {
         path = "alerts.webhook.url", type = "text", example = '"http://localhost:9000/alerts"',
-        help = "each alert is posted there as JSON; plain http only",
+        help = "each alert is posted there as JSON; https:// trusts the system's authorities, or SSL_CERT_FILE",
     },
     {
         path = "alerts.webhook.secret", type = "token", example = '{ file = "webhook-secret" }', secret = true,
@@ -575,8 +575,19 @@ local keys = {
     { path = "log.format", type = "choice", choices = { "text", "json" }, default = "text", help = "of each line" },
     { path = "log.file", type = "new file", example = '"luaduct.log"', help = "none: standard error" },
 
-    { path = "user", type = "any", feature = "the change of user", help = "to run as after the ports are open" },
-    { path = "group", type = "any", feature = "the change of group", help = "to run as after the ports are open" },
+    {
+        path = "user", type = "text", example = '"luaduct"',
+        help = "to run as once the ports are open, by name or number; needs a start as root",
+    },
+    { path = "group", type = "text", example = '"luaduct"', help = "none: the group of that user" },
+    {
+        path = "confinement.files", type = "choice", choices = { "off", "auto", "required" }, default = "off",
+        help = 'open only files in folders that this file names (Landlock); "auto": where the kernel can',
+    },
+    {
+        path = "confinement.systemCalls", type = "choice", choices = { "off", "auto", "required" }, default = "off",
+        help = 'a filter of system calls (seccomp); "auto": where the kernel can',
+    },
     { path = "console", type = "any", feature = "the console", help = "a page for operators" },
     { path = "tracing", type = "any", feature = "tracing", help = "where an envelope went" },
     { path = "store", type = "any", feature = "the durable store", help = "envelopes that outlive the process" },
@@ -624,6 +635,7 @@ local sections = {
     canary = "When a version of the scripts on trial is taken back or promoted.",
     policies = "Rules as Lua files.",
     log = "What the bridge writes about itself.",
+    confinement = "What the process gives up for good once it has started.",
 }
 
 return { keys = keys, by_path = by_path, sections = sections, former_names = former_names }

@@ -64,6 +64,7 @@ local DEFAULTS = {
     },
     policies = {},
     log = { level = "info", format = "text" },
+    confinement = { files = "off", systemCalls = "off" },
 }
 
 local folder, file
@@ -325,8 +326,8 @@ describe("a key of a later version", function()
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["performance.cache_enabled"] = 1, ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
-            user = 1, group = 1, console = 1, tracing = 1, store = 1,
+        local later = { ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
+            console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
         for _, key in ipairs(schema.keys) do
