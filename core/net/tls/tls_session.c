@@ -10,10 +10,12 @@
 #include <errno.h>
 #include <mbedtls/error.h>
 #include <mbedtls/net_sockets.h>
+#include <mbedtls/oid.h>
 #include <mbedtls/platform.h>
 #include <mbedtls/ssl.h>
 #include <mbedtls/x509_crt.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -92,11 +94,15 @@ static int give_bytes(void *context, const unsigned char *bytes, size_t length)
 }
 
 /* Where a certificate may be absent the library would go on with a bad one too: nobody is served as if he had shown
- * nothing when he showed something wrong. */
+ * nothing when he showed something wrong. What the library looks at only afterwards is judged here as well. */
 static int judge_certificate(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
 {
     struct tls_session *session = context;
-    (void)certificate, (void)depth;
+    if (depth == 0 && mbedtls_x509_crt_check_extended_key_usage(certificate, MBEDTLS_OID_CLIENT_AUTH,
+                                                                MBEDTLS_OID_SIZE(MBEDTLS_OID_CLIENT_AUTH)) != 0)
+        *flags |= MBEDTLS_X509_BADCERT_EXT_KEY_USAGE;
+    if (depth == 0 && mbedtls_x509_crt_check_key_usage(certificate, MBEDTLS_X509_KU_DIGITAL_SIGNATURE) != 0)
+        *flags |= MBEDTLS_X509_BADCERT_KEY_USAGE;
     session->flags |= *flags;
     return *flags != 0 && !tls_context_requires_client(session->context) ? MBEDTLS_ERR_X509_FATAL_ERROR : 0;
 }
@@ -168,6 +174,10 @@ static enum tls_failure failure_of(int error)
 
 static enum tls_step fail(struct tls_session *session, int error, enum tls_failure failure)
 {
+    /* The one failure that the library tells nobody of. */
+    if (error == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE)
+        mbedtls_ssl_send_alert_message(&session->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
+                                       MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
     session->error = error;
     session->failure = (uint8_t)failure;
     session->broken = true;
@@ -236,6 +246,8 @@ void tls_session_explain(const struct tls_session *session, char *out, size_t si
         return;
     if (session->failure == TLS_FAILURE_CERTIFICATE && session->flags != 0)
         mbedtls_x509_crt_verify_info(out, size, "", session->flags);
+    else if (session->failure == TLS_FAILURE_ALERT && session->ssl.in_msg)
+        snprintf(out, size, "the peer sent alert %u (RFC 5246 7.2)", session->ssl.in_msg[1]);
     else
         mbedtls_strerror(session->error, out, size);
     out[size - 1] = '\0';

@@ -213,31 +213,17 @@ static void fail(struct handshaker *own, struct handshake *handshake)
 
 static void go_on(struct handshaker *own, struct handshake *handshake, uint32_t events)
 {
-    if (!handshake->session) {
-        if (!begin(own, handshake, events))
-            return;
-    } else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
-        /* The last bytes of one that gave up may be an alert that says why. */
-        if (tls_session_handshake(handshake->session) == TLS_STEP_FAILED)
-            fail(own, handshake);
-        else
-            end(own, handshake, TLS_FAILURE_CLOSED);
+    if (!handshake->session && !begin(own, handshake, events))
         return;
-    }
-    switch (tls_session_handshake(handshake->session)) {
-    case TLS_STEP_DONE:
+    enum tls_step step = tls_session_handshake(handshake->session);
+    if (step == TLS_STEP_DONE)
         hand_over(own, handshake);
-        break;
-    case TLS_STEP_WANTS_READ:
-        want(own, handshake, false);
-        break;
-    case TLS_STEP_WANTS_WRITE:
-        want(own, handshake, true);
-        break;
-    case TLS_STEP_FAILED:
+    else if (step == TLS_STEP_FAILED)
         fail(own, handshake);
-        break;
-    }
+    else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) /* its last bytes were no alert that says why */
+        end(own, handshake, TLS_FAILURE_CLOSED);
+    else
+        want(own, handshake, step == TLS_STEP_WANTS_WRITE);
 }
 
 /* --- The thread --- */
