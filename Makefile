@@ -38,6 +38,7 @@ core_objects := $(core_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/bundle.o
 unit_objects := $(unit_sources:%.c=$(BUILD)/obj/%.o)
 replays := $(fuzz_names:%=$(BUILD)/replay/%)
 preloaded := $(BUILD)/tests/malloc_counter.so $(BUILD)/tests/thread_fault.so
+bench_objects := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c))
 peers := $(peer_sources:bench/peers/%.c=$(BUILD)/peers/%)
 
 # Looked up when first used, for on a bare machine scripts/setup installs pkg-config first.
@@ -192,6 +193,8 @@ bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=
 
 bench-operations: $(BUILD)/bench/operations ## Build what bench/workers runs against Node's worker_threads
 
+bench-decisions: $(BUILD)/bench/decisions ## Build what bench/decisions runs against Node
+
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 } /^## / { print substr($$0, 4) }' Makefile
 
@@ -245,7 +248,7 @@ lint-tidy: $(BUILD)/gen/bundle.c
 lint-gcc:
 	@$(MAKE) BUILD=$(BUILD)/lint CC=gcc CFLAGS='-O2 -g -Werror' lint-objects
 
-lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/bench/operations.o $(BUILD)/obj/bench/tls_primitives.o \
+lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) $(bench_objects) \
 	$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fuzz/*.c))
 
 lint-clang: $(BUILD)/gen/bundle.c
@@ -332,7 +335,7 @@ FORCE:
 .PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz coverage bench \
 	test-memory test-workers test-phase2 test-integration verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-gcc lint-objects \
-	lint-clang fuzz-build fuzzers peers bench-operations FORCE
+	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
 
--include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(BUILD)/obj/bench/operations.o $(BUILD)/obj/bench/tls_primitives.o) \
+-include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(bench_objects)) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

@@ -135,7 +135,8 @@ return {
 
     -- Threads and optional parts of the protocol.
     performance = {
-        -- cache_enabled = true,            -- keep what was computed; not available yet
+        -- keep what routes have decided that declare by which fields they do (`cache = {...}` in the script)
+        cache_enabled = true,
         -- reactors: threads that serve connections; "auto" is one for each processor
         worker_threads = "auto",
         -- agents may ask for MessagePack in binary frames: the subprotocol luaduct.msgpack

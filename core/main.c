@@ -83,6 +83,7 @@ static const struct command {
     {"canary", command_canary, "see, promote or abort a version of the scripts on trial", NULL},
     {"trace", command_trace, "see what becomes of each envelope", NULL},
     {"replay", command_replay, "send a recorded trace through a script, and compare", NULL},
+    {"repl", command_repl, "look at a running bridge, and ask its scripts, at a prompt", NULL},
     {"agent", command_agent, "be an agent in this terminal, or in a pipe", NULL},
     {"send", command_send, "send one envelope", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},

@@ -4,6 +4,7 @@
  * behind. Keys are read by their whole path: a misspelt one is an error in the first test that loads anything. */
 #include "runtime/config.h"
 
+#include "base/slice.h"
 #include "base/system.h"
 
 #include <lauxlib.h>
@@ -222,6 +223,7 @@ static void read_performance(lua_State *L, struct config *config)
     } else {
         config->performance.worker_threads = read_count(L, "performance.worker_threads");
     }
+    config->performance.cache = read_boolean(L, "performance.cache_enabled");
     config->performance.compression = read_boolean(L, "performance.compression");
     config->performance.binary_protocol = read_boolean(L, "performance.binary_protocol");
 }
@@ -567,6 +569,26 @@ bool config_reload(struct config *out, const struct config_source *source, const
         *restart_needed = NULL;
     }
     return good;
+}
+
+/* The snapshot has the keys in order, each as `["section.key"] = value`; quotes within values stand behind a backslash.
+ */
+static struct slice section_of(const struct config *config, const char *section)
+{
+    char start[64];
+    const char *from = NULL, *last = NULL;
+    snprintf(start, sizeof start, "[\"%s.", section);
+    for (const char *at = config->snapshot; at && (at = strstr(at, start)); at++) {
+        from = from ? from : at;
+        last = at;
+    }
+    const char *end = last ? strstr(last, ", [\"") : NULL;
+    return from ? slice_from(from, end ? (size_t)(end - from) : strlen(from)) : slice_from("", 0);
+}
+
+bool config_same_section(const struct config *a, const struct config *b, const char *section)
+{
+    return slice_equal(section_of(a, section), section_of(b, section));
 }
 
 size_t config_check(const struct config_source *source, char **problems)

@@ -139,6 +139,7 @@ struct config {
     struct {
         uint32_t worker_threads; /* reactors, at least 1 */
         bool worker_threads_is_auto;
+        bool cache;           /* decisions of routes with a declaration are kept */
         bool compression;     /* permessage-deflate is offered */
         bool binary_protocol; /* luaduct.msgpack is taken where it is offered */
     } performance;
@@ -214,6 +215,9 @@ bool config_load(struct config *out, const struct config_source *source, char **
  * one at a time. */
 bool config_reload(struct config *out, const struct config_source *source, const struct config *running,
                    char **restart_needed, char **problems);
+
+/* Whether both say the same in a section ("alerts"). */
+bool config_same_section(const struct config *a, const struct config *b, const char *section);
 
 /* As config_load, but only says what is wrong: the number of problems, 0 when the configuration is good. */
 size_t config_check(const struct config_source *source, char **problems);

@@ -31,6 +31,7 @@
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
+#include "runtime/repl.h"
 #include "runtime/supervision.h"
 #include "runtime/tls/certificates.h"
 #include "runtime/tls/handshakes.h"
@@ -253,6 +254,7 @@ static int serve(const struct config *config, const struct config_source *source
                notify_start(config, error, sizeof error);
     }
     if (good) {
+        repl_start(&reactors[0]);
         engines_start(config);
         running = start_threads(error, sizeof error);
         good = running == reactor_count && supervision_wait_ready() && policies_start(config, error, sizeof error);
@@ -264,7 +266,9 @@ static int serve(const struct config *config, const struct config_source *source
         }
     }
     loader_request_stop();
+    repl_request_stop();
     supervision_wait(loader_ended);
+    supervision_wait(repl_ended);
     policies_stop();
     handshakes_stop(); /* what is done goes to the reactors, before they are told to stop */
     for (unsigned i = 0; i < running; i++)
@@ -274,6 +278,7 @@ static int serve(const struct config *config, const struct config_source *source
         pthread_join(reactors[i].thread, NULL);
     engines_stop();
     loader_stop();
+    repl_stop();
     notify_stop();
     log_stop();
     if (!good && error[0])

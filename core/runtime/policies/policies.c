@@ -343,23 +343,13 @@ void policies_stop(void)
     running = false;
 }
 
-static bool same_alert(const struct config_alert *a, const struct config_alert *b)
-{
-    return a->enabled == b->enabled && a->threshold == b->threshold && a->for_ms == b->for_ms && a->action == b->action;
-}
-
 void policies_change(const struct config *to)
 {
     char error[128];
     const struct config *now = config;
     if (!running || to == now)
         return;
-    if (!to->policies.alerts && !now->policies.alerts && to->alerts.interval_ms == now->alerts.interval_ms &&
-        to->alerts.window_ms == now->alerts.window_ms && to->alerts.cooldown_ms == now->alerts.cooldown_ms &&
-        same_alert(&to->alerts.gc_frequency, &now->alerts.gc_frequency) &&
-        same_alert(&to->alerts.pool_hit_rate, &now->alerts.pool_hit_rate) &&
-        same_alert(&to->alerts.worker_utilization, &now->alerts.worker_utilization) &&
-        same_alert(&to->alerts.certificate_expiry, &now->alerts.certificate_expiry)) {
+    if (!to->policies.alerts && !now->policies.alerts && config_same_section(to, now, "alerts")) {
         config = to; /* the rules go on as they stand */
         return;
     }

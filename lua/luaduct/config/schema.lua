@@ -345,8 +345,8 @@ local keys = {
     },
 
     {
-        path = "performance.cache_enabled", type = "boolean", default = true,
-        feature = "the cache", help = "keep what was computed",
+        path = "performance.cache_enabled", type = "boolean", live = true, default = true,
+        help = "keep what routes have decided that declare by which fields they do (`cache = {...}` in the script)",
     },
     {
         path = "performance.worker_threads", type = "integer", min = 1, max = 256, default = "auto", auto = true,

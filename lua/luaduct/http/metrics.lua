@@ -48,6 +48,21 @@ local FAMILIES = {
         function(f) return f.by_hook("skipped") end, "hook"},
     {"luaduct_script_switched_off", "counter", "Times that a script hook was switched off for its overruns, by hook.",
         function(f) return f.by_hook("trips") end, "hook"},
+    {"luaduct_route_cache_lookups", "counter", "Routes with a declared cache, by whether the decision was known.",
+        function(f)
+            local cache = f.scripts.route_cache
+            return {hit = cache.hits, miss = cache.misses}
+        end, "outcome"},
+    {"luaduct_route_cache_uncached", "counter", "Decisions of such routes that were too large to keep.",
+        function(f) return f.scripts.route_cache.uncached end},
+    {"luaduct_route_cache_removed", "counter", "Kept decisions that went, by why.", function(f)
+        local cache = f.scripts.route_cache
+        return {evicted = cache.evicted, outdated = cache.outdated}
+    end, "reason"},
+    {"luaduct_route_cache_entries", "gauge", "Decisions that are kept.",
+        function(f) return f.scripts.route_cache.entries end},
+    {"luaduct_route_cache_bytes", "gauge", "Memory of the decisions that are kept; part of the script states'.",
+        function(f) return f.scripts.route_cache.bytes end},
     {"luaduct_script_heap_bytes", "gauge", "Memory of the script states.", function(f) return f.scripts.heap_bytes end},
     {"luaduct_script_full_collections", "counter", "Full garbage collections forced in script states.",
         function(f) return f.scripts.full_collections end},

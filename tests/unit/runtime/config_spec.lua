@@ -326,7 +326,7 @@ describe("a key of a later version", function()
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["performance.cache_enabled"] = 1, ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
+        local later = { ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
             console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
