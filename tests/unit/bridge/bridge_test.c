@@ -606,6 +606,28 @@ TEST("what expires in a mailbox is not given out, whether the agent comes before
     stop();
 }
 
+TEST("what has expired goes first where a mailbox is full")
+{
+    struct mailbox_limits narrow = wide;
+    narrow.envelopes = 2;
+    start(1, &narrow, 1u << 20, SLOW_AGENT_QUEUE);
+    struct lane *lane = lanes_get(0);
+    struct slice bob = SLICE("bob");
+    struct decision to = {.count = 1, .items = {{.kind = DECISION_TO, .ids = &bob, .id_count = 1}}};
+    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 0).accepted);
+    to.items[0].expires_ms = 10;
+    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 1).accepted);
+    lane->wall_ms = 1010;
+    to.items[0].expires_ms = 0;
+    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 2).accepted);
+    CHECK(atomic_load(&lane->counters.undeliverable[UNDELIVERABLE_EXPIRED]) == 1);
+    CHECK(atomic_load(&lane->counters.undeliverable[UNDELIVERABLE_EVICTED]) == 0);
+    struct endpoint *endpoint = join(0, "bob");
+    CHECK(take(endpoint) == 0 && take(endpoint) == 2 && take(endpoint) == -1);
+    leave(endpoint);
+    stop();
+}
+
 TEST("a list of decisions reaches each recipient once")
 {
     start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
