@@ -259,6 +259,24 @@ describe("luaduct repl", function()
         assert.equal("after it", ann:receive_envelope().id)
     end)
 
+    it("looks at agents that come and go beside it, on a reactor that is alone", function()
+        local server = bridge.start({config = {performance = {worker_threads = 1}}})
+        local line = '#agents(), #route{from = "a1"}.recipients\n'
+        local child = bridge.luaduct_start({"repl", "--url", server:url()}, {input = line:rep(60)})
+        local round = 0
+        wait.eventually(function() -- as long as it looks
+            round = round + 1
+            local agent = websocket.agent(server, "a" .. round % 7, {labels = {"l" .. round}})
+            agent:send_envelope({to = "a1"})
+            if round % 2 == 0 then
+                agent:close()
+            end
+            return not child:is_running()
+        end, 30)
+        assert.equal(0, child:status(), child:log())
+        assert.equal(60, select(2, child:output():gsub("%d+  %d+\n", "")))
+    end)
+
     it("says in one line why there is no answer", function()
         local status, output, errors = bridge.luaduct({"repl", "--url", "http://127.0.0.1:1"}, {input = "1\n2\n"})
         assert.equal(1, status)
