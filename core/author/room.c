@@ -149,6 +149,7 @@ static int open_room(lua_State *lua)
                                            .mode = mode,
                                            .budget_ms = (uint32_t)plain_number(lua, 1, "budgetMs", 50),
                                            .memory_limit = (uint64_t)plain_number(lua, 1, "memoryLimit", 64 << 20),
+                                           .caching = ROUTE_CACHING_CHECKED,
                                            .log = keep_log,
                                            .log_context = room,
                                            .wake_fd = -1,

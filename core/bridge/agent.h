@@ -20,7 +20,7 @@ struct agent {
     int64_t expires_ms;             /* when the first of the mailbox expires; 0: none does. May be early, never late */
     int64_t stored_at_ms;           /* when the mailbox last grew (wall clock) */
     struct detachment *detachments; /* in the order of their connections */
-    uint64_t *tasks;                /* hashes of open taskIds; NULL while none */
+    struct open_task *tasks;        /* bridge/tasks.c; NULL while none */
     uint32_t task_count, task_capacity;
     int64_t connected_at_ms;
     atomic_llong last_seen_ms;                /* written by its lane, read by all */

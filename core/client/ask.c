@@ -34,16 +34,11 @@ static void print_refusal(const char *command, const struct http_answer *answer)
 
 static int carry_out(const char *command, const struct http_call *call, struct buffer *answer)
 {
-    const struct bridge_url *url = call->url;
     struct http_answer got;
-    char error[HTTP_CLIENT_ERROR_SIZE], authority[BRIDGE_URL_AUTHORITY_SIZE];
+    char error[HTTP_CLIENT_ERROR_SIZE], line[BRIDGE_URL_UNREACHABLE_SIZE];
     if (!http_client_call(call, &got, error)) {
-        bridge_url_authority(url, authority);
-        fprintf(
-            stderr,
-            "luaduct %s: cannot reach the bridge at %s%s: %s; start one with `luaduct run`, or say where it is with "
-            "--url\n",
-            command, url->socket[0] ? "unix:" : "http://", url->socket[0] ? url->socket : authority, error);
+        bridge_url_unreachable(call->url, false, error, line);
+        fprintf(stderr, "luaduct %s: %s\n", command, line);
         return 1;
     }
     bool good = got.status >= 200 && got.status < 300;

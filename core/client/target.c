@@ -5,15 +5,32 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "net/tls/tls_client.h"
+
 bool target_option(struct target_options *options, int option)
 {
-    if (option == OPTION_URL)
+    switch (option) {
+    case OPTION_URL:
         options->url = optarg;
-    else if (option == OPTION_TOKEN_FILE)
+        return true;
+    case OPTION_TOKEN_FILE:
         options->token_file = optarg;
-    else
+        return true;
+    case OPTION_CA:
+        options->ca = optarg;
+        return true;
+    case OPTION_CERT:
+        options->cert = optarg;
+        return true;
+    case OPTION_KEY:
+        options->key = optarg;
+        return true;
+    case OPTION_INSECURE:
+        options->insecure = true;
+        return true;
+    default:
         return false;
-    return true;
+    }
 }
 
 static bool read_url(const char *command, const char *given, const char *standard, struct bridge_url *url)
@@ -62,9 +79,37 @@ static bool read_token(const char *command, const char *file, struct target *tar
     return true;
 }
 
+/* NULL when the options of TLS fit each other and the URL. */
+static const char *find_mistake(const struct target_options *options, const struct bridge_url *url)
+{
+    if (!url->secure && (options->ca || options->cert || options->key || options->insecure))
+        return "--ca, --cert, --key and --insecure-skip-verify are for wss:// and https://";
+    if (!options->cert != !options->key)
+        return "--cert and --key belong together";
+    if (options->ca && options->insecure)
+        return "--ca and --insecure-skip-verify exclude each other";
+    return NULL;
+}
+
+static bool set_up_tls(const char *command, const struct target_options *options, struct bridge_url *url)
+{
+    static struct tls_client *client; /* of the process, which runs one command */
+    char error[TLS_ERROR_SIZE];
+    const struct tls_client_options what = {options->ca, options->cert, options->key, options->insecure};
+    if (url->secure && !client)
+        client = tls_client_new(&what, error);
+    if (url->secure && !client)
+        fprintf(stderr, "luaduct %s: cannot use TLS: %s\n", command, error);
+    url->tls = client;
+    return !url->secure || client;
+}
+
 int target_find(const char *command, const struct target_options *options, const char *standard, struct target *target)
 {
     if (!read_url(command, options->url, standard, &target->url))
         return EXIT_USAGE;
-    return read_token(command, options->token_file, target) ? 0 : 1;
+    const char *mistake = find_mistake(options, &target->url);
+    if (mistake)
+        return usage_error(command, "%s", mistake);
+    return set_up_tls(command, options, &target->url) && read_token(command, options->token_file, target) ? 0 : 1;
 }

@@ -122,6 +122,7 @@ static void print_record(struct slice record)
                        : "");
     print_text("  ", record, "us", " us");
     fputs(json_kind(view_member(record, SLICE("waited"))) == JSON_TRUE ? ", waiting included" : "", stdout);
+    fputs(json_kind(view_member(record, SLICE("cached"))) == JSON_TRUE ? ", known from before" : "", stdout);
     print_text("  ", record, "outcome", "");
     if (!is_null(record, "code"))
         print_text(": ", record, "code", "");

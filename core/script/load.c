@@ -9,6 +9,8 @@
 #include "script/binding/bridge.h"
 #include "script/binding/envelope.h"
 #include "script/json_value.h"
+#include "script/library/library.h"
+#include "script/pure/declaration.h"
 #include "script/sandbox.h"
 #include "script/state.h"
 #include "script/version/kept_state.h"
@@ -39,7 +41,7 @@ static void check_load_time(lua_State *lua, lua_Debug *record)
 }
 
 /* Takes the hooks out of the table on top of the stack, and pops it. */
-static void take_hooks(lua_State *lua, struct script *script, const char *name)
+static void take_hooks(lua_State *lua, struct script_state *state, struct script *script, const char *name)
 {
     if (!lua_istable(lua, -1))
         luaL_error(lua, "%s: expected the script to return a table of hooks, got %s", name, state_value_name(lua, -1));
@@ -61,6 +63,7 @@ static void take_hooks(lua_State *lua, struct script *script, const char *name)
         else
             lua_pop(lua, 1);
     }
+    declaration_read(lua, state, script);
     lua_pop(lua, 1);
 }
 
@@ -82,7 +85,7 @@ static int load_all(lua_State *lua)
     lua_getglobal(lua, "require");
     lua_pushfstring(lua, "luaduct.bridge.%s", options->mode);
     lua_call(lua, 1, 1);
-    take_hooks(lua, mode, options->mode);
+    take_hooks(lua, state, mode, options->mode);
 
     envelope_binding_open(lua, state);
     sandbox_open(lua, state);
@@ -90,11 +93,11 @@ static int load_all(lua_State *lua)
         struct script *script = &state->scripts[i];
         sandbox_make_environment(lua, state, script);
         kept_state_open(lua, script);
-        sandbox_load_file(lua, script, script->path);
+        library_load_file(lua, script, script->path);
         state->loading_script = script;
         lua_call(lua, 0, 1);
         state->loading_script = NULL;
-        take_hooks(lua, script, script->path);
+        take_hooks(lua, state, script, script->path);
     }
     for (size_t i = 0; i < state->script_count; i++) { /* a copy each: as cheap to read as a table is, and its own */
         bridge_binding_push(lua);

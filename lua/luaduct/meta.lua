@@ -258,6 +258,7 @@ function Bridge.gather(gathering) end
 ---The table that a script returns.
 ---@class luaduct.Script
 ---@field route? fun(envelope: luaduct.Envelope, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
+---@field cache? ("to"|"intent"|"from"|"role"|"channel"|"priority"|"taskId"|"replyTo"|"sender")[] all that `route` decides by
 ---@field on_register? fun(agent: luaduct.Registration, bridge: luaduct.Bridge): boolean|luaduct.Registration|nil, string?
 ---@field on_undeliverable? fun(envelope: luaduct.Envelope, reason: "no_recipient"|"mailbox_full"|"evicted"|"expired"|"slow_agent", recipient: string?, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
 ---@field on_disconnect? fun(agent: luaduct.Agent, reason: string, bridge: luaduct.Bridge)

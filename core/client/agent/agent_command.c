@@ -26,8 +26,7 @@ static const char help[] =
     "  --to ID         who gets lines without @\n"
     "  --intent I      of what is sent; standard agent.message\n"
     "  --url URL       where; standard AI_BRIDGE_URL, else ws://127.0.0.1:4567\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" TARGET_TLS_HELP "\n"
     "Exit status: 0; 1 when the bridge could not be reached or, not in a terminal, refused something; 2 wrong usage.\n";
 
 enum option_code { OPTION_ROLE = 256, OPTION_LABEL, OPTION_TOOL, OPTION_TO, OPTION_INTENT, OPTION_HELP };

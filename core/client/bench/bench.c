@@ -46,8 +46,9 @@ static const char help[] =
     "  --protocol P      websocket (the bridge's JSON), msgpack (the same as MessagePack) or nats (nats-server's text\n"
     "                    protocol, same payload bytes)\n"
     "  --binary          the same as --protocol msgpack\n"
-    "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "  --server-pid PID  report this process's CPU time per delivered message and its memory\n"
+    "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" TARGET_TLS_HELP
+    "  --server-pid PID  report this process's CPU time per delivered message and its memory; given several times,\n"
+    "                    as for a proxy in front, they are added\n"
     "  --progress S      every S seconds a line of JSON on standard error: totals, and percentiles since the last "
     "line\n"
     "  --json            one JSON object instead of a table\n"
@@ -151,6 +152,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
     const char *command = argv[0];
     double number = 0;
     int option;
+    unsigned servers = 0;
     bool good = true;
     while (good && (option = options_next(argc, argv, known)) != OPTIONS_END) {
         switch (option) {
@@ -228,8 +230,10 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
                 return usage_error(command, "--protocol: expected websocket, msgpack or nats, got \"%s\"", optarg);
             break;
         case OPTION_SERVER_PID:
+            if (servers == SERVER_PROCESSES)
+                return usage_error(command, "--server-pid: no more than %d", SERVER_PROCESSES);
             good = option_number(command, "server-pid", optarg, 1, 1 << 22, &number); /* the kernel's PID_MAX_LIMIT */
-            plan->server = (pid_t)number;
+            plan->server.pids[servers++] = (pid_t)number;
             break;
         case OPTION_JSON:
             arguments->json = true;

@@ -303,6 +303,16 @@ static void push_reactors(lua_State *L)
     }
     lua_setfield(L, -2, "hooks");
     push_collections(L, &sum.scripts.collections);
+    const struct route_cache_statistics *cache = &sum.scripts.route_cache;
+    lua_newtable(L);
+    set_number(L, "hits", (double)cache->hits);
+    set_number(L, "misses", (double)cache->misses);
+    set_number(L, "uncached", (double)cache->uncached);
+    set_number(L, "evicted", (double)cache->evicted);
+    set_number(L, "outdated", (double)cache->outdated);
+    set_number(L, "entries", (double)cache->entries);
+    set_number(L, "bytes", (double)cache->bytes);
+    lua_setfield(L, -2, "route_cache");
     lua_setfield(L, -2, "scripts");
 }
 

@@ -26,6 +26,7 @@ struct script_options slot_options(const struct version *version)
         .budget_ms = config->script.budget_ms,
         .memory_limit = pressure_script_limit(config),
         .jit = config->script.jit,
+        .caching = config->performance.cache ? ROUTE_CACHING_ON : ROUTE_CACHING_OFF,
         .log = supervision_log_script,
         .switched = switches_note,
         .breaker = {config->script.breaker_overruns, config->script.breaker_senders, config->script.breaker_window_ms,
@@ -63,6 +64,7 @@ static void keep_totals(struct script_totals *totals, const struct script_state 
 {
     script_totals_add(totals, state);
     totals->heap_bytes = 0; /* it is about to go */
+    totals->route_cache.entries = totals->route_cache.bytes = 0;
     totals->collections.under_way = 0;
 }
 

@@ -7,6 +7,7 @@
 #include "memory/pool.h"
 #include "protocol/registration.h"
 #include "script/binding/envelope.h"
+#include "script/pure/declaration.h"
 #include "script/state.h"
 
 /* --- Tables ------------------------------------------------------------------------------------------------------- */
@@ -137,6 +138,7 @@ int send_envelope(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
     state_check_depth(lua, state);
+    declaration_check(lua, SEND);
     if (!lua_istable(lua, 1))
         return luaL_error(lua, SEND ": expected a table with the fields of an envelope, got %s",
                           state_value_name(lua, 1));

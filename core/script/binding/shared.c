@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "script/pure/declaration.h"
 #include "script/shared.h"
 #include "script/state.h"
 #include "workers/value_lua.h"
@@ -27,6 +28,7 @@ void shared_binding_close(struct shared_use *use)
 static struct script_state *begin(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
+    declaration_check(lua, NAME);
     shared_binding_close(&state->shared);
     return state;
 }
@@ -34,6 +36,7 @@ static struct script_state *begin(lua_State *lua)
 static struct slice check_key(lua_State *lua, const char *what)
 {
     struct slice key = {NULL, 0};
+    declaration_check(lua, NAME);
     if (lua_type(lua, 1) == LUA_TSTRING)
         key.data = lua_tolstring(lua, 1, &key.length);
     if (key.length == 0 || key.length > SHARED_KEY_BYTES_MAXIMUM)

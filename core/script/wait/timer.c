@@ -5,6 +5,7 @@
 
 #include "script/call.h"
 #include "script/chain.h"
+#include "script/pure/declaration.h"
 #include "script/state.h"
 
 #define NOT_SET UINT16_MAX
@@ -156,6 +157,7 @@ static int make_timer(lua_State *lua, const char *what, bool repeats)
 {
     struct script_state *state = state_of(lua);
     struct timer_list *list = &state->timers;
+    declaration_check(lua, what);
     uint32_t ms = wait_check_ms(lua, 1, repeats ? 1 : 0, what);
     if (lua_type(lua, 2) != LUA_TFUNCTION)
         return luaL_error(lua, "%s: expected a function as second argument, got %s", what, state_value_name(lua, 2));
@@ -201,6 +203,7 @@ int timer_every(lua_State *lua)
 static int cancel(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
+    declaration_check(lua, "timer:cancel");
     const struct handle *handle = luaL_checkudata(lua, 1, HANDLE);
     struct script_timer *timer = &state->timers.timers[handle->number];
     bool due = timer->used && timer->generation == handle->generation && !timer->cancelled &&

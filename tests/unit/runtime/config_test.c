@@ -96,7 +96,7 @@ TEST("config: every value of a file arrives with its type and unit")
               "http = { corsOrigins = { 'https://a.example', '*' }, hosts = { 'B.example' }, rateMax = 18,"
               "  rateWindowMs = 19, headerTimeoutMs = 20 },"
               "auth = { token = 'secret', tokenIsAdmin = true },"
-              "performance = { worker_threads = 21, compression = false },"
+              "performance = { worker_threads = 21, compression = false, cache_enabled = false },"
               "log = { level = 'warn', format = 'json', file = '/tmp/bridge.log' } }",
               &config);
     CHECK(strncmp(config.file, "/tmp/luaduct-config-", 20) == 0);
@@ -136,7 +136,7 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK_STRING(config.auth.token, "secret");
     CHECK(config.auth.token_is_admin);
     CHECK(config.performance.worker_threads == 21 && !config.performance.worker_threads_is_auto);
-    CHECK(!config.performance.compression);
+    CHECK(!config.performance.compression && !config.performance.cache);
     CHECK(config.log.level == CONFIG_LOG_WARN && config.log.format == CONFIG_LOG_JSON);
     CHECK_STRING(config.log.file, "/tmp/bridge.log");
     config_free(&config);
@@ -226,6 +226,18 @@ TEST("config: all problems come back, one a line, and nothing stays allocated")
 
     source = (struct config_source){.path = "config/luaduct.lua", .install_bundle = install_sources};
     CHECK(config_check(&source, &problems) == 0 && problems == NULL);
+}
+
+TEST("config: two configurations are compared section by section")
+{
+    struct config a, b, c;
+    load_good("return { environment = '[\"alerts.x, [\"alerts.', alerts = { windowMs = 500 } }", &a);
+    load_good("return { environment = 'other', alerts = { windowMs = 500 }, log = { level = 'warn' } }", &b);
+    load_good("return { alerts = { windowMs = 500, workerUtilization = { threshold = 0.5 } } }", &c);
+    CHECK(config_same_section(&a, &b, "alerts") && !config_same_section(&b, &c, "alerts"));
+    CHECK(!config_same_section(&a, &b, "log") && config_same_section(&a, &c, "log"));
+    CHECK(config_same_section(&a, &b, "alert")); /* neither has one */
+    config_free(&a), config_free(&b), config_free(&c);
 }
 
 TEST("config: more connections than the limit of open files carries are refused")
