@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "bridge/agent.h"
 #include "bridge/mailbox.h"
+#include "bridge/tasks.h"
 #include "memory/pool.h"
 
 #define SHARDS 256u
@@ -109,7 +110,7 @@ void agent_release(struct agent *agent)
 {
     if (!agent || atomic_fetch_sub_explicit(&agent->references, 1, memory_order_acq_rel) != 1)
         return;
-    pool_release(POOL_ARRAYS, agent->tasks, agent->task_capacity * sizeof *agent->tasks);
+    tasks_free(agent);
     pool_release(POOL_ARRAYS, agent, sizeof *agent + agent->id_length);
 }
 

@@ -13,6 +13,8 @@
 #include "base/log.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
+#include "runtime/tls/certificates.h"
+#include "runtime/tls/handshakes.h"
 
 #define ACCEPTS_PER_TURN 64
 /* After descriptors ran out: how long until the listeners are tried again. */
@@ -48,6 +50,15 @@ static void turn_away(int fd)
     close(fd);
 }
 
+/* Whom that answer would only confuse, before hands are shaken, hears nothing. */
+static void close_or_turn_away(int fd, bool speaks_tls)
+{
+    if (speaks_tls)
+        close(fd);
+    else
+        turn_away(fd);
+}
+
 static void pause_accepting(struct reactor *reactor)
 {
     for (unsigned i = 0; i < reactor->listener_count; i++)
@@ -75,7 +86,7 @@ static void accept_without_descriptors(struct reactor *reactor, int listener)
         close(reactor->reserve_fd);
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0)
-            turn_away(fd);
+            close_or_turn_away(fd, certificates_in_use());
         reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
     pause_accepting(reactor);
@@ -85,7 +96,12 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct reactor_listener *listener = watcher->data;
     struct reactor *reactor = listener->reactor;
-    (void)loop, (void)events;
+    (void)loop;
+    if (events & EV_ERROR) { /* libev could not have it watched, for want of memory, and has stopped it */
+        pause_accepting(reactor);
+        return;
+    }
+    bool speaks_tls = !listener->is_admin && certificates_in_use();
     reactor_begin_pass(reactor);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage from;
@@ -105,20 +121,22 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
         if (atomic_load_explicit(&admission_state, memory_order_relaxed) == ADMISSION_CLOSED) {
             counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
             counter_add(&reactor->shed.refused_connections, 1);
-            turn_away(fd);
+            close_or_turn_away(fd, speaks_tls);
             continue;
         }
         if (!limits_connection_opened(&address)) {
             counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
-            turn_away(fd);
+            close_or_turn_away(fd, speaks_tls);
             continue;
         }
         int on = 1;
         if (!listener->is_admin)
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        if (!connection_open(reactor, fd, &address, listener->is_admin)) {
+        bool taken = speaks_tls ? handshakes_take(reactor, fd, &address)
+                                : connection_open(reactor, (struct transport){.fd = fd}, &address, listener->is_admin);
+        if (!taken) {
             limits_connection_closed(&address);
-            turn_away(fd);
+            close_or_turn_away(fd, speaks_tls);
         }
     }
     reactor_end_pass(reactor);

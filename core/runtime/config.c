@@ -4,6 +4,7 @@
  * behind. Keys are read by their whole path: a misspelt one is an error in the first test that loads anything. */
 #include "runtime/config.h"
 
+#include "base/slice.h"
 #include "base/system.h"
 
 #include <lauxlib.h>
@@ -122,9 +123,9 @@ static int read_choice(lua_State *L, const char *path, const char *const *names)
     return choice;
 }
 
-static void read_list(lua_State *L, const char *path, struct config_list *list)
+/* The list at the top of the stack; anything else is an empty one. */
+static void read_items(lua_State *L, struct config_list *list)
 {
-    push_path(L, CONFIG_INDEX, path);
     size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     if (count)
         list->items = checked(L, calloc(count, sizeof(*list->items)));
@@ -134,6 +135,12 @@ static void read_list(lua_State *L, const char *path, struct config_list *list)
         list->count = i + 1;
         lua_pop(L, 1);
     }
+}
+
+static void read_list(lua_State *L, const char *path, struct config_list *list)
+{
+    push_path(L, CONFIG_INDEX, path);
+    read_items(L, list);
     lua_pop(L, 1);
 }
 
@@ -274,6 +281,70 @@ static void read_http(lua_State *L, struct config *config)
     config->auth.token_is_admin = read_boolean(L, "auth.tokenIsAdmin");
 }
 
+static char *read_field(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    char *copy = checked(L, strdup(luaL_checkstring(L, -1)));
+    lua_pop(L, 1);
+    return copy;
+}
+
+/* The pair at the top of the stack. */
+static void read_pair(lua_State *L, struct config *config, const char *label)
+{
+    struct config_pair *pair = &config->tls.pairs[config->tls.pair_count++];
+    pair->label = checked(L, strdup(label));
+    pair->cert = read_field(L, "cert");
+    pair->key = read_field(L, "key");
+    lua_getfield(L, -1, "names");
+    read_items(L, &pair->names);
+    lua_pop(L, 1);
+}
+
+/* Each handshake thread has parsed copies of all keys. */
+static uint32_t auto_handshake_threads(void)
+{
+    uint32_t processors = system_cpu_count();
+    return processors < 4 ? processors : 4;
+}
+
+static void read_tls(lua_State *L, struct config *config)
+{
+    push_path(L, CONFIG_INDEX, "tls.certs");
+    size_t more = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    config->tls.pairs = checked(L, calloc(more + 1, sizeof *config->tls.pairs));
+    push_path(L, CONFIG_INDEX, "tls");
+    lua_getfield(L, -1, "cert");
+    bool has_default = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (has_default) {
+        lua_newtable(L);
+        lua_getfield(L, -2, "cert");
+        lua_setfield(L, -2, "cert");
+        lua_getfield(L, -2, "key");
+        lua_setfield(L, -2, "key");
+        read_pair(L, config, "tls.");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    for (size_t i = 1; i <= more; i++) {
+        char label[32];
+        snprintf(label, sizeof label, "tls.certs[%zu].", i);
+        lua_rawgeti(L, -1, (int)i);
+        read_pair(L, config, label);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    config->tls.client_ca = read_text(L, "tls.clientCa");
+    config->tls.crl = read_text(L, "tls.crl");
+    config->tls.require_client_cert = read_boolean(L, "tls.requireClientCert");
+    read_list(L, "tls.ciphers", &config->tls.ciphers);
+    config->tls.handshake_timeout_ms = read_count(L, "tls.handshakeTimeoutMs");
+    config->tls.max_handshakes = read_count(L, "tls.maxHandshakes");
+    config->tls.handshake_threads =
+        is_auto(L, "tls.handshakeThreads") ? auto_handshake_threads() : read_count(L, "tls.handshakeThreads");
+}
+
 /* One for each processor, but room for tasks that wait for memory rather than compute; past eight more threads only
  * compete with the reactors. */
 static uint32_t auto_workers(uint32_t least)
@@ -345,7 +416,17 @@ static void read_alerts(lua_State *L, struct config *config)
     read_alert(L, "gcFrequency", &config->alerts.gc_frequency);
     read_alert(L, "poolHitRate", &config->alerts.pool_hit_rate);
     read_alert(L, "workerUtilization", &config->alerts.worker_utilization);
+    read_alert(L, "certificateExpiry", &config->alerts.certificate_expiry);
     config->policies.alerts = read_text(L, "policies.alerts");
+}
+
+static void read_rights(lua_State *L, struct config *config)
+{
+    static const char *const ways[] = {"off", "auto", "required", NULL};
+    config->user = read_text(L, "user");
+    config->group = read_text(L, "group");
+    config->confinement.files = (enum config_confine)read_choice(L, "confinement.files", ways);
+    config->confinement.system_calls = (enum config_confine)read_choice(L, "confinement.systemCalls", ways);
 }
 
 static void read_log(lua_State *L, struct config *config)
@@ -367,10 +448,12 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_limits(L, config, auto_memory);
     read_agents(L, config, auto_memory);
     read_http(L, config);
+    read_tls(L, config);
     read_phase2(L, config);
     read_canary(L, config);
     read_alerts(L, config);
     read_log(L, config);
+    read_rights(L, config);
 }
 
 /* A number in the file that the limit of open files does not carry would only be found out under load. */
@@ -488,6 +571,26 @@ bool config_reload(struct config *out, const struct config_source *source, const
     return good;
 }
 
+/* The snapshot has the keys in order, each as `["section.key"] = value`; quotes within values stand behind a backslash.
+ */
+static struct slice section_of(const struct config *config, const char *section)
+{
+    char start[64];
+    const char *from = NULL, *last = NULL;
+    snprintf(start, sizeof start, "[\"%s.", section);
+    for (const char *at = config->snapshot; at && (at = strstr(at, start)); at++) {
+        from = from ? from : at;
+        last = at;
+    }
+    const char *end = last ? strstr(last, ", [\"") : NULL;
+    return from ? slice_from(from, end ? (size_t)(end - from) : strlen(from)) : slice_from("", 0);
+}
+
+bool config_same_section(const struct config *a, const struct config *b, const char *section)
+{
+    return slice_equal(section_of(a, section), section_of(b, section));
+}
+
 size_t config_check(const struct config_source *source, char **problems)
 {
     struct config config;
@@ -529,6 +632,16 @@ void config_free(struct config *config)
     if (config->auth.token)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);
+    for (size_t i = 0; i < config->tls.pair_count; i++) {
+        free(config->tls.pairs[i].cert);
+        free(config->tls.pairs[i].key);
+        free(config->tls.pairs[i].label);
+        free_list(&config->tls.pairs[i].names);
+    }
+    free(config->tls.pairs);
+    free(config->tls.client_ca);
+    free(config->tls.crl);
+    free_list(&config->tls.ciphers);
     free(config->alerts.notify);
     free(config->alerts.webhook_url);
     if (config->alerts.webhook_secret)
@@ -536,5 +649,7 @@ void config_free(struct config *config)
     free(config->alerts.webhook_secret);
     free(config->policies.alerts);
     free(config->log.file);
+    free(config->user);
+    free(config->group);
     memset(config, 0, sizeof(*config));
 }

@@ -21,14 +21,15 @@ static bool epoll_change(struct connection *connection, int operation)
     return epoll_ctl(connection_reactor(connection)->epoll_fd, operation, connection->transport.fd, &event) == 0;
 }
 
-bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin)
+bool connection_open(struct reactor *reactor, struct transport transport, const struct peer_address *address,
+                     bool is_admin)
 {
     struct connection *connection = pool_acquire(POOL_ARRAYS, sizeof *connection);
     if (!connection)
         return false;
     memset(connection, 0, sizeof *connection);
     connection->endpoint.lane = reactor->lane;
-    connection->transport.fd = fd;
+    connection->transport = transport;
     connection->deadline = DEADLINE_NONE;
     connection->reads = true;
     connection->address = *address;

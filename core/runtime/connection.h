@@ -102,8 +102,9 @@ static inline bool connection_registered(const struct connection *connection)
 
 /* All on the reactor's thread. */
 
-/* Takes over an accepted socket. False: no memory, the socket stays the caller's. */
-bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin);
+/* Takes over an accepted socket. False: no memory, and the socket (with its TLS) stays the caller's. */
+bool connection_open(struct reactor *reactor, struct transport transport, const struct peer_address *address,
+                     bool is_admin);
 
 /* Bytes from the socket, or its end, are there. */
 void connection_readable(struct connection *connection);

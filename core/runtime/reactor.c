@@ -119,9 +119,11 @@ void reactor_flush(struct reactor *reactor)
             endpoint->dirty = false;
             connection_flush(connection_of(endpoint));
         }
-        if (!lane->undeliverable_first && !scripts_have_sends(&reactor->scripts, reactor->script))
+        if (!lane->undeliverable_first && !lane->room && !scripts_have_sends(&reactor->scripts, reactor->script))
             break;
         dispatch_undeliverable(reactor);
+        if (lane->room)
+            pending_tend(lane);
     }
     lane->pass_bytes = 0;
     lane_wake_others(lane);
@@ -154,7 +156,8 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
 {
     struct reactor *reactor = watcher->data;
     struct epoll_event events[EVENTS_PER_POLL];
-    (void)loop, (void)revents;
+    if (revents & EV_ERROR) /* libev could not have the set watched, for want of memory: again */
+        ev_io_start(loop, watcher);
     for (int turn = 0; turn < POLLS_PER_TURN; turn++) {
         int count = epoll_wait(reactor->epoll_fd, events, EVENTS_PER_POLL, 0);
         if (count <= 0)

@@ -76,10 +76,11 @@ struct script_options {
     const char *folder;             /* where `require` looks; NULL: each script's own folder */
     struct script_sources *sources; /* the files' texts: filled in while open; NULL: the state's own. Retained */
     bool inert;                     /* for trying the hooks: what they say is not logged, only how they fail */
-    const char *mode;               /* "original" or "enhanced": the module luaduct.bridge.<mode> */
-    uint32_t budget_ms;             /* a hook that runs longer is stopped */
-    uint64_t memory_limit;          /* bytes, a hard ceiling on the state's heap and the hook's arena together */
-    bool jit;                       /* JIT on: a compiled loop cannot be stopped */
+    bool reads_only;       /* for looking (prompt/prompt.h): once loaded, whatever would act on the bridge raises */
+    const char *mode;      /* "original" or "enhanced": the module luaduct.bridge.<mode> */
+    uint32_t budget_ms;    /* a hook that runs longer is stopped */
+    uint64_t memory_limit; /* bytes, a hard ceiling on the state's heap and the hook's arena together */
+    bool jit;              /* JIT on: a compiled loop cannot be stopped */
     enum route_caching caching;
     script_log *log;           /* not NULL */
     script_switched *switched; /* on the state's thread, with log_context; NULL: it is logged */

@@ -9,6 +9,7 @@
 #include "script/binding/bridge.h"
 #include "script/binding/envelope.h"
 #include "script/json_value.h"
+#include "script/library/library.h"
 #include "script/pure/declaration.h"
 #include "script/sandbox.h"
 #include "script/state.h"
@@ -92,7 +93,7 @@ static int load_all(lua_State *lua)
         struct script *script = &state->scripts[i];
         sandbox_make_environment(lua, state, script);
         kept_state_open(lua, script);
-        sandbox_load_file(lua, script, script->path);
+        library_load_file(lua, script, script->path);
         state->loading_script = script;
         lua_call(lua, 0, 1);
         state->loading_script = NULL;

@@ -8,6 +8,7 @@
 
 #include "script/failure.h"
 #include "script/json_value.h"
+#include "script/library/library.h"
 #include "script/load.h"
 #include "script/sandbox.h"
 #include "script/state.h"
@@ -191,7 +192,7 @@ static int load_protected(lua_State *lua)
     json_value_open(lua, state);
     sandbox_open(lua, state);
     sandbox_make_environment(lua, state, script);
-    sandbox_load_file(lua, script, script->path);
+    library_load_file(lua, script, script->path);
     lua_call(lua, 0, 1);
     read_rules(lua, policy);
     return 0;

@@ -143,7 +143,7 @@ static void dispatched_later(void *context, struct dispatch_result *result)
         frame_release(result->frame);
     connection->hook_waits = false;
     if (__builtin_expect(result->overran, 0))
-        session_slow_down(connection);
+        session_slow_down(connection, result->sender);
     if (!connection->hook_waits)
         session_hook_ended(connection);
 }
@@ -187,7 +187,7 @@ static void handle_envelope(struct connection *connection, struct slice text)
         result.id = envelope_text(&message->envelope, FIELD_ID, &defaults);
     settle_envelope(connection, &result);
     if (__builtin_expect(result.overran, 0))
-        session_slow_down(connection);
+        session_slow_down(connection, registered ? connection->endpoint.profile->id : slice_from(NULL, 0));
 }
 
 /* --- messages --- */

@@ -38,14 +38,15 @@ bool http_gate_path_reserved(struct slice path)
             path.data[admin.length] == '/');
 }
 
-static bool origin_passes(const struct config *config, struct slice origin, struct slice host)
+static bool origin_passes(const struct connection *connection, struct slice origin, struct slice host)
 {
-    /* The bridge's own: without TLS its scheme is http. */
-    if (config->http.cors_any || origin_allowed(origin, SLICE("http"), host, NULL, 0))
+    const struct config *config = connection_reactor(connection)->config;
+    struct slice own = connection->transport.tls ? SLICE("https") : SLICE("http");
+    if (config->http.cors_any || origin_allowed(origin, own, host, NULL, 0))
         return true;
     for (size_t i = 0; i < config->http.cors_origins.count; i++) {
         struct slice listed = slice_from_string(config->http.cors_origins.items[i]);
-        if (origin_allowed(origin, SLICE("http"), host, &listed, 1))
+        if (origin_allowed(origin, own, host, &listed, 1))
             return true;
     }
     return false;
@@ -69,18 +70,21 @@ static void refuse(struct http_gate *out, enum code code, const char *text)
     out->text = text;
 }
 
-static bool check_browser(const struct config *config, const struct http_request *request, struct http_gate *out)
+static bool check_browser(const struct connection *connection, const struct http_request *request,
+                          struct http_gate *out)
 {
+    const struct config *config = connection_reactor(connection)->config;
     const struct http_header *header = NULL;
     while ((header = http_request_header(request, SLICE("origin"), header))) {
-        if (!origin_passes(config, header->value, request->host)) {
+        if (!origin_passes(connection, header->value, request->host)) {
             out->origin = slice_from(NULL, 0);
             refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
             return false;
         }
         out->origin = header->value;
     }
-    if (!config->auth.token && !host_passes(config, request->host)) {
+    bool has_credential = config->auth.token || transport_peer_certificate(&connection->transport);
+    if (!has_credential && !host_passes(config, request->host)) {
         refuse(out, CODE_FORBIDDEN, "this Host is not allowed while no credential is configured: see http.hosts");
         return false;
     }
@@ -105,7 +109,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->authorized = out->admin = true;
         return;
     }
-    if (!check_browser(config, request, out))
+    if (!check_browser(connection, request, out))
         return;
     if (slice_equal(request->method, SLICE("OPTIONS"))) {
         out->preflight = true;

@@ -106,6 +106,7 @@ static void check_may_send(lua_State *lua, struct script_state *state)
 {
     if (!state->in_hook)
         luaL_error(lua, SEND ": only a hook can send");
+    state_may_act(lua, state, SEND); /* in one that is only tried, what is sent is never taken */
     if (state->envelope_handle != 0)
         luaL_error(lua, SEND ": a hook that decides about an envelope returns its decision, and sends nothing itself");
     if (state->sends_generation != state->generation) {

@@ -182,7 +182,7 @@ bool script_save_kept(struct script_state *state, size_t most, struct buffer *ou
     uint32_t count = 0;
     size_t place = value_begin(out, VALUE_OBJECT);
     for (size_t i = 0; i + 1 < state->script_count; i++, count++) {
-        struct saving saving = {.state = state, .script = &state->scripts[i], .out = out, .most = out->length + most};
+        struct saving saving = {.state = state, .script = &state->scripts[i], .out = out, .most = most};
         value_write_string(out, slice_from_string(saving.script->path));
         int status = lua_cpcall(state->lua, save_protected, &saving);
         bool too_large = status != 0 && lua_type(state->lua, -1) == LUA_TSTRING &&

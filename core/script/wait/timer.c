@@ -28,7 +28,7 @@ struct handle {
 
 static uint64_t now_ms(void)
 {
-    return clock_steady_ns() / 1000000;
+    return clock_planned_ms();
 }
 
 /* --- The heap ------------------------------------------------------------------------------------------------------
@@ -161,6 +161,7 @@ static int make_timer(lua_State *lua, const char *what, bool repeats)
     uint32_t ms = wait_check_ms(lua, 1, repeats ? 1 : 0, what);
     if (lua_type(lua, 2) != LUA_TFUNCTION)
         return luaL_error(lua, "%s: expected a function as second argument, got %s", what, state_value_name(lua, 2));
+    state_may_act(lua, state, what);
     if (!list->allowed)
         return luaL_error(lua, "%s: an operation of a worker has no timers", what);
     if (list->count == TIMERS_MAXIMUM)

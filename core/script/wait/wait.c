@@ -242,6 +242,7 @@ int wait_execute(lua_State *lua)
         return luaL_error(lua, EXECUTE ": expected a table with operation and data, got %s", state_value_name(lua, 1));
     lua_settop(lua, 1);
     check_keys(lua);
+    state_may_act(lua, state, EXECUTE);
     wait_check_may(lua, state, EXECUTE);
     struct script_request *request = wait_new_request(state);
     read_operation(lua, request);

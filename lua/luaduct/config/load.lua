@@ -204,6 +204,52 @@ local function resolve_policies(state)
     end
 end
 
+-- What the files hold is judged by the program; here, that they can be read and belong together.
+local function resolve_tls_file(state, path, name)
+    path = join(state.folder, path)
+    local problem = unreadable(path)
+    if problem then
+        state.report(name, format("expected a file that can be read, got %s (%s)", validate.quote(path), problem))
+    end
+    return path
+end
+
+local TLS_FILES = { "tls.cert", "tls.key", "tls.clientCa", "tls.crl" }
+
+local function resolve_tls(state)
+    local values = state.values
+    for _, name in ipairs(TLS_FILES) do
+        if values[name] then
+            values[name] = resolve_tls_file(state, values[name], name)
+        end
+    end
+    for index, pair in ipairs(values["tls.certs"]) do
+        pair.cert = resolve_tls_file(state, pair.cert, format("tls.certs[%d].cert", index))
+        pair.key = resolve_tls_file(state, pair.key, format("tls.certs[%d].key", index))
+    end
+end
+
+-- Keys that have no use without another.
+local TLS_NEEDS = {
+    { "tls.cert", "tls.key" }, { "tls.key", "tls.cert" }, { "tls.crl", "tls.clientCa" },
+    { "tls.requireClientCert", "tls.clientCa" },
+}
+
+local function has_tls(values)
+    return values["tls.cert"] ~= nil or #values["tls.certs"] > 0
+end
+
+local function check_tls(state)
+    for _, need in ipairs(TLS_NEEDS) do
+        if state.values[need[1]] and not state.values[need[2]] then
+            state.report(need[1], format("expected %s beside it", need[2]))
+        end
+    end
+    if state.values["tls.clientCa"] and not has_tls(state.values) then
+        state.report("tls.clientCa", "expected tls.cert and tls.key beside it")
+    end
+end
+
 -- A secret that a file holds.
 local function resolve_secret(state, key)
     local token = state.values[key]
@@ -233,8 +279,9 @@ end
 
 local function check_webhook(state)
     local url = state.values["alerts.webhook.url"]
-    if url and not url:find("^http://[^%s/@#]+[^%s@#]*$") then
-        state.report("alerts.webhook.url", "expected http://host[:port][/path], got " .. validate.quote(url))
+    if url and not url:find("^https?://[^%s/@#]+[^%s@#]*$") then
+        state.report("alerts.webhook.url",
+            "expected http://host[:port][/path] or https://…, got " .. validate.quote(url))
     end
     if not url and state.values["alerts.webhook.secret"] then
         state.report("alerts.webhook.secret", "expected alerts.webhook.url beside it; without a webhook it has no use")
@@ -263,12 +310,26 @@ local function is_loopback(host)
     return groups ~= nil and select(2, groups:gsub("0+", "")) == 7 and not groups:find("::", 1, true)
 end
 
+local function has_credential(values)
+    return values["auth.token"] ~= nil or values["tls.requireClientCert"]
+end
+
 local function check_open_listening(state)
-    local host = state.values["listen.host"]
-    if not is_loopback(host) and not state.values["listen.insecure"] then
-        state.report("listen.host", format("%s may be reached from other machines, and this version has no TLS yet: "
-            .. "set listen.insecure = true (or AI_BRIDGE_INSECURE=1) to allow that, or listen on \"localhost\"",
-            validate.quote(host)))
+    local values = state.values
+    local host, missing = values["listen.host"], {}
+    if is_loopback(host) or values["listen.insecure"] then
+        return
+    end
+    if not has_tls(values) then
+        missing[#missing + 1] = "TLS (tls.cert and tls.key)"
+    end
+    if not has_credential(values) then
+        missing[#missing + 1] = "a credential (auth.token, or tls.requireClientCert)"
+    end
+    if #missing > 0 then
+        state.report("listen.host", format("%s may be reached from other machines, which takes %s; "
+            .. "listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it without", validate.quote(host),
+            table.concat(missing, " and ")))
     end
 end
 
@@ -319,8 +380,10 @@ local rules = {
     { resolve_log },
     { resolve_policies },
     { resolve_secrets },
+    { resolve_tls, "tls.certs" },
+    { check_tls, "tls.cert", "tls.key", "tls.certs", "tls.clientCa", "tls.crl" },
     { check_webhook, "alerts.webhook.url" },
-    { check_open_listening, "listen.host", "listen.insecure" },
+    { check_open_listening, "listen.host", "listen.insecure", "auth.token", "tls.cert", "tls.certs" },
     { bound_ping_interval },
     { check_burst, "limits.messagesPerSecond", "limits.messageBurst" },
     { check_admin, "auth.token", "auth.tokenIsAdmin" },

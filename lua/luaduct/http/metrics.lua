@@ -1,4 +1,5 @@
 -- GET /metrics: for Prometheus (text format 0.0.4 or OpenMetrics 1.0.0) where Accept names one of them, else JSON.
+local json = require "luaduct.http.json"
 local native = require "luaduct.http.native"
 local optimization = require "luaduct.http.optimization"
 
@@ -139,6 +140,31 @@ local FAMILIES = {
 }
 
 for _, family in ipairs({
+    {"luaduct_tls_connections", "gauge", "Open connections with TLS.", function(tls) return tls.connections end},
+    {"luaduct_tls_handshakes", "counter", "Handshakes that were done, by whether an earlier session was taken up.",
+        function(tls) return {full = tls.handshakes.full, resumed = tls.handshakes.resumed} end, "kind"},
+    {"luaduct_tls_handshakes_failed", "counter", "Handshakes that failed, by reason.",
+        function(tls) return tls.handshakes.failed end, "reason"},
+    {"luaduct_tls_handshakes_in_progress", "gauge", "Handshakes under way.",
+        function(tls) return tls.handshakes.inProgress end},
+    {"luaduct_tls_handshakes_waiting", "gauge", "Accepted connections that have sent nothing yet.",
+        function(tls) return tls.handshakes.waiting end},
+    {"luaduct_tls_certificate_expiry_seconds", "gauge", "Time until a certificate or revocation list runs out, by key.",
+        function(tls)
+            local left = {}
+            for _, certificate in ipairs(tls.certificates) do
+                left[certificate.key] = certificate.secondsLeft
+            end
+            return left
+        end, "key"},
+}) do
+    local name, kind, help, read, label = unpack(family)
+    FAMILIES[#FAMILIES + 1] = {name, kind, help, function()
+        local tls = native.tls_figures()
+        return tls and read(tls)
+    end, label}
+end
+for _, family in ipairs({
     {"luaduct_event_listeners", "gauge", "Connections that listen to events.", "listeners"},
     {"luaduct_events_published", "counter", "Events that somebody listened to.", "published"},
     {"luaduct_events_lost", "counter", "Events that a slow listener lost, each counted for each of them.", "lost"},
@@ -263,6 +289,10 @@ local function body(figures)
     all.latency = {
         count = latency.count, p50 = latency.p50, p90 = latency.p90, p99 = latency.p99, p999 = latency.p999,
     }
+    all.tls = native.tls_figures() or json.null
+    if all.tls ~= json.null then
+        all.tls.certificates = json.array(all.tls.certificates)
+    end
     return all
 end
 

@@ -228,6 +228,18 @@ TEST("config: all problems come back, one a line, and nothing stays allocated")
     CHECK(config_check(&source, &problems) == 0 && problems == NULL);
 }
 
+TEST("config: two configurations are compared section by section")
+{
+    struct config a, b, c;
+    load_good("return { environment = '[\"alerts.x, [\"alerts.', alerts = { windowMs = 500 } }", &a);
+    load_good("return { environment = 'other', alerts = { windowMs = 500 }, log = { level = 'warn' } }", &b);
+    load_good("return { alerts = { windowMs = 500, workerUtilization = { threshold = 0.5 } } }", &c);
+    CHECK(config_same_section(&a, &b, "alerts") && !config_same_section(&b, &c, "alerts"));
+    CHECK(!config_same_section(&a, &b, "log") && config_same_section(&a, &c, "log"));
+    CHECK(config_same_section(&a, &b, "alert")); /* neither has one */
+    config_free(&a), config_free(&b), config_free(&c);
+}
+
 TEST("config: more connections than the limit of open files carries are refused")
 {
     struct config config;
