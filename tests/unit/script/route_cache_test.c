@@ -132,7 +132,7 @@ TEST("route cache: each kind of decision comes back as it was decided")
         {"bridge.to{envelope.to, \"carol\"}", "to{\"bob\", \"carol\"}"},
         {"bridge.role(\"coder\")", "all{role = \"coder\"}"},
         {"bridge.all{label = \"x\", intent = \"y\"}", "all{label = \"x\", intent = \"y\"}"},
-        {"bridge.any{tool = envelope.to, wait = true}", "any{tool = \"bob\"}"},
+        {"bridge.any{tool = envelope.to, wait = true}", "any{tool = \"bob\", wait = true}"},
         {"bridge.broadcast()", "broadcast()"},
         {"bridge.reply{text = envelope.to}", "reply({\"text\":\"bob\"})"},
         {"bridge.drop(\"no \" .. envelope.to, {tell = true})", "drop(\"no bob\", {tell = true})"},
