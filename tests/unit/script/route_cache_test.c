@@ -137,7 +137,7 @@ TEST("route cache: each kind of decision comes back as it was decided")
         {"bridge.reply{text = envelope.to}", "reply({\"text\":\"bob\"})"},
         {"bridge.drop(\"no \" .. envelope.to, {tell = true})", "drop(\"no bob\", {tell = true})"},
         {"{bridge.to(\"a\"), bridge.label(\"b\", {expiresMs = 5}), bridge.to{\"c\", \"d\"}}",
-         "{to{\"a\"}, all{label = \"b\"}, to{\"c\", \"d\"}}"},
+         "{to{\"a\"}, all{label = \"b\", expiresMs = 5}, to{\"c\", \"d\"}}"},
     };
     for (size_t i = 0; i < sizeof decisions / sizeof *decisions; i++) {
         char body[128];
