@@ -248,8 +248,8 @@ TEST("one receive gives all that came, however many records it was")
         CHECK(mbedtls_ssl_write(&wire.client.ssl, sent + length, piece) == (int)piece);
         length += piece;
     }
-    CHECK(transport_receive(&wire.ours, room, TRANSPORT_RECEIVE_LEAST - 1) ==
-          TRANSPORT_BROKEN); /* said by the header */
+    /* As the header says. */
+    CHECK(transport_receive(&wire.ours, room, TRANSPORT_RECEIVE_LEAST - 1) == TRANSPORT_BROKEN);
     for (long n; (n = transport_receive(&wire.ours, room, sizeof room)) > 0; received += (size_t)n)
         CHECK(memcmp(room, sent + received, (size_t)n) == 0);
     CHECK(received == length);
