@@ -218,8 +218,8 @@ describe("a wrong value", function()
             file .. ': log.level: expected "debug", "info", "warn" or "error", got 1',
             '--http-port (listen.httpPort): expected a whole number from 0 to 65535, got "x"',
             'AI_BRIDGE_MAX_QUEUE (agents.maxQueue): expected a whole number from 1 to 1000000000, got "y"',
-            file .. ': listen.host: "0.0.0.0" may be reached from other machines, which takes TLS (tls.cert and tls.key) '
-                .. "and a credential (auth.token, or tls.requireClientCert); listen.insecure = true (or "
+            file .. ': listen.host: "0.0.0.0" may be reached from other machines, which takes TLS (tls.cert and '
+                .. "tls.key) and a credential (auth.token, or tls.requireClientCert); listen.insecure = true (or "
                 .. "AI_BRIDGE_INSECURE=1) allows it without",
         }, problems)
     end)
