@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
+#include "base/random.h"
 #include "net/tls/tls_files.h"
 #include "net/tls/tls_session.h"
 #include "net/tls/tls_time.h"
@@ -49,8 +49,7 @@ static const struct cipher {
 
 /* X25519 costs a third less than P-256. P-384 only where clients may have keys on it: the library has one list for the
  * key exchange and for certificates. */
-static const mbedtls_ecp_group_id curves[] = {MBEDTLS_ECP_DP_CURVE25519, MBEDTLS_ECP_DP_SECP256R1,
-                                              MBEDTLS_ECP_DP_NONE};
+static const mbedtls_ecp_group_id curves[] = {MBEDTLS_ECP_DP_CURVE25519, MBEDTLS_ECP_DP_SECP256R1, MBEDTLS_ECP_DP_NONE};
 static const mbedtls_ecp_group_id client_curves[] = {MBEDTLS_ECP_DP_CURVE25519, MBEDTLS_ECP_DP_SECP256R1,
                                                      MBEDTLS_ECP_DP_SECP384R1, MBEDTLS_ECP_DP_NONE};
 static const int hashes[] = {MBEDTLS_MD_SHA256, MBEDTLS_MD_SHA384, MBEDTLS_MD_SHA512, MBEDTLS_MD_NONE};
@@ -91,18 +90,17 @@ const char *tls_cipher_name(unsigned index)
     return index < CIPHERS ? ciphers[index].name : NULL;
 }
 
+int tls_cipher_id(unsigned index)
+{
+    return index < CIPHERS ? ciphers[index].id : 0;
+}
+
 /* --- What the library calls --- */
 
 static int kernel_entropy(void *context, unsigned char *out, size_t length)
 {
     (void)context;
-    for (size_t at = 0; at < length;) {
-        ssize_t n = getrandom(out + at, length - at, 0);
-        if (n < 0)
-            return MBEDTLS_ERR_CTR_DRBG_ENTROPY_SOURCE_FAILED;
-        at += (size_t)n;
-    }
-    return 0;
+    return random_kernel_bytes(out, length) ? 0 : MBEDTLS_ERR_CTR_DRBG_ENTROPY_SOURCE_FAILED;
 }
 
 static int take_ticket(void *context, mbedtls_ssl_session *session, unsigned char *ticket, size_t length)
@@ -300,7 +298,7 @@ static bool offer_pairs(struct tls_context *context, struct slot *slot, const st
 
 static bool ask_clients(struct tls_context *context, struct slot *slot, const struct tls_files *files)
 {
-    mbedtls_ssl_conf_authmode(&slot->config, !context->asks_client       ? MBEDTLS_SSL_VERIFY_NONE
+    mbedtls_ssl_conf_authmode(&slot->config, !context->asks_client      ? MBEDTLS_SSL_VERIFY_NONE
                                              : context->requires_client ? MBEDTLS_SSL_VERIFY_REQUIRED
                                                                         : MBEDTLS_SSL_VERIFY_OPTIONAL);
     if (!context->asks_client)
@@ -358,9 +356,9 @@ static bool start_resumption(struct tls_context *context)
 {
     mbedtls_ssl_cache_set_max_entries(&context->cache, CACHE_SESSIONS);
     mbedtls_ssl_cache_set_timeout(&context->cache, TICKET_SECONDS);
-    return seed(&context->random) && mbedtls_ssl_ticket_setup(&context->tickets, mbedtls_ctr_drbg_random,
-                                                              &context->random, MBEDTLS_CIPHER_AES_256_GCM,
-                                                              TICKET_SECONDS) == 0;
+    return seed(&context->random) &&
+           mbedtls_ssl_ticket_setup(&context->tickets, mbedtls_ctr_drbg_random, &context->random,
+                                    MBEDTLS_CIPHER_AES_256_GCM, TICKET_SECONDS) == 0;
 }
 
 struct tls_context *tls_context_load(const struct tls_options *options, char *error, size_t size)
