@@ -89,6 +89,7 @@ static const struct command {
     {"send", command_send, "send one envelope", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},
     {"cert", command_cert, "make certificates for developing", NULL},
+    {"token", command_token, "make, list and revoke named tokens", NULL},
     {"new", command_new, "write a script and its spec to start from", NULL},
     {"test", command_test, "run the specs of scripts, without a server", NULL},
     {"version", command_version, "print the version", version_help},
