@@ -21,11 +21,11 @@ static bool epoll_change(struct connection *connection, int operation)
     return epoll_ctl(connection_reactor(connection)->epoll_fd, operation, connection->transport.fd, &event) == 0;
 }
 
-bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin)
+struct connection *connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin)
 {
     struct connection *connection = pool_acquire(POOL_ARRAYS, sizeof *connection);
     if (!connection)
-        return false;
+        return NULL;
     memset(connection, 0, sizeof *connection);
     connection->endpoint.lane = reactor->lane;
     connection->transport.fd = fd;
@@ -36,7 +36,7 @@ bool connection_open(struct reactor *reactor, int fd, const struct peer_address 
     connection->last_byte_ms = reactor->now_ms;
     if (!epoll_change(connection, EPOLL_CTL_ADD)) {
         pool_release(POOL_ARRAYS, connection, sizeof *connection);
-        return false;
+        return NULL;
     }
     connection->next = reactor->connections;
     connection->previous = &reactor->connections;
@@ -45,7 +45,7 @@ bool connection_open(struct reactor *reactor, int fd, const struct peer_address 
     reactor->connections = connection;
     atomic_fetch_add_explicit(&reactor->connection_count, 1, memory_order_relaxed);
     connection_wait_for(connection, DEADLINE_HEADER);
-    return true;
+    return connection;
 }
 
 void connection_read_on(struct connection *connection, bool on)
@@ -142,6 +142,21 @@ void connection_deadline_passed(struct connection *connection)
         http_session_deadline(connection);
 }
 
+/* Its place is free again, whenever its memory is. */
+static void give_up_limits(struct connection *connection)
+{
+    if (connection->counted_agent)
+        limits_drop_agent(connection->sender, connection->party);
+    if (connection->counted) {
+        limits_drop_connection();
+        party_drop_connection(connection->party);
+    }
+    party_release(connection->party);
+    party_release(connection->sender);
+    connection->party = connection->sender = NULL;
+    connection->counted = connection->counted_agent = false;
+}
+
 void connection_kill(struct connection *connection)
 {
     if (connection->phase == CONNECTION_GONE)
@@ -155,7 +170,7 @@ void connection_kill(struct connection *connection)
         http_session_end(connection);
     connection->phase = CONNECTION_GONE;
     transport_close(&connection->transport); /* also takes it out of the epoll set */
-    limits_connection_closed(&connection->address);
+    give_up_limits(connection);
     /* Freed at the end of a pass: events of this one, or a caller further up, may still name it. */
     connection->deadline_next = reactor->gone;
     reactor->gone = connection;
@@ -172,7 +187,6 @@ static void free_connection(struct connection *connection)
     atomic_fetch_sub_explicit(&connection_reactor(connection)->connection_count, 1, memory_order_relaxed);
     sender_fragment_free(&connection->fragment);
     backlog_free(connection->backlog);
-    rate_bucket_free(connection->rate);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);
 }
 

@@ -16,6 +16,7 @@
 #include "net/transport.h"
 #include "protocol/envelope.h"
 #include "protocol/websocket/websocket.h"
+#include "runtime/limits.h"
 
 struct reactor;
 struct backlog;
@@ -26,18 +27,14 @@ enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSIN
 
 /* What a connection is waiting for; each kind has one duration, so each has one list in order of due time. */
 enum deadline {
-    DEADLINE_HEADER,   /* a request's head and body */
+    DEADLINE_HEADER,   /* a request's head; the taking of an answer; the next request */
+    DEADLINE_BODY,     /* a request's body */
     DEADLINE_REGISTER, /* a register message */
     DEADLINE_GRACE,    /* deliveries to a fresh agent */
     DEADLINE_IDLE,     /* a ping, or the end of an agent that answers none */
     DEADLINE_LINGER,   /* the peer's side of closing */
     DEADLINE_COUNT,
     DEADLINE_NONE = DEADLINE_COUNT,
-};
-
-/* An address as limits see it: IPv4 mapped into IPv6, IPv6 by its /64. */
-struct peer_address {
-    unsigned char bytes[16];
 };
 
 struct connection {
@@ -59,8 +56,13 @@ struct connection {
     bool backlog_full : 1; /* no more is read until the backlog is empty */
     uint32_t executing;    /* tasks of bridge.execute that are with the workers: it is not freed before */
     bool is_admin : 1;     /* came by the administration socket, which only the bridge's own user can open */
-    bool paused : 1;       /* not read while memory is short: see runtime/pressure/shed.h */
-    uint32_t answer_bytes; /* of answers queued since the outbox was last empty */
+    bool counted : 1;      /* among the connections of the whole bridge and of `party` */
+    bool counted_agent : 1;
+    bool by_proxy : 1;         /* of a trusted proxy: each request says for whom */
+    bool forwarded : 1;        /* `address` is what a trusted proxy said */
+    bool paused : 1;           /* not read while memory is short: see runtime/pressure/shed.h */
+    uint32_t message_began_ms; /* steady clock, not 0, while a message has begun and is not complete; else 0 */
+    uint32_t answer_bytes;     /* of answers queued since the outbox was last empty */
     uint32_t recent_second, recent_bytes; /* what came lately, halved each second: shed_count_received */
     struct peer_address address;
     union {
@@ -70,7 +72,8 @@ struct connection {
     struct sender_fragment fragment; /* once registered */
     struct backlog *backlog;         /* while a hook waits, and until what came meanwhile is handled; else NULL */
     struct pause *pause;             /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
-    struct rate_bucket *rate;        /* with a rate limit configured; else NULL */
+    struct party *party;             /* of its address; NULL: it needs none (runtime/limits.h) */
+    struct party *sender;            /* of its identity or, once registered, its clientId; NULL: not known yet */
 };
 
 static inline struct connection *connection_of(struct endpoint *endpoint)
@@ -102,8 +105,8 @@ static inline bool connection_registered(const struct connection *connection)
 
 /* All on the reactor's thread. */
 
-/* Takes over an accepted socket. False: no memory, the socket stays the caller's. */
-bool connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin);
+/* Takes over an accepted socket. NULL: no memory, the socket stays the caller's. */
+struct connection *connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin);
 
 /* Bytes from the socket, or its end, are there. */
 void connection_readable(struct connection *connection);

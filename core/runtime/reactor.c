@@ -22,6 +22,7 @@
 #include "runtime/http/api.h"
 #include "runtime/http/http_session.h"
 #include "runtime/policies/notify.h"
+#include "runtime/proxied.h"
 #include "runtime/supervision.h"
 #include "runtime/work/timers.h"
 #include "runtime/work/waiting.h"
@@ -283,6 +284,7 @@ static void begin_drain(struct reactor *reactor)
     reactor->draining = true;
     reactor->drain_started_ms = reactor->now_ms;
     acceptor_stop(reactor);
+    proxied_stop(reactor);
     script_stop_timers(reactor->script);
     waiting_hurry(reactor, NULL, REACTOR_DRAIN_HOOKS_MS);
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
@@ -361,11 +363,10 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
         snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
         return false;
     }
-    const uint32_t after_ms[DEADLINE_COUNT] = {[DEADLINE_HEADER] = config->http.header_timeout_ms,
-                                               [DEADLINE_REGISTER] = config->agents.register_timeout_ms,
-                                               [DEADLINE_GRACE] = config->agents.register_grace_ms,
-                                               [DEADLINE_IDLE] = config->agents.ping_interval_ms,
-                                               [DEADLINE_LINGER] = LINGER_MS};
+    const uint32_t after_ms[DEADLINE_COUNT] = {
+        [DEADLINE_HEADER] = config->http.header_timeout_ms,       [DEADLINE_BODY] = config->http.body_timeout_ms,
+        [DEADLINE_REGISTER] = config->agents.register_timeout_ms, [DEADLINE_GRACE] = config->agents.register_grace_ms,
+        [DEADLINE_IDLE] = config->agents.ping_interval_ms,        [DEADLINE_LINGER] = LINGER_MS};
     for (unsigned kind = 0; kind < DEADLINE_COUNT; kind++) {
         reactor->deadlines[kind].last = &reactor->deadlines[kind].first;
         /* At least one: a deadline that is set again when it passes must lie ahead. */

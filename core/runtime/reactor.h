@@ -18,6 +18,7 @@
 #include "script/hook.h"
 
 struct lua_State;
+struct proxied;
 struct script_slot;
 
 /* One read takes at most this much; 64 KiB would cost 10 % on messages of 16 KiB. */
@@ -73,6 +74,7 @@ struct reactor {
     int reserve_fd; /* given up for a moment when descriptors run out, to answer 503 */
 
     struct connection *connections;
+    struct proxied *proxied;              /* sockets whose PROXY header is awaited */
     struct held_bytes *held, **held_last; /* first in, first out */
     struct connection *gone;              /* closed ones, to be freed at the end of a pass */
     struct {

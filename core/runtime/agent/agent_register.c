@@ -6,6 +6,7 @@
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
 #include "bridge/history.h"
+#include "bridge/registry.h"
 #include "memory/pool.h"
 #include "protocol/registration.h"
 #include "runtime/agent/agent_session.h"
@@ -66,6 +67,20 @@ struct registering {
     bool has_features, wants_batches, again;
 };
 
+/* Counts it among the agents. One that comes back before its old connection is known to be dead is not refused. */
+static enum limit take_agent(struct connection *connection, struct slice id)
+{
+    struct agent_view view;
+    bool returns = registry_find(id, &view);
+    if (returns)
+        agent_view_release(&view);
+    if (!connection->sender)
+        connection->sender = party_of_agent(id);
+    enum limit limit = limits_take_agent(connection->sender, connection->party, returns);
+    connection->counted_agent = limit == LIMIT_NONE;
+    return limit;
+}
+
 /* on_register has said, or there is none. */
 static void finish_register(struct connection *connection, const struct registering *registering,
                             enum script_result result, struct slice reason)
@@ -88,6 +103,12 @@ static void finish_register(struct connection *connection, const struct register
         .has_features = registering->has_features,
         .wants_batches = registering->wants_batches,
     });
+    enum limit limit = again ? LIMIT_NONE : take_agent(connection, wanted->id);
+    if (limit != LIMIT_NONE) {
+        profile_release(profile);
+        session_refuse(connection, CODE_OVERLOADED, SLICE("too many agents are registered"), slice_from(NULL, 0));
+        return;
+    }
     if (!profile || !join(connection, profile, again)) {
         profile_release(profile);
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));

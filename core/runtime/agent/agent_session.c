@@ -23,6 +23,10 @@
 /* … and is closed past this many. */
 #define ANSWERS_UNREAD_BYTES (4u << 20)
 
+/* Pings that are answered each for itself in one turn of a connection; of those past it only the last is, which is all
+ * that is asked of us (RFC 6455 5.5.3). So pings earn no more than they cost. */
+#define PONGS_PER_TURN 32u
+
 /* A connection whose messages take this long has the rest of them wait for the others' turns. */
 #define SESSION_TURN_NS 5000000u
 
@@ -154,9 +158,10 @@ static void handle_envelope(struct connection *connection, struct slice text)
     struct message *message = &reactor->message;
     struct slice why;
     enum code code = identity_refusal(connection, &message->envelope, &why);
-    if (code == CODE_OK && !rate_bucket_take(connection->rate, reactor->config, text.length, reactor->now_ms)) {
+    if (code == CODE_OK && __builtin_expect(party_out_of_time(connection->sender, reactor->now_ms * 1000000), 0)) {
         code = CODE_RATE_LIMITED;
-        why = SLICE("too many messages or bytes in too short a time: the envelope was not taken");
+        why = SLICE("what this sender sent lately took the bridge too much time: the envelope was not taken");
+        limit_count(LIMIT_SCRIPT_TIME);
     }
     if (code != CODE_OK) {
         session_refuse(connection, code, why, message_error_id(message));
@@ -179,7 +184,14 @@ static void handle_envelope(struct connection *connection, struct slice text)
                                 .done = dispatched_later,
                                 .context = connection};
     struct dispatch_result result;
-    if (dispatch_envelope(reactor, &dispatch, &result)) {
+    bool counts_time = party_counts_time(connection->sender);
+    uint64_t began_ns = counts_time ? clock_steady_ns() : 0;
+    struct dispatch_job *job = dispatch_envelope(reactor, &dispatch, &result);
+    if (counts_time) {
+        uint64_t now_ns = clock_steady_ns();
+        party_charge_time(connection->sender, now_ns - began_ns, now_ns);
+    }
+    if (job) {
         connection->hook_waits = true;
         return;
     }
@@ -228,15 +240,21 @@ static void drop_unpacked(struct reactor *reactor)
         buffer_free(&reactor->unpacked);
 }
 
-/* A message that was scanned with that result; `text` is its JSON. */
+/* A message that was scanned with that result; `text` is its JSON. `limit`: whose rate it is over. */
 static inline void handle_scanned(struct connection *connection, enum code code, struct slice text,
-                                  const struct message_rules *rules)
+                                  const struct message_rules *rules, enum limit limit)
 {
     struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
     if (config->auth.token && !connection->authorized && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
+        return;
+    }
+    if (__builtin_expect(limit != LIMIT_NONE, 0)) {
+        session_object(connection, CODE_RATE_LIMITED,
+                       SLICE("too many messages or bytes in too short a time: this one was not taken"),
+                       message_error_id(message));
         return;
     }
     if (code != CODE_OK) {
@@ -268,18 +286,20 @@ static void handle_message(struct connection *connection, const struct websocket
     struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
+    enum limit limit =
+        limits_take_message(connection->sender, connection->party, received->length, reactor->now_ms * 1000000);
     struct message_rules rules = {.depth = config->limits.json_depth,
                                   .lenient = config->mode == CONFIG_MODE_ORIGINAL,
                                   .utf8_checked = received->opcode == WEBSOCKET_TEXT};
     if (__builtin_expect(received->opcode == WEBSOCKET_BINARY && connection->endpoint.outbox.form & OUTBOX_BINARY, 0)) {
         struct websocket_message unpacked = *received;
         enum code code = scan_packed(connection, &unpacked, &rules);
-        handle_scanned(connection, code, slice_from(unpacked.data, unpacked.length), &rules);
+        handle_scanned(connection, code, slice_from(unpacked.data, unpacked.length), &rules, limit);
         drop_unpacked(reactor);
         return;
     }
     enum code code = message_scan(received->data, received->length, &rules, &reactor->store, message);
-    handle_scanned(connection, code, slice_from(received->data, received->length), &rules);
+    handle_scanned(connection, code, slice_from(received->data, received->length), &rules, limit);
 }
 
 static void peer_closes(struct connection *connection, const struct websocket_message *received)
@@ -355,11 +375,40 @@ void session_hook_ended(struct connection *connection)
 
 /* --- bytes --- */
 
+/* In the place of the one before; where memory is out that one goes. */
+static void keep_pong(struct frame **pong, struct slice payload)
+{
+    struct frame *newer = websocket_pong(payload);
+    if (!newer)
+        return;
+    if (*pong)
+        frame_release(*pong);
+    *pong = newer;
+}
+
+/* A message that takes too long to come: its sender holds memory and a place. Looked at when bytes come and when the
+ * connection is idle, which is often enough to close it. */
+static void look_at_time(struct connection *connection)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    uint32_t most_ms = reactor->config->limits.message_timeout_ms;
+    if (connection->phase != CONNECTION_WEBSOCKET || !websocket_in_message(&connection->websocket)) {
+        connection->message_began_ms = 0;
+    } else if (connection->message_began_ms == 0) {
+        connection->message_began_ms = (uint32_t)reactor->now_ms | 1;
+    } else if (most_ms > 0 && (uint32_t)reactor->now_ms - connection->message_began_ms >= most_ms) {
+        limit_count(LIMIT_MESSAGE_TIME);
+        agent_session_close(connection, WEBSOCKET_POLICY, SLICE("a message took too long to come"));
+    }
+}
+
 void agent_session_bytes(struct connection *connection, char *bytes, size_t length)
 {
     struct reactor *reactor = connection_reactor(connection);
     char *at = bytes, *end = bytes + length;
     struct websocket_message received;
+    struct frame *last_pong = NULL; /* owed for the newest ping past PONGS_PER_TURN */
+    unsigned pings = 0;
     attachment_prefetch(&connection->endpoint);
     __builtin_prefetch(connection->fragment.data);
     while (connection->phase != CONNECTION_GONE) {
@@ -382,7 +431,12 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             websocket_message_done(&connection->websocket);
             break;
         case WEBSOCKET_ON_PING:
-            reactor_answer(connection, websocket_pong(slice_from(received.data, received.length)));
+            if (++pings <= PONGS_PER_TURN) {
+                reactor_answer(connection, websocket_pong(slice_from(received.data, received.length)));
+            } else {
+                limit_count(LIMIT_PINGS);
+                keep_pong(&last_pong, slice_from(received.data, received.length));
+            }
             break;
         case WEBSOCKET_ON_PONG:
         case WEBSOCKET_NEED_BYTES:
@@ -394,6 +448,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             counter_add(&reactor->lane->counters
                              .refused[received.status == WEBSOCKET_TOO_LARGE ? CODE_TOO_LARGE : CODE_BAD_MESSAGE],
                         1);
+            if (received.status == WEBSOCKET_POLICY)
+                limit_count(LIMIT_COSTLY);
             if (received.status == WEBSOCKET_TOO_LARGE)
                 reactor_answer(connection,
                                answer_error(CODE_TOO_LARGE, slice_from_string(received.reason), slice_from(NULL, 0)));
@@ -410,8 +466,11 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
                 agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("answers are not read"));
         }
     }
+    if (last_pong)
+        reactor_answer(connection, last_pong);
     if (connection->phase != CONNECTION_GONE && connection_registered(connection))
         attachment_touch(&connection->endpoint, 0, 0);
+    look_at_time(connection);
     if (connection->endpoint.outbox.queue.bytes > ANSWERS_WAITING_BYTES && connection_blocked(connection))
         connection_read_on(connection, false);
 }
@@ -425,7 +484,6 @@ void agent_session_start(struct connection *connection, const struct handshake *
     connection->is_websocket = true;
     connection->token_at_upgrade = connection->authorized;
     connection->endpoint.grace_over = config->agents.register_grace_ms == 0;
-    connection->rate = rate_bucket_new(config, connection_reactor(connection)->now_ms);
     websocket_start(&connection->websocket, &handshake->agreement);
     connection->endpoint.outbox.form = handshake->agreement.send_window_bits | (handshake->msgpack ? OUTBOX_BINARY : 0);
     bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.token;
@@ -482,6 +540,9 @@ void agent_session_deadline(struct connection *connection)
         break;
     case DEADLINE_IDLE:
         connection_wait_for(connection, DEADLINE_IDLE);
+        look_at_time(connection);
+        if (connection->phase != CONNECTION_WEBSOCKET)
+            break;
         if (reactor->now_ms - connection->last_byte_ms >= config->agents.ttl_ms) {
             agent_session_close(connection, WEBSOCKET_GOING_AWAY, SLICE("no sign of life"));
         } else if (reactor->now_ms - connection->last_byte_ms + 1 >= config->agents.ping_interval_ms) {

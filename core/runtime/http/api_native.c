@@ -163,7 +163,7 @@ static int push_dispatched(lua_State *L, struct api_call *call, const struct dis
 
 static uint64_t caller_of(const struct api_call *call)
 {
-    const struct peer_address *address = &call->connection->address;
+    const struct peer_address *address = &call->connection->http->request.gate.address;
     return hash_slice(slice_from((const char *)address->bytes, sizeof address->bytes));
 }
 
@@ -212,6 +212,12 @@ static int native_send(lua_State *L)
     if (code != CODE_OK)
         return push_refusal(L, code, error[0] ? slice_from_string(error) : SLICE("out of memory"));
 
+    struct party *party = party_of_address(&call->connection->http->request.gate.address);
+    enum limit limit = limits_take_message(NULL, party, call->body.length, reactor->now_ms * 1000000);
+    party_release(party);
+    if (limit != LIMIT_NONE)
+        return push_refusal(L, CODE_RATE_LIMITED,
+                            SLICE("too many messages or bytes in too short a time: the envelope was not taken"));
     if (slowdown_left(caller_of(call), clock_steady_ns() / 1000000) > 0)
         return push_refusal(L, CODE_RATE_LIMITED,
                             SLICE("the script took too long over what this address sent: the envelope was not taken"));

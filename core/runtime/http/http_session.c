@@ -16,9 +16,6 @@
 #include "runtime/http/http_exchange.h"
 #include "runtime/reactor.h"
 
-/* Browsers with many cookies send some 8 KiB; every common server allows that or twice as much. */
-#define HEAD_BYTES (16u * 1024)
-
 /* While an answer is on its way, this much of further requests may wait before the peer is not read any more. */
 #define WAITING_INPUT_BYTES (16u * 1024)
 
@@ -37,10 +34,15 @@ static struct kept_text keep(struct http_exchange *exchange, struct slice text)
 
 /* The time for a request to come, for the next byte of an answer to be taken, and for the next request. A stop has set
  * a deadline of its own, which stays. */
-static void restart_deadline(struct connection *connection)
+static void wait_for_peer(struct connection *connection, enum deadline deadline)
 {
     if (!connection_reactor(connection)->draining)
-        connection_wait_for(connection, DEADLINE_HEADER);
+        connection_wait_for(connection, deadline);
+}
+
+static void restart_deadline(struct connection *connection)
+{
+    wait_for_peer(connection, DEADLINE_HEADER);
 }
 
 /* --- Life of an exchange --- */
@@ -191,6 +193,23 @@ static void become_websocket(struct connection *connection, const struct handsha
     buffer_free(&input);
 }
 
+/* From here on the connection is one peer's, whom the proxy has named: it counts as that address's. */
+static enum limit count_forwarded(struct connection *connection, const struct http_gate *gate)
+{
+    if (!connection->by_proxy || !gate->forwarded || connection->party)
+        return LIMIT_NONE;
+    struct party *party = party_of_address(&gate->address);
+    enum limit limit = party_take_connection(party, clock_coarse_ns());
+    if (limit != LIMIT_NONE) {
+        party_release(party);
+        return limit;
+    }
+    connection->party = party;
+    connection->address = gate->address;
+    connection->forwarded = true;
+    return LIMIT_NONE;
+}
+
 static void upgrade(struct connection *connection, const struct http_request *request, struct slice path)
 {
     struct http_exchange *exchange = connection->http;
@@ -208,6 +227,13 @@ static void upgrade(struct connection *connection, const struct http_request *re
     }
     if (http_gate_path_reserved(path)) {
         http_answer_last(connection, CODE_NOT_FOUND, 404, "no WebSocket opens here");
+        return;
+    }
+    enum limit limit = count_forwarded(connection, gate);
+    if (limit != LIMIT_NONE) {
+        enum code code = limit_code(limit);
+        http_answer_error(connection, code, (struct http_answer){.status = code_http_status(code), .retry_after = 1},
+                          "too many connections from this address");
         return;
     }
     struct handshake handshake;
@@ -231,7 +257,7 @@ static struct http_limits limits_of(const struct connection *connection, struct 
 {
     const struct config *config = connection_reactor(connection)->config;
     struct http_limits limits = {
-        .head_bytes = HEAD_BYTES, .headers = HTTP_HEADERS_MAX, .body_bytes = config->limits.body_bytes};
+        .head_bytes = config->http.header_bytes, .headers = HTTP_HEADERS_MAX, .body_bytes = config->limits.body_bytes};
     uint64_t execute = config->phase2.worker_pool.execute_bytes + EXECUTE_MEMBERS_BYTES;
     if (admin && slice_equal(path, SLICE("/workers/execute")) && execute > limits.body_bytes)
         limits.body_bytes = execute < CONFIG_MESSAGE_CEILING ? execute : CONFIG_MESSAGE_CEILING;
@@ -267,6 +293,8 @@ static void take_head(struct connection *connection, const struct http_request *
     }
     struct http_limits limits = limits_of(connection, path, exchange->request.gate.admin);
     exchange->request.in_body = true;
+    if (request->chunked || request->content_length > 0)
+        wait_for_peer(connection, DEADLINE_BODY);
     http_body_start(&exchange->request.reader, request, &limits);
     if (request->expect_continue && exchange->input_at == exchange->input.length) {
         if (exchange->request.gate.code != CODE_OK) {
@@ -283,7 +311,9 @@ static bool read_head(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
     /* How large the body may be depends on the path: http_body_start sees to it. */
-    struct http_limits limits = {.head_bytes = HEAD_BYTES, .headers = HTTP_HEADERS_MAX, .body_bytes = UINT64_MAX};
+    struct http_limits limits = {.head_bytes = connection_reactor(connection)->config->http.header_bytes,
+                                 .headers = HTTP_HEADERS_MAX,
+                                 .body_bytes = UINT64_MAX};
     struct http_request request;
     switch (http_request_parse(&exchange->request.scan, exchange->input.data + exchange->input_at,
                                exchange->input.length - exchange->input_at, &limits, &request)) {

@@ -207,6 +207,13 @@ function kinds.hosts(_, value)
     return list_of(value, host_name)
 end
 
+-- Which of them are addresses the program itself finds out: core/runtime/config.c.
+function kinds.addresses(_, value)
+    return list_of(value, function(item)
+        return is_text(item) and match(item, "^[%x.:]+/?%d*$") and lower(item) or nil
+    end)
+end
+
 function kinds.token(_, value)
     if is_text(value) then
         return #value <= LONGEST_TOKEN and value or nil
@@ -243,6 +250,7 @@ local EXPECTED = {
     host = '"localhost", an IP address or a host name',
     origins = '"*" or a list of origins such as "https://app.example", without a path',
     hosts = 'a list of host names such as "bridge.example", without a port',
+    addresses = 'a list of IP addresses, or ranges of them such as "10.0.0.0/8"',
     token = format('1 to %d bytes without control characters, or { file = "…" }', LONGEST_TOKEN),
 }
 

@@ -16,6 +16,8 @@ local FAMILIES = {
     {"luaduct_received_bytes", "counter", "Bytes read from peers.", function(f) return f.messages.bytes_in end},
     {"luaduct_sent_bytes", "counter", "Bytes written to peers.", function(f) return f.messages.bytes_out end},
     {"luaduct_refused", "counter", "Refusals, by code.", function(f) return f.messages.refused end, "code"},
+    {"luaduct_limited", "counter", "What went past a limit and was refused, closed or left unanswered, by limit.",
+        function(f) return f.messages.limited end, "limit"},
     {"luaduct_undeliverable", "counter", "Deliveries that failed, by reason.",
         function(f) return f.messages.undeliverable end, "reason"},
     {"luaduct_dropped_by_script", "counter", "Envelopes that a script dropped.",
