@@ -390,6 +390,7 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
     }
     result->frame->expires_ms = expires_ms;
     result->frame->dead_letter = delivery->dead_letter;
+    result->frame->share = delivery->share;
     if (__builtin_expect(levels_ordered, 0))
         result->frame->level = level_of(envelope_sent_text(delivery->envelope, FIELD_PRIORITY)) & 3;
     if (work.everyone)

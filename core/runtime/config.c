@@ -266,8 +266,7 @@ static void read_limits(lua_State *L, struct config *config, uint64_t auto_memor
     config->limits.bytes_per_second = read_size(L, "limits.bytesPerSecond");
     uint64_t size = read_size(L, "limits.sendQueueBytes");
     config->limits.send_queue_bytes = size ? size : CONFIG_UNLIMITED;
-    size = read_size(L, "limits.mailboxBytesPerSender");
-    config->limits.mailbox_bytes_per_sender = size ? size : CONFIG_UNLIMITED;
+    config->limits.mailbox_bytes_per_sender = read_size(L, "limits.mailboxBytesPerSender");
     config->limits.slow_agent = (enum config_slow_agent)read_choice(L, "limits.slowAgent", ways);
 
     config->limits.memory_is_auto = is_auto(L, "limits.memory");

@@ -109,7 +109,7 @@ struct config {
         uint32_t messages_per_second_per_address, messages_per_second_total;
         uint64_t bytes_per_second_per_address, bytes_per_second_total;
         uint32_t script_ms_per_second;     /* for one sender */
-        uint64_t mailbox_bytes_per_sender; /* CONFIG_UNLIMITED: no limit */
+        uint64_t mailbox_bytes_per_sender; /* 0: no limit */
         uint32_t message_timeout_ms;       /* 0: no limit */
         struct address_ranges trusted_proxies;
         uint64_t send_queue_bytes; /* CONFIG_UNLIMITED: no limit */

@@ -61,6 +61,7 @@ struct connection {
     bool by_proxy : 1;         /* of a trusted proxy: each request says for whom */
     bool forwarded : 1;        /* `address` is what a trusted proxy said */
     bool paused : 1;           /* not read while memory is short: see runtime/pressure/shed.h */
+    uint16_t share;            /* of the mailboxes, that it takes: its identity's, else its address's */
     uint32_t message_began_ms; /* steady clock, not 0, while a message has begun and is not complete; else 0 */
     uint32_t answer_bytes;     /* of answers queued since the outbox was last empty */
     uint32_t recent_second, recent_bytes; /* what came lately, halved each second: shed_count_received */

@@ -176,6 +176,7 @@ static bool carry_out_decision(struct reactor *reactor, struct resolution *resol
                                 .defaults = &resolution->defaults,
                                 .sender = resolution->sender,
                                 .dead_letter = resolution->failure->frame->dead_letter,
+                                .share = resolution->failure->frame->share,
                                 .again = true};
     struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
     if (!client_id_reserved(from))
@@ -374,6 +375,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
                                 .envelope = dispatch->envelope,
                                 .defaults = dispatch->defaults,
                                 .sender = dispatch->sender,
+                                .share = dispatch->share,
                                 .answer_to = dispatch->answer_to};
     struct delivery_result delivered;
     delivery_carry_out(&delivery, decision, &delivered);

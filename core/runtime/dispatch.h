@@ -21,6 +21,7 @@ struct dispatch {
     struct envelope *envelope; /* scanned */
     const struct envelope_defaults *defaults;
     struct endpoint *sender; /* NULL over HTTP */
+    uint16_t share;          /* of the mailboxes, that it takes: bridge/mailbox.h */
     struct slice answer_to;  /* without a sender: the id that a reply goes to; data NULL: nobody */
     /* To scan again what was sent, when a script failed after it had changed fields. */
     struct slice text;

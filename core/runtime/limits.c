@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "bridge/mailbox.h"
 #include "memory/pool.h"
 
 #define SHARDS 64u
@@ -119,7 +120,19 @@ void limit_count(enum limit limit)
 
 uint64_t limit_counted(enum limit limit)
 {
+    if (limit == LIMIT_MAILBOX_PER_SENDER)
+        return mailbox_share_refusals();
     return atomic_load_explicit(&counted[limit], memory_order_relaxed);
+}
+
+static struct slice address_key(const struct peer_address *address)
+{
+    return slice_from((const char *)address->bytes, sizeof address->bytes);
+}
+
+uint64_t peer_address_hash(const struct peer_address *address)
+{
+    return hash_slice(address_key(address));
 }
 
 static enum limit refused(enum limit limit)
@@ -263,11 +276,6 @@ static struct party *lock_party(enum kind kind, struct slice key, uint64_t now_m
     *chain = fresh;
     shard->count++;
     return fresh;
-}
-
-static struct slice address_key(const struct peer_address *address)
-{
-    return slice_from((const char *)address->bytes, sizeof address->bytes);
 }
 
 static struct party *hold_party(enum kind kind, struct slice key)

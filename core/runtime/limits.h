@@ -23,6 +23,9 @@ struct peer_address {
 /* The address as limits see it. */
 struct peer_address peer_address_of(const struct address *address);
 
+/* By which tables know it. */
+uint64_t peer_address_hash(const struct peer_address *address);
+
 /* What refused. Each is a figure on /metrics: luaduct_limited. */
 enum limit {
     LIMIT_NONE,

@@ -179,8 +179,7 @@ static void ask_to_register(struct connection *connection, const struct register
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
         return;
     }
-    job->registering.wanted.origin =
-        hash_slice(slice_from((const char *)connection->address.bytes, sizeof connection->address.bytes));
+    job->registering.wanted.origin = peer_address_hash(&connection->address);
     struct slice reason;
     struct script_state *script =
         scripts_pick(&reactor->scripts, job->registering.wanted.id, job->registering.wanted.labels);

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
+#include "bridge/mailbox.h"
 #include "memory/pool.h"
 #include "protocol/msgpack/msgpack.h"
 #include "runtime/agent/backlog.h"
@@ -179,6 +180,7 @@ static void handle_envelope(struct connection *connection, struct slice text)
     struct dispatch dispatch = {.envelope = &message->envelope,
                                 .defaults = &defaults,
                                 .sender = registered ? &connection->endpoint : NULL,
+                                .share = connection->share,
                                 .text = text,
                                 .is_message = true,
                                 .done = dispatched_later,
@@ -483,6 +485,7 @@ void agent_session_start(struct connection *connection, const struct handshake *
     connection->phase = CONNECTION_WEBSOCKET;
     connection->is_websocket = true;
     connection->token_at_upgrade = connection->authorized;
+    connection->share = mailbox_share(peer_address_hash(&connection->address));
     connection->endpoint.grace_over = config->agents.register_grace_ms == 0;
     websocket_start(&connection->websocket, &handshake->agreement);
     connection->endpoint.outbox.form = handshake->agreement.send_window_bits | (handshake->msgpack ? OUTBOX_BINARY : 0);

@@ -60,7 +60,7 @@ static uint64_t sender_of(const struct connection *connection)
 {
     if (connection_registered(connection))
         return hash_slice(connection->endpoint.profile->id);
-    return hash_slice(slice_from((const char *)connection->address.bytes, sizeof connection->address.bytes));
+    return peer_address_hash(&connection->address);
 }
 
 void session_slow_down(struct connection *connection)

@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "bridge/answer.h"
 #include "bridge/history.h"
+#include "bridge/mailbox.h"
 #include "memory/pool.h"
 #include "protocol/http/url.h"
 #include "protocol/json/json_write.h"
@@ -163,8 +164,7 @@ static int push_dispatched(lua_State *L, struct api_call *call, const struct dis
 
 static uint64_t caller_of(const struct api_call *call)
 {
-    const struct peer_address *address = &call->connection->http->request.gate.address;
-    return hash_slice(slice_from((const char *)address->bytes, sizeof address->bytes));
+    return peer_address_hash(&call->connection->http->request.gate.address);
 }
 
 static void slow_down(const struct api_call *call, const struct dispatch_result *result)
@@ -222,8 +222,12 @@ static int native_send(lua_State *L)
         return push_refusal(L, CODE_RATE_LIMITED,
                             SLICE("the script took too long over what this address sent: the envelope was not taken"));
     struct frame *rewritten = call->sent; /* the text lies in it */
-    struct dispatch dispatch = {
-        .envelope = &envelope, .defaults = &defaults, .text = text, .done = sent_later, .context = call};
+    struct dispatch dispatch = {.envelope = &envelope,
+                                .defaults = &defaults,
+                                .share = mailbox_share(caller_of(call)),
+                                .text = text,
+                                .done = sent_later,
+                                .context = call};
     struct dispatch_result result;
     call->job = dispatch_envelope(reactor, &dispatch, &result);
     if (call->job) {
