@@ -164,6 +164,7 @@ void connection_kill(struct connection *connection)
     struct reactor *reactor = connection_reactor(connection);
     connection_wait_for(connection, DEADLINE_NONE);
     shed_forget(connection);
+    reactor_forget_held(connection);
     if (connection->is_websocket)
         agent_session_end(connection);
     else

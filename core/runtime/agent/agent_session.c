@@ -28,8 +28,8 @@
  * that is asked of us (RFC 6455 5.5.3). So pings earn no more than they cost. */
 #define PONGS_PER_TURN 32u
 
-/* A connection whose messages take this long has the rest of them wait for the others' turns. */
-#define SESSION_TURN_NS 5000000u
+/* The time is looked at after so many events, and the coarse clock, which costs nothing, after each. */
+#define EVENTS_PER_LOOK 8u
 
 /* Nothing comes after on_disconnect. */
 static void disconnect_told(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
@@ -410,7 +410,7 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
     char *at = bytes, *end = bytes + length;
     struct websocket_message received;
     struct frame *last_pong = NULL; /* owed for the newest ping past PONGS_PER_TURN */
-    unsigned pings = 0;
+    unsigned pings = 0, events = 0;
     attachment_prefetch(&connection->endpoint);
     __builtin_prefetch(connection->fragment.data);
     while (connection->phase != CONNECTION_GONE) {
@@ -459,7 +459,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             break;
         }
         if (at < end && connection->phase != CONNECTION_GONE &&
-            clock_coarse_ns() > reactor->pass_start_ns + SESSION_TURN_NS &&
+            (++events % EVENTS_PER_LOOK == 0 ? reactor_turn_over(reactor)
+                                             : clock_coarse_ns() > reactor->pass_start_ns + REACTOR_TURN_NS) &&
             reactor_hold(connection, at, (size_t)(end - at)))
             break;
         if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {
@@ -560,7 +561,6 @@ void agent_session_deadline(struct connection *connection)
 
 void agent_session_end(struct connection *connection)
 {
-    reactor_forget_held(connection);
     session_forget_pause(connection);
     leave(connection, SLICE("connection closed"));
     attachment_linger_end(&connection->endpoint);

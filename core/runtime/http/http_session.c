@@ -1,7 +1,7 @@
 /* Bytes that came are kept in `input` until a request is whole; answers are collected in `output` until the socket has
- * taken them. Pipelined requests are answered one after the other while little output waits; past that, and while an
- * endpoint is making its answer piece by piece, the session goes on only when the socket took what waited and epoll
- * says so: a turn of its own, between those of other connections.
+ * taken them. Pipelined requests are answered one after the other while little output waits and the turn is not over;
+ * past that, and while an endpoint is making its answer piece by piece, the session goes on when the socket took what
+ * waited and its next turn has come (reactor_hold).
  *
  * What an answer needs of a request's head is copied out of it (`kept`), because input moves while the body comes. */
 #include "runtime/http/http_session.h"
@@ -352,13 +352,16 @@ static bool read_body(struct connection *connection)
 static void advance(struct connection *connection)
 {
     struct http_exchange *exchange;
-    bool more = true;
+    bool more = true, first = true;
     while (more && connection->phase == CONNECTION_HTTP && (exchange = connection->http)) {
         if (exchange->output.failed) {
             connection_kill(connection);
             return;
         }
-        exchange->paused = exchange->request.calling || http_exchange_waiting(exchange) >= API_PIECE_BYTES;
+        exchange->paused = exchange->request.calling || http_exchange_waiting(exchange) >= API_PIECE_BYTES ||
+                           (!first && exchange->input_at < exchange->input.length &&
+                            reactor_turn_over(connection_reactor(connection)));
+        first = false;
         if (exchange->paused || exchange->last)
             return;
         if (!exchange->request.in_body && exchange->input_at == exchange->input.length)
@@ -500,6 +503,8 @@ enum outbox_result http_session_flush(struct connection *connection)
         return OUTBOX_EMPTY;
     if (listens(exchange))
         return flush_events(connection);
+    if (connection->holds)
+        return OUTBOX_EMPTY; /* its turn comes */
     if (exchange->its_turn && http_exchange_waiting(exchange) == 0) {
         exchange->its_turn = false;
         if (exchange->request.calling && !exchange->request.call.waits)
@@ -516,7 +521,8 @@ enum outbox_result http_session_flush(struct connection *connection)
         return OUTBOX_EMPTY; /* http_session_answered goes on */
     if (exchange->request.calling || (exchange->paused && !exchange->last)) {
         exchange->its_turn = true;
-        return OUTBOX_BLOCKED;
+        /* Without memory to remember it by, the loop says when. */
+        return reactor_hold(connection, NULL, 0) ? OUTBOX_EMPTY : OUTBOX_BLOCKED;
     }
     if (exchange->last)
         return close_gently(connection);

@@ -13,7 +13,7 @@ local function drip(server, till, open, feed, done)
     for number = 1, COUNT do
         streams[number] = open(server)
     end
-    local turn, ended = 0, 0
+    local turn, ended = 0
     repeat
         turn = turn + 1
         for _, one in ipairs(streams) do
