@@ -16,6 +16,7 @@
 #include "client/commands.h"
 #include "runtime/bundle.h"
 #include "runtime/config.h"
+#include "runtime/identity/standing.h"
 #include "runtime/policies/policies.h"
 #include "runtime/server.h"
 #include "script/bounds/watchdog.h"
@@ -293,6 +294,17 @@ static int command_check(int argc, char **argv)
     for (size_t i = 0; watched && i < config.script.paths.count; i++)
         good = check_script(&config, config.script.paths.items[i]) && good;
     char problem[4096];
+    struct standing standing;
+    const char *asked[] = {config.auth.tokens, config.policies.access};
+    bool standing_good = watched && standing_load(&config, show_script_log, &standing, problem, sizeof problem);
+    for (size_t i = 0; standing_good && i < sizeof asked / sizeof *asked; i++)
+        if (asked[i])
+            printf("%s: ok\n", asked[i]);
+    if (standing_good)
+        standing_release(&standing);
+    else if (watched)
+        fprintf(stderr, "%s\n", problem);
+    good = good && standing_good;
     if (watched && config.policies.alerts && policies_check(&config, show_script_log, problem, sizeof problem)) {
         printf("%s: ok\n", config.policies.alerts);
     } else if (watched && config.policies.alerts) {

@@ -5,6 +5,11 @@ static atomic_ullong envelopes_in_all, bytes_in_all, mailboxes_in_all;
 static atomic_ullong bytes_by_share[UINT16_MAX + 1], share_refusals;
 static bool shares_counted;
 
+uint32_t mailbox_ttl_ms(void)
+{
+    return limits.ttl_ms;
+}
+
 void mailbox_start(const struct mailbox_limits *configured)
 {
     limits = *configured;

@@ -24,6 +24,8 @@ static inline uint16_t mailbox_share(uint64_t hash)
 /* Main thread, before any lane runs. */
 void mailbox_start(const struct mailbox_limits *limits);
 
+uint32_t mailbox_ttl_ms(void);
+
 enum mailbox_result { MAILBOX_STORED, MAILBOX_FULL, MAILBOX_NO_MEMORY };
 
 /* Stores at the tail; retains the frame. Shard locked. What has to go for it is reported through the lane. */

@@ -5,6 +5,7 @@
 #include "runtime/config.h"
 
 #include "base/system.h"
+#include "protocol/jwt/jwk.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -287,6 +288,20 @@ static void read_http(lua_State *L, struct config *config)
     config->http.header_bytes = read_count(L, "http.headerBytes");
     config->auth.token = read_text(L, "auth.token");
     config->auth.token_is_admin = read_boolean(L, "auth.tokenIsAdmin");
+    config->auth.tokens = read_text(L, "auth.tokens");
+    config->auth.required = config->auth.token || config->auth.tokens;
+}
+
+static void read_jwt(lua_State *L, struct config *config)
+{
+    config->auth.jwt.issuer = read_text(L, "auth.jwt.issuer");
+    config->auth.jwt.audience = read_text(L, "auth.jwt.audience");
+    config->auth.jwt.leeway_ms = read_count(L, "auth.jwt.leewayMs");
+    read_list(L, "auth.jwt.idClaim", &config->auth.jwt.id_claim);
+    read_list(L, "auth.jwt.clientIdsClaim", &config->auth.jwt.client_ids_claim);
+    read_list(L, "auth.jwt.agentRolesClaim", &config->auth.jwt.agent_roles_claim);
+    read_list(L, "auth.jwt.rolesClaim", &config->auth.jwt.roles_claim);
+    read_list(L, "auth.jwt.labelsClaim", &config->auth.jwt.labels_claim);
 }
 
 /* One for each processor, but room for tasks that wait for memory rather than compute; past eight more threads only
@@ -361,6 +376,7 @@ static void read_alerts(lua_State *L, struct config *config)
     read_alert(L, "poolHitRate", &config->alerts.pool_hit_rate);
     read_alert(L, "workerUtilization", &config->alerts.worker_utilization);
     config->policies.alerts = read_text(L, "policies.alerts");
+    config->policies.access = read_text(L, "policies.access");
 }
 
 static void read_log(lua_State *L, struct config *config)
@@ -382,6 +398,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_limits(L, config, auto_memory);
     read_agents(L, config, auto_memory);
     read_http(L, config);
+    read_jwt(L, config);
     read_phase2(L, config);
     read_canary(L, config);
     read_alerts(L, config);
@@ -437,6 +454,77 @@ static bool read_proxies(lua_State *L, const struct load *load)
                        "listen.proxyProtocol: no proxy is trusted: name those whose PROXY header counts in "
                        "limits.trustedProxies");
     return true;
+}
+
+static bool refuse_key(lua_State *L, const struct load *load, const char *key, const char *reason)
+{
+    const char *label = load->config->file ? load->config->file : "built-in configuration";
+    *load->problems = checked(L, strdup(lua_pushfstring(L, "%s: %s: %s\n", label, key, reason)));
+    return false;
+}
+
+/* The keys of one config key, when it is set: a text, or a file's { path = …, text = … }. */
+static bool add_keys(lua_State *L, const struct load *load, const char *key,
+                     bool (*add)(struct jwk_set *set, struct slice text, char error[JWK_ERROR_BYTES]))
+{
+    struct jwk_set **set = &load->config->auth.jwt.keys;
+    char error[JWK_ERROR_BYTES];
+    int top = lua_gettop(L);
+    push_path(L, CONFIG_INDEX, key);
+    bool is_file = lua_istable(L, -1), good = true;
+    if (!lua_isnil(L, -1)) {
+        if (is_file) {
+            lua_getfield(L, -1, "path");
+            lua_getfield(L, -2, "text");
+        }
+        struct slice text = {0};
+        text.data = luaL_checklstring(L, -1, &text.length);
+        *set = *set ? *set : checked(L, jwk_set_new());
+        if (!add(*set, text, error)) {
+            const char *reason = is_file ? lua_pushfstring(L, "%s: %s", lua_tostring(L, -2), error) : error;
+            good = refuse_key(L, load, key, reason);
+        }
+    }
+    lua_settop(L, top);
+    return good;
+}
+
+/* Left out, the keys say which algorithms are allowed; one that is named needs a key. */
+static bool read_algorithms(lua_State *L, const struct load *load)
+{
+    struct config *config = load->config;
+    unsigned available = 0;
+    for (unsigned i = 0; i < JWT_ALGORITHM_COUNT; i++)
+        available |= (unsigned)(jwk_set_count(config->auth.jwt.keys, (enum jwt_algorithm)i) > 0) << i;
+    push_path(L, CONFIG_INDEX, "auth.jwt.algorithms");
+    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    for (size_t i = 1; i <= count; i++) {
+        enum jwt_algorithm algorithm;
+        lua_rawgeti(L, -1, (int)i);
+        const char *name = luaL_checkstring(L, -1);
+        if (!jwt_algorithm_find(slice_from_string(name), &algorithm, NULL))
+            luaL_error(L, "config key auth.jwt.algorithms has an unknown choice");
+        if (!(available >> algorithm & 1))
+            return refuse_key(L, load, "auth.jwt.algorithms",
+                              lua_pushfstring(L, "no key for %s is among auth.jwt.keys, key and secret", name));
+        config->auth.jwt.algorithms |= 1u << algorithm;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    if (count == 0)
+        config->auth.jwt.algorithms = available;
+    if (available == 0)
+        return refuse_key(L, load, "auth.jwt.keys", "holds no key for HS256, RS256 or ES256");
+    return true;
+}
+
+static bool read_keys(lua_State *L, const struct load *load)
+{
+    if (!add_keys(L, load, "auth.jwt.keys", jwk_set_add_jwks) || !add_keys(L, load, "auth.jwt.key", jwk_set_add_pem) ||
+        !add_keys(L, load, "auth.jwt.secret", jwk_set_add_secret))
+        return false;
+    load->config->auth.required = load->config->auth.required || load->config->auth.jwt.keys;
+    return !load->config->auth.jwt.keys || read_algorithms(L, load);
 }
 
 /* One problem a line; the list is at the top of the stack. */
@@ -495,7 +583,7 @@ static int load_protected(lua_State *L)
     if (load->restart_needed)
         *load->restart_needed = checked(L, strdup(luaL_checkstring(L, 3)));
     read_config(L, load->config, load->source->path);
-    load->good = check_connections(L, load) && read_proxies(L, load);
+    load->good = check_connections(L, load) && read_proxies(L, load) && read_keys(L, load);
     return 0;
 }
 
@@ -580,12 +668,22 @@ void config_free(struct config *config)
     if (config->auth.token)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);
+    free(config->auth.tokens);
+    jwk_set_release(config->auth.jwt.keys);
+    free(config->auth.jwt.issuer);
+    free(config->auth.jwt.audience);
+    free_list(&config->auth.jwt.id_claim);
+    free_list(&config->auth.jwt.client_ids_claim);
+    free_list(&config->auth.jwt.agent_roles_claim);
+    free_list(&config->auth.jwt.roles_claim);
+    free_list(&config->auth.jwt.labels_claim);
     free(config->alerts.notify);
     free(config->alerts.webhook_url);
     if (config->alerts.webhook_secret)
         explicit_bzero(config->alerts.webhook_secret, strlen(config->alerts.webhook_secret));
     free(config->alerts.webhook_secret);
     free(config->policies.alerts);
+    free(config->policies.access);
     free(config->log.file);
     memset(config, 0, sizeof(*config));
 }

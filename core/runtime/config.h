@@ -9,6 +9,7 @@
 
 #include "net/address.h"
 
+struct jwk_set;
 struct lua_State;
 
 enum config_mode { CONFIG_MODE_ENHANCED, CONFIG_MODE_ORIGINAL };
@@ -128,8 +129,18 @@ struct config {
     } http;
 
     struct {
-        char *token; /* NULL: no credential; else not empty, without control characters */
+        bool required; /* a credential of any kind is configured: nobody may do without */
+        char *token;   /* NULL: none is shared; else not empty, without control characters */
         bool token_is_admin;
+        char *tokens; /* the file of named tokens; NULL: there are none */
+        struct {
+            struct jwk_set *keys;    /* NULL: no tokens are taken */
+            unsigned algorithms;     /* 1 << enum jwt_algorithm for each that is allowed; there are keys for each */
+            char *issuer, *audience; /* NULL: none */
+            uint32_t leeway_ms;
+            /* The ways to claims; empty: there is none. That of the id is never empty. */
+            struct config_list id_claim, client_ids_claim, agent_roles_claim, roles_claim, labels_claim;
+        } jwt;
     } auth;
 
     struct {
@@ -173,6 +184,7 @@ struct config {
 
     struct {
         char *alerts; /* a Lua file; NULL: none */
+        char *access; /* the same; NULL: the built-in rules */
     } policies;
 
     struct {

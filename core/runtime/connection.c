@@ -4,10 +4,13 @@
 #include <sys/socket.h>
 
 #include "bridge/attachment.h"
+#include "bridge/mailbox.h"
 #include "memory/pool.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/http/http_session.h"
+#include "runtime/identity/access.h"
+#include "runtime/identity/identity.h"
 #include "runtime/limits.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
@@ -142,6 +145,41 @@ void connection_deadline_passed(struct connection *connection)
         http_session_deadline(connection);
 }
 
+/* Who has the shared token may be anybody: then each agent is a sender. The operator is none. */
+static const struct identity *counted_identity(const struct connection *connection)
+{
+    const struct identity *identity = connection->identity;
+    return identity && identity->kind != IDENTITY_SHARED && identity->kind != IDENTITY_SOCKET ? identity : NULL;
+}
+
+enum limit connection_count_identity(struct connection *connection)
+{
+    const struct identity *identity = counted_identity(connection);
+    connection->share = connection_share(connection);
+    if (!identity)
+        return LIMIT_NONE;
+    struct party *party = identity_party(identity);
+    /* The same identity: only its limits may have changed. An agent is counted among its identity's, and keeps it. */
+    enum limit limit = LIMIT_NONE;
+    if (party == connection->sender || connection->counted_agent ||
+        (limit = party_take_connection(party, clock_coarse_ns())) != LIMIT_NONE) {
+        party_release(party);
+        return limit;
+    }
+    if (connection->counted_sender)
+        party_drop_connection(connection->sender);
+    party_release(connection->sender);
+    connection->sender = party;
+    connection->counted_sender = party != NULL;
+    return LIMIT_NONE;
+}
+
+uint16_t connection_share(const struct connection *connection)
+{
+    const struct identity *identity = counted_identity(connection);
+    return mailbox_share(identity ? identity_key(identity) : peer_address_hash(&connection->address));
+}
+
 /* Its place is free again, whenever its memory is. */
 static void give_up_limits(struct connection *connection)
 {
@@ -151,10 +189,12 @@ static void give_up_limits(struct connection *connection)
         limits_drop_connection();
         party_drop_connection(connection->party);
     }
+    if (connection->counted_sender)
+        party_drop_connection(connection->sender);
     party_release(connection->party);
     party_release(connection->sender);
     connection->party = connection->sender = NULL;
-    connection->counted = connection->counted_agent = false;
+    connection->counted = connection->counted_sender = connection->counted_agent = false;
 }
 
 void connection_kill(struct connection *connection)
@@ -188,6 +228,8 @@ static void free_connection(struct connection *connection)
     atomic_fetch_sub_explicit(&connection_reactor(connection)->connection_count, 1, memory_order_relaxed);
     sender_fragment_free(&connection->fragment);
     backlog_free(connection->backlog);
+    identity_release(connection->identity);
+    grant_free(connection->grant);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);
 }
 
@@ -197,7 +239,7 @@ void connection_reap(struct reactor *reactor)
     while (*place) {
         struct connection *connection = *place;
         if (connection->endpoint.state == ENDPOINT_DETACHED && !connection->endpoint.dirty && !connection->hook_waits &&
-            connection->executing == 0) {
+            connection->executing == 0 && !connection->verification) {
             *place = connection->deadline_next;
             free_connection(connection);
         } else {

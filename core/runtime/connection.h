@@ -21,7 +21,10 @@
 struct reactor;
 struct backlog;
 struct http_exchange;
+struct grant;
+struct identity;
 struct pause;
+struct verification;
 
 enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
 
@@ -48,15 +51,15 @@ struct connection {
     uint8_t deadline;      /* enum deadline */
     bool is_websocket;     /* also while closing */
     bool reads;            /* epoll tells of bytes */
-    bool authorized;       /* showed the token, at the upgrade or in a register */
-    bool token_at_upgrade; /* the former: no register needs to show it again */
+    bool known_at_upgrade; /* who it is: no register needs to show a credential again */
     bool close_sent : 1, close_received : 1;
-    bool holds : 1;        /* bytes of it wait on the reactor's list: none are read before those */
-    bool hook_waits : 1;   /* a hook that one of its messages called: the next ones join the backlog */
-    bool backlog_full : 1; /* no more is read until the backlog is empty */
-    uint32_t executing;    /* tasks of bridge.execute that are with the workers: it is not freed before */
-    bool is_admin : 1;     /* came by the administration socket, which only the bridge's own user can open */
-    bool counted : 1;      /* among the connections of the whole bridge and of `party` */
+    bool holds : 1;          /* bytes of it wait on the reactor's list: none are read before those */
+    bool hook_waits : 1;     /* a hook that one of its messages called: the next ones join the backlog */
+    bool backlog_full : 1;   /* no more is read until the backlog is empty */
+    uint32_t executing;      /* tasks of bridge.execute that are with the workers: it is not freed before */
+    bool is_admin : 1;       /* came by the administration socket, which only the bridge's own user can open */
+    bool counted : 1;        /* among the connections of the whole bridge and of `party` */
+    bool counted_sender : 1; /* among the connections of `sender`, an identity */
     bool counted_agent : 1;
     bool by_proxy : 1;         /* of a trusted proxy: each request says for whom */
     bool forwarded : 1;        /* `address` is what a trusted proxy said */
@@ -70,11 +73,14 @@ struct connection {
         struct websocket websocket;
         struct http_exchange *http; /* NULL between requests */
     };
-    struct sender_fragment fragment; /* once registered */
-    struct backlog *backlog;         /* while a hook waits, and until what came meanwhile is handled; else NULL */
-    struct pause *pause;             /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
-    struct party *party;             /* of its address; NULL: it needs none (runtime/limits.h) */
-    struct party *sender;            /* of its identity or, once registered, its clientId; NULL: not known yet */
+    struct sender_fragment fragment;   /* once registered */
+    struct backlog *backlog;           /* while a hook waits, and until what came meanwhile is handled; else NULL */
+    struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
+    struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
+    struct grant *grant;               /* what its agent may send; NULL before it registered */
+    struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
+    struct party *party;               /* of its address; NULL: it needs none (runtime/limits.h) */
+    struct party *sender;              /* of its identity or, once registered, its clientId; NULL: not known yet */
 };
 
 static inline struct connection *connection_of(struct endpoint *endpoint)
@@ -117,6 +123,13 @@ void connection_writable(struct connection *connection);
 
 /* Writes what waits; starts or stops waiting for the socket as needed. */
 void connection_flush(struct connection *connection);
+
+/* Its identity is known, or another than before: from now on it is one of that sender's connections, and its messages
+ * count as that sender's. LIMIT_NONE: fine, or it has nothing of its own by which to count. */
+enum limit connection_count_identity(struct connection *connection);
+
+/* What is told from all others by the connection's identity, or without one by its address. */
+uint16_t connection_share(const struct connection *connection);
 
 /* Tells epoll whether bytes are wanted: a peer that does not read its answers is not read either. */
 void connection_read_on(struct connection *connection, bool on);

@@ -20,9 +20,10 @@ struct dispatch_result {
 struct dispatch {
     struct envelope *envelope; /* scanned */
     const struct envelope_defaults *defaults;
-    struct endpoint *sender; /* NULL over HTTP */
-    uint16_t share;          /* of the mailboxes, that it takes: bridge/mailbox.h */
-    struct slice answer_to;  /* without a sender: the id that a reply goes to; data NULL: nobody */
+    struct endpoint *sender;   /* NULL over HTTP */
+    struct identity *identity; /* over HTTP: who asks; NULL: nobody has said */
+    uint16_t share;            /* of the mailboxes, that it takes: bridge/mailbox.h */
+    struct slice answer_to;    /* without a sender: the id that a reply goes to; data NULL: nobody */
     /* To scan again what was sent, when a script failed after it had changed fields. */
     struct slice text;
     bool is_message; /* text is a whole message in the read buffer, not a bare envelope */
@@ -33,6 +34,7 @@ struct dispatch {
 };
 
 struct dispatch_job;
+struct identity;
 
 /* Above zero: a version of the scripts is on trial somewhere. Envelopes then take a slower way, as when somebody
  * traces.

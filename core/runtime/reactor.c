@@ -412,6 +412,7 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     ev_async_start(reactor->loop, &reactor->wake_watcher);
     start_timer(reactor, &reactor->deadline_timer, on_deadline, 0);
     timers_prepare(reactor);
+    lifetime_prepare(reactor);
     start_timer(reactor, &reactor->held_timer, on_held, 0); /* of no time: due in the loop's next turn */
     reactor->held_last = &reactor->held;
     start_timer(reactor, &reactor->cleanup_timer, on_cleanup, config->agents.cleanup_interval_ms / 1000.0);

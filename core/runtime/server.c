@@ -22,6 +22,7 @@
 #include "net/listener.h"
 #include "runtime/acceptor.h"
 #include "runtime/engines/engines.h"
+#include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"
@@ -233,6 +234,9 @@ static int serve(const struct config *config, const struct config_source *source
     }
     if (good) {
         engines_start(config);
+        good = verifier_start(error, sizeof error);
+    }
+    if (good) {
         running = start_threads(error, sizeof error);
         good = running == reactor_count && supervision_wait_ready() && policies_start(config, error, sizeof error);
         if (good) {
@@ -250,6 +254,7 @@ static int serve(const struct config *config, const struct config_source *source
     supervision_wait_ended(running);
     for (unsigned i = 0; i < running; i++)
         pthread_join(reactors[i].thread, NULL);
+    verifier_stop();
     engines_stop();
     loader_stop();
     notify_stop();

@@ -17,6 +17,8 @@ struct subscriber;
 struct work;
 
 /* Creates the reactor's state, on its thread; NULL when that failed, which is logged. */
+struct identity;
+
 struct lua_State *api_open(struct reactor *reactor);
 
 /* NULL is fine. No call may be unfinished. */
@@ -32,7 +34,8 @@ struct api_call {
     struct slice method, path, query; /* path decoded, query not */
     struct slice accept;              /* empty: none */
     struct slice body;
-    bool admin; /* may speak for others and change things */
+    bool admin;                /* may speak for others and change things */
+    struct identity *identity; /* who asks; NULL: nobody has said */
 
     /* The answer so far. The caller takes `content` after each step and empties it. */
     unsigned status;

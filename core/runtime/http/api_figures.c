@@ -122,6 +122,11 @@ static void push_traffic(lua_State *L, uint64_t now_ms)
         set_number(L, code_name(code), (double)sum.refused[code]);
     }
     lua_setfield(L, -2, "refused");
+    lua_newtable(L);
+    for (unsigned kind = 0; kind < ACCESS_REFUSALS; kind++)
+        set_number(L, access_refusal_name((enum access_refusal)kind),
+                   (double)access_refused_count((enum access_refusal)kind));
+    lua_setfield(L, -2, "denied");
     set_number(L, "errors", (double)errors);
     lua_newtable(L);
     for (unsigned limit = LIMIT_NONE + 1; limit < LIMIT_COUNT; limit++)
@@ -585,6 +590,8 @@ static int native_collect(lua_State *L)
     bool admin = api_of(L)->call->admin;
     if (admin)
         pressure_order_collection();
+    else
+        access_refused(REFUSED_ADMIN, api_of(L)->call->identity, SLICE("/admin/gc"));
     lua_pushboolean(L, admin);
     return 1;
 }

@@ -4,15 +4,18 @@
 #include "runtime/http/api_native.h"
 
 #include "base/hash.h"
+#include "base/wildcard.h"
 #include "bridge/answer.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
 #include "memory/pool.h"
 #include "protocol/http/url.h"
 #include "protocol/json/json_write.h"
+#include "protocol/registration.h"
 #include "runtime/dispatch.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/http/http_session.h"
+#include "runtime/identity/access.h"
 #include "runtime/reactor.h"
 #include "runtime/slowdown.h"
 #include "runtime/work/execute.h"
@@ -132,12 +135,46 @@ static enum code clear_recipient(struct api_call *call, struct envelope *envelop
     return envelope_scan(*text, rules, envelope->store, envelope, error);
 }
 
+/* `from` may be api, or an agent that the caller's credential names. */
 static enum code identity_refusal(const struct api *api, const struct envelope *envelope)
 {
+    const struct identity *identity = api->call->identity;
+    struct slice from = envelope_sent_text(envelope, FIELD_FROM);
     if (!api->reactor->config->agents.verify_from || api->call->admin || !envelope_has(envelope, FIELD_FROM) ||
-        slice_equal(envelope_sent_text(envelope, FIELD_FROM), SLICE("api")))
+        slice_equal(from, SLICE("api")))
         return CODE_OK;
-    return CODE_FROM_MISMATCH;
+    bool own = identity && wildcard_list_matches(&identity->client_ids, from) && !client_id_reserved(from);
+    return own ? CODE_OK : CODE_FROM_MISMATCH;
+}
+
+static bool access_refused_for(const struct api *api, struct envelope *envelope,
+                               const struct envelope_defaults *defaults, bool broadcast)
+{
+    const struct access_policy *policy = api->reactor->standing.access;
+    struct access_subject who = {.identity = api->call->identity};
+    struct slice intent = envelope_text(envelope, FIELD_INTENT, defaults);
+    if (broadcast ? access_may_broadcast(policy, &who, intent)
+                  : access_may_send(policy, &who, intent, envelope_sent_text(envelope, FIELD_TO)))
+        return false;
+    access_refused(broadcast ? REFUSED_BROADCAST : REFUSED_SEND, who.identity, intent);
+    return true;
+}
+
+/* may_see(what): "agents", "history" … */
+static int native_may_see(lua_State *L)
+{
+    struct api *api = api_of(L);
+    struct access_subject who = {.identity = api->call->identity};
+    struct slice name = check_slice(L, 1);
+    unsigned sight = 0;
+    while (sight < ACCESS_SIGHTS && !slice_equal(name, slice_from_string(access_sight_name((enum access_sight)sight))))
+        sight++;
+    luaL_argcheck(L, sight < ACCESS_SIGHTS, 1, "no such sight");
+    bool may = api->call->admin || access_may_see(api->reactor->standing.access, &who, (enum access_sight)sight);
+    if (!may)
+        access_refused(REFUSED_SEE, who.identity, name);
+    lua_pushboolean(L, may);
+    return 1;
 }
 
 static int push_refusal(lua_State *L, enum code code, struct slice text)
@@ -165,6 +202,35 @@ static int push_dispatched(lua_State *L, struct api_call *call, const struct dis
 static uint64_t caller_of(const struct api_call *call)
 {
     return peer_address_hash(&call->connection->http->request.gate.address);
+}
+
+/* Who has the shared token may be anybody. */
+static const struct identity *counted_identity(const struct api_call *call)
+{
+    return call->identity && call->identity->kind != IDENTITY_SHARED && call->identity->kind != IDENTITY_SOCKET
+               ? call->identity
+               : NULL;
+}
+
+static uint16_t share_of(const struct api_call *call)
+{
+    const struct identity *identity = counted_identity(call);
+    return mailbox_share(identity ? identity_key(identity) : caller_of(call));
+}
+
+/* Whether the caller is past a rate. Takes from it what the body costs if not. */
+static enum limit take_rates(const struct api_call *call, struct party *sender)
+{
+    uint64_t now_ns = clock_coarse_ns();
+    if (party_out_of_time(sender, now_ns)) {
+        limit_count(LIMIT_SCRIPT_TIME);
+        return LIMIT_SCRIPT_TIME;
+    }
+    struct party *address =
+        call->connection->is_admin ? NULL : party_of_address(&call->connection->http->request.gate.address);
+    enum limit limit = limits_take_message(sender, address, call->body.length, now_ns);
+    party_release(address);
+    return limit;
 }
 
 static void slow_down(const struct api_call *call, const struct dispatch_result *result)
@@ -206,30 +272,43 @@ static int native_send(lua_State *L)
     if (code == CODE_OK && !broadcast && !envelope_has(&envelope, FIELD_TO))
         return push_refusal(L, CODE_RECIPIENT_REQUIRED, SLICE("Recipient `to` is required"));
     if (code == CODE_OK && identity_refusal(api, &envelope) != CODE_OK)
-        return push_refusal(L, CODE_FROM_MISMATCH, SLICE("over HTTP `from` is \"api\", unless an administrator asks"));
+        return push_refusal(
+            L, CODE_FROM_MISMATCH,
+            SLICE("over HTTP `from` is \"api\" or an agent of the caller's own, unless an administrator asks"));
+    if (code == CODE_OK && access_refused_for(api, &envelope, &defaults, broadcast))
+        return push_refusal(L, CODE_FORBIDDEN,
+                            broadcast ? SLICE("you may not broadcast envelopes of this intent")
+                                      : SLICE("you may not send envelopes of this intent to this recipient"));
     if (code == CODE_OK && broadcast && envelope_has(&envelope, FIELD_TO))
         code = clear_recipient(call, &envelope, &defaults, &rules, &text, error);
     if (code != CODE_OK)
         return push_refusal(L, code, error[0] ? slice_from_string(error) : SLICE("out of memory"));
 
-    struct party *party = party_of_address(&call->connection->http->request.gate.address);
-    enum limit limit = limits_take_message(NULL, party, call->body.length, reactor->now_ms * 1000000);
-    party_release(party);
-    if (limit != LIMIT_NONE)
-        return push_refusal(L, CODE_RATE_LIMITED,
-                            SLICE("too many messages or bytes in too short a time: the envelope was not taken"));
     if (slowdown_left(caller_of(call), clock_steady_ns() / 1000000) > 0)
         return push_refusal(L, CODE_RATE_LIMITED,
                             SLICE("the script took too long over what this address sent: the envelope was not taken"));
+    const struct identity *identity = counted_identity(call);
+    struct party *sender = identity ? identity_party(identity) : NULL;
+    if (take_rates(call, sender) != LIMIT_NONE) {
+        party_release(sender);
+        return push_refusal(
+            L, CODE_RATE_LIMITED,
+            SLICE("too much was sent in too short a time, or took the bridge too long: the envelope was not taken"));
+    }
     struct frame *rewritten = call->sent; /* the text lies in it */
     struct dispatch dispatch = {.envelope = &envelope,
                                 .defaults = &defaults,
-                                .share = mailbox_share(caller_of(call)),
+                                .share = share_of(call),
+                                .identity = call->identity,
                                 .text = text,
                                 .done = sent_later,
                                 .context = call};
     struct dispatch_result result;
+    uint64_t began_ns = clock_steady_ns(), ended_ns;
     call->job = dispatch_envelope(reactor, &dispatch, &result);
+    ended_ns = clock_steady_ns();
+    party_charge_time(sender, ended_ns - began_ns, ended_ns);
+    party_release(sender);
     if (call->job) {
         call->sent = NULL;
         frame_release(rewritten); /* the job has its text */
@@ -287,6 +366,8 @@ static int native_execute(lua_State *L)
     struct api *api = api_of(L);
     struct api_call *call = api->call;
     char error[ERROR_TEXT_BYTES];
+    if (!call->admin)
+        access_refused(REFUSED_ADMIN, call->identity, SLICE("/workers/execute"));
     if (!call->admin)
         return push_refusal(L, CODE_FORBIDDEN, SLICE("only an administrator may have the workers work over HTTP"));
     if (api->reactor->draining)
@@ -429,6 +510,7 @@ const luaL_Reg api_native_functions[] = {
     {"refuse", native_refuse},
     {"json_string", native_json_string},
     {"parameters", native_parameters},
+    {"may_see", native_may_see},
     {"send", native_send},
     {"write_sent", native_write_sent},
     {"execute", native_execute},

@@ -4,7 +4,10 @@
 #include "runtime/http/http_gate.h"
 
 #include "protocol/http/origin.h"
-#include "runtime/credential.h"
+#include "runtime/identity/access.h"
+#include "runtime/identity/authenticate.h"
+#include "runtime/identity/credential.h"
+#include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 
@@ -75,25 +78,48 @@ static bool check_browser(const struct config *config, const struct http_request
     while ((header = http_request_header(request, SLICE("origin"), header))) {
         if (!origin_passes(config, header->value, request->host)) {
             out->origin = slice_from(NULL, 0);
+            access_refused(REFUSED_ORIGIN, NULL, header->value);
             refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
             return false;
         }
         out->origin = header->value;
     }
-    if (!config->auth.token && !host_passes(config, request->host)) {
+    if (!config->auth.required && !host_passes(config, request->host)) {
+        access_refused(REFUSED_ORIGIN, NULL, request->host);
         refuse(out, CODE_FORBIDDEN, "this Host is not allowed while no credential is configured: see http.hosts");
         return false;
     }
     return true;
 }
 
-/* Two Authorization headers are none that could be trusted. */
-static bool shows_token(const struct config *config, const struct http_request *request, bool *shows_any)
+/* Two Authorization headers are none that could be trusted, and a scheme that is not ours is a wrong token. */
+static enum authentication authenticate(struct connection *connection, const struct http_request *request,
+                                        struct http_gate *out)
 {
     const struct http_header *header = http_request_header(request, SLICE("authorization"), NULL);
-    *shows_any = header != NULL;
-    return header && !http_request_header(request, SLICE("authorization"), header) &&
-           credential_matches(config, credential_bearer(header->value));
+    struct credentials shown = {.connection = connection, .request = request};
+    if (header) {
+        shown.token = credential_bearer(header->value);
+        if (!shown.token.data || http_request_header(request, SLICE("authorization"), header))
+            return AUTHENTICATION_WRONG;
+    }
+    return identity_authenticate(&shown, &out->identity);
+}
+
+static bool may_administer(const struct connection *connection, const struct identity *identity)
+{
+    struct access_subject who = {.identity = identity};
+    return access_may_administer(connection_reactor(connection)->standing.access, &who);
+}
+
+/* The request in hand waited for the verifier, and was counted before; those behind it were not. */
+static bool counted_before(struct connection *connection)
+{
+    struct verification *back = connection->verification;
+    bool counted = back && !back->checked_again;
+    if (back)
+        back->checked_again = true;
+    return counted;
 }
 
 /* A proxy adds the address it got the request from at the end of X-Forwarded-For, so the list is read from there: the
@@ -131,7 +157,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     if (connection->by_proxy)
         read_forwarded(config, request, out);
     if (connection->is_admin) { /* no browser opens a Unix socket, and its mode says who may */
-        out->authorized = out->admin = true;
+        out->identity = identity_socket();
+        out->admin = true;
         return;
     }
     if (!check_browser(config, request, out))
@@ -140,7 +167,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->preflight = true;
         return;
     }
-    if (!request->upgrade && !is_probe(path)) {
+    if (!request->upgrade && !is_probe(path) && !counted_before(connection)) {
         out->retry_after = limits_http_request(&out->address, connection_reactor(connection)->now_ms);
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
@@ -151,16 +178,27 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
     }
     bool loopback = is_loopback(&out->address) && !out->forwarded;
-    if (!config->auth.token) {
+    if (!config->auth.required) {
         /* On the port of a proxy one cannot tell who is really here. */
-        out->admin = loopback && !connection->by_proxy;
+        out->admin = loopback && !connection->by_proxy && may_administer(connection, NULL);
         return;
     }
-    bool shows_any;
-    out->authorized = shows_token(config, request, &shows_any);
-    out->admin = out->authorized && config->auth.token_is_admin;
-    /* An upgrade may do without: the token can follow in the register message. */
-    bool may_be_absent = request->upgrade ? !shows_any : loopback && is_probe(path);
-    if (!out->authorized && !may_be_absent)
+    enum authentication result = authenticate(connection, request, out);
+    out->waits = result == AUTHENTICATION_WAITS;
+    if (out->waits)
+        return;
+    out->admin = out->identity && may_administer(connection, out->identity);
+    /* An upgrade may do without: the credential can follow in the register message. */
+    bool may_be_absent = request->upgrade ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
+    if (result == AUTHENTICATION_FAILED) {
+        refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
+    } else if (result != AUTHENTICATION_OK && !may_be_absent) {
+        access_refused(REFUSED_CREDENTIAL, NULL, path);
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
+    }
+}
+
+void http_gate_end(struct http_gate *gate)
+{
+    identity_put(&gate->identity, NULL);
 }

@@ -17,8 +17,8 @@
  */
 void http_session_bytes(struct connection *connection, char *bytes, size_t length);
 
-/* Writes what waits, and goes on with what is still to be answered when this is the connection's turn, so that one large
- * answer, or many requests, never hold the other connections up. */
+/* Writes what waits, and goes on with what is still to be answered when this is the connection's turn, so that one
+ * large answer, or many requests, never hold the other connections up. */
 enum outbox_result http_session_flush(struct connection *connection);
 
 /* DEADLINE_HEADER passed: 408 for a request that dawdles; the end for an idle connection, or a peer that does not take
@@ -35,7 +35,13 @@ void http_session_end_stream(struct connection *connection);
 /* The connection is being killed: frees the exchange. */
 void http_session_end(struct connection *connection);
 
+/* It is known who asks (http_gate.waits): the request is taken up again. Harmless when none waits. Inside a pass. */
+void http_session_authenticated(struct connection *connection);
+
 /* What the request's endpoint waited for (API_WAITS) has come. Inside a pass. */
 void http_session_answered(struct connection *connection);
+
+/* Who listens to events on this connection; NULL: nobody who has said who he is. */
+struct identity *http_session_listener(const struct connection *connection);
 
 #endif

@@ -119,6 +119,8 @@ static void act_begin_trial(struct reactor *reactor, struct part *part)
 static void act_end_trial(struct reactor *reactor, struct part *part)
 {
     scripts_end_trial(reactor, part->promote);
+    if (part->promote)
+        standing_review(reactor);
 }
 
 /* The first of the parts that failed; NULL: none. */
@@ -224,6 +226,13 @@ static struct version *read_version(struct order *order, const struct version *c
     return version;
 }
 
+static bool read_standing(struct order *order, const struct version *version)
+{
+    char problem[1024];
+    return standing_load(version->config, supervision_log_script, &order->standing, problem, sizeof problem) ||
+           refuse(order, CODE_RELOAD_FAILED, problem);
+}
+
 /* --- Bringing into use ----------------------------------------------------------------------------------------------
  */
 
@@ -256,15 +265,19 @@ static bool make_slots(struct order *order, struct version *version, struct part
 
 static bool use_for_all(struct order *order, struct version *version, struct part *parts)
 {
+    struct standing before = standing_use(order->standing);
+    order->standing = (struct standing){0};
     user_operation_use(version->sources, current_version->sources); /* the first reactor may call them at once */
     have_all(parts, act_switch);
     const struct part *failed = first_failure(parts);
     if (failed) {
         refuse(order, CODE_RELOAD_FAILED, failed->error);
+        order->standing = standing_use(before);
         have_all(parts, act_undo);
         user_operation_use(current_version->sources, NULL);
         return false;
     }
+    standing_release(&before);
     versions_add(version);
     take_up(version, NULL, VERSION_KEPT);
     have_all(parts, act_settle);
@@ -350,6 +363,19 @@ static void read_figures(struct canary_figures *current, struct canary_figures *
     read_decisions(1, trial);
 }
 
+/* A file that has become bad meanwhile is no reason to take a version back: what is in use stays. */
+static void use_standing_of(const struct version *version)
+{
+    char problem[1024];
+    struct standing fresh;
+    if (standing_load(version->config, supervision_log_script, &fresh, problem, sizeof problem)) {
+        fresh = standing_use(fresh);
+        standing_release(&fresh);
+    } else {
+        log_error("tokens and access rules stay as they are: %s", problem);
+    }
+}
+
 static void end_trial(enum canary_state state, const char *why, const char *cause)
 {
     struct canary_figures of_current, of_trial;
@@ -363,6 +389,8 @@ static void end_trial(enum canary_state state, const char *why, const char *caus
         parts[i].promote = promote;
     if (!promote)
         versions_set_problem(trial_version, why);
+    if (promote)
+        use_standing_of(trial_version);
     have_all(parts, act_end_trial);
     free_parts(parts);
     take_up(promote ? trial_version : current_version, NULL, VERSION_KEPT);
@@ -438,6 +466,10 @@ static bool reload(struct order *order)
 {
     struct version *version = read_version(order, current_version);
     char problem[1024];
+    if (version && !read_standing(order, version)) {
+        version_release(version);
+        return false;
+    }
     if (version && !policies_check(version->config, supervision_log_script, problem, sizeof problem)) {
         version_release(version);
         return refuse(order, CODE_RELOAD_FAILED, problem);
@@ -451,6 +483,7 @@ static bool reload(struct order *order)
     return good;
 }
 
+/* What was revoked meanwhile stays so: tokens and access rules are those of the files as they are now. */
 static bool return_to(struct order *order)
 {
     struct version *version = versions_find(order->number);
@@ -460,7 +493,7 @@ static bool return_to(struct order *order)
                  VERSIONS_KEPT);
         return refuse(order, CODE_NOT_FOUND, text);
     }
-    bool good = version == current_version || bring(order, version, false);
+    bool good = version == current_version || (read_standing(order, version) && bring(order, version, false));
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);
@@ -537,6 +570,7 @@ static void serve(struct order *order)
     order->code = CODE_OK;
     carry_out(order);
     order->took_ns = clock_steady_ns() - began_ns;
+    standing_release(&order->standing);
     log_outcome(order);
     give_back(order);
 }
@@ -663,6 +697,10 @@ bool loader_start(const struct config *config, const struct config_source *from,
     reactors = all;
     reactor_count = count;
     source = *from;
+    struct standing standing;
+    if (!standing_load(config, supervision_log_script, &standing, error, error_size))
+        return false;
+    standing_use(standing);
     struct script_sources *sources = sources_new();
     struct version *version = sources ? version_new(config, NULL, sources) : NULL;
     sources_release(sources);
@@ -733,6 +771,8 @@ void loader_stop(void)
         pthread_join(thread, NULL);
     watch_files(NULL, NULL);
     user_operation_use(NULL, NULL);
+    struct standing last = standing_use((struct standing){0});
+    standing_release(&last);
     version_release(current_version);
     version_release(trial_version);
     current_version = trial_version = NULL;

@@ -16,6 +16,7 @@ local open = io.open
 local LARGEST_FILE = 1024 * 1024 -- bytes: a longer config file is some other file
 local LONGEST_SOCKET = 107 -- bytes: sockaddr_un has no room for more
 local LARGEST_TOKEN_FILE = 8192 -- bytes: the longest token and white space around it
+local LARGEST_KEY_FILE = 256 * 1024 -- bytes: sets of 64 keys with certificates are smaller
 local CHUNK = "(config)" -- stands for the file in Lua's own messages, which cut long names
 
 -- What a config file sees: nothing that reads, writes, runs or waits, and copies, so that it cannot change ours.
@@ -191,17 +192,23 @@ local function resolve_log(state)
     end
 end
 
-local function resolve_policies(state)
-    local path = state.values["policies.alerts"]
+local function resolve_file(state, key, kind)
+    local path = state.values[key]
     if path then
         path = join(state.folder, path)
-        state.values["policies.alerts"] = path
+        state.values[key] = path
         local problem = unreadable(path)
         if problem then
-            state.report("policies.alerts",
-                format("expected a policy file that can be read, got %s (%s)", validate.quote(path), problem))
+            state.report(key,
+                format("expected a %s that can be read, got %s (%s)", kind, validate.quote(path), problem))
         end
     end
+end
+
+local function resolve_files(state)
+    resolve_file(state, "policies.alerts", "policy file")
+    resolve_file(state, "policies.access", "policy file")
+    resolve_file(state, "auth.tokens", "file of tokens")
 end
 
 -- A secret that a file holds.
@@ -229,6 +236,29 @@ end
 local function resolve_secrets(state)
     resolve_secret(state, "auth.token")
     resolve_secret(state, "alerts.webhook.secret")
+    resolve_secret(state, "auth.jwt.secret")
+end
+
+-- Keys for tokens: { path = …, text = … } of the file. What the text is worth, the program judges.
+local function resolve_jwt(state)
+    local values, any = state.values, state.values["auth.jwt.secret"] ~= nil
+    for _, key in ipairs({ "auth.jwt.keys", "auth.jwt.key" }) do
+        if values[key] then
+            local path = join(state.folder, values[key])
+            local text, problem = read_file(path, LARGEST_KEY_FILE)
+            if not text then
+                state.report(key, format("cannot read the file %s: %s", validate.quote(path), problem))
+            end
+            values[key] = { path = path, text = text or "" }
+        end
+        any = any or values[key] or state.failed[key]
+    end
+    for _, key in ipairs(schema.keys) do
+        if not any and key.path:match("^auth%.jwt%.") and key.default == nil and values[key.path] then
+            state.report(key.path, "expected auth.jwt.keys, auth.jwt.key or auth.jwt.secret beside it; without keys it "
+                .. "has no use")
+        end
+    end
 end
 
 local function check_webhook(state)
@@ -317,8 +347,9 @@ local rules = {
     { resolve_scripts, "script.folder" },
     { resolve_admin_socket },
     { resolve_log },
-    { resolve_policies },
+    { resolve_files },
     { resolve_secrets },
+    { resolve_jwt, "auth.jwt.secret" },
     { check_webhook, "alerts.webhook.url" },
     { check_open_listening, "listen.host", "listen.insecure" },
     { bound_ping_interval },

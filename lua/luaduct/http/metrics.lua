@@ -18,6 +18,8 @@ local FAMILIES = {
     {"luaduct_refused", "counter", "Refusals, by code.", function(f) return f.messages.refused end, "code"},
     {"luaduct_limited", "counter", "What went past a limit and was refused, closed or left unanswered, by limit.",
         function(f) return f.messages.limited end, "limit"},
+    {"luaduct_denied", "counter", "What was refused because of who asked, by what it was.",
+        function(f) return f.messages.denied end, "what"},
     {"luaduct_undeliverable", "counter", "Deliveries that failed, by reason.",
         function(f) return f.messages.undeliverable end, "reason"},
     {"luaduct_dropped_by_script", "counter", "Envelopes that a script dropped.",
@@ -243,7 +245,7 @@ local function body(figures)
     all.messages = {
         accepted = messages.in_count, delivered = messages.out_count, perSecond = messages.per_second,
         bytesIn = messages.bytes_in, bytesOut = messages.bytes_out, errors = messages.errors,
-        refused = messages.refused, undeliverable = messages.undeliverable,
+        refused = messages.refused, denied = messages.denied, undeliverable = messages.undeliverable,
         droppedByScript = messages.dropped, lostWithoutMemory = messages.lost, queued = figures.queued,
     }
     -- Milliseconds.

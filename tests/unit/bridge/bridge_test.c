@@ -60,7 +60,7 @@ static struct endpoint *join_as(unsigned lane, const char *id, const char *role,
                                                                    .role = slice_from_string(role),
                                                                    .labels = slice_from_string(labels),
                                                                    .max_concurrent_tasks = tasks});
-    CHECK(profile && attachment_attach(endpoint, profile));
+    CHECK(profile && attachment_attach(endpoint, profile) == CODE_OK);
     endpoint->grace_over = live;
     attachment_go_live(endpoint);
     return endpoint;

@@ -40,7 +40,7 @@ local DEFAULTS = {
     },
     http = { corsOrigins = {}, hosts = {}, rateMax = 120, rateWindowMs = 60000, headerTimeoutMs = 10000,
         bodyTimeoutMs = 30000, headerBytes = 16384 },
-    auth = { tokenIsAdmin = false },
+    auth = { tokenIsAdmin = false, jwt = { leewayMs = 10000, idClaim = { "sub" } } },
     tls = { requireClientCert = false, minVersion = "1.2", handshakeTimeoutMs = 10000 },
     performance = { cache_enabled = true, worker_threads = "auto", binary_protocol = true, compression = true },
     phase2 = {
@@ -326,7 +326,7 @@ describe("a key of a later version", function()
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["performance.cache_enabled"] = 1, ["policies.access"] = 1,
+        local later = { ["performance.cache_enabled"] = 1,
             user = 1, group = 1, console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
@@ -611,6 +611,56 @@ describe("the token", function()
         assert.is_true(accepts('auth = { token = "t", tokenIsAdmin = true }').auth.tokenIsAdmin)
         refuses("auth = { tokenIsAdmin = true }", "FILE: auth.tokenIsAdmin: expected auth.token (or "
             .. "AI_BRIDGE_AUTH_TOKEN) beside it; without a token it has no use")
+    end)
+end)
+
+describe("the keys for JSON Web Tokens", function()
+    it("are read from files beside the config file", function()
+        write(folder .. "/jwks.json", "{}")
+        write(folder .. "/public.pem", "PEM")
+        write(folder .. "/secret", "s\n")
+        local jwt = accepts('auth = { jwt = { keys = "jwks.json", key = "public.pem", secret = { file = "secret" } } }')
+            .auth.jwt
+        assert.are.same({ path = folder .. "/jwks.json", text = "{}" }, jwt.keys)
+        assert.are.same({ path = folder .. "/public.pem", text = "PEM" }, jwt.key)
+        assert.are.equal("s", jwt.secret)
+    end)
+
+    it("have files that are there", function()
+        for _, key in ipairs({ "keys", "key" }) do
+            refuses("auth = { jwt = { " .. key .. ' = "none" } }', "FILE: auth.jwt." .. key .. ': cannot read the file "'
+                .. folder .. '/none": No such file or directory')
+        end
+        refuses('auth = { jwt = { secret = { file = "none" } } }',
+            'FILE: auth.jwt.secret: cannot read the token file "' .. folder .. '/none": No such file or directory')
+    end)
+
+    it("must be there for what is said of tokens", function()
+        for key, value in pairs({ issuer = '"a"', audience = '"a"', rolesClaim = '"a"', algorithms = '{ "RS256" }' }) do
+            refuses(string.format("auth = { jwt = { %s = %s } }", key, value), "FILE: auth.jwt." .. key
+                .. ": expected auth.jwt.keys, auth.jwt.key or auth.jwt.secret beside it; without keys it has no use")
+        end
+    end)
+
+    it("are for algorithms that the program has", function()
+        local expected = 'FILE: auth.jwt.algorithms: expected a list of "HS256", "RS256" or "ES256" '
+            .. "(the crypto library has no EdDSA), got "
+        refuses('auth = { jwt = { secret = "s", algorithms = { "ES256", "EdDSA" } } }', expected .. '"EdDSA"')
+        refuses('auth = { jwt = { secret = "s", algorithms = { "none" } } }', expected .. '"none"')
+        refuses('auth = { jwt = { secret = "s", algorithms = {} } }', expected .. "a table")
+    end)
+end)
+
+describe("a claim", function()
+    it("is a name, or the names on the way to it", function()
+        local jwt = accepts('auth = { jwt = { secret = "s", idClaim = "a.b", rolesClaim = { "a", "b" } } }').auth.jwt
+        assert.are.same({ "a.b" }, jwt.idClaim)
+        assert.are.same({ "a", "b" }, jwt.rolesClaim)
+        local expected = "FILE: auth.jwt.idClaim: expected the name of a claim, or a list of at most 8 names, got "
+        refuses("auth = { jwt = { idClaim = {} } }", expected .. "a table")
+        refuses('auth = { jwt = { idClaim = { "a", 1 } } }', expected .. "1")
+        refuses('auth = { jwt = { idClaim = "" } }', expected .. '""')
+        refuses('auth = { jwt = { idClaim = { "1", "2", "3", "4", "5", "6", "7", "8", "9" } } }', expected .. "a table")
     end)
 end)
 

@@ -3,6 +3,7 @@
 #include "../../support/unit.h"
 
 #include "base/system.h"
+#include "protocol/jwt/jwk.h"
 #include "runtime/config.h"
 
 #include <lauxlib.h>
@@ -141,6 +142,90 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK_STRING(config.log.file, "/tmp/bridge.log");
     config_free(&config);
     CHECK(config.auth.token == NULL && config.script.paths.items == NULL);
+}
+
+static void write_beside(const char *file, const char *text)
+{
+    FILE *out = fopen(file, "w");
+    CHECK(out && fputs(text, out) >= 0 && fclose(out) == 0);
+}
+
+#define JWKS_SECRET "{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"YSBzZWNyZXQgdGhhdCBoYXMgdGhpcnR5LXR3byBieXRlcyBvciBtb3Jl\"}"
+#define JWKS_POINT                                                                                                     \
+    "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","                         \
+    "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}"
+
+TEST("config: keys for tokens become one set, and say which algorithms are allowed")
+{
+    struct config config;
+    load_good("return {}", &config);
+    CHECK(!config.auth.jwt.keys && config.auth.jwt.algorithms == 0);
+    config_free(&config);
+
+    char folder[] = "/tmp/luaduct-jwt-XXXXXX", file[64], text[512];
+    CHECK(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/jwks", folder);
+    write_beside(file, "{\"keys\":[" JWKS_POINT "]}");
+    snprintf(text, sizeof text,
+             "return { auth = { jwt = { keys = '%s', secret = ('s'):rep(32), issuer = 'i', audience = 'a',"
+             "leewayMs = 7, idClaim = 'c', clientIdsClaim = 'd', agentRolesClaim = 'e', rolesClaim = { 'f', 'g' },"
+             "labelsClaim = 'h' } } }",
+             file);
+    load_good(text, &config);
+    CHECK(jwk_set_count(config.auth.jwt.keys, JWT_ES256) == 1 && jwk_set_count(config.auth.jwt.keys, JWT_HS256) == 1);
+    CHECK(config.auth.jwt.algorithms == (1u << JWT_ES256 | 1u << JWT_HS256) && config.auth.jwt.leeway_ms == 7);
+    CHECK_STRING(config.auth.jwt.issuer, "i");
+    CHECK_STRING(config.auth.jwt.audience, "a");
+    CHECK_STRING(config.auth.jwt.id_claim.items[0], "c");
+    CHECK_STRING(config.auth.jwt.client_ids_claim.items[0], "d");
+    CHECK_STRING(config.auth.jwt.agent_roles_claim.items[0], "e");
+    CHECK_STRING(config.auth.jwt.roles_claim.items[1], "g");
+    CHECK_STRING(config.auth.jwt.labels_claim.items[0], "h");
+    config_free(&config);
+
+    snprintf(text, sizeof text,
+             "return { auth = { jwt = { keys = '%s', secret = ('s'):rep(32), algorithms = { 'ES256' } } } }", file);
+    load_good(text, &config);
+    CHECK(config.auth.jwt.algorithms == 1u << JWT_ES256);
+    config_free(&config);
+    unlink(file);
+    rmdir(folder);
+}
+
+TEST("config: a key that is wrong is named by its file and its place")
+{
+    static const struct {
+        const char *jwks, *keys, *problem;
+    } cases[] = {
+        {"{\"keys\":[" JWKS_SECRET "," JWKS_SECRET "]}", "keys = FILE",
+         "auth.jwt.keys: FILE: key 2 (kid a): another key of this algorithm has the same kid\n"},
+        {"{\"keys\":[]}", "keys = FILE", "auth.jwt.keys: holds no key for HS256, RS256 or ES256\n"},
+        {"{\"keys\":[" JWKS_SECRET "]}", "keys = FILE, algorithms = { 'HS256', 'RS256' }",
+         "auth.jwt.algorithms: no key for RS256 is among auth.jwt.keys, key and secret\n"},
+        {"{", "key = FILE", "auth.jwt.key: FILE: not a public key in PEM (-----BEGIN PUBLIC KEY-----)\n"},
+        {"{", "secret = 'short'", "auth.jwt.secret: a secret for HS256 has 32 to 1024 bytes\n"},
+    };
+    char folder[] = "/tmp/luaduct-jwt-XXXXXX", file[64], text[512], expected[512];
+    CHECK(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/jwks", folder);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct config config;
+        char *problems;
+        write_beside(file, cases[i].jwks);
+        snprintf(text, sizeof text, "local FILE = '%s' return { auth = { jwt = { %s } } }", file, cases[i].keys);
+        CHECK(!load_text(text, (struct config_flags){0}, &config, &problems));
+        const char *place = strstr(cases[i].problem, "FILE: ");
+        if (place)
+            snprintf(expected, sizeof expected, "%.*s%s%s", (int)(place - cases[i].problem), cases[i].problem, file,
+                     place + 4);
+        else
+            snprintf(expected, sizeof expected, "%s", cases[i].problem);
+        const char *said = strstr(problems, ": ") + 2;
+        CHECK_STRING(said, expected);
+        free(problems);
+    }
+    unlink(file);
+    rmdir(folder);
 }
 
 TEST("config: auto follows processors, open files and memory")
