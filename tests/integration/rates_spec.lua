@@ -1,6 +1,7 @@
 -- Limits that neither a reconnect nor another reactor resets: of an address, of a sender, of the whole bridge.
 local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
+local tokens = require "tests.support.tokens"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -354,5 +355,110 @@ describe("a request", function()
 
         assert.equal(200, with(1000))
         assert.equal(431, with(2000))
+    end)
+end)
+
+describe("an identity", function()
+    after_each(bridge.clean)
+
+    local function start_with(people, limits)
+        return bridge.start({
+            config = {auth = {tokens = "tokens.jsonl"}, limits = limits, performance = {worker_threads = 4}},
+            files = {["tokens.jsonl"] = tokens.file(people)},
+        })
+    end
+
+    local function agent(server, id, token)
+        return websocket.agent(server, id, {authToken = token or "crew-token"})
+    end
+
+    local CREW = {
+        crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"}},
+        other = {token = "other-token", roles = {"agent"}, clientIds = {"*"}},
+    }
+
+    it("has one rate, whatever its agents are called", function()
+        local server = start_with(CREW, {messagesPerSecond = 1, messageBurst = 20})
+        local refused = 0
+        for number = 1, 4 do
+            refused = refused + refusals(agent(server, "crew-" .. number), 20)
+        end
+
+        assert.is_true(refused > 50, refused)
+        assert.equal(0, refusals(agent(server, "crew-1b", "other-token"), 20))
+    end)
+
+    it("has the same rate over HTTP", function()
+        local server = start_with(CREW, {messagesPerSecond = 1, messageBurst = 10})
+        assert.equal(10, refusals(agent(server, "crew-1"), 20))
+
+        local _, answer = http.post(server, "/send", {to = "x", from = "crew-1"},
+            {Authorization = "Bearer crew-token"})
+        assert.equal(429, answer.status)
+        _, answer = http.post(server, "/send", {to = "x"}, {Authorization = "Bearer other-token"})
+        assert.equal(202, answer.status)
+    end)
+
+    it("may have limits of its own in the place of the config's", function()
+        local server = start_with({
+            crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"},
+                limits = {messagesPerSecond = 1, messageBurst = 5, connections = 2}},
+            other = {token = "other-token", roles = {"agent"}, clientIds = {"*"}},
+        })
+
+        assert.is_true(refusals(agent(server, "crew-1"), 20) >= 12)
+        agent(server, "crew-2")
+        local third = websocket.connect(server)
+        third:send_register("crew-3", {authToken = "crew-token"})
+        third:expect_error("overloaded")
+        third:expect_close(1013)
+        assert.equal(0, refusals(agent(server, "free", "other-token"), 100))
+        for number = 1, 5 do
+            agent(server, "free-" .. number, "other-token")
+        end
+    end)
+
+    it("has no more connections than limits.connectionsPerIdentity, shown at the upgrade or at the register", function()
+        local server = start_with(CREW, {connectionsPerIdentity = 2})
+        local shown = {headers = {Authorization = "Bearer crew-token"}}
+        local _, _, first = websocket.upgrade(server, shown)
+        first:register("crew-1")
+        agent(server, "crew-2")
+
+        assert.equal(503, (websocket.upgrade(server, shown)))
+        agent(server, "elsewhere", "other-token")
+        first:finish(1000)
+        first:close()
+        wait.eventually(function()
+            return (websocket.upgrade(server, shown)) == 101
+        end, 10, "a place to be free again")
+        local text = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
+        assert.truthy(text:find('luaduct_limited_total{limit="connections_per_identity"} %d'))
+    end)
+
+    it("has no more agents than limits.agentsPerIdentity", function()
+        local server = start_with(CREW, {agentsPerIdentity = 2})
+        agent(server, "crew-1")
+        agent(server, "crew-2")
+
+        local third = websocket.connect(server)
+        third:send_register("crew-3", {authToken = "crew-token"})
+
+        third:expect_error("overloaded")
+        third:expect_close(1013)
+        agent(server, "crew-1")
+        agent(server, "elsewhere", "other-token")
+    end)
+
+    it("has one share of the mailboxes, wherever it connects from", function()
+        local server = start_with(CREW, {mailboxBytesPerSender = "64KiB"})
+        local crew, other = agent(server, "crew-1"), agent(server, "elsewhere", "other-token")
+        for number = 1, 20 do
+            crew:send_envelope({to = "absent-" .. number, payload = ("x"):rep(8000)})
+        end
+
+        crew:expect_error("mailbox_full")
+        other:send_envelope({to = "absent-1", payload = ("x"):rep(8000)})
+        other:expect_nothing()
     end)
 end)
