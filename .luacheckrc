@@ -8,7 +8,9 @@ files["tests/**/*_spec.lua"] = {std = "luajit+busted"}
 
 -- What a routing script may use: see docs/lua-api.md.
 files["config/policies"] = {read_globals = {"luaduct"}}
-files["examples"] = {read_globals = {"luaduct"}}
+files["examples"] = {
+    read_globals = {luaduct = {other_fields = true, fields = {state = {read_only = false, other_fields = true}}}},
+}
 files["examples/**/*_spec.lua"] = {std = "luajit+busted"}
 files["lua/luaduct/bridge"] = {read_globals = {"luaduct"}}
 

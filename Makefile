@@ -38,21 +38,24 @@ core_objects := $(core_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/bundle.o
 unit_objects := $(unit_sources:%.c=$(BUILD)/obj/%.o)
 replays := $(fuzz_names:%=$(BUILD)/replay/%)
 preloaded := $(BUILD)/tests/malloc_counter.so $(BUILD)/tests/thread_fault.so
+bench_objects := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c))
 peers := $(peer_sources:bench/peers/%.c=$(BUILD)/peers/%)
 
 # Looked up when first used, for on a bare machine scripts/setup installs pkg-config first.
 luajit_cflags = $(eval luajit_cflags := $(shell pkg-config --cflags luajit))$(luajit_cflags)
 
-hardening = -fstack-protector-strong -D_FORTIFY_SOURCE=2
+# What the compiler adds against memory errors; -fcf-protection: jumps land only where code begins, where the processor has
+# it. Position independence is the default of Debian's compilers.
+hardening = -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=3 $(if $(filter x86_64,$(shell uname -m)),-fcf-protection=full)
 sanitizing = -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 warnings = -Wall -Wextra -Wshadow -Werror=implicit-function-declaration
 compile_flags = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(warnings) -Icore $(luajit_cflags) $(if $(SANITIZE),$(sanitizing),$(hardening)) -pthread
-link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(if $(SANITIZE),$(sanitizing))
+link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -pie -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),$(sanitizing))
 # LuaJIT and lua-cjson are linked in: a dozen calls into LuaJIT for each message cost 5 % less without the detour through
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
 # Modules in C that specs of scripts load (`luaduct test`) take Lua's interface from the binary.
 exports = -Wl,--export-dynamic-symbol='lua_*' -Wl,--export-dynamic-symbol='luaL_*'
-libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedcrypto -l:libpcre2-8.a -lreadline -lm
+libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -l:libpcre2-8.a -lreadline -lseccomp -lm
 # A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
 memory_words = memory pressure pool allocation mailbox
 worker_words = worker operation
@@ -83,6 +86,13 @@ run-production: ## The same with config/production.lua
 	@$(MAKE) build
 	@exec $(BUILD)/luaduct run config/production.lua
 
+run-tls: ## The same with TLS, and certificates for this machine in build/dev-certs (made when they are missing)
+	@scripts/setup run
+	@$(MAKE) build
+	@test -e $(BUILD)/dev-certs/bridge.lua || $(BUILD)/luaduct cert dev $(BUILD)/dev-certs
+	@echo 'Who connects trusts its authority: --ca $(BUILD)/dev-certs/ca.pem'
+	@exec $(BUILD)/luaduct run $(BUILD)/dev-certs/bridge.lua
+
 ## Building
 
 build: $(BUILD)/luaduct ## Build the program: build/luaduct
@@ -94,6 +104,7 @@ install: build ## Install under PREFIX (/usr/local), below DESTDIR
 	@for file in $$(find config -name '*.lua'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/luaduct/$$file" || exit 1; \
 	done
+	install -D -m 644 config/deploy/systemd/luaduct.service '$(DESTDIR)$(PREFIX)/share/luaduct/luaduct.service'
 	@for file in README.md $$(find docs -name '*.md' 2>/dev/null); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
 	done
@@ -105,6 +116,10 @@ uninstall: ## Remove what install put there
 clean: ## Remove everything that was built
 	rm -rf $(BUILD)
 
+sbom: build ## List what the binary is made of: build/sbom.json (CycloneDX)
+	@scripts/sbom $(BUILD)/luaduct >$(BUILD)/sbom.json
+	@echo '$(BUILD)/sbom.json'
+
 ## Checking
 
 test: ## Install what the tests need, build, and run all of them (SPECS=… for some)
@@ -114,8 +129,8 @@ test: ## Install what the tests need, build, and run all of them (SPECS=… for 
 check: build ## Check the configs that come with the project and its examples
 	@for file in $(sort $(wildcard config/*.lua examples/*/config.lua)); do $(BUILD)/luaduct check "$$file" || exit 1; done
 
-lint: lint-setup ## Formatting, luacheck, and every warning of gcc and clang
-	@$(MAKE) lint-format lint-lua lint-shell lint-gcc lint-clang
+lint: lint-setup ## Formatting, luacheck, cppcheck, and every warning of gcc and clang
+	@$(MAKE) lint-format lint-lua lint-shell lint-cppcheck lint-gcc lint-clang
 
 format: ## Format all C
 	@clang-format -i $(c_files)
@@ -178,6 +193,8 @@ bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=
 
 bench-operations: $(BUILD)/bench/operations ## Build what bench/workers runs against Node's worker_threads
 
+bench-decisions: $(BUILD)/bench/decisions ## Build what bench/decisions runs against Node
+
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 } /^## / { print substr($$0, 4) }' Makefile
 
@@ -189,15 +206,23 @@ suite: binaries
 	@$(suite)
 
 # Leaks count too. What is known of libraries stands in tests/*.supp, each with its reason.
+address_build = BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE=address,undefined
+thread_build = BUILD=$(BUILD)/tsan CFLAGS='-O1 -g' SANITIZE=thread
+
 sanitize-address:
 	@ASAN_OPTIONS=detect_leaks=1 \
 		LSAN_OPTIONS=print_suppressions=0$(if $(wildcard tests/lsan.supp),:suppressions=$(abspath tests/lsan.supp)) \
-		UBSAN_OPTIONS=print_stacktrace=1 LUADUCT_TEST_SLOW=1 \
-		$(MAKE) BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE=address,undefined suite
+		UBSAN_OPTIONS=print_stacktrace=1 LUADUCT_TEST_SLOW=1 $(MAKE) $(address_build) suite
 
 sanitize-thread:
 	@TSAN_OPTIONS=print_suppressions=0$(if $(wildcard tests/tsan.supp),:suppressions=$(abspath tests/tsan.supp)) \
-		LUADUCT_TEST_SLOW=1 LUADUCT_TEST_TSAN=1 $(MAKE) BUILD=$(BUILD)/tsan CFLAGS='-O1 -g' SANITIZE=thread suite
+		LUADUCT_TEST_SLOW=1 LUADUCT_TEST_TSAN=1 $(MAKE) $(thread_build) suite
+
+sanitize-address-build:
+	@$(MAKE) $(address_build) binaries
+
+sanitize-thread-build:
+	@$(MAKE) $(thread_build) binaries
 
 lint-setup:
 	@scripts/setup lint
@@ -211,10 +236,19 @@ lint-lua:
 lint-shell:
 	@for file in $(shell_files); do bash -n "$$file" || exit 1; done
 
+lint-cppcheck:
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --suppressions-list=tests/cppcheck.supp \
+		--error-exitcode=1 -j$(JOBS) -Icore -D_GNU_SOURCE core
+
+# Slower by far than the rest, so `make lint` leaves it out.
+lint-tidy: $(BUILD)/gen/bundle.c
+	@printf '%s\n' $(filter core/%.c,$(c_files)) | \
+		xargs -P $(JOBS) -n 4 sh -c 'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(compile_flags) 2>/dev/null' tidy
+
 lint-gcc:
 	@$(MAKE) BUILD=$(BUILD)/lint CC=gcc CFLAGS='-O2 -g -Werror' lint-objects
 
-lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/bench/operations.o \
+lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_sources:%.c=$(BUILD)/obj/%.o) $(bench_objects) \
 	$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fuzz/*.c))
 
 lint-clang: $(BUILD)/gen/bundle.c
@@ -288,7 +322,7 @@ $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@$(CC) $(link_flags) -fsanitize=fuzzer -o $@ $^ $(libraries)
 
-$(BUILD)/bench/operations: $(BUILD)/obj/bench/operations.o $(BUILD)/core.a
+$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@$(CC) $(link_flags) -o $@ $^ $(libraries)
 
@@ -298,10 +332,10 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production build install uninstall clean test check lint format docs sanitize fuzz coverage bench \
+.PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz coverage bench \
 	test-memory test-workers test-phase2 test-integration verify bench-regression \
-	help binaries suite sanitize-address sanitize-thread lint-setup lint-format lint-lua lint-shell lint-gcc lint-objects \
-	lint-clang fuzz-build fuzzers peers bench-operations FORCE
+	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-gcc lint-objects \
+	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
 
--include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(BUILD)/obj/bench/operations.o) \
+-include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(bench_objects)) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

@@ -3,6 +3,7 @@
 package.path = "./?.lua;" .. package.path
 
 local process = require("bench.process")
+local support = require("bench.support")
 
 local help = [[
 usage: bench/collector [OPTION]...
@@ -36,47 +37,15 @@ return {on_disconnect = function() return kept end}
 ]]
 
 local function fail(text)
-    io.stderr:write("bench/collector: ", text, "\n")
-    process.stop_all()
-    os.exit(1)
-end
-
-local function read_options(words)
-    local options = {
-        rounds = 3, rate = 40000, seconds = 5, build = "build", ["server-core"] = 0, ["generator-core"] = 1, keep = 0,
-    }
-    local at = 1
-    while at <= #words do
-        local name = words[at]:match("^%-%-(.+)$")
-        if name == "help" then
-            io.write(help)
-            os.exit(0)
-        elseif name == "tables" then
-            options.tables = true
-            at = at + 1
-        elseif name and options[name] and words[at + 1] then
-            options[name] = tonumber(words[at + 1]) or words[at + 1]
-            at = at + 2
-        else
-            io.stderr:write(help)
-            os.exit(2)
-        end
-    end
-    return options
-end
-
-local function write_file(path, text)
-    local file = assert(io.open(path, "w"))
-    file:write(text)
-    file:close()
+    support.fail("collector", text)
 end
 
 local function start(options, script, enabled)
     local folder = options.build .. "/collector"
     process.capture("mkdir -p " .. folder)
-    write_file(folder .. "/script.lua", script)
+    support.write(folder .. "/script.lua", script)
     local port, http = process.free_port(), process.free_port()
-    write_file(folder .. "/config.lua", ([[
+    support.write(folder .. "/config.lua", ([[
 return {
     mode = "enhanced",
     listen = {wsPort = %d, httpPort = %d},
@@ -167,7 +136,10 @@ local function measure_tables(options)
     end
 end
 
-local options = read_options(arg)
+local options = support.options(help, {
+    rounds = 3, rate = 40000, seconds = 5, build = "build", ["server-core"] = 0, ["generator-core"] = 1, keep = 0,
+    tables = false,
+}, arg)
 math.randomseed(os.time());
 (options.tables and measure_tables or compare)(options)
 process.stop_all()

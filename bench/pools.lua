@@ -3,6 +3,7 @@
 package.path = "./?.lua;" .. package.path
 
 local process = require("bench.process")
+local support = require("bench.support")
 
 local help = [[
 usage: bench/pools [OPTION]...
@@ -21,35 +22,14 @@ local LOADS = {
 }
 
 local function fail(text)
-    io.stderr:write("bench/pools: ", text, "\n")
-    process.stop_all()
-    os.exit(1)
-end
-
-local function read_options(words)
-    local options = {rounds = 3, seconds = 3, build = "build", ["server-core"] = 0, ["generator-core"] = 1}
-    local at = 1
-    while at <= #words do
-        local name = words[at]:match("^%-%-(.+)$")
-        if name == "help" then
-            io.write(help)
-            os.exit(0)
-        elseif not name or options[name] == nil or not words[at + 1] then
-            io.stderr:write(help)
-            os.exit(2)
-        end
-        options[name] = tonumber(words[at + 1]) or words[at + 1]
-        at = at + 2
-    end
-    return options
+    support.fail("pools", text)
 end
 
 local function start(options, pooling, counter)
     local folder = options.build .. "/pools"
     process.capture("mkdir -p " .. folder)
     local port, http = process.free_port(), process.free_port()
-    local file = assert(io.open(folder .. "/config.lua", "w"))
-    file:write(([[
+    support.write(folder .. "/config.lua", ([[
 return {
     listen = {wsPort = %d, httpPort = %d},
     performance = {worker_threads = 1},
@@ -58,7 +38,6 @@ return {
     phase2 = {objectPooling = {enabled = %s}},
 }
 ]]):format(port, http, tostring(pooling)))
-    file:close()
     local command = options.build .. "/luaduct run " .. folder .. "/config.lua"
     if counter then
         command = ("env LD_PRELOAD=%s/tests/malloc_counter.so MALLOC_COUNTER=%s %s")
@@ -123,11 +102,6 @@ local function count_mallocs(options, pooling, words)
     return calls / figures.delivered
 end
 
-local function median(list)
-    table.sort(list)
-    return list[math.ceil(#list / 2)]
-end
-
 local function measure(options, one)
     local rows = {[true] = {cpu = {}, rss = {}, hits = {}}, [false] = {cpu = {}, rss = {}, hits = {}}}
     for _ = 1, options.rounds do
@@ -149,13 +123,15 @@ local function measure(options, one)
     for _, pooling in ipairs({true, false}) do
         local row = rows[pooling]
         print(("%-24s %-4s %14.3f %16.3f %12.1f %9.4f"):format("", pooling and "on" or "off", mallocs[pooling],
-            median(row.cpu), median(row.rss), median(row.hits)))
+            support.median(row.cpu), support.median(row.rss), support.median(row.hits)))
     end
     print(("%-24s %-4s %14.3f %16.3f"):format("", "on/off", mallocs[true] / mallocs[false],
-        median(rows[true].cpu) / median(rows[false].cpu)))
+        support.median(rows[true].cpu) / support.median(rows[false].cpu)))
 end
 
-local options = read_options(arg)
+local options = support.options(help, {
+    rounds = 3, seconds = 3, build = "build", ["server-core"] = 0, ["generator-core"] = 1,
+}, arg)
 for _, one in ipairs(LOADS) do
     measure(options, one)
 end

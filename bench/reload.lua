@@ -2,6 +2,7 @@
 package.path = "./?.lua;" .. package.path
 
 local process = require("bench.process")
+local support = require("bench.support")
 
 local help = [[
 usage: bench/reload [OPTION]...
@@ -30,43 +31,14 @@ return {
 local BAD = "return {route = function( end} -- %d\n"
 
 local function fail(text)
-    io.stderr:write("bench/reload: ", text, "\n")
-    process.stop_all()
-    os.exit(1)
-end
-
-local function read_options(words)
-    local options = {
-        rounds = 3, seconds = 10, reloads = 100, idle = 1000, agents = 100, build = "build", ["server-core"] = 0,
-        ["generator-core"] = 1,
-    }
-    local at = 1
-    while at <= #words do
-        local name = words[at]:match("^%-%-(.+)$")
-        if name == "help" then
-            io.write(help)
-            os.exit(0)
-        elseif not name or options[name] == nil or not words[at + 1] then
-            io.stderr:write(help)
-            os.exit(2)
-        end
-        options[name] = tonumber(words[at + 1]) or words[at + 1]
-        at = at + 2
-    end
-    return options
-end
-
-local function write(path, text)
-    local file = assert(io.open(path, "w"))
-    file:write(text)
-    file:close()
+    support.fail("reload", text)
 end
 
 local function start(options)
     local folder = options.build .. "/reload"
     process.capture("mkdir -p " .. folder)
     local port, http = process.free_port(), process.free_port()
-    write(folder .. "/config.lua", ([[
+    support.write(folder .. "/config.lua", ([[
 return {
     listen = {wsPort = %d, httpPort = %d},
     performance = {worker_threads = 1},
@@ -75,7 +47,7 @@ return {
     script = {path = "route.lua"},
 }
 ]]):format(port, http))
-    write(folder .. "/route.lua", GOOD:format(0))
+    support.write(folder .. "/route.lua", GOOD:format(0))
     local pid = process.start(tostring(options["server-core"]), options.build .. "/luaduct run " .. folder
         .. "/config.lua", folder .. "/log")
     if not process.await_port(pid, http, 10) then
@@ -87,7 +59,7 @@ end
 -- One reload of a new script; whether it did what it should.
 local function reload(options, server, number)
     local bad = number % 10 == 0
-    write(server.folder .. "/route.lua", (bad and BAD or GOOD):format(number))
+    support.write(server.folder .. "/route.lua", (bad and BAD or GOOD):format(number))
     local _, good = process.capture(("taskset -c %s %s/luaduct reload --url http://127.0.0.1:%d >/dev/null 2>&1")
         :format(options["server-core"], options.build, server.http))
     return good ~= bad
@@ -120,11 +92,6 @@ local function load(options, server, reloads)
     return figures
 end
 
-local function median(list)
-    table.sort(list)
-    return list[math.ceil(#list / 2)]
-end
-
 local function resident(server)
     local pages = process.read_all("/proc/" .. server.pid .. "/statm"):match("^%d+ (%d+)")
     return tonumber(pages) * 4096 / 2 ^ 20
@@ -147,7 +114,7 @@ local function main(options)
             for _, figures in ipairs(rows[reloads]) do
                 values[#values + 1] = figures[key] or 0
             end
-            return median(values)
+            return support.median(values)
         end
         p99[reloads] = of("p99us")
         print(("%-12d %12.0f %12.3f %10.3f %10.3f %10.3f"):format(reloads, of("messagesPerSecond"),
@@ -170,4 +137,7 @@ local function main(options)
     process.stop(server.pid)
 end
 
-main(read_options({...}))
+main(support.options(help, {
+    rounds = 3, seconds = 10, reloads = 100, idle = 1000, agents = 100, build = "build", ["server-core"] = 0,
+    ["generator-core"] = 1,
+}, {...}))

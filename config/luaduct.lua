@@ -136,6 +136,8 @@ return {
         tokenIsAdmin = false,               -- whoever has the token may administer too
         -- a file of named tokens, each with its own rights: see `luaduct help token`
         -- tokens = "tokens.jsonl",
+        -- the script's `authenticate` says who somebody is, where no other credential does
+        hook = false,
         jwt = {
             -- keys = "jwks.json",          -- JSON Web Tokens are taken that are signed with a key of this JWK set
             -- key = "public.pem",          -- ... or with this public key (RSA of 2048 to 4096 bits, or P-256)
@@ -159,19 +161,28 @@ return {
         },
     },
 
-    -- Encryption on the bridge's own ports. Not available yet.
-    -- tls = {
-    --     cert = "cert.pem",               -- certificate chain, PEM
-    --     key = "key.pem",                 -- its private key, PEM
-    --     clientCa = "clients.pem",        -- who signs client certificates
-    --     requireClientCert = false,       -- refuse a client without one
-    --     minVersion = "1.2",              -- of the protocol
-    --     handshakeTimeoutMs = 10000,      -- a handshake that takes longer is closed
-    -- },
+    -- Encryption on the bridge's own ports.
+    tls = {
+        -- certificate chain, PEM, the leaf first; with it both ports speak TLS and nothing else
+        -- cert = "cert.pem",
+        -- key = "key.pem",                 -- its private key, PEM, without a passphrase
+        -- more certificates, by server name: a list of { cert = "…", key = "…", names = { "…" } }; without names those in the certificate; without tls.cert the first is the default
+        certs = {},
+        -- clientCa = "clients.pem",        -- who signs client certificates, PEM; none: no client is asked for one
+        requireClientCert = false,          -- refuse a client without one; a wrong one is refused always
+        -- lists of revoked client certificates, PEM; one that has run out refuses all of its authority
+        -- crl = "revoked.pem",
+        minVersion = "1.2",                 -- of the protocol; the TLS library (mbedtls 2.28) has no newer one
+        ciphers = {},                       -- cipher suites, best first; none: all six, as in docs/security.md
+        handshakeTimeoutMs = 10000,         -- a handshake that takes longer is closed
+        maxHandshakes = 1024,               -- handshakes under way, some 44 KiB each; past it connections are closed
+        handshakeThreads = "auto",          -- threads that shake hands; "auto" is one for each processor, at most 4
+    },
 
     -- Threads and optional parts of the protocol.
     performance = {
-        -- cache_enabled = true,            -- keep what was computed; not available yet
+        -- keep what routes have decided that declare by which fields they do (`cache = {...}` in the script)
+        cache_enabled = true,
         -- reactors: threads that serve connections; "auto" is one for each processor
         worker_threads = "auto",
         -- agents may ask for MessagePack in binary frames: the subprotocol luaduct.msgpack
@@ -210,14 +221,14 @@ return {
         },
     },
 
-    -- How alert rules are watched, and the three built-in ones.
+    -- How alert rules are watched, and the built-in ones.
     alerts = {
         intervalMs = 1000,                  -- between two looks at the rules
         windowMs = 60000,                   -- rates are over this time
         cooldownMs = 60000,                 -- a rule neither fires nor acts again within it
         -- notify = "operator",             -- an agent that gets each alert as an envelope, intent bridge.alert
         webhook = {
-            -- each alert is posted there as JSON; plain http only
+            -- each alert is posted there as JSON; https:// trusts the system's authorities, or SSL_CERT_FILE
             -- url = "http://localhost:9000/alerts",
             -- signs what is posted: text, or a file that holds it
             -- secret = { file = "webhook-secret" },
@@ -240,6 +251,12 @@ return {
             threshold = 0.9,                -- share of busy workers, above
             forMs = 5000,                   -- it fires when that has lasted for so long
             action = "SCALE_UP",            -- what the alert does beside being shown: see docs/operations.md
+        },
+        certificateExpiry = {
+            enabled = true,                 -- watch it
+            threshold = 14,                 -- days, below
+            forMs = 0,                      -- it fires when that has lasted for so long
+            action = "WARN",                -- what the alert does beside being shown: see docs/operations.md
         },
     },
 
@@ -267,5 +284,15 @@ return {
         level = "info",                     -- what is less than this is not written
         format = "text",                    -- of each line
         -- file = "luaduct.log",            -- none: standard error
+    },
+    -- to run as once the ports are open, by name or number; needs a start as root
+    -- user = "luaduct",
+    -- group = "luaduct",                   -- none: the group of that user
+
+    -- What the process gives up for good once it has started.
+    confinement = {
+        -- open only files in folders that this file names (Landlock); "auto": where the kernel can
+        files = "off",
+        systemCalls = "off",                -- a filter of system calls (seccomp); "auto": where the kernel can
     },
 }

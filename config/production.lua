@@ -18,4 +18,7 @@ return {
 
     -- One object a line, for a collector.
     log = { format = "json" },
+
+    -- What the process does not need it cannot do, where the kernel knows how.
+    confinement = { files = "auto", systemCalls = "auto" },
 }

@@ -19,6 +19,7 @@
 #include "runtime/identity/standing.h"
 #include "runtime/policies/policies.h"
 #include "runtime/server.h"
+#include "runtime/tls/certificates.h"
 #include "script/bounds/watchdog.h"
 #include "script/hook.h"
 #include "script/shared.h"
@@ -56,6 +57,17 @@ static const char help_help[] = "usage: luaduct help [COMMAND]\n"
                                 "Says how a command is used.\n";
 
 static int command_run(int argc, char **argv);
+static bool check_certificates(const struct config *config)
+{
+    char problem[1024];
+    struct tls_context *context;
+    bool good = certificates_load(config, &context, problem, sizeof problem);
+    if (!good)
+        fprintf(stderr, "%s\n", problem);
+    tls_context_release(context);
+    return good;
+}
+
 static int command_check(int argc, char **argv);
 static int command_version(int argc, char **argv);
 static int command_help(int argc, char **argv);
@@ -72,9 +84,11 @@ static const struct command {
     {"canary", command_canary, "see, promote or abort a version of the scripts on trial", NULL},
     {"trace", command_trace, "see what becomes of each envelope", NULL},
     {"replay", command_replay, "send a recorded trace through a script, and compare", NULL},
+    {"repl", command_repl, "look at a running bridge, and ask its scripts, at a prompt", NULL},
     {"agent", command_agent, "be an agent in this terminal, or in a pipe", NULL},
     {"send", command_send, "send one envelope", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},
+    {"cert", command_cert, "make certificates for developing", NULL},
     {"new", command_new, "write a script and its spec to start from", NULL},
     {"test", command_test, "run the specs of scripts, without a server", NULL},
     {"version", command_version, "print the version", version_help},
@@ -276,7 +290,9 @@ static int command_check(int argc, char **argv)
     char *problems;
     bool good = config_load(&config, &source, &problems);
     if (good) {
-        printf("%s: ok\n", source.path ? source.path : "the built-in configuration");
+        good = check_certificates(&config);
+        if (good)
+            printf("%s: ok\n", source.path ? source.path : "the built-in configuration");
     } else {
         print_problems(&problems);
         /* The scripts are still worth a look, by the limits of the built-in configuration. */

@@ -6,9 +6,11 @@
 
 #include <lauxlib.h>
 
+#include "author/plain.h"
 #include "bridge/attachment.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
+#include "bridge/pending.h"
 #include "bridge/registry.h"
 
 struct fake {
@@ -47,6 +49,7 @@ static void start(lua_State *lua)
                                                .total_bytes = UINT64_C(1) << 30,
                                                .ttl_ms = INT32_MAX};
     mailbox_start(&wide);
+    pending_start(&(struct pending_limits){.envelopes = 1000000, .ttl_ms = INT32_MAX});
     started =
         history_start(0, 0) &&
         lanes_start(&(struct lane_options){
@@ -100,6 +103,7 @@ void agents_stop(void)
     struct undeliverable *failure;
     while ((failure = lane_take_undeliverable(lanes_get(0))))
         undeliverable_free(failure);
+    pending_stop();
     registry_stop();
     history_stop();
     lanes_stop();
@@ -128,18 +132,6 @@ bool agents_take(struct slice id, struct agent_view *view)
     attachment_view(&fake->endpoint, view);
     part_with(fake);
     return true;
-}
-
-struct slice field_text(lua_State *lua, int index, const char *name)
-{
-    struct slice text = {NULL, 0};
-    lua_getfield(lua, index, name);
-    if (lua_type(lua, -1) == LUA_TSTRING)
-        text.data = lua_tolstring(lua, -1, &text.length);
-    else if (!lua_isnil(lua, -1))
-        luaL_error(lua, "%s: expected a string, got a %s", name, luaL_typename(lua, -1));
-    lua_pop(lua, 1);
-    return text;
 }
 
 static int reset(lua_State *lua)
@@ -181,11 +173,11 @@ static int join(lua_State *lua)
     set_time();
     lua_getfield(lua, 1, "maxConcurrentTasks");
     lua_getfield(lua, 1, "openTasks");
-    struct profile_source source = {.id = field_text(lua, 1, "id"),
-                                    .role = field_text(lua, 1, "role"),
-                                    .labels = field_text(lua, 1, "labels"),
-                                    .tools = field_text(lua, 1, "tools"),
-                                    .intents = field_text(lua, 1, "intents"),
+    struct profile_source source = {.id = plain_text(lua, 1, "id"),
+                                    .role = plain_text(lua, 1, "role"),
+                                    .labels = plain_text(lua, 1, "labels"),
+                                    .tools = plain_text(lua, 1, "tools"),
+                                    .intents = plain_text(lua, 1, "intents"),
                                     .max_concurrent_tasks = (uint32_t)luaL_optinteger(lua, -2, 1)};
     struct fake *fake = find(source.id);
     if (fake)
@@ -223,11 +215,6 @@ static int leave(lua_State *lua)
     return 0;
 }
 
-static void push_slice(lua_State *lua, struct slice text)
-{
-    lua_pushlstring(lua, text.data ? text.data : "", text.length);
-}
-
 void agents_deliver(lua_State *lua, struct envelope *envelope, const struct envelope_defaults *defaults,
                     struct slice sender, const struct decision *decision)
 {
@@ -256,9 +243,9 @@ void agents_deliver(lua_State *lua, struct envelope *envelope, const struct enve
         struct frame *frame;
         while ((frame = take_frame(fake))) {
             lua_createtable(lua, 0, 2);
-            push_slice(lua, fake->endpoint.profile->id);
+            plain_push_text(lua, fake->endpoint.profile->id);
             lua_setfield(lua, -2, "id");
-            push_slice(lua, frame_envelope(frame));
+            plain_push_text(lua, frame_envelope(frame));
             lua_setfield(lua, -2, "envelope");
             lua_rawseti(lua, -2, ++count);
             frame_release(frame);

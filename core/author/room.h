@@ -16,6 +16,21 @@ int room_open(lua_State *lua);
 /* Ends what watches over scripts, after the Lua state is closed. */
 void room_stop(void);
 
+/* --- Inside of the room --- */
+
+struct log_line;
+struct script_state;
+struct room {
+    struct script_state *state; /* NULL: closed */
+    struct log_line *log, **log_end;
+};
+
+/* The one at that index of the stack. Raises. */
+struct room *room_check(lua_State *lua, int index);
+
+/* A hook of this state is about to run; NULL: it has ended. */
+void room_watch(struct script_state *state);
+
 /* --- The fake agents (agents.c): endpoints of a lane without sockets --- */
 
 /* reset(); join(agent), texts and JSON lists in a table; leave(id). To the table on top. */
@@ -35,8 +50,5 @@ void agents_deliver(lua_State *lua, struct envelope *envelope, const struct enve
 
 /* Frees all. */
 void agents_stop(void);
-
-/* Reads a string field of the table at `index`; data NULL when absent. Borrowed from the table. Raises. */
-struct slice field_text(lua_State *lua, int index, const char *name);
 
 #endif

@@ -43,6 +43,13 @@ int64_t clock_wall_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+uint64_t clock_planned_ms(void)
+{
+    if (__builtin_expect(atomic_load_explicit(&pretended_wall_ms, memory_order_relaxed) != 0, 0))
+        return atomic_load_explicit(&pretended_ahead_ns, memory_order_relaxed) / 1000000;
+    return clock_steady_ns() / 1000000;
+}
+
 static void put_digits(char *out, unsigned value, int digits)
 {
     for (int i = digits - 1; i >= 0; i--, value /= 10)

@@ -17,6 +17,10 @@ uint64_t clock_coarse_ns(void);
 /* Milliseconds since the epoch (UTC). Any thread. */
 int64_t clock_wall_ms(void);
 
+/* What is planned goes by this: the steady clock in milliseconds. Pretended, it stands until the test moves it, so that
+ * nothing comes earlier than the test says. Any thread. */
+uint64_t clock_planned_ms(void);
+
 /* For tests of scripts, whose time is theirs: the steady clock is this much ahead from now on, and the wall clock
  * stands at `wall_ms` (0: it goes). Any thread, but what others measure meanwhile is off. */
 void clock_pretend(uint64_t ahead_ns, int64_t wall_ms);

@@ -15,9 +15,14 @@ struct lock {
         PTHREAD_MUTEX_INITIALIZER                                                                                      \
     }
 
-/* Whether more than one thread takes locks. True until somebody knows better; changed only while no other thread runs.
- */
+/* Whether more than one thread takes locks. True until somebody knows better; changed while no other thread runs, and
+ * by these. */
 extern bool lock_shared;
+
+/* A thread that is no reactor's is about to take locks, and does not any more. With one reactor: on its thread, while
+ * it holds none, before the other begins and after it has ended. With several there is nothing to do. */
+void lock_admit(void);
+void lock_dismiss(void);
 
 static inline void lock_acquire(struct lock *lock)
 {

@@ -21,7 +21,7 @@ struct agent {
     int64_t expires_ms;   /* when the first of the mailbox expires; 0: none does. May be early, never late */
     int64_t stored_at_ms; /* when the mailbox last grew (wall clock) */
     struct detachment *detachments; /* in the order of their connections */
-    uint64_t *tasks;                /* hashes of open taskIds; NULL while none */
+    struct open_task *tasks;        /* bridge/tasks.c; NULL while none */
     uint32_t task_count, task_capacity;
     int64_t connected_at_ms;
     atomic_llong last_seen_ms;                /* written by its lane, read by all */
@@ -79,5 +79,8 @@ struct agent *directory_choose(const struct selector *selector, const struct age
 
 /* The same among those that have room for one more task; `except` is the hash of an id, 0 for nobody. */
 struct agent *directory_choose_free(const struct selector *selector, uint64_t except);
+
+/* Whom one of these would give, without choosing it. */
+struct agent *directory_look(const struct selector *selector, uint64_t except, bool free_only);
 
 #endif

@@ -45,6 +45,12 @@ static void detachment_free(struct detachment *detachment)
     pool_release(POOL_ARRAYS, detachment, sizeof *detachment);
 }
 
+/* After it can be seen: who counts first and looks afterwards misses nothing. */
+static void note_change(void)
+{
+    atomic_fetch_add_explicit(&registry_change_count, 1, memory_order_release);
+}
+
 /* Without an owner there is no credential: then ids are nobody's. */
 static uint64_t owner_of(const struct profile *profile)
 {
@@ -92,6 +98,7 @@ enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)
     atomic_store_explicit(&agent->error_count, 0, memory_order_relaxed);
     mailbox_count_absent(agent, false);
     lock_release(lock);
+    note_change();
 
     profile_release(old_profile);
     link_endpoint(endpoint);
@@ -114,6 +121,7 @@ bool attachment_change_profile(struct endpoint *endpoint, struct profile *profil
         agent->profile = profile_retain(profile);
     }
     lock_release(lock);
+    note_change();
     if (before && !directory_sync(agent)) {
         lock = agent_lock(agent->hash);
         if (agent->endpoint == endpoint) {
@@ -122,6 +130,7 @@ bool attachment_change_profile(struct endpoint *endpoint, struct profile *profil
             before = NULL;
         }
         lock_release(lock);
+        note_change();
         profile_release(before);
         directory_sync(agent); /* the old tags held as much, so putting them back finds room */
         return false;
@@ -213,6 +222,8 @@ void attachment_detach(struct endpoint *endpoint)
         task_close_all(agent);
     }
     lock_release(lock);
+    if (!replaced)
+        note_change();
     endpoint->state = ENDPOINT_LEAVING;
     unlink_endpoint(endpoint);
     if (replaced) {

@@ -50,13 +50,14 @@ static bool deliver(struct lane *lane, struct envelope *envelope)
 {
     struct decision to = {.count = 1, .items = {{.kind = DECISION_TO, .ids = &addressee, .id_count = 1}}};
     struct envelope_defaults defaults = {.timestamp = lane->timestamp};
-    struct delivery delivery = {
-        .lane = lane, .envelope = envelope, .defaults = &defaults, .again = true, .dead_letter = true};
+    struct delivery delivery = {.lane = lane,
+                                .envelope = envelope,
+                                .defaults = &defaults,
+                                .telling = TELL_NOTHING,
+                                .again = true,
+                                .dead_letter = true};
     struct delivery_result result;
-    bool told = lane->report_undeliverable;
-    lane->report_undeliverable = false;
     delivery_carry_out(&delivery, &to, &result);
-    lane->report_undeliverable = told;
     frame_release(result.frame);
     return result.accepted;
 }

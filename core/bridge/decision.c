@@ -2,8 +2,20 @@
 
 #include "protocol/json/json_write.h"
 
-static void write_selector(struct buffer *out, const char *name, const struct selector *selector)
+/* Of a decision whose options stand beside its selector, or (`first`) alone. */
+static void write_options(struct buffer *out, const struct decision_item *item, bool first)
 {
+    if (item->kind == DECISION_ANY && item->wait) {
+        buffer_append_format(out, "%swait = true", first ? "" : ", ");
+        first = false;
+    }
+    if (item->expires_ms > 0)
+        buffer_append_format(out, "%sexpiresMs = %u", first ? "" : ", ", (unsigned)item->expires_ms);
+}
+
+static void write_selector(struct buffer *out, const char *name, const struct decision_item *item)
+{
+    const struct selector *selector = &item->selector;
     const struct {
         const char *name;
         struct slice text;
@@ -24,6 +36,7 @@ static void write_selector(struct buffer *out, const char *name, const struct se
         buffer_append_json_string(out, parts[i].text);
         first = false;
     }
+    write_options(out, item, first);
     buffer_append_slice(out, SLICE("}"));
 }
 
@@ -34,21 +47,30 @@ static void write_item(struct buffer *out, const struct decision_item *item)
         buffer_append_slice(out, SLICE("nil"));
         break;
     case DECISION_TO:
-        buffer_append_slice(out, SLICE("to{"));
+        buffer_append_slice(out, item->expires_ms > 0 ? SLICE("to({") : SLICE("to{"));
         for (unsigned i = 0; i < item->id_count; i++) {
             buffer_append_slice(out, slice_from_string(i > 0 ? ", " : ""));
             buffer_append_json_string(out, item->ids[i]);
         }
         buffer_append_slice(out, SLICE("}"));
+        if (item->expires_ms > 0) {
+            buffer_append_slice(out, SLICE(", {"));
+            write_options(out, item, true);
+            buffer_append_slice(out, SLICE("})"));
+        }
         break;
     case DECISION_ALL:
-        write_selector(out, "all", &item->selector);
+        write_selector(out, "all", item);
         break;
     case DECISION_ANY:
-        write_selector(out, "any", &item->selector);
+        write_selector(out, "any", item);
         break;
     case DECISION_BROADCAST:
-        buffer_append_slice(out, SLICE("broadcast()"));
+        buffer_append_slice(out, item->expires_ms > 0 ? SLICE("broadcast{") : SLICE("broadcast()"));
+        if (item->expires_ms > 0) {
+            write_options(out, item, true);
+            buffer_append_slice(out, SLICE("}"));
+        }
         break;
     case DECISION_REPLY:
         buffer_append_slice(out, SLICE("reply("));

@@ -18,6 +18,7 @@ struct entry {
     uint64_t key; /* 0: a gap */
     uint64_t until_ms;
     uint32_t next; /* in its chain; NONE: the last */
+    uint32_t number;
 };
 
 static struct shard {
@@ -25,6 +26,7 @@ static struct shard {
     struct entry *ring;
     uint32_t *chains; /* first entry of each; NONE: empty */
     uint32_t first, count;
+    uint32_t last_number;
     atomic_uint kept; /* entries without gaps */
     atomic_ullong evicted;
 } * shards;
@@ -119,9 +121,10 @@ static void drop_oldest(struct shard *shard)
     shard->count--;
 }
 
-bool dedup_take(uint64_t key, uint64_t now_ms)
+struct dedup_entry dedup_take(uint64_t key, uint64_t now_ms)
 {
     struct shard *shard = shard_of(key);
+    struct dedup_entry taken = {.key = key};
     bool fresh = true;
     lock_acquire(&shard->lock);
     while (shard->count > 0 && shard->ring[shard->first].until_ms <= now_ms)
@@ -135,20 +138,24 @@ bool dedup_take(uint64_t key, uint64_t now_ms)
             drop_oldest(shard);
         }
         uint32_t place = place_of(shard, shard->count++), *chain = chain_of(shard, key);
-        shard->ring[place] = (struct entry){.key = key, .until_ms = now_ms + window_ms, .next = *chain};
+        if (++shard->last_number == 0)
+            shard->last_number = 1;
+        taken.number = shard->last_number;
+        shard->ring[place] =
+            (struct entry){.key = key, .until_ms = now_ms + window_ms, .next = *chain, .number = taken.number};
         *chain = place;
         atomic_fetch_add_explicit(&shard->kept, 1, memory_order_relaxed);
     }
     lock_release(&shard->lock);
-    return fresh;
+    return taken;
 }
 
-void dedup_forget(uint64_t key)
+void dedup_forget(struct dedup_entry entry)
 {
-    struct shard *shard = shard_of(key);
+    struct shard *shard = shard_of(entry.key);
     lock_acquire(&shard->lock);
-    uint32_t at = *chain_of(shard, key);
-    while (at != NONE && shard->ring[at].key != key)
+    uint32_t at = *chain_of(shard, entry.key);
+    while (at != NONE && (shard->ring[at].key != entry.key || shard->ring[at].number != entry.number))
         at = shard->ring[at].next;
     if (at != NONE) {
         unlink_entry(shard, at);

@@ -19,11 +19,18 @@ extern bool dedup_on;
 /* Names an envelope; never 0. Any thread. */
 uint64_t dedup_key(struct slice sender, struct slice id);
 
-/* Remembers it from now on (steady clock). False: it is remembered already. Any thread. */
-bool dedup_take(uint64_t key, uint64_t now_ms);
+/* What remembers one envelope. */
+struct dedup_entry {
+    uint64_t key;
+    uint32_t number; /* tells it from one of a later envelope with the same id; 0: nothing remembers it */
+};
 
-/* It was refused after all: a retry may pass. Any thread. */
-void dedup_forget(uint64_t key);
+/* Remembers it from now on (steady clock). Number 0: it is remembered already. Any thread. */
+struct dedup_entry dedup_take(uint64_t key, uint64_t now_ms);
+
+/* It was refused after all: a retry may pass. One that has passed since, because this was forgotten anyway, stays
+ * remembered. Any thread. */
+void dedup_forget(struct dedup_entry entry);
 
 struct dedup_figures {
     uint64_t remembered; /* now; those over their time count until their place is needed */

@@ -14,7 +14,7 @@
 struct work {
     const struct delivery *delivery;
     struct delivery_result *result;
-    struct agent *sender; /* borrowed; NULL over HTTP */
+    struct agent *sender; /* NULL over HTTP, or when it is known no more */
     enum task_effect task_effect;
     uint64_t task; /* hash of the taskId */
     uint64_t stamp;
@@ -42,6 +42,15 @@ static void note_recipient(struct work *work, uint64_t hash)
     work->recipients[work->recipient_count++] = hash;
 }
 
+static void report(const struct work *work, struct slice id, enum undeliverable_reason reason)
+{
+    struct lane *lane = work->delivery->lane;
+    if (work->delivery->telling == TELL_ALL)
+        lane_report_undeliverable(lane, work->result->frame, id, reason);
+    else
+        counter_add(&lane->counters.undeliverable[reason], 1);
+}
+
 static void settle(struct work *work, uint64_t hash, struct slice id, enum code code)
 {
     if (code == CODE_OK) {
@@ -54,7 +63,7 @@ static void settle(struct work *work, uint64_t hash, struct slice id, enum code 
     enum undeliverable_reason reason = code == CODE_MAILBOX_FULL   ? UNDELIVERABLE_MAILBOX_FULL
                                        : code == CODE_NO_RECIPIENT ? UNDELIVERABLE_NO_RECIPIENT
                                                                    : UNDELIVERABLE_SLOW_AGENT;
-    lane_report_undeliverable(work->delivery->lane, work->result->frame, id, reason);
+    report(work, id, reason);
 }
 
 /* Stamps of different lanes differ modulo LANES_MAXIMUM. 0 is nobody's. */
@@ -101,9 +110,9 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, enum g
         return FULL;
     }
     agent->last_stamp = work->stamp;
-    bool opens = work->task_effect == TASK_OPENS && endpoint;
+    bool opens = frame->task && endpoint;
     if (__builtin_expect(opens, 0)) {
-        task_open(agent, work->task);
+        task_open(agent, frame->task);
         agent_retain(agent); /* in case it has to be closed again */
     }
     if (!endpoint) {
@@ -118,8 +127,11 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, enum g
         lock_release(lock);
     }
     if (__builtin_expect(opens, 0)) {
-        if (code != CODE_OK)
-            task_close(agent, work->task);
+        if (code != CODE_OK) {
+            lock = agent_lock(hash);
+            task_lost(lane, agent, frame);
+            lock_release(lock);
+        }
         agent_release(agent);
     }
     settle(work, hash, id, code);
@@ -205,11 +217,7 @@ static void give_to_free(struct work *work, const struct selector *selector)
         if (given == GIVEN || given == HAS_IT)
             return;
     }
-    struct pending_request request = {.selector = selector,
-                                      .frame = work->result->frame,
-                                      .except = except,
-                                      .opens = work->task_effect == TASK_OPENS,
-                                      .task = work->task};
+    struct pending_request request = {.selector = selector, .frame = work->result->frame, .except = except};
     if (pending_add(lane, &request) == CODE_OK) {
         work->result->taken++;
         return;
@@ -218,13 +226,24 @@ static void give_to_free(struct work *work, const struct selector *selector)
         work->result->refusal = CODE_OVERLOADED;
         work->result->reason = SLICE("all agents that match are full, and as many envelopes as may wait for one do");
     }
-    lane_report_undeliverable(lane, work->result->frame, slice_from(NULL, 0), UNDELIVERABLE_MAILBOX_FULL);
+    report(work, slice_from(NULL, 0), UNDELIVERABLE_MAILBOX_FULL);
+}
+
+/* Its newest connection, which may be another lane's: for comparing only. */
+static struct endpoint *connection_of_sender(const struct work *work)
+{
+    struct endpoint *sender = work->delivery->sender;
+    if (!work->sender || (sender && !atomic_load_explicit(&sender->replaced, memory_order_acquire)))
+        return sender;
+    struct lock *lock = agent_lock(work->sender->hash);
+    sender = work->sender->endpoint;
+    lock_release(lock);
+    return sender;
 }
 
 static void give_to_everyone(struct work *work)
 {
-    const struct delivery *delivery = work->delivery;
-    work->result->taken += lane_broadcast(delivery->lane, work->result->frame, delivery->sender);
+    work->result->taken += lane_broadcast(work->delivery->lane, work->result->frame, connection_of_sender(work));
     work->result->accepted = true;
 }
 
@@ -240,7 +259,9 @@ static void append_to_history(const struct work *work, struct frame *frame)
 static void reply(struct work *work, const struct decision_item *item)
 {
     const struct delivery *delivery = work->delivery;
-    struct slice to = work->sender ? agent_id(work->sender) : delivery->answer_to;
+    struct slice to = work->sender               ? agent_id(work->sender)
+                      : delivery->sender_id.data ? delivery->sender_id
+                                                 : delivery->answer_to;
     if (!to.data) {
         refuse_nobody(work);
         return;
@@ -329,6 +350,28 @@ static void read_task(struct work *work, const struct envelope *envelope)
         work->task_effect = TASK_NONE;
 }
 
+/* Borrowed with its connection, or, without one, with a reference: let_go_of_sender. */
+static struct agent *find_sender(const struct delivery *delivery)
+{
+    if (delivery->sender)
+        return delivery->sender->agent;
+    if (!delivery->sender_id.data)
+        return NULL;
+    uint64_t hash = hash_slice(delivery->sender_id);
+    struct lock *lock = agent_lock(hash);
+    struct agent *agent = agent_find(hash, delivery->sender_id);
+    if (agent)
+        agent_retain(agent);
+    lock_release(lock);
+    return agent;
+}
+
+static void let_go_of_sender(const struct work *work)
+{
+    if (!work->delivery->sender)
+        agent_release(work->sender);
+}
+
 /* The sender says that a task of its own is over. */
 static void close_senders_task(const struct work *work)
 {
@@ -345,36 +388,34 @@ struct frame *delivery_take(const struct delivery *delivery, struct slice name)
     if (!frame)
         return NULL;
     work.recipients = &work.first_recipient;
-    work.sender = delivery->sender ? delivery->sender->agent : NULL;
+    work.sender = find_sender(delivery);
     append_to_history(&work, frame);
     read_task(&work, delivery->envelope);
     close_senders_task(&work);
+    let_go_of_sender(&work);
     return frame;
 }
 
-void delivery_carry_out(const struct delivery *delivery, const struct decision *decision,
-                        struct delivery_result *result)
+static void drop(const struct work *work, const struct decision_item *item)
 {
-    *result = (struct delivery_result){0};
+    work->result->dropped = true;
+    work->result->tell = item->tell;
+    work->result->reason = item->reason;
+    counter_add(&work->delivery->lane->counters.dropped_by_script, 1);
+    close_senders_task(work);
+}
+
+static void send(struct work *work, const struct decision *decision)
+{
+    const struct delivery *delivery = work->delivery;
+    struct delivery_result *result = work->result;
     struct lane *lane = delivery->lane;
-    struct work work = {.delivery = delivery, .result = result, .recipient_capacity = 1};
-    work.recipients = &work.first_recipient;
-    work.sender = delivery->sender ? delivery->sender->agent : NULL;
-    read_task(&work, delivery->envelope);
-    if (decision->count == 1 && decision->items[0].kind == DECISION_DROP) {
-        result->dropped = true;
-        result->tell = decision->items[0].tell;
-        result->reason = decision->items[0].reason;
-        counter_add(&lane->counters.dropped_by_script, 1);
-        close_senders_task(&work);
-        return;
-    }
     int64_t expires_ms = 0;
     if (!delivery->again)
         result->refusal = expiry_of(delivery->envelope, lane->wall_ms, &expires_ms, &result->reason);
     if (__builtin_expect(result->refusal != CODE_OK, 0))
         return;
-    work.stamp = next_stamp(lane);
+    work->stamp = next_stamp(lane);
     result->frame = envelope_build(delivery->envelope, delivery->defaults, FRAME_ENVELOPE);
     if (!result->frame) {
         result->refusal = CODE_OVERLOADED;
@@ -384,26 +425,47 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
 
     for (unsigned i = 0; i < decision->count; i++) {
         const struct decision_item *item = &decision->items[i];
-        work.everyone = work.everyone || is_broadcast(delivery, item);
+        work->everyone = work->everyone || is_broadcast(delivery, item);
         if (item->expires_ms && (!expires_ms || lane->wall_ms + item->expires_ms < expires_ms))
             expires_ms = lane->wall_ms + item->expires_ms;
     }
     result->frame->expires_ms = expires_ms;
     result->frame->dead_letter = delivery->dead_letter;
     result->frame->share = delivery->share;
+    if (__builtin_expect(work->task_effect == TASK_OPENS, 0) && !work->everyone) /* what goes to all is nobody's task */
+        result->frame->task = work->task;
     if (__builtin_expect(levels_ordered, 0))
         result->frame->level = level_of(envelope_sent_text(delivery->envelope, FIELD_PRIORITY)) & 3;
-    if (work.everyone)
-        give_to_everyone(&work);
+    if (work->everyone)
+        give_to_everyone(work);
     for (unsigned i = 0; i < decision->count; i++)
-        carry_out_item(&work, &decision->items[i]);
+        carry_out_item(work, &decision->items[i]);
 
     result->accepted = result->accepted || result->taken > 0;
     if (result->accepted) {
         if (!delivery->dead_letter)
-            append_to_history(&work, result->frame);
-        close_senders_task(&work);
+            append_to_history(work, result->frame);
+        close_senders_task(work);
     }
-    if (work.recipients != &work.first_recipient)
-        pool_release(POOL_ARRAYS, work.recipients, work.recipient_capacity * sizeof *work.recipients);
+    if (work->recipients != &work->first_recipient)
+        pool_release(POOL_ARRAYS, work->recipients, work->recipient_capacity * sizeof *work->recipients);
+}
+
+void delivery_carry_out(const struct delivery *delivery, const struct decision *decision,
+                        struct delivery_result *result)
+{
+    *result = (struct delivery_result){0};
+    struct work work = {
+        .delivery = delivery, .result = result, .sender = find_sender(delivery), .recipient_capacity = 1};
+    struct lane *lane = delivery->lane;
+    bool told = lane->report_undeliverable;
+    lane->report_undeliverable = told && delivery->telling != TELL_NOTHING;
+    work.recipients = &work.first_recipient;
+    read_task(&work, delivery->envelope);
+    if (decision->count == 1 && decision->items[0].kind == DECISION_DROP)
+        drop(&work, &decision->items[0]);
+    else
+        send(&work, decision);
+    let_go_of_sender(&work);
+    lane->report_undeliverable = told;
 }

@@ -7,15 +7,24 @@
 #include "bridge/lane.h"
 #include "protocol/envelope.h"
 
+/* What on_undeliverable is told of a delivery's failures; all are counted. */
+enum delivery_telling {
+    TELL_ALL,
+    TELL_LOSSES, /* what it makes a limit take from mailboxes and slow agents, not who did not take its envelope */
+    TELL_NOTHING,
+};
+
 struct delivery {
     struct lane *lane;
     struct envelope *envelope;
     const struct envelope_defaults *defaults;
-    struct endpoint *sender; /* the connection it came by; NULL: HTTP, or the bridge itself */
-    bool dead_letter;        /* makes its frame one; it is in no history */
-    bool again;              /* on_undeliverable sends it on: what its sender said of its expiry is over */
-    uint16_t share;          /* of the mailboxes, that its frame takes; 0: nobody's */
-    struct slice answer_to;  /* without a sender: the id that a reply goes to; data NULL: nobody */
+    struct endpoint *sender; /* the connection it came by; NULL: HTTP, or the bridge itself, or the connection ended: */
+    struct slice sender_id; /* … since, of the agent with this id, which may have another by now; data NULL: of none */
+    enum delivery_telling telling;
+    bool dead_letter;       /* makes its frame one; it is in no history */
+    bool again;             /* on_undeliverable sends it on: what its sender said of its expiry is over */
+    uint16_t share;         /* of the mailboxes, that its frame takes; 0: nobody's */
+    struct slice answer_to; /* without either: the id that a reply goes to; data NULL: nobody */
 };
 
 struct delivery_result {

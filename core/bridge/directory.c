@@ -198,7 +198,8 @@ static bool goes_before(const struct agent *a, const struct agent *b)
            atomic_load_explicit(&b->last_chosen, memory_order_relaxed);
 }
 
-static struct agent *choose(const struct selector *selector, uint64_t except, bool free_only)
+/* Without `looks`, the one who is found counts as chosen. */
+static struct agent *choose(const struct selector *selector, uint64_t except, bool free_only, bool looks)
 {
     static uint64_t chosen; /* protected by the lock */
     struct agent *best = NULL;
@@ -210,22 +211,27 @@ static struct agent *choose(const struct selector *selector, uint64_t except, bo
             !(free_only && task_agent_is_full(agent, agent->indexed)) && (!best || goes_before(agent, best)))
             best = agent;
     }
-    if (best) {
+    if (best && !looks)
         atomic_store_explicit(&best->last_chosen, ++chosen, memory_order_relaxed);
+    if (best)
         agent_retain(best);
-    }
     lock_release(&lock);
     return best;
 }
 
 struct agent *directory_choose(const struct selector *selector, const struct agent *except)
 {
-    return choose(selector, except ? except->hash : 0, false);
+    return choose(selector, except ? except->hash : 0, false, false);
 }
 
 struct agent *directory_choose_free(const struct selector *selector, uint64_t except)
 {
-    return choose(selector, except, true);
+    return choose(selector, except, true, false);
+}
+
+struct agent *directory_look(const struct selector *selector, uint64_t except, bool free_only)
+{
+    return choose(selector, except, free_only, true);
 }
 
 void directory_stop(void)

@@ -9,6 +9,7 @@
 #include "bridge/attachment.h"
 #include "bridge/dead_letter.h"
 #include "bridge/mailbox.h"
+#include "bridge/tasks.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
 
@@ -19,7 +20,7 @@
 #define UNDELIVERABLE_WAITING 10000u
 
 static struct lane *lanes;
-static atomic_ullong broadcasts; /* sent so far, by all lanes */
+static atomic_ullong broadcasts = 1; /* the number of the next one, of all lanes */
 static struct lane_options options;
 
 static const char *const reason_names[UNDELIVERABLE_REASONS] = {
@@ -141,6 +142,17 @@ static enum undeliverable_reason reason_of(enum code code)
     return code == CODE_MAILBOX_FULL ? UNDELIVERABLE_MAILBOX_FULL : UNDELIVERABLE_SLOW_AGENT;
 }
 
+/* What this endpoint's agent was to get. No shard locked. */
+static void lose(struct lane *lane, struct endpoint *endpoint, struct frame *frame, enum undeliverable_reason reason)
+{
+    if (__builtin_expect(frame->task != 0, 0)) {
+        struct lock *lock = agent_lock(endpoint->agent->hash);
+        task_lost(lane, endpoint->agent, frame);
+        lock_release(lock);
+    }
+    lane_report_lost(lane, frame, endpoint->profile->id, reason);
+}
+
 uint64_t lane_next_broadcast(void)
 {
     return atomic_load_explicit(&broadcasts, memory_order_acquire);
@@ -161,20 +173,20 @@ static unsigned broadcast_here(struct lane *lane, struct frame *frame, uint64_t 
         if (code == CODE_OK)
             reached++;
         else
-            lane_report_lost(lane, frame, endpoint->profile->id, reason_of(code));
+            lose(lane, endpoint, frame, reason_of(code));
     }
     return reached;
 }
 
 static void deliver_entry(struct lane *lane, const struct inbox_entry *entry)
 {
-    if (!entry->endpoint) {
-        broadcast_here(lane, entry->frame, entry->broadcast, NULL);
+    if (entry->broadcast) {
+        broadcast_here(lane, entry->frame, entry->broadcast, entry->endpoint);
         return;
     }
     enum code code = lane_deliver(lane, entry->endpoint, entry->frame);
     if (code != CODE_OK)
-        lane_report_lost(lane, entry->frame, entry->endpoint->profile->id, reason_of(code));
+        lose(lane, entry->endpoint, entry->frame, reason_of(code));
 }
 
 /* Takes all that the inbox holds, and whoever has left before: nothing more can come in for those than what is here. */
@@ -342,7 +354,7 @@ static enum code drop_and_line_up(struct lane *lane, struct endpoint *endpoint, 
     struct frame *least;
     while (code == CODE_OK && waiting_bytes(endpoint) > lane_send_queue_bytes() &&
            (least = levels_pop_least(endpoint->line_up))) {
-        lane_report_lost(lane, least, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+        lose(lane, endpoint, least, UNDELIVERABLE_SLOW_AGENT);
         frame_release(least);
     }
     return code;
@@ -356,12 +368,12 @@ static enum code deliver_slowly(struct lane *lane, struct endpoint *endpoint, st
         struct frame *oldest;
         while (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes() &&
                (oldest = outbox_take_oldest(&endpoint->outbox))) {
-            lane_report_lost(lane, oldest, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            lose(lane, endpoint, oldest, UNDELIVERABLE_SLOW_AGENT);
             frame_release(oldest);
         }
         if (endpoint->outbox.queue.bytes + frame->length > lane_send_queue_bytes()) {
             /* All that waits is half written or not an envelope: then the new one is what goes. */
-            lane_report_lost(lane, frame, endpoint->profile->id, UNDELIVERABLE_SLOW_AGENT);
+            lose(lane, endpoint, frame, UNDELIVERABLE_SLOW_AGENT);
             return CODE_OK;
         }
         return push(endpoint, frame);
@@ -405,7 +417,7 @@ enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct fram
     return CODE_NO_RECIPIENT;
 }
 
-unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct endpoint *except)
+unsigned lane_broadcast(struct lane *lane, struct frame *frame, struct endpoint *except)
 {
     uint64_t number = atomic_fetch_add_explicit(&broadcasts, 1, memory_order_acq_rel);
     unsigned reached = broadcast_here(lane, frame, number, except);
@@ -413,7 +425,7 @@ unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct end
         if (i == lane->index)
             continue;
         unsigned there = atomic_load_explicit(&lanes[i].attached_count, memory_order_relaxed);
-        if (inbox_push(lane, &lanes[i], NULL, frame, number))
+        if (inbox_push(lane, &lanes[i], except, frame, number))
             reached += there;
         else /* too far behind: who would have got it is not known here */
             counter_add(&lane->counters.undeliverable[UNDELIVERABLE_SLOW_AGENT], there);

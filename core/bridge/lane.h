@@ -95,9 +95,9 @@ struct undeliverable {
 };
 
 struct inbox_entry {
-    struct endpoint *endpoint; /* NULL: a broadcast */
+    struct endpoint *endpoint; /* of the lane; for a broadcast whom it leaves out, of any lane, or NULL */
     struct frame *frame;       /* a reference */
-    uint64_t broadcast;        /* its number */
+    uint64_t broadcast;        /* its number; 0: to one endpoint */
 };
 
 /* Written by its lane alone, read by all. */
@@ -128,6 +128,7 @@ struct lane {
     struct undeliverable *undeliverable_first, **undeliverable_last;
     uint32_t undeliverable_count;
     bool report_undeliverable; /* the script has a hook for it: else only counted */
+    bool room;                 /* a lost envelope left an agent with room for a task: pending_tend is due */
     bool woke[LANES_MAXIMUM];  /* lanes that got something in this pass */
     bool woke_any;
     atomic_uint attached_count; /* written by the lane, read by all */
@@ -200,11 +201,11 @@ uint64_t lane_send_queue_bytes(void);
  * CODE_OK, or CODE_MAILBOX_FULL or CODE_OVERLOADED (no memory) and nothing was taken. */
 enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct frame *frame);
 
-/* Hands it to every attached endpoint of every lane but `except`; gives how many that was. */
-unsigned lane_broadcast(struct lane *lane, struct frame *frame, const struct endpoint *except);
+/* Hands it to every attached endpoint of every lane but `except`, which is compared only; gives how many that was. */
+unsigned lane_broadcast(struct lane *lane, struct frame *frame, struct endpoint *except);
 
 /* Any lane, for another: retains the frame. Call with the agent's shard locked, so that nothing follows a detach.
- * False: the inbox is full or memory is out. endpoint NULL is a broadcast, and `broadcast` its number. */
+ * False: the inbox is full or memory is out. With a `broadcast`, its number, to all of the lane but the endpoint. */
 bool inbox_push(struct lane *from, struct lane *to, struct endpoint *endpoint, struct frame *frame, uint64_t broadcast);
 
 /* Tells an endpoint of another (or this) lane; never fails. Shard locked, as above. */

@@ -1,5 +1,7 @@
 #include "bridge/mailbox.h"
 
+#include "bridge/tasks.h"
+
 static struct mailbox_limits limits;
 static atomic_ullong envelopes_in_all, bytes_in_all, mailboxes_in_all;
 static atomic_ullong bytes_by_share[UINT16_MAX + 1], share_refusals;
@@ -87,6 +89,15 @@ static void note_expiry(struct agent *agent, int64_t expires_ms)
         agent->expires_ms = expires_ms;
 }
 
+/* Of what is out of the mailbox already. */
+static void lose(struct lane *lane, struct agent *agent, struct frame *frame, enum undeliverable_reason reason)
+{
+    account_frame(frame, false);
+    task_lost(lane, agent, frame);
+    lane_report_lost(lane, frame, agent_id(agent), reason);
+    frame_release(frame);
+}
+
 struct expiring {
     struct lane *lane;
     struct agent *agent;
@@ -95,9 +106,7 @@ struct expiring {
 static void expired(void *context, struct frame *frame)
 {
     const struct expiring *expiring = context;
-    account_frame(frame, false);
-    lane_report_lost(expiring->lane, frame, agent_id(expiring->agent), UNDELIVERABLE_EXPIRED);
-    frame_release(frame);
+    lose(expiring->lane, expiring->agent, frame, UNDELIVERABLE_EXPIRED);
 }
 
 void mailbox_drop_expired(struct lane *lane, struct agent *agent)
@@ -111,10 +120,7 @@ void mailbox_drop_expired(struct lane *lane, struct agent *agent)
 
 static void evict_oldest(struct lane *lane, struct agent *agent)
 {
-    struct frame *oldest = levels_pop_least(&agent->mailbox);
-    account_frame(oldest, false);
-    lane_report_lost(lane, oldest, agent_id(agent), UNDELIVERABLE_EVICTED);
-    frame_release(oldest);
+    lose(lane, agent, levels_pop_least(&agent->mailbox), UNDELIVERABLE_EVICTED);
 }
 
 static void evict_past_limits(struct lane *lane, struct agent *agent)
@@ -183,11 +189,8 @@ void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)
     if (now_ms - agent->stored_at_ms < (int64_t)limits.ttl_ms)
         return;
     struct frame *frame;
-    while ((frame = levels_pop_least(&agent->mailbox))) {
-        account_frame(frame, false);
-        lane_report_lost(lane, frame, agent_id(agent), UNDELIVERABLE_EXPIRED);
-        frame_release(frame);
-    }
+    while ((frame = levels_pop_least(&agent->mailbox)))
+        lose(lane, agent, frame, UNDELIVERABLE_EXPIRED);
     mailbox_count_absent(agent, true);
     agent_forget_if_idle(agent);
 }

@@ -16,8 +16,7 @@ struct pending {
     struct pending *next;
     struct frame *frame;
     struct selector selector;
-    uint64_t except, task;
-    bool opens;
+    uint64_t except;
     int64_t until_ms;
     size_t size; /* of the block */
     char text[];
@@ -87,8 +86,8 @@ static enum code hand_over(struct lane *lane, struct agent *agent, const struct 
         lock_release(shard);
         return CODE_NO_RECIPIENT;
     }
-    if (pending->opens)
-        task_open(agent, pending->task);
+    if (pending->frame->task)
+        task_open(agent, pending->frame->task);
     if (endpoint->lane == lane) {
         lock_release(shard); /* the endpoint is ours: it cannot go away under us */
         code = lane_deliver(lane, endpoint, pending->frame);
@@ -96,8 +95,11 @@ static enum code hand_over(struct lane *lane, struct agent *agent, const struct 
         code = inbox_push(lane, endpoint->lane, endpoint, pending->frame, 0) ? CODE_OK : CODE_OVERLOADED;
         lock_release(shard);
     }
-    if (code != CODE_OK && pending->opens)
-        task_close(agent, pending->task);
+    if (code != CODE_OK && pending->frame->task) {
+        shard = agent_lock(agent->hash);
+        task_withdraw(agent, pending->frame->task);
+        lock_release(shard);
+    }
     return code;
 }
 
@@ -175,8 +177,6 @@ static struct pending *new_pending(struct lane *lane, const struct pending_reque
     char *at = pending->text;
     *pending = (struct pending){.frame = frame_retain(request->frame),
                                 .except = request->except,
-                                .task = request->task,
-                                .opens = request->opens,
                                 .until_ms = lane->wall_ms + limits.ttl_ms,
                                 .size = size};
     if (request->frame->expires_ms && request->frame->expires_ms < pending->until_ms)
@@ -215,6 +215,7 @@ enum code pending_add(struct lane *lane, const struct pending_request *request)
 
 void pending_tend(struct lane *lane)
 {
+    lane->room = false;
     if (!pending_any())
         return;
     lock_acquire(&lock);

@@ -19,8 +19,6 @@ struct pending_request {
     const struct selector *selector; /* copied */
     struct frame *frame;             /* retained */
     uint64_t except;                 /* hash of the sender's id; 0: nobody */
-    bool opens;                      /* a task, for who gets it: */
-    uint64_t task;
 };
 
 /* Takes an envelope to wait, and gives it on at once where an agent is free after all. CODE_OK, or CODE_OVERLOADED: the
@@ -32,7 +30,7 @@ enum code pending_add(struct lane *lane, const struct pending_request *request);
 void pending_offer(struct lane *lane, struct agent *agent);
 
 /* Gives up what has waited too long, and tries again what found its agent overloaded or leaving. Lane's thread, no lock
- * held; now and then, and when an agent has left. */
+ * held; now and then, when an agent has left, and when lane.room is set. */
 void pending_tend(struct lane *lane);
 
 struct pending_figures {

@@ -9,6 +9,7 @@
 #include "bridge/agent.h"
 #include "bridge/holders.h"
 #include "bridge/mailbox.h"
+#include "bridge/tasks.h"
 #include "memory/pool.h"
 
 #define SHARDS 256u
@@ -124,7 +125,7 @@ void agent_release(struct agent *agent)
 {
     if (!agent || atomic_fetch_sub_explicit(&agent->references, 1, memory_order_acq_rel) != 1)
         return;
-    pool_release(POOL_ARRAYS, agent->tasks, agent->task_capacity * sizeof *agent->tasks);
+    tasks_free(agent);
     pool_release(POOL_ARRAYS, agent, sizeof *agent + agent->id_length);
 }
 
@@ -226,6 +227,8 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
     *cursor = (uint64_t)shard_index << 32 | bucket;
     return given;
 }
+
+_Atomic uint64_t registry_change_count = 1;
 
 uint64_t registry_connected_count(void)
 {

@@ -54,6 +54,14 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
 struct lane;
 void registry_expire_mailboxes(struct lane *lane, int64_t now_ms);
 
+/* Counts up each time that an agent has come, gone or changed what it registered as, from 1: what was worked out from
+ * who is there holds while it stays the same. Any thread. */
+extern _Atomic uint64_t registry_change_count;
+static inline uint64_t registry_changes(void)
+{
+    return atomic_load_explicit(&registry_change_count, memory_order_acquire);
+}
+
 uint64_t registry_connected_count(void);
 uint64_t registry_queued_count(void); /* envelopes in all mailboxes */
 

@@ -1,5 +1,6 @@
-/* taskIds are kept as hashes in a small array for each agent. The intents are looked up by length first: most envelopes
- * end there. */
+/* taskIds are kept as hashes in a small array for each agent. A sender that hears nothing gives its task again, so each
+ * remembers how many frames opened it: only when all of them are lost it is nobody's. The intents are looked up by
+ * length first: most envelopes end there. */
 #include "bridge/tasks.h"
 
 #include "memory/pool.h"
@@ -8,6 +9,11 @@ static char *const default_opening[] = {"task.assign"};
 static char *const default_closing[] = {"task.complete", "task.failed", "task.cancelled"};
 
 #define FIRST_CAPACITY 8u
+
+struct open_task {
+    uint64_t id;     /* hash of the taskId */
+    uint32_t frames; /* that opened it and were not lost */
+};
 
 static struct task_options options = {
     .opening = default_opening, .closing = default_closing, .opening_count = 1, .closing_count = 3, .maximum = 1024};
@@ -52,44 +58,70 @@ static void set_open(struct agent *agent, uint32_t count)
     atomic_store(&agent->open_tasks, count); /* sequentially consistent: see task_agent_is_full */
 }
 
-void task_open(struct agent *agent, uint64_t task)
+static struct open_task *find(struct agent *agent, uint64_t task)
 {
     for (uint32_t i = 0; i < agent->task_count; i++)
-        if (agent->tasks[i] == task)
-            return;
+        if (agent->tasks[i].id == task)
+            return &agent->tasks[i];
+    return NULL;
+}
+
+static void take_out(struct agent *agent, struct open_task *open)
+{
+    *open = agent->tasks[agent->task_count - 1];
+    set_open(agent, agent->task_count - 1);
+}
+
+void task_open(struct agent *agent, uint64_t task)
+{
+    struct open_task *open = find(agent, task);
+    if (open) {
+        open->frames++;
+        return;
+    }
     if (agent->task_count >= options.maximum)
         return;
     if (agent->task_count == agent->task_capacity) {
         uint32_t capacity = agent->task_capacity ? agent->task_capacity * 2 : FIRST_CAPACITY;
-        uint64_t *tasks = pool_acquire(POOL_ARRAYS, capacity * sizeof *tasks);
+        struct open_task *tasks = pool_acquire(POOL_ARRAYS, capacity * sizeof *tasks);
         if (!tasks)
             return;
         if (agent->task_count > 0)
             memcpy(tasks, agent->tasks, agent->task_count * sizeof *tasks);
-        pool_release(POOL_ARRAYS, agent->tasks, agent->task_capacity * sizeof *tasks);
+        tasks_free(agent);
         agent->tasks = tasks;
         agent->task_capacity = capacity;
     }
-    agent->tasks[agent->task_count] = task;
+    agent->tasks[agent->task_count] = (struct open_task){.id = task, .frames = 1};
     set_open(agent, agent->task_count + 1);
+}
+
+bool task_withdraw(struct agent *agent, uint64_t task)
+{
+    struct open_task *open = find(agent, task);
+    if (!open || --open->frames > 0)
+        return false;
+    take_out(agent, open);
+    return true;
 }
 
 void task_close(struct agent *agent, uint64_t task)
 {
     struct lock *lock = agent_lock(agent->hash);
-    for (uint32_t i = 0; i < agent->task_count; i++) {
-        if (agent->tasks[i] == task) {
-            agent->tasks[i] = agent->tasks[agent->task_count - 1];
-            set_open(agent, agent->task_count - 1);
-            break;
-        }
-    }
+    struct open_task *open = find(agent, task);
+    if (open)
+        take_out(agent, open);
     lock_release(lock);
 }
 
 void task_close_all(struct agent *agent)
 {
     set_open(agent, 0);
+}
+
+void tasks_free(struct agent *agent)
+{
+    pool_release(POOL_ARRAYS, agent->tasks, agent->task_capacity * sizeof *agent->tasks);
 }
 
 bool task_agent_is_full(const struct agent *agent, const struct profile *profile)

@@ -20,14 +20,30 @@ enum task_effect { TASK_NONE, TASK_OPENS, TASK_CLOSES };
 /* Of an intent as it was sent; length 0: none. Any thread. */
 enum task_effect task_effect_of(struct slice intent);
 
-/* Shard locked. One that is open already stays one. A task past the maximum, or without memory, is not counted. */
+/* A frame with a task goes to this agent. Shard locked. One that is open already stays one. A task past the maximum, or
+ * without memory, is not counted. */
 void task_open(struct agent *agent, uint64_t task);
 
-/* No shard locked. Closing what is not open does nothing. */
+/* That frame did not go to it after all: closes the task, unless another frame opened it too. Shard locked; gives
+ * whether it closed. */
+bool task_withdraw(struct agent *agent, uint64_t task);
+
+/* A frame that the agent was to get is lost: if it opened a task, that is withdrawn, and the lane tells those that wait
+ * for room (lane.room). Shard locked. */
+static inline void task_lost(struct lane *lane, struct agent *agent, const struct frame *frame)
+{
+    if (__builtin_expect(frame->task != 0, 0) && task_withdraw(agent, frame->task))
+        lane->room = true;
+}
+
+/* The agent says that it is over. No shard locked. Closing what is not open does nothing. */
 void task_close(struct agent *agent, uint64_t task);
 
 /* The agent left: nothing is open any more. Shard locked. */
 void task_close_all(struct agent *agent);
+
+/* With the agent. */
+void tasks_free(struct agent *agent);
 
 /* Whether it may take no more, by what this profile says. Any thread; ordered with pending_offer's look at the queue,
  * so that of a task that closes and an envelope that begins to wait one always sees the other. */

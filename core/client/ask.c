@@ -34,16 +34,11 @@ static void print_refusal(const char *command, const struct http_answer *answer)
 
 static int carry_out(const char *command, const struct http_call *call, struct buffer *answer)
 {
-    const struct bridge_url *url = call->url;
     struct http_answer got;
-    char error[HTTP_CLIENT_ERROR_SIZE], authority[BRIDGE_URL_AUTHORITY_SIZE];
+    char error[HTTP_CLIENT_ERROR_SIZE], line[BRIDGE_URL_UNREACHABLE_SIZE];
     if (!http_client_call(call, &got, error)) {
-        bridge_url_authority(url, authority);
-        fprintf(
-            stderr,
-            "luaduct %s: cannot reach the bridge at %s%s: %s; start one with `luaduct run`, or say where it is with "
-            "--url\n",
-            command, url->socket[0] ? "unix:" : "http://", url->socket[0] ? url->socket : authority, error);
+        bridge_url_unreachable(call->url, false, error, line);
+        fprintf(stderr, "luaduct %s: %s\n", command, line);
         return 1;
     }
     bool good = got.status >= 200 && got.status < 300;
@@ -56,22 +51,26 @@ static int carry_out(const char *command, const struct http_call *call, struct b
     return good ? 0 : 1;
 }
 
-int ask_bridge(const char *command, const struct bridge_url *url, const char *token, const char *method,
-               const char *path, struct slice body, int timeout_ms, struct buffer *answer)
+int ask_bridge(const char *command, const struct target *target, const char *method, const char *path,
+               struct slice body, int timeout_ms, struct buffer *answer)
 {
-    struct http_call call = {
-        .url = url, .method = method, .path = path, .token = token, .body = body, .timeout_ms = timeout_ms};
+    struct http_call call = {.url = &target->url,
+                             .method = method,
+                             .path = path,
+                             .token = target->token,
+                             .body = body,
+                             .timeout_ms = timeout_ms};
     return carry_out(command, &call, answer);
 }
 
-int follow_bridge(const char *command, const struct bridge_url *url, const char *token, const char *path,
+int follow_bridge(const char *command, const struct target *target, const char *path,
                   bool (*take)(void *context, struct slice piece), void *context)
 {
     struct buffer rest = {0};
-    struct http_call call = {.url = url,
+    struct http_call call = {.url = &target->url,
                              .method = "GET",
                              .path = path,
-                             .token = token,
+                             .token = target->token,
                              .timeout_ms = SILENCE_MS,
                              .take = take,
                              .context = context};

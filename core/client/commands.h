@@ -9,6 +9,8 @@ int command_send(int argc, char **argv);  /* one envelope over HTTP, prints the 
 int command_reload(int argc, char **argv); /* has a bridge take up its scripts and config again */
 int command_canary(int argc, char **argv); /* a version of the scripts on trial */
 int command_trace(int argc, char **argv);  /* what becomes of each envelope, as it happens */
+int command_repl(int argc, char **argv);   /* a prompt in a scratch state of a bridge */
 int command_bench(int argc, char **argv);  /* the load generator */
+int command_cert(int argc, char **argv);   /* certificates for developing; needs no bridge */
 
 #endif

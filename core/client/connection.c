@@ -21,7 +21,7 @@ static void end(struct client_connection *connection)
 static bool fail(struct client_connection *connection, const char *what, int error)
 {
     snprintf(connection->error, sizeof connection->error, "%s%s%s", what, error ? ": " : "",
-             error ? strerror(-error) : "");
+             error ? tcp_error(error) : "");
     end(connection);
     return false;
 }
@@ -30,7 +30,7 @@ static bool wait_readable(struct client_connection *connection, uint64_t deadlin
 {
     uint64_t now = clock_steady_ns();
     struct pollfd watched = {connection->stream.descriptor, POLLIN, 0};
-    if (tcp_has_unsent(&connection->stream))
+    if (tcp_wants_write(&connection->stream))
         watched.events |= POLLOUT;
     return now < deadline && poll(&watched, 1, (int)((deadline - now) / 1000000) + 1) > 0;
 }
@@ -70,10 +70,8 @@ bool client_open(struct client_connection *connection, const struct bridge_url *
     char key[UPGRADE_KEY_LENGTH], request[UPGRADE_REQUEST_MAXIMUM];
     *connection = (struct client_connection){.stream.descriptor = -1};
     int error = tcp_connect(&connection->stream, url, timeout_ms);
-    if (error == -EADDRNOTAVAIL)
-        return fail(connection, "the host name is unknown", 0);
     if (error != 0)
-        return fail(connection, strerror(-error), 0);
+        return fail(connection, tcp_error(error), 0);
     upgrade_make_key(key);
     struct slice key_text = slice_from(key, sizeof key);
     size_t length = upgrade_write(request, url, key_text, token);

@@ -11,7 +11,7 @@
 #define CLIENT_ERROR_SIZE 256
 
 struct client_connection {
-    struct tcp_stream stream; /* poll its descriptor: POLLIN, and POLLOUT while tcp_has_unsent */
+    struct tcp_stream stream; /* poll its descriptor: POLLIN, and POLLOUT while tcp_wants_write */
     struct read_buffer buffer;
     struct buffer message;         /* the fragments so far */
     enum websocket_opcode opcode;  /* theirs; WEBSOCKET_CONTINUATION: no message has begun */

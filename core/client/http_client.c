@@ -16,7 +16,7 @@
 
 static bool fail(char error[HTTP_CLIENT_ERROR_SIZE], const char *what, int number)
 {
-    snprintf(error, HTTP_CLIENT_ERROR_SIZE, "%s%s%s", what, number ? ": " : "", number ? strerror(-number) : "");
+    snprintf(error, HTTP_CLIENT_ERROR_SIZE, "%s%s%s", what, number ? ": " : "", number ? tcp_error(number) : "");
     return false;
 }
 
@@ -126,7 +126,7 @@ static bool read_answer(struct reading *reading, uint64_t deadline)
             deadline = clock_steady_ns() + (uint64_t)reading->call->timeout_ms * 1000000;
         uint64_t now = clock_steady_ns();
         struct pollfd watched = {reading->stream.descriptor, POLLIN, 0};
-        if (tcp_has_unsent(&reading->stream))
+        if (tcp_wants_write(&reading->stream))
             watched.events |= POLLOUT;
         if (now >= deadline || poll(&watched, 1, (int)((deadline - now) / 1000000) + 1) == 0)
             return fail(reading->error, "no answer in time", 0);
@@ -153,10 +153,8 @@ bool http_client_call(const struct http_call *call, struct http_answer *answer, 
     uint64_t deadline = clock_steady_ns() + (uint64_t)call->timeout_ms * 1000000;
     *answer = (struct http_answer){0};
     int number = tcp_connect(&reading.stream, call->url, call->timeout_ms);
-    if (number == -EADDRNOTAVAIL)
-        return fail(error, "the host name is unknown", 0);
     if (number != 0)
-        return fail(error, strerror(-number), 0);
+        return fail(error, tcp_error(number), 0);
     write_request(&request, call);
     number = request.failed ? -ENOMEM : tcp_send(&reading.stream, slice_from(request.data, request.length));
     bool whole = number == 0 ? read_answer(&reading, deadline) : fail(error, "cannot send", number);

@@ -1,6 +1,5 @@
 #include "client/options.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -48,49 +47,4 @@ bool option_number(const char *command, const char *option, const char *text, do
         return true;
     usage_error(command, "--%s: expected a number from %.12g to %.12g, got \"%s\"", option, minimum, maximum, text);
     return false;
-}
-
-bool option_token(const char *command, const char *file, char buffer[TOKEN_MAXIMUM], const char **token)
-{
-    const char *from_environment = getenv("AI_BRIDGE_AUTH_TOKEN");
-    *token = NULL;
-    if (file) {
-        FILE *stream = fopen(file, "re");
-        if (!stream || !fgets(buffer, TOKEN_MAXIMUM, stream)) {
-            fprintf(stderr, "luaduct %s: cannot read a token from %s: %s\n", command, file,
-                    stream ? "the file is empty" : strerror(errno));
-            if (stream)
-                fclose(stream);
-            return false;
-        }
-        fclose(stream);
-        buffer[strcspn(buffer, "\r\n")] = '\0';
-    } else if (from_environment && *from_environment) {
-        if (strlen(from_environment) >= TOKEN_MAXIMUM) {
-            fprintf(stderr, "luaduct %s: AI_BRIDGE_AUTH_TOKEN is too long\n", command);
-            return false;
-        }
-        strcpy(buffer, from_environment);
-    } else {
-        return true;
-    }
-    for (const char *c = buffer; *c; c++) {
-        if (*c < ' ' ||
-            *c == 0x7f) { /* it goes into a header line; bytes past ASCII are negative or not, never allowed */
-            fprintf(stderr, "luaduct %s: the token holds a character that no token can hold\n", command);
-            return false;
-        }
-    }
-    *token = buffer;
-    return true;
-}
-
-bool option_url(const char *command, const char *given, const char *standard, struct bridge_url *url)
-{
-    const char *from_environment = getenv("AI_BRIDGE_URL");
-    const char *text = given ? given : from_environment && *from_environment ? from_environment : standard;
-    const char *wrong = bridge_url_parse(text, url);
-    if (wrong)
-        usage_error(command, "%s \"%s\": %s", given ? "--url" : "AI_BRIDGE_URL", text, wrong);
-    return wrong == NULL;
 }

@@ -1,12 +1,9 @@
-/* What the commands share in reading their arguments: getopt_long with one-line errors, numbers with a range, the token
- * and the URL of the bridge. */
+/* What the commands share in reading their arguments: getopt_long with one-line errors, numbers with a range. */
 #ifndef LUADUCT_CLIENT_OPTIONS_H
 #define LUADUCT_CLIENT_OPTIONS_H
 
 #include <getopt.h>
 #include <stdbool.h>
-
-#include "client/bridge_url.h"
 
 #define EXIT_USAGE 2
 
@@ -23,14 +20,5 @@ int usage_error(const char *command, const char *format, ...) __attribute__((for
 /* Reads a number from minimum to maximum, or writes the line and gives false. */
 bool option_number(const char *command, const char *option, const char *text, double minimum, double maximum,
                    double *number);
-
-#define TOKEN_MAXIMUM 1024
-
-/* The credential: the first line of the file (NULL: none given), else AI_BRIDGE_AUTH_TOKEN. *token becomes `buffer` or
- * NULL where there is none. False: the line is written. */
-bool option_token(const char *command, const char *file, char buffer[TOKEN_MAXIMUM], const char **token);
-
-/* The bridge: `given`, else AI_BRIDGE_URL, else the default. False: the line is written. */
-bool option_url(const char *command, const char *given, const char *standard, struct bridge_url *url);
 
 #endif

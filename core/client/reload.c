@@ -6,7 +6,7 @@
 #include "client/agent/view.h"
 #include "client/ask.h"
 #include "client/commands.h"
-#include "client/options.h"
+#include "client/target.h"
 #include "protocol/json/json.h"
 #include "protocol/json/json_write.h"
 
@@ -22,10 +22,7 @@ static const char reload_help[] =
     "it;\n"
     "                  it is taken back by itself when it does worse (keys `canary` of the config)\n"
     "  --shadow        let it decide beside the version in use, and only compare\n"
-    "  --list          show the versions, what they have done and why some were taken back\n"
-    "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568; unix:PATH for listen.admin\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --list          show the versions, what they have done and why some were taken back\n" TARGET_HTTP_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
 static const char canary_help[] =
@@ -36,41 +33,32 @@ static const char canary_help[] =
     "  abort    end the trial\n"
     "  diff     what a version in the shadow would have decided otherwise\n"
     "\n"
-    "  --json          print the bridge's answer as it is\n"
-    "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568; unix:PATH for listen.admin\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --json          print the bridge's answer as it is\n" TARGET_HTTP_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
 #define TIMEOUT_MS 60000 /* a script may take five seconds to load, and others may be before it */
 
-enum option_code {
-    OPTION_TO = 256,
-    OPTION_CANARY,
-    OPTION_SHADOW,
-    OPTION_LIST,
-    OPTION_JSON,
-    OPTION_URL,
-    OPTION_TOKEN,
-    OPTION_HELP
-};
+enum option_code { OPTION_TO = 256, OPTION_CANARY, OPTION_SHADOW, OPTION_LIST, OPTION_JSON, OPTION_HELP };
 
 struct arguments {
-    const char *to, *canary, *url, *token_file;
+    const char *to, *canary;
+    struct target_options target;
     bool shadow, list, json, help;
 };
 
 static const struct option reload_options[] = {
-    {"to", required_argument, NULL, OPTION_TO},   {"canary", required_argument, NULL, OPTION_CANARY},
-    {"shadow", no_argument, NULL, OPTION_SHADOW}, {"list", no_argument, NULL, OPTION_LIST},
-    {"url", required_argument, NULL, OPTION_URL}, {"token-file", required_argument, NULL, OPTION_TOKEN},
-    {"help", no_argument, NULL, OPTION_HELP},     {0},
+    {"to", required_argument, NULL, OPTION_TO},
+    {"canary", required_argument, NULL, OPTION_CANARY},
+    {"shadow", no_argument, NULL, OPTION_SHADOW},
+    {"list", no_argument, NULL, OPTION_LIST},
+    TARGET_OPTIONS,
+    {"help", no_argument, NULL, OPTION_HELP},
+    {0},
 };
 
 static const struct option canary_options[] = {
     {"json", no_argument, NULL, OPTION_JSON},
-    {"url", required_argument, NULL, OPTION_URL},
-    {"token-file", required_argument, NULL, OPTION_TOKEN},
+    TARGET_OPTIONS,
     {"help", no_argument, NULL, OPTION_HELP},
     {0},
 };
@@ -95,17 +83,12 @@ static int read_options(int argc, char **argv, const struct option *known, struc
         case OPTION_JSON:
             arguments->json = true;
             break;
-        case OPTION_URL:
-            arguments->url = optarg;
-            break;
-        case OPTION_TOKEN:
-            arguments->token_file = optarg;
-            break;
         case OPTION_HELP:
             arguments->help = true;
             return 0;
         default:
-            return EXIT_USAGE;
+            if (!target_option(&arguments->target, option))
+                return EXIT_USAGE;
         }
     }
     return 0;
@@ -114,14 +97,9 @@ static int read_options(int argc, char **argv, const struct option *known, struc
 static int ask(const char *command, const struct arguments *arguments, const char *method, const char *path,
                struct slice body, struct buffer *answer)
 {
-    struct bridge_url url;
-    char token_text[TOKEN_MAXIMUM];
-    const char *token;
-    if (!option_url(command, arguments->url, "http://127.0.0.1:4568", &url))
-        return EXIT_USAGE;
-    if (!option_token(command, arguments->token_file, token_text, &token))
-        return 1;
-    return ask_bridge(command, &url, token, method, path, body, TIMEOUT_MS, answer);
+    struct target target;
+    int code = target_find(command, &arguments->target, TARGET_HTTP, &target);
+    return code == 0 ? ask_bridge(command, &target, method, path, body, TIMEOUT_MS, answer) : code;
 }
 
 static struct slice member_of(struct slice object, const char *name)

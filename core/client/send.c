@@ -6,8 +6,8 @@
 #include "client/agent/view.h"
 #include "client/ask.h"
 #include "client/commands.h"
-#include "client/options.h"
 #include "client/outgoing.h"
+#include "client/target.h"
 #include "protocol/json/json.h"
 
 static const char help[] =
@@ -21,33 +21,26 @@ static const char help[] =
     "  --to ID         the recipient; an absent one finds the envelope in its mailbox\n"
     "  --broadcast     to every connected agent\n"
     "  --intent I      what it is about; standard agent.message\n"
-    "  --from F        who sends it; standard api\n"
-    "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --from F        who sends it; standard api\n" TARGET_HTTP_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
 #define TIMEOUT_MS 30000 /* a script on the bridge may take its time, by default 30 s */
 
-enum option_code {
-    OPTION_TO = 256,
-    OPTION_BROADCAST,
-    OPTION_INTENT,
-    OPTION_FROM,
-    OPTION_URL,
-    OPTION_TOKEN,
-    OPTION_HELP
-};
+enum option_code { OPTION_TO = 256, OPTION_BROADCAST, OPTION_INTENT, OPTION_FROM, OPTION_HELP };
 
 static const struct option known[] = {
-    {"to", required_argument, NULL, OPTION_TO},         {"broadcast", no_argument, NULL, OPTION_BROADCAST},
-    {"intent", required_argument, NULL, OPTION_INTENT}, {"from", required_argument, NULL, OPTION_FROM},
-    {"url", required_argument, NULL, OPTION_URL},       {"token-file", required_argument, NULL, OPTION_TOKEN},
-    {"help", no_argument, NULL, OPTION_HELP},           {0},
+    {"to", required_argument, NULL, OPTION_TO},
+    {"broadcast", no_argument, NULL, OPTION_BROADCAST},
+    {"intent", required_argument, NULL, OPTION_INTENT},
+    {"from", required_argument, NULL, OPTION_FROM},
+    TARGET_OPTIONS,
+    {"help", no_argument, NULL, OPTION_HELP},
+    {0},
 };
 
 struct arguments {
-    const char *to, *intent, *from, *url, *token_file;
+    const char *to, *intent, *from;
+    struct target_options target;
     bool broadcast, help;
 };
 
@@ -68,17 +61,12 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
         case OPTION_FROM:
             arguments->from = optarg;
             break;
-        case OPTION_URL:
-            arguments->url = optarg;
-            break;
-        case OPTION_TOKEN:
-            arguments->token_file = optarg;
-            break;
         case OPTION_HELP:
             arguments->help = true;
             return 0;
         default:
-            return EXIT_USAGE;
+            if (!target_option(&arguments->target, option))
+                return EXIT_USAGE;
         }
     }
     if (arguments->to && arguments->broadcast)
@@ -122,11 +110,10 @@ static struct slice optional(const char *text)
 int command_send(int argc, char **argv)
 {
     struct arguments arguments = {0};
-    struct bridge_url url;
+    struct target target;
     struct buffer words = {0}, body = {0};
     struct buffer answer;
-    char token_text[TOKEN_MAXIMUM];
-    const char *token, *command = argv[0];
+    const char *command = argv[0];
     int wrong = read_options(argc, argv, &arguments);
     if (wrong)
         return wrong;
@@ -134,10 +121,9 @@ int command_send(int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
-    if (!option_url(command, arguments.url, "http://127.0.0.1:4568", &url))
-        return EXIT_USAGE;
-    if (!option_token(command, arguments.token_file, token_text, &token))
-        return 1;
+    int code = target_find(command, &arguments.target, TARGET_HTTP, &target);
+    if (code != 0)
+        return code;
     bool read = read_words(argc - optind, argv + optind, &words);
     outgoing_envelope(&body,
                       &(struct outgoing_envelope){optional(arguments.to), optional(arguments.intent),
@@ -148,8 +134,8 @@ int command_send(int argc, char **argv)
         fprintf(stderr, "luaduct %s: cannot read the payload\n", command);
         return 1;
     }
-    int code = ask_bridge(command, &url, token, "POST", arguments.broadcast ? "/broadcast" : "/send",
-                          slice_from(body.data, body.length), TIMEOUT_MS, &answer);
+    code = ask_bridge(command, &target, "POST", arguments.broadcast ? "/broadcast" : "/send",
+                      slice_from(body.data, body.length), TIMEOUT_MS, &answer);
     buffer_free(&body);
     if (code != 0)
         return code;

@@ -10,6 +10,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "net/tls/tls_client.h"
+
+const char *tcp_error(int error)
+{
+    return error == -EPROTO ? tls_problem() : error == -EADDRNOTAVAIL ? "the host name is unknown" : strerror(-error);
+}
+
 int tcp_start(struct tcp_stream *stream, const struct sockaddr *address, socklen_t length)
 {
     *stream =
@@ -43,6 +51,27 @@ static int wait_connected(struct tcp_stream *stream, int timeout_ms)
     return ready == 0 ? -ETIMEDOUT : tcp_connected(stream);
 }
 
+int tcp_secure(struct tcp_stream *stream, const struct bridge_url *url)
+{
+    if (!url->secure)
+        return 0;
+    stream->tls = tls_stream_new(url->tls, url->host, stream->descriptor);
+    return stream->tls ? 0 : -ENOMEM;
+}
+
+static int wait_secure(struct tcp_stream *stream, const struct bridge_url *url, int timeout_ms)
+{
+    uint64_t deadline = clock_steady_ns() + (uint64_t)timeout_ms * 1000000;
+    int result = tcp_secure(stream, url);
+    while (result == 0 && stream->tls && (result = tls_stream_handshake(stream->tls)) == 0) {
+        uint64_t now = clock_steady_ns();
+        struct pollfd watched = {stream->descriptor, tcp_wants_write(stream) ? POLLOUT : POLLIN, 0};
+        if (now >= deadline || poll(&watched, 1, (int)((deadline - now) / 1000000) + 1) == 0)
+            result = -ETIMEDOUT;
+    }
+    return result > 0 ? 0 : result;
+}
+
 int tcp_connect(struct tcp_stream *stream, const struct bridge_url *url, int timeout_ms)
 {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *addresses = NULL;
@@ -64,12 +93,18 @@ int tcp_connect(struct tcp_stream *stream, const struct bridge_url *url, int tim
             tcp_close(stream);
     }
     freeaddrinfo(addresses);
+    if (result == 0)
+        result = wait_secure(stream, url, timeout_ms);
+    if (result != 0)
+        tcp_close(stream);
     return result;
 }
 
 /* How much the kernel took, or a negative errno; a full socket buffer took nothing. */
 static ssize_t send_some(struct tcp_stream *stream, const char *data, size_t length)
 {
+    if (stream->tls)
+        return tls_stream_write(stream->tls, data, length);
     ssize_t sent = send(stream->descriptor, data, length, MSG_NOSIGNAL);
     if (sent >= 0)
         return sent;
@@ -99,6 +134,11 @@ int tcp_flush(struct tcp_stream *stream)
     return 0;
 }
 
+bool tcp_wants_write(const struct tcp_stream *stream)
+{
+    return stream->tls ? tls_stream_wants_write(stream->tls) : tcp_has_unsent(stream);
+}
+
 /* Room for at least as much again as is held, so that a large message is copied a few times and not once a segment. */
 static int make_room(struct read_buffer *buffer, size_t held_length)
 {
@@ -117,17 +157,29 @@ static int make_room(struct read_buffer *buffer, size_t held_length)
     return 0;
 }
 
+/* How much came, 0 for nothing, or a negative errno. */
+static ssize_t receive_some(struct tcp_stream *stream, char *data, size_t capacity)
+{
+    if (stream->tls) {
+        ssize_t got = tls_stream_read(stream->tls, data, capacity);
+        int sent = got == 0 ? tcp_flush(stream) : 0; /* what waited for the handshake */
+        return sent < 0 ? sent : got;
+    }
+    ssize_t got = recv(stream->descriptor, data, capacity, 0);
+    if (got < 0)
+        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    return got > 0 ? got : -ECONNRESET;
+}
+
 int tcp_receive(struct tcp_stream *stream, struct read_buffer *buffer, struct slice *bytes)
 {
     size_t held = stream->held.length;
     int made = make_room(buffer, held);
     if (made != 0)
         return made;
-    ssize_t got = recv(stream->descriptor, buffer->data + held, buffer->capacity - held, 0);
-    if (got < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-    if (got == 0)
-        return -ECONNRESET;
+    ssize_t got = receive_some(stream, buffer->data + held, buffer->capacity - held);
+    if (got <= 0)
+        return (int)got;
     if (held > 0)
         memcpy(buffer->data, stream->held.data, held);
     stream->held.length = 0; /* its block stays: a stream with one partial message soon has another */
@@ -143,6 +195,8 @@ int tcp_hold(struct tcp_stream *stream, struct slice rest)
 
 void tcp_close(struct tcp_stream *stream)
 {
+    tls_stream_free(stream->tls);
+    stream->tls = NULL;
     if (stream->descriptor >= 0)
         close(stream->descriptor);
     buffer_free(&stream->held);

@@ -5,7 +5,7 @@
 #include "client/agent/view.h"
 #include "client/ask.h"
 #include "client/commands.h"
-#include "client/options.h"
+#include "client/target.h"
 #include "protocol/json/json.h"
 
 static const char help[] =
@@ -19,37 +19,22 @@ static const char help[] =
     "  --intent I      only envelopes with that intent\n"
     "  --id ID         only the envelope with that id\n"
     "  --count N       end after N envelopes\n"
-    "  --json          a line of JSON each, with the envelope as it was sent: what `luaduct replay` reads\n"
-    "  --url URL       where; standard AI_BRIDGE_URL, else http://127.0.0.1:4568; unix:PATH for listen.admin\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --json          a line of JSON each, with the envelope as it was sent: what `luaduct replay` "
+    "reads\n" TARGET_HTTP_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
-enum option_code {
-    OPTION_AGENT = 256,
-    OPTION_INTENT,
-    OPTION_ID,
-    OPTION_COUNT,
-    OPTION_JSON,
-    OPTION_URL,
-    OPTION_TOKEN,
-    OPTION_HELP
-};
+enum option_code { OPTION_AGENT = 256, OPTION_INTENT, OPTION_ID, OPTION_COUNT, OPTION_JSON, OPTION_HELP };
 
 static const struct option known[] = {
-    {"agent", required_argument, NULL, OPTION_AGENT},
-    {"intent", required_argument, NULL, OPTION_INTENT},
-    {"id", required_argument, NULL, OPTION_ID},
-    {"count", required_argument, NULL, OPTION_COUNT},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"url", required_argument, NULL, OPTION_URL},
-    {"token-file", required_argument, NULL, OPTION_TOKEN},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
+    {"agent", required_argument, NULL, OPTION_AGENT}, {"intent", required_argument, NULL, OPTION_INTENT},
+    {"id", required_argument, NULL, OPTION_ID},       {"count", required_argument, NULL, OPTION_COUNT},
+    {"json", no_argument, NULL, OPTION_JSON},         TARGET_OPTIONS,
+    {"help", no_argument, NULL, OPTION_HELP},         {0},
 };
 
 struct arguments {
-    const char *agent, *intent, *id, *url, *token_file;
+    const char *agent, *intent, *id;
+    struct target_options target;
     double count; /* 0: no end */
     bool json, help;
 };
@@ -75,17 +60,12 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
         case OPTION_JSON:
             arguments->json = true;
             break;
-        case OPTION_URL:
-            arguments->url = optarg;
-            break;
-        case OPTION_TOKEN:
-            arguments->token_file = optarg;
-            break;
         case OPTION_HELP:
             arguments->help = true;
             return 0;
         default:
-            return EXIT_USAGE;
+            if (!target_option(&arguments->target, option))
+                return EXIT_USAGE;
         }
     }
     return optind < argc ? usage_error(argv[0], "there is no place for %s", argv[optind]) : 0;
@@ -142,6 +122,7 @@ static void print_record(struct slice record)
                        : "");
     print_text("  ", record, "us", " us");
     fputs(json_kind(view_member(record, SLICE("waited"))) == JSON_TRUE ? ", waiting included" : "", stdout);
+    fputs(json_kind(view_member(record, SLICE("cached"))) == JSON_TRUE ? ", known from before" : "", stdout);
     print_text("  ", record, "outcome", "");
     if (!is_null(record, "code"))
         print_text(": ", record, "code", "");
@@ -196,10 +177,8 @@ static bool take(void *context, struct slice piece)
 int command_trace(int argc, char **argv)
 {
     struct arguments arguments = {0};
-    struct bridge_url url;
+    struct target target;
     struct buffer path = {0};
-    char token_text[TOKEN_MAXIMUM];
-    const char *token;
     int code = read_options(argc, argv, &arguments);
     if (code != 0)
         return code;
@@ -207,17 +186,16 @@ int command_trace(int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
-    if (!option_url(argv[0], arguments.url, "http://127.0.0.1:4568", &url))
-        return EXIT_USAGE;
-    if (!option_token(argv[0], arguments.token_file, token_text, &token))
-        return 1;
+    code = target_find(argv[0], &arguments.target, TARGET_HTTP, &target);
+    if (code != 0)
+        return code;
     buffer_append_slice(&path, SLICE("/admin/trace"));
     add_parameter(&path, "agent", arguments.agent);
     add_parameter(&path, "intent", arguments.intent);
     add_parameter(&path, "id", arguments.id);
     buffer_append(&path, "", 1);
     struct follow follow = {.arguments = &arguments};
-    code = path.failed ? 1 : follow_bridge(argv[0], &url, token, path.data, take, &follow);
+    code = path.failed ? 1 : follow_bridge(argv[0], &target, path.data, take, &follow);
     buffer_free(&path);
     buffer_free(&follow.line);
     return code;

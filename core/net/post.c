@@ -13,17 +13,19 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "net/tls/tls_client.h"
 
 /* How often a wait looks at the stop flag. */
 #define SLICE_MS 50
 
 bool post_target_read(const char *url, struct post_target *out)
 {
-    static const char scheme[] = "http://";
-    *out = (struct post_target){.port = "80"};
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0)
+    static const char plain[] = "http://", secure[] = "https://";
+    *out = (struct post_target){.secure = strncmp(url, secure, sizeof secure - 1) == 0};
+    strcpy(out->port, out->secure ? "443" : "80");
+    if (!out->secure && strncmp(url, plain, sizeof plain - 1) != 0)
         return false;
-    const char *at = url + sizeof scheme - 1;
+    const char *at = url + (out->secure ? sizeof secure : sizeof plain) - 1;
     for (const char *byte = at; *byte; byte++) /* none that would end a header line, or hide a name and password */
         if (*byte <= ' ' || *byte == 0x7f || *byte == '@' || *byte == '#')
             return false;
@@ -49,6 +51,7 @@ bool post_target_read(const char *url, struct post_target *out)
 struct exchange {
     const struct post *post;
     int fd;
+    struct tls_stream *tls; /* NULL: plain */
     uint64_t until_ms;
 };
 
@@ -94,18 +97,80 @@ static bool connect_to(struct exchange *exchange, const struct addrinfo *address
     return false;
 }
 
+/* Until TLS can go on. */
+static bool wait_for_tls(const struct exchange *exchange)
+{
+    return wait_for(exchange, tls_stream_wants_write(exchange->tls) ? POLLOUT : POLLIN);
+}
+
+static const char *reason(void)
+{
+    return errno == EPROTO ? tls_problem() : strerror(errno);
+}
+
+/* True: plain, or the other side has shown who it is. */
+static bool secure(struct exchange *exchange)
+{
+    if (!exchange->post->target->secure)
+        return true;
+    exchange->tls = tls_stream_new(exchange->post->tls, exchange->post->target->host, exchange->fd);
+    errno = ENOMEM;
+    if (!exchange->tls)
+        return false;
+    int result;
+    while ((result = tls_stream_handshake(exchange->tls)) == 0)
+        if (!wait_for_tls(exchange))
+            return false;
+    errno = result < 0 ? -result : 0;
+    return result > 0;
+}
+
+/* How much was sent, 0 after a wait; negative: errno says why. */
+static ssize_t send_some(const struct exchange *exchange, struct slice text)
+{
+    if (exchange->tls) {
+        ssize_t taken = tls_stream_write(exchange->tls, text.data, text.length);
+        if (taken < 0)
+            errno = (int)-taken;
+        return taken == 0 && !wait_for_tls(exchange) ? -1 : taken;
+    }
+    ssize_t sent = send(exchange->fd, text.data, text.length, MSG_NOSIGNAL);
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR))
+        return wait_for(exchange, POLLOUT) ? 0 : -1;
+    return sent;
+}
+
 static bool send_all(const struct exchange *exchange, struct slice text)
 {
     while (text.length > 0) {
-        ssize_t sent = send(exchange->fd, text.data, text.length, MSG_NOSIGNAL);
-        if (sent < 0 && errno != EAGAIN && errno != EINTR)
+        ssize_t sent = send_some(exchange, text);
+        if (sent < 0)
             return false;
-        if (sent < 0 && !wait_for(exchange, POLLOUT))
-            return false;
-        if (sent > 0)
-            text = slice_from(text.data + sent, text.length - (size_t)sent);
+        text = slice_from(text.data + sent, text.length - (size_t)sent);
     }
     return true;
+}
+
+/* How much came; 0: the end; negative: errno says why not. */
+static ssize_t receive_some(const struct exchange *exchange, char *data, size_t size)
+{
+    for (;;) {
+        ssize_t got;
+        if (exchange->tls) {
+            got = tls_stream_read(exchange->tls, data, size);
+            if (got > 0 || got == -ECONNRESET)
+                return got > 0 ? got : 0;
+            errno = got == 0 ? EAGAIN : (int)-got;
+        } else {
+            got = recv(exchange->fd, data, size, 0);
+            if (got >= 0)
+                return got;
+        }
+        if (errno != EAGAIN && errno != EINTR)
+            return -1;
+        if (exchange->tls ? !wait_for_tls(exchange) : !wait_for(exchange, POLLIN))
+            return -1;
+    }
 }
 
 /* 0: what came is no answer. */
@@ -115,15 +180,9 @@ static unsigned read_status(const struct exchange *exchange, char *error, size_t
     size_t length = 0;
     unsigned status = 0;
     while (length < sizeof "HTTP/1.1 200" - 1) {
-        if (!wait_for(exchange, POLLIN)) {
-            snprintf(error, size, "no answer: %s", strerror(errno));
-            return 0;
-        }
-        ssize_t received = recv(exchange->fd, line + length, sizeof line - 1 - length, 0);
-        if (received < 0 && (errno == EAGAIN || errno == EINTR))
-            continue;
+        ssize_t received = receive_some(exchange, line + length, sizeof line - 1 - length);
         if (received <= 0) {
-            snprintf(error, size, "no answer: %s", received < 0 ? strerror(errno) : "the connection was closed");
+            snprintf(error, size, "no answer: %s", received < 0 ? reason() : "the connection was closed");
             return 0;
         }
         length += (size_t)received;
@@ -160,10 +219,13 @@ unsigned post_send(const struct post *post, char *error, size_t size)
     unsigned status = 0;
     if (length >= (int)sizeof head)
         snprintf(error, size, "the request is too long");
+    else if (!secure(&exchange))
+        snprintf(error, size, "no TLS with %s port %s: %s", target->host, target->port, reason());
     else if (send_all(&exchange, slice_from(head, (size_t)length)) && send_all(&exchange, post->body))
         status = read_status(&exchange, error, size);
     else
-        snprintf(error, size, "cannot send: %s", strerror(errno));
+        snprintf(error, size, "cannot send: %s", reason());
+    tls_stream_free(exchange.tls);
     close(exchange.fd);
     return status;
 }

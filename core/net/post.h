@@ -1,4 +1,4 @@
-/* One HTTP/1.1 POST to a server elsewhere, for a thread that may wait. Plain HTTP only. */
+/* One HTTP/1.1 POST to a server elsewhere, with TLS or without, for a thread that may wait. */
 #ifndef LUADUCT_NET_POST_H
 #define LUADUCT_NET_POST_H
 
@@ -9,14 +9,17 @@
 
 #include "base/slice.h"
 
+struct tls_client;
+
 struct post_target {
     char host[256]; /* without the brackets of an IPv6 address */
     char port[6];
     char path[1024]; /* with the query */
     bool ipv6;       /* the host stood in brackets */
+    bool secure;     /* https */
 };
 
-/* Takes "http://host[:port][/path]" apart; false: it is something else. */
+/* Takes "http://host[:port][/path]" or https://… apart; false: it is something else. */
 bool post_target_read(const char *url, struct post_target *out);
 
 struct post {
@@ -25,6 +28,7 @@ struct post {
     struct slice body;       /* JSON */
     uint32_t timeout_ms;     /* for all of it but the look-up of the name */
     const atomic_bool *stop; /* set by another thread: gives up soon */
+    struct tls_client *tls;  /* whom to trust, for a target that is secure; this thread's alone */
 };
 
 /* The status of the answer; 0: none came, and `error` says why. */

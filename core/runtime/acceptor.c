@@ -14,6 +14,8 @@
 #include "runtime/limits.h"
 #include "runtime/proxied.h"
 #include "runtime/reactor.h"
+#include "runtime/tls/certificates.h"
+#include "runtime/tls/handshakes.h"
 
 /* To turn one away takes some 20 us: those who are connected wait for no more than these. */
 #define ACCEPTS_PER_TURN 16
@@ -40,6 +42,17 @@ static void turn_away(struct reactor *reactor, int fd, enum code code)
         shutdown(fd, SHUT_WR);
         (void)!recv(fd, ignored, sizeof ignored, MSG_DONTWAIT);
     }
+    close(fd);
+}
+
+/* Whom that answer would only confuse, before hands are shaken, hears nothing. */
+static void close_or_turn_away(struct reactor *reactor, int fd, bool speaks_tls, enum code code)
+{
+    if (!speaks_tls) {
+        turn_away(reactor, fd, code);
+        return;
+    }
+    counter_add(&reactor->lane->counters.refused[code], 1);
     close(fd);
 }
 
@@ -70,48 +83,44 @@ static void accept_without_descriptors(struct reactor *reactor, int listener)
         close(reactor->reserve_fd);
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0)
-            turn_away(reactor, fd, CODE_OVERLOADED);
+            close_or_turn_away(reactor, fd, certificates_in_use(), CODE_OVERLOADED);
         reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
     pause_accepting(reactor);
 }
 
-bool acceptor_count(struct reactor *reactor, int fd)
+static bool count_whole(struct reactor *reactor, int fd)
 {
     /* At critical new connections come in and hear why at their first request (http_gate.c), so that probes are
      * answered; past that there is no room even for them. */
     if (atomic_load_explicit(&admission_state, memory_order_relaxed) == ADMISSION_CLOSED) {
         counter_add(&reactor->shed.refused_connections, 1);
-        turn_away(reactor, fd, CODE_OVERLOADED);
+        close_or_turn_away(reactor, fd, certificates_in_use(), CODE_OVERLOADED);
         return false;
     }
     enum limit limit = limits_take_connection(clock_coarse_ns());
     if (limit != LIMIT_NONE)
-        turn_away(reactor, fd, limit_code(limit));
+        close_or_turn_away(reactor, fd, certificates_in_use(), limit_code(limit));
     return limit == LIMIT_NONE;
 }
 
-void acceptor_open(struct reactor *reactor, int fd, const struct address *from, enum acceptor_peer peer)
+void acceptor_open(struct reactor *reactor, int fd, const struct address *from, enum peer_kind kind)
 {
-    struct peer_address address = peer_address_of(from);
+    bool speaks_tls = kind != PEER_ADMIN && certificates_in_use();
+    struct arrival arrival = {.address = peer_address_of(from), .kind = (uint8_t)kind, .counted = kind != PEER_ADMIN};
     /* Many come by one proxy: each is counted when the proxy has said who it is. */
-    struct party *party = peer == PEER_PROXY || peer == PEER_ADMIN ? NULL : party_of_address(&address);
-    enum limit limit = party_take_connection(party, clock_coarse_ns());
-    struct connection *connection =
-        limit == LIMIT_NONE ? connection_open(reactor, fd, &address, peer == PEER_ADMIN) : NULL;
-    if (!connection) {
-        if (limit == LIMIT_NONE)
-            party_drop_connection(party);
-        party_release(party);
-        if (peer != PEER_ADMIN)
-            limits_drop_connection();
-        turn_away(reactor, fd, limit == LIMIT_NONE ? CODE_OVERLOADED : limit_code(limit));
+    if (kind == PEER_DIRECT || kind == PEER_FORWARDED)
+        arrival.party = party_of_address(&arrival.address);
+    enum limit limit = party_take_connection(arrival.party, clock_coarse_ns());
+    if (limit != LIMIT_NONE) {
+        party_release(arrival.party);
+        arrival.party = NULL;
+    } else if (speaks_tls ? handshakes_take(reactor, fd, &arrival)
+                          : connection_open(reactor, (struct transport){.fd = fd}, &arrival)) {
         return;
     }
-    connection->party = party;
-    connection->counted = peer != PEER_ADMIN;
-    connection->by_proxy = peer == PEER_PROXY;
-    connection->forwarded = peer == PEER_FORWARDED;
+    arrival_leave(&arrival);
+    close_or_turn_away(reactor, fd, speaks_tls, limit == LIMIT_NONE ? CODE_OVERLOADED : limit_code(limit));
 }
 
 static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
@@ -138,7 +147,7 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
             acceptor_open(reactor, fd, &address, PEER_ADMIN);
             continue;
         }
-        if (!acceptor_count(reactor, fd))
+        if (!count_whole(reactor, fd))
             continue;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         bool trusted = address_in_any(&address, &config->limits.trusted_proxies);

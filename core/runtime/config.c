@@ -4,6 +4,7 @@
  * behind. Keys are read by their whole path: a misspelt one is an error in the first test that loads anything. */
 #include "runtime/config.h"
 
+#include "base/slice.h"
 #include "base/system.h"
 #include "protocol/jwt/jwk.h"
 
@@ -123,9 +124,9 @@ static int read_choice(lua_State *L, const char *path, const char *const *names)
     return choice;
 }
 
-static void read_list(lua_State *L, const char *path, struct config_list *list)
+/* The list at the top of the stack; anything else is an empty one. */
+static void read_items(lua_State *L, struct config_list *list)
 {
-    push_path(L, CONFIG_INDEX, path);
     size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
     if (count)
         list->items = checked(L, calloc(count, sizeof(*list->items)));
@@ -135,6 +136,12 @@ static void read_list(lua_State *L, const char *path, struct config_list *list)
         list->count = i + 1;
         lua_pop(L, 1);
     }
+}
+
+static void read_list(lua_State *L, const char *path, struct config_list *list)
+{
+    push_path(L, CONFIG_INDEX, path);
+    read_items(L, list);
     lua_pop(L, 1);
 }
 
@@ -218,6 +225,7 @@ static void read_performance(lua_State *L, struct config *config)
     } else {
         config->performance.worker_threads = read_count(L, "performance.worker_threads");
     }
+    config->performance.cache = read_boolean(L, "performance.cache_enabled");
     config->performance.compression = read_boolean(L, "performance.compression");
     config->performance.binary_protocol = read_boolean(L, "performance.binary_protocol");
 }
@@ -289,11 +297,35 @@ static void read_http(lua_State *L, struct config *config)
     config->auth.token = read_text(L, "auth.token");
     config->auth.token_is_admin = read_boolean(L, "auth.tokenIsAdmin");
     config->auth.tokens = read_text(L, "auth.tokens");
-    config->auth.required = config->auth.token || config->auth.tokens;
+    config->auth.hook = read_boolean(L, "auth.hook");
+    config->auth.required = config->auth.token || config->auth.tokens || config->auth.hook;
+}
+
+/* Bits: 1 << enum jwt_algorithm. */
+static unsigned read_algorithms(lua_State *L, const char *path)
+{
+    unsigned algorithms = 0;
+    push_path(L, CONFIG_INDEX, path);
+    for (size_t i = 1, count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0; i <= count; i++) {
+        enum jwt_algorithm algorithm;
+        lua_rawgeti(L, -1, (int)i);
+        if (!jwt_algorithm_find(slice_from_string(luaL_checkstring(L, -1)), &algorithm, NULL))
+            luaL_error(L, "config key %s has an unknown choice", path);
+        algorithms |= 1u << algorithm;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return algorithms;
 }
 
 static void read_jwt(lua_State *L, struct config *config)
 {
+    config->auth.jwt.keys = read_text(L, "auth.jwt.keys");
+    config->auth.jwt.key = read_text(L, "auth.jwt.key");
+    config->auth.jwt.secret = read_text(L, "auth.jwt.secret");
+    config->auth.required =
+        config->auth.required || config->auth.jwt.keys || config->auth.jwt.key || config->auth.jwt.secret;
+    config->auth.jwt.algorithms = read_algorithms(L, "auth.jwt.algorithms");
     config->auth.jwt.issuer = read_text(L, "auth.jwt.issuer");
     config->auth.jwt.audience = read_text(L, "auth.jwt.audience");
     config->auth.jwt.leeway_ms = read_count(L, "auth.jwt.leewayMs");
@@ -302,6 +334,71 @@ static void read_jwt(lua_State *L, struct config *config)
     read_list(L, "auth.jwt.agentRolesClaim", &config->auth.jwt.agent_roles_claim);
     read_list(L, "auth.jwt.rolesClaim", &config->auth.jwt.roles_claim);
     read_list(L, "auth.jwt.labelsClaim", &config->auth.jwt.labels_claim);
+}
+
+static char *read_field(lua_State *L, const char *name)
+{
+    lua_getfield(L, -1, name);
+    char *copy = checked(L, strdup(luaL_checkstring(L, -1)));
+    lua_pop(L, 1);
+    return copy;
+}
+
+/* The pair at the top of the stack. */
+static void read_pair(lua_State *L, struct config *config, const char *label)
+{
+    struct config_pair *pair = &config->tls.pairs[config->tls.pair_count++];
+    pair->label = checked(L, strdup(label));
+    pair->cert = read_field(L, "cert");
+    pair->key = read_field(L, "key");
+    lua_getfield(L, -1, "names");
+    read_items(L, &pair->names);
+    lua_pop(L, 1);
+}
+
+/* Each handshake thread has parsed copies of all keys. */
+static uint32_t auto_handshake_threads(void)
+{
+    uint32_t processors = system_cpu_count();
+    return processors < 4 ? processors : 4;
+}
+
+static void read_tls(lua_State *L, struct config *config)
+{
+    push_path(L, CONFIG_INDEX, "tls.certs");
+    size_t more = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
+    config->tls.pairs = checked(L, calloc(more + 1, sizeof *config->tls.pairs));
+    push_path(L, CONFIG_INDEX, "tls");
+    lua_getfield(L, -1, "cert");
+    bool has_default = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    if (has_default) {
+        lua_newtable(L);
+        lua_getfield(L, -2, "cert");
+        lua_setfield(L, -2, "cert");
+        lua_getfield(L, -2, "key");
+        lua_setfield(L, -2, "key");
+        read_pair(L, config, "tls.");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    for (size_t i = 1; i <= more; i++) {
+        char label[32];
+        snprintf(label, sizeof label, "tls.certs[%zu].", i);
+        lua_rawgeti(L, -1, (int)i);
+        read_pair(L, config, label);
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    config->tls.client_ca = read_text(L, "tls.clientCa");
+    config->auth.required = config->auth.required || config->tls.client_ca;
+    config->tls.crl = read_text(L, "tls.crl");
+    config->tls.require_client_cert = read_boolean(L, "tls.requireClientCert");
+    read_list(L, "tls.ciphers", &config->tls.ciphers);
+    config->tls.handshake_timeout_ms = read_count(L, "tls.handshakeTimeoutMs");
+    config->tls.max_handshakes = read_count(L, "tls.maxHandshakes");
+    config->tls.handshake_threads =
+        is_auto(L, "tls.handshakeThreads") ? auto_handshake_threads() : read_count(L, "tls.handshakeThreads");
 }
 
 /* One for each processor, but room for tasks that wait for memory rather than compute; past eight more threads only
@@ -375,8 +472,18 @@ static void read_alerts(lua_State *L, struct config *config)
     read_alert(L, "gcFrequency", &config->alerts.gc_frequency);
     read_alert(L, "poolHitRate", &config->alerts.pool_hit_rate);
     read_alert(L, "workerUtilization", &config->alerts.worker_utilization);
+    read_alert(L, "certificateExpiry", &config->alerts.certificate_expiry);
     config->policies.alerts = read_text(L, "policies.alerts");
     config->policies.access = read_text(L, "policies.access");
+}
+
+static void read_rights(lua_State *L, struct config *config)
+{
+    static const char *const ways[] = {"off", "auto", "required", NULL};
+    config->user = read_text(L, "user");
+    config->group = read_text(L, "group");
+    config->confinement.files = (enum config_confine)read_choice(L, "confinement.files", ways);
+    config->confinement.system_calls = (enum config_confine)read_choice(L, "confinement.systemCalls", ways);
 }
 
 static void read_log(lua_State *L, struct config *config)
@@ -399,10 +506,12 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_agents(L, config, auto_memory);
     read_http(L, config);
     read_jwt(L, config);
+    read_tls(L, config);
     read_phase2(L, config);
     read_canary(L, config);
     read_alerts(L, config);
     read_log(L, config);
+    read_rights(L, config);
 }
 
 static bool problem(lua_State *L, const struct load *load, const char *text)
@@ -454,77 +563,6 @@ static bool read_proxies(lua_State *L, const struct load *load)
                        "listen.proxyProtocol: no proxy is trusted: name those whose PROXY header counts in "
                        "limits.trustedProxies");
     return true;
-}
-
-static bool refuse_key(lua_State *L, const struct load *load, const char *key, const char *reason)
-{
-    const char *label = load->config->file ? load->config->file : "built-in configuration";
-    *load->problems = checked(L, strdup(lua_pushfstring(L, "%s: %s: %s\n", label, key, reason)));
-    return false;
-}
-
-/* The keys of one config key, when it is set: a text, or a file's { path = …, text = … }. */
-static bool add_keys(lua_State *L, const struct load *load, const char *key,
-                     bool (*add)(struct jwk_set *set, struct slice text, char error[JWK_ERROR_BYTES]))
-{
-    struct jwk_set **set = &load->config->auth.jwt.keys;
-    char error[JWK_ERROR_BYTES];
-    int top = lua_gettop(L);
-    push_path(L, CONFIG_INDEX, key);
-    bool is_file = lua_istable(L, -1), good = true;
-    if (!lua_isnil(L, -1)) {
-        if (is_file) {
-            lua_getfield(L, -1, "path");
-            lua_getfield(L, -2, "text");
-        }
-        struct slice text = {0};
-        text.data = luaL_checklstring(L, -1, &text.length);
-        *set = *set ? *set : checked(L, jwk_set_new());
-        if (!add(*set, text, error)) {
-            const char *reason = is_file ? lua_pushfstring(L, "%s: %s", lua_tostring(L, -2), error) : error;
-            good = refuse_key(L, load, key, reason);
-        }
-    }
-    lua_settop(L, top);
-    return good;
-}
-
-/* Left out, the keys say which algorithms are allowed; one that is named needs a key. */
-static bool read_algorithms(lua_State *L, const struct load *load)
-{
-    struct config *config = load->config;
-    unsigned available = 0;
-    for (unsigned i = 0; i < JWT_ALGORITHM_COUNT; i++)
-        available |= (unsigned)(jwk_set_count(config->auth.jwt.keys, (enum jwt_algorithm)i) > 0) << i;
-    push_path(L, CONFIG_INDEX, "auth.jwt.algorithms");
-    size_t count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0;
-    for (size_t i = 1; i <= count; i++) {
-        enum jwt_algorithm algorithm;
-        lua_rawgeti(L, -1, (int)i);
-        const char *name = luaL_checkstring(L, -1);
-        if (!jwt_algorithm_find(slice_from_string(name), &algorithm, NULL))
-            luaL_error(L, "config key auth.jwt.algorithms has an unknown choice");
-        if (!(available >> algorithm & 1))
-            return refuse_key(L, load, "auth.jwt.algorithms",
-                              lua_pushfstring(L, "no key for %s is among auth.jwt.keys, key and secret", name));
-        config->auth.jwt.algorithms |= 1u << algorithm;
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
-    if (count == 0)
-        config->auth.jwt.algorithms = available;
-    if (available == 0)
-        return refuse_key(L, load, "auth.jwt.keys", "holds no key for HS256, RS256 or ES256");
-    return true;
-}
-
-static bool read_keys(lua_State *L, const struct load *load)
-{
-    if (!add_keys(L, load, "auth.jwt.keys", jwk_set_add_jwks) || !add_keys(L, load, "auth.jwt.key", jwk_set_add_pem) ||
-        !add_keys(L, load, "auth.jwt.secret", jwk_set_add_secret))
-        return false;
-    load->config->auth.required = load->config->auth.required || load->config->auth.jwt.keys;
-    return !load->config->auth.jwt.keys || read_algorithms(L, load);
 }
 
 /* One problem a line; the list is at the top of the stack. */
@@ -583,7 +621,7 @@ static int load_protected(lua_State *L)
     if (load->restart_needed)
         *load->restart_needed = checked(L, strdup(luaL_checkstring(L, 3)));
     read_config(L, load->config, load->source->path);
-    load->good = check_connections(L, load) && read_proxies(L, load) && read_keys(L, load);
+    load->good = check_connections(L, load) && read_proxies(L, load);
     return 0;
 }
 
@@ -624,6 +662,26 @@ bool config_reload(struct config *out, const struct config_source *source, const
         *restart_needed = NULL;
     }
     return good;
+}
+
+/* The snapshot has the keys in order, each as `["section.key"] = value`; quotes within values stand behind a backslash.
+ */
+static struct slice section_of(const struct config *config, const char *section)
+{
+    char start[64];
+    const char *from = NULL, *last = NULL;
+    snprintf(start, sizeof start, "[\"%s.", section);
+    for (const char *at = config->snapshot; at && (at = strstr(at, start)); at++) {
+        from = from ? from : at;
+        last = at;
+    }
+    const char *end = last ? strstr(last, ", [\"") : NULL;
+    return from ? slice_from(from, end ? (size_t)(end - from) : strlen(from)) : slice_from("", 0);
+}
+
+bool config_same_section(const struct config *a, const struct config *b, const char *section)
+{
+    return slice_equal(section_of(a, section), section_of(b, section));
 }
 
 size_t config_check(const struct config_source *source, char **problems)
@@ -669,7 +727,11 @@ void config_free(struct config *config)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);
     free(config->auth.tokens);
-    jwk_set_release(config->auth.jwt.keys);
+    free(config->auth.jwt.keys);
+    free(config->auth.jwt.key);
+    if (config->auth.jwt.secret)
+        explicit_bzero(config->auth.jwt.secret, strlen(config->auth.jwt.secret));
+    free(config->auth.jwt.secret);
     free(config->auth.jwt.issuer);
     free(config->auth.jwt.audience);
     free_list(&config->auth.jwt.id_claim);
@@ -677,6 +739,16 @@ void config_free(struct config *config)
     free_list(&config->auth.jwt.agent_roles_claim);
     free_list(&config->auth.jwt.roles_claim);
     free_list(&config->auth.jwt.labels_claim);
+    for (size_t i = 0; i < config->tls.pair_count; i++) {
+        free(config->tls.pairs[i].cert);
+        free(config->tls.pairs[i].key);
+        free(config->tls.pairs[i].label);
+        free_list(&config->tls.pairs[i].names);
+    }
+    free(config->tls.pairs);
+    free(config->tls.client_ca);
+    free(config->tls.crl);
+    free_list(&config->tls.ciphers);
     free(config->alerts.notify);
     free(config->alerts.webhook_url);
     if (config->alerts.webhook_secret)
@@ -685,5 +757,7 @@ void config_free(struct config *config)
     free(config->policies.alerts);
     free(config->policies.access);
     free(config->log.file);
+    free(config->user);
+    free(config->group);
     memset(config, 0, sizeof(*config));
 }

@@ -9,13 +9,13 @@
 
 #include "net/address.h"
 
-struct jwk_set;
 struct lua_State;
 
 enum config_mode { CONFIG_MODE_ENHANCED, CONFIG_MODE_ORIGINAL };
 enum config_on_error { CONFIG_ON_ERROR_DEFAULT, CONFIG_ON_ERROR_DROP };
 enum config_slow_agent { CONFIG_SLOW_AGENT_QUEUE, CONFIG_SLOW_AGENT_DROP, CONFIG_SLOW_AGENT_CLOSE };
 enum config_alert_action { CONFIG_ALERT_WARN, CONFIG_ALERT_ALERT, CONFIG_ALERT_SCALE_UP, CONFIG_ALERT_SHED };
+enum config_confine { CONFIG_CONFINE_OFF, CONFIG_CONFINE_AUTO, CONFIG_CONFINE_REQUIRED };
 enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONFIG_LOG_ERROR };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 
@@ -30,6 +30,13 @@ enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 struct config_list {
     char **items; /* `count` NUL-terminated strings; NULL when empty */
     size_t count;
+};
+
+/* A certificate chain and its key. */
+struct config_pair {
+    char *cert, *key;         /* paths */
+    char *label;              /* "tls." or "tls.certs[1]." */
+    struct config_list names; /* server names; empty: those in the certificate */
 };
 
 /* A built-in alert. */
@@ -133,9 +140,11 @@ struct config {
         char *token;   /* NULL: none is shared; else not empty, without control characters */
         bool token_is_admin;
         char *tokens; /* the file of named tokens; NULL: there are none */
+        bool hook;    /* the script's `authenticate` is asked */
         struct {
-            struct jwk_set *keys;    /* NULL: no tokens are taken */
-            unsigned algorithms;     /* 1 << enum jwt_algorithm for each that is allowed; there are keys for each */
+            char *keys, *key;        /* files: a JWK set, a public key in PEM; NULL: none */
+            char *secret;            /* for HS256; NULL: none */
+            unsigned algorithms;     /* 1 << enum jwt_algorithm for each that is allowed; 0: those the keys are for */
             char *issuer, *audience; /* NULL: none */
             uint32_t leeway_ms;
             /* The ways to claims; empty: there is none. That of the id is never empty. */
@@ -144,8 +153,18 @@ struct config {
     } auth;
 
     struct {
+        struct config_pair *pairs; /* `pair_count`, the default first; none: the ports are plain */
+        size_t pair_count;
+        char *client_ca, *crl; /* paths; NULL: none */
+        bool require_client_cert;
+        struct config_list ciphers; /* best first; empty: all */
+        uint32_t handshake_timeout_ms, max_handshakes, handshake_threads;
+    } tls;
+
+    struct {
         uint32_t worker_threads; /* reactors, at least 1 */
         bool worker_threads_is_auto;
+        bool cache;           /* decisions of routes with a declaration are kept */
         bool compression;     /* permessage-deflate is offered */
         bool binary_protocol; /* luaduct.msgpack is taken where it is offered */
     } performance;
@@ -179,7 +198,7 @@ struct config {
         char *webhook_url;    /* NULL: none */
         char *webhook_secret; /* NULL: not signed */
         uint32_t webhook_timeout_ms;
-        struct config_alert gc_frequency, pool_hit_rate, worker_utilization;
+        struct config_alert gc_frequency, pool_hit_rate, worker_utilization, certificate_expiry;
     } alerts;
 
     struct {
@@ -192,6 +211,12 @@ struct config {
         enum config_log_format format;
         char *file; /* NULL: standard error */
     } log;
+
+    char *user, *group; /* to become, by name or number; NULL: stay */
+
+    struct {
+        enum config_confine files, system_calls;
+    } confinement;
 };
 
 /* What the command line said; NULL where it said nothing. The text is checked as the file's values are. */
@@ -216,6 +241,9 @@ bool config_load(struct config *out, const struct config_source *source, char **
  * one at a time. */
 bool config_reload(struct config *out, const struct config_source *source, const struct config *running,
                    char **restart_needed, char **problems);
+
+/* Whether both say the same in a section ("alerts"). */
+bool config_same_section(const struct config *a, const struct config *b, const char *section);
 
 /* As config_load, but only says what is wrong: the number of problems, 0 when the configuration is good. */
 size_t config_check(const struct config_source *source, char **problems);

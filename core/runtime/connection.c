@@ -24,23 +24,27 @@ static bool epoll_change(struct connection *connection, int operation)
     return epoll_ctl(connection_reactor(connection)->epoll_fd, operation, connection->transport.fd, &event) == 0;
 }
 
-struct connection *connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin)
+bool connection_open(struct reactor *reactor, struct transport transport, const struct arrival *arrival)
 {
     struct connection *connection = pool_acquire(POOL_ARRAYS, sizeof *connection);
     if (!connection)
-        return NULL;
+        return false;
     memset(connection, 0, sizeof *connection);
     connection->endpoint.lane = reactor->lane;
-    connection->transport.fd = fd;
+    connection->transport = transport;
     connection->deadline = DEADLINE_NONE;
     connection->reads = true;
-    connection->address = *address;
-    connection->is_admin = is_admin;
+    connection->address = arrival->address;
+    connection->is_admin = arrival->kind == PEER_ADMIN;
+    connection->by_proxy = arrival->kind == PEER_PROXY;
+    connection->forwarded = arrival->kind == PEER_FORWARDED;
     connection->last_byte_ms = reactor->now_ms;
     if (!epoll_change(connection, EPOLL_CTL_ADD)) {
         pool_release(POOL_ARRAYS, connection, sizeof *connection);
-        return NULL;
+        return false;
     }
+    connection->party = arrival->party;
+    connection->counted = arrival->counted;
     connection->next = reactor->connections;
     connection->previous = &reactor->connections;
     if (connection->next)
@@ -48,7 +52,7 @@ struct connection *connection_open(struct reactor *reactor, int fd, const struct
     reactor->connections = connection;
     atomic_fetch_add_explicit(&reactor->connection_count, 1, memory_order_relaxed);
     connection_wait_for(connection, DEADLINE_HEADER);
-    return connection;
+    return true;
 }
 
 void connection_read_on(struct connection *connection, bool on)

@@ -112,8 +112,9 @@ static inline bool connection_registered(const struct connection *connection)
 
 /* All on the reactor's thread. */
 
-/* Takes over an accepted socket. NULL: no memory, the socket stays the caller's. */
-struct connection *connection_open(struct reactor *reactor, int fd, const struct peer_address *address, bool is_admin);
+/* Takes over an accepted socket and its place among the counted. False: no memory, and both (the socket with its TLS)
+ * stay the caller's. */
+bool connection_open(struct reactor *reactor, struct transport transport, const struct arrival *arrival);
 
 /* Bytes from the socket, or its end, are there. */
 void connection_readable(struct connection *connection);

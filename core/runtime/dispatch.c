@@ -1,14 +1,12 @@
 #include "runtime/dispatch.h"
 
-#include "bridge/dead_letter.h"
-#include "bridge/dedup.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
-#include "protocol/msgpack/msgpack_frame.h"
-#include "protocol/registration.h"
 #include "runtime/identity/identity.h"
 #include "runtime/reload/shadow.h"
+#include "runtime/reload/tally.h"
 #include "runtime/trace.h"
+#include "runtime/undeliverable.h"
 #include "runtime/work/asking.h"
 #include "runtime/work/waiting.h"
 #include "script/binding/send.h"
@@ -26,25 +24,14 @@ struct dispatch_job {
     struct script_sender who;
     struct profile *profile; /* of who sent it; NULL over HTTP */
     uint64_t began_ns;       /* steady clock, for the trace */
+    struct tally tally;
     /* Once delivered: on_undeliverable hooks of its own failures that wait, and what holds without them. */
     unsigned unresolved;
-    bool accepted;
+    bool accepted, overran;
     enum code refusal;
     struct frame *frame;
     char *text; /* dispatch.text, JSON_SLACK bytes behind it, and what of it came packed */
     size_t text_size;
-};
-
-/* A failed delivery whose on_undeliverable is asked. */
-struct resolution {
-    struct waiting waiting; /* first */
-    struct undeliverable *failure;
-    struct dispatch_job *job; /* whose failure it is; NULL: of none that is under way */
-    struct endpoint *sender;  /* of that dispatch */
-    struct envelope envelope;
-    struct text_store store;
-    struct envelope_defaults defaults;
-    char timestamp[CLOCK_ISO_LENGTH];
 };
 
 /* --- Jobs --- */
@@ -97,14 +84,22 @@ static struct dispatch_job *new_job(const struct dispatch *dispatch, const struc
 /* Only what was accepted is remembered: a retry of the rest passes. */
 static void settle_id(const struct dispatch *dispatch, const struct dispatch_result *result)
 {
-    if (dispatch->dedup && (result->dropped || result->code != CODE_OK))
+    if (dispatch->dedup.number && (result->dropped || result->code != CODE_OK))
         dedup_forget(dispatch->dedup);
 }
 
-static void end_job(struct dispatch_job *job, struct dispatch_result *result)
+static void count_refusal(const struct tally *tally, struct reactor *reactor, const struct dispatch_result *result)
+{
+    if (result->code != CODE_OK && !result->dropped)
+        tally_refused(tally, reactor);
+}
+
+static void end_job(struct reactor *reactor, struct dispatch_job *job, struct dispatch_result *result)
 {
     settle_id(&job->dispatch, result);
+    count_refusal(&job->tally, reactor, result);
     result->id = envelope_text(&job->envelope, FIELD_ID, &job->defaults);
+    result->sender = job->profile ? job->profile->id : slice_from(NULL, 0);
     if (job->dispatch.done)
         job->dispatch.done(job->dispatch.context, result);
     else
@@ -117,34 +112,38 @@ void dispatch_forget(struct dispatch_job *job)
     job->dispatch.done = NULL;
 }
 
-/* The connection may have left while a hook waited; a reply still finds its agent. */
+/* The connection may have left while a hook waited; what it sent is its agent's all the same. */
 static void look_after_sender(struct dispatch *dispatch, const struct profile *profile)
 {
     if (!dispatch->sender || dispatch->sender->state == ENDPOINT_HOLDING || dispatch->sender->state == ENDPOINT_LIVE)
         return;
     dispatch->sender = NULL;
     if (profile)
-        dispatch->answer_to = profile->id;
+        dispatch->sender_id = profile->id;
 }
 
-/* Reads again what the sender sent, without the script's changes. */
-static bool scan_again(struct reactor *reactor, const struct dispatch *dispatch)
+bool dispatch_scan(const struct dispatch *dispatch, const struct config *config, struct text_store *store,
+                   struct message *message)
 {
-    const struct config *config = reactor->config;
     struct message_rules rules = {
         .depth = config->limits.json_depth, .lenient = config->mode == CONFIG_MODE_ORIGINAL, .utf8_checked = true};
     char error[ERROR_TEXT_BYTES];
     if (!dispatch->is_message)
-        return envelope_scan(dispatch->text, &rules, dispatch->envelope->store, dispatch->envelope, error) == CODE_OK;
+        return envelope_scan(dispatch->text, &rules, store, &message->envelope, error) == CODE_OK;
+    return message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, store, message) == CODE_OK;
+}
+
+/* In the place of what the script has made of it. */
+static bool scan_again(struct reactor *reactor, const struct dispatch *dispatch)
+{
     struct envelope *envelope = dispatch->envelope;
     uint32_t packed_sent = envelope->packed_sent;
     struct slice packed[FIELD_OPAQUE_COUNT];
+    struct message message;
     memcpy(packed, envelope->packed, sizeof packed);
-    if (message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, envelope->store, &reactor->message) !=
-        CODE_OK)
+    if (!dispatch_scan(dispatch, reactor->config, envelope->store, &message))
         return false;
-    if (envelope != &reactor->message.envelope) /* a job's own */
-        *envelope = reactor->message.envelope;
+    *envelope = message.envelope;
     for (uint32_t rest = packed_sent; rest; rest &= rest - 1) {
         unsigned field = (unsigned)__builtin_ctz(rest);
         envelope_keep_packed(envelope, (enum field)field, packed[field - FIELD_TEXT_COUNT]);
@@ -161,149 +160,6 @@ static const struct decision *decision_after_failure(struct reactor *reactor, co
     return &by_default;
 }
 
-/* --- What could not be delivered --- */
-
-/* The dispatch whose failures are being asked about; all zero: none. */
-struct resolving {
-    const struct dispatch *dispatch;
-    struct frame *frame;      /* what it sent */
-    struct dispatch_job *job; /* once one of its hooks waits */
-    bool taken;               /* one of its failures found a taker after all */
-    bool overran;             /* the hook was stopped at one of its failures */
-};
-
-/* Gives whether somebody took it. */
-static bool carry_out_decision(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
-{
-    struct lane *lane = reactor->lane;
-    if (!decision)
-        return false;
-    /* Its own failures are counted, but not told again: once is the rule. */
-    struct delivery delivery = {.lane = lane,
-                                .envelope = &resolution->envelope,
-                                .defaults = &resolution->defaults,
-                                .sender = resolution->sender,
-                                .dead_letter = resolution->failure->frame->dead_letter,
-                                .share = resolution->failure->frame->share,
-                                .again = true};
-    struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
-    if (!client_id_reserved(from))
-        delivery.answer_to = from;
-    struct delivery_result result;
-    bool told = lane->report_undeliverable;
-    lane->report_undeliverable = false;
-    delivery_carry_out(&delivery, decision, &result);
-    lane->report_undeliverable = told;
-    frame_release(result.frame);
-    return result.accepted;
-}
-
-/* The same; what nobody took may become a dead letter. */
-static bool carry_out_again(struct reactor *reactor, struct resolution *resolution, const struct decision *decision)
-{
-    bool taken = carry_out_decision(reactor, resolution, decision);
-    if (!taken && resolution->failure->letter)
-        dead_letter_send(reactor->lane, resolution->failure);
-    return taken;
-}
-
-static void free_resolution(struct resolution *resolution)
-{
-    text_store_free(&resolution->store);
-    undeliverable_free(resolution->failure);
-    pool_release(POOL_ARRAYS, resolution, sizeof *resolution);
-}
-
-static void finish_dispatch(struct reactor *reactor, bool accepted, enum code refusal, struct dispatch_result *result);
-
-static void resolved_later(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
-{
-    struct resolution *resolution = (struct resolution *)waiting;
-    struct reactor *reactor = waiting->reactor;
-    struct dispatch_job *job = resolution->job;
-    if (resolution->sender && job) {
-        look_after_sender(&job->dispatch, job->profile);
-        resolution->sender = job->dispatch.sender;
-    }
-    bool taken = carry_out_again(reactor, resolution, result == SCRIPT_DECIDED ? outcome->decision : NULL);
-    free_resolution(resolution);
-    if (!job)
-        return;
-    job->accepted = job->accepted || taken;
-    if (--job->unresolved > 0)
-        return;
-    struct dispatch_result answer = {.frame = job->frame};
-    job->frame = NULL;
-    finish_dispatch(reactor, job->accepted, job->refusal, &answer);
-    end_job(job, &answer);
-}
-
-static void resolve_one(struct reactor *reactor, struct undeliverable *failure, struct resolving *of)
-{
-    struct lane *lane = reactor->lane;
-    struct resolution *resolution = failure->tell ? pool_acquire(POOL_ARRAYS, sizeof *resolution) : NULL;
-    if (!resolution) {
-        if (failure->letter)
-            dead_letter_send(lane, failure);
-        undeliverable_free(failure);
-        return;
-    }
-    *resolution = (struct resolution){.failure = failure};
-    memcpy(resolution->timestamp, lane->timestamp, sizeof resolution->timestamp);
-    resolution->defaults.timestamp = resolution->timestamp;
-    bool own = of->frame && failure->frame == of->frame;
-    if (own)
-        resolution->sender = of->dispatch->sender;
-    char error[ERROR_TEXT_BYTES];
-    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
-    rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
-    struct decision *decision = NULL;
-    struct script_state *script = reactor->script;
-    enum script_result result = SCRIPT_FAILED;
-    if (envelope_scan(frame_envelope(failure->frame), &rules, &resolution->store, &resolution->envelope, error) ==
-        CODE_OK) {
-        if (reactor->scripts.trial)
-            script = scripts_pick(&reactor->scripts,
-                                  envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults), SLICE("[]"));
-        msgpack_keep_twin(&resolution->envelope, failure->frame);
-        result = script_on_undeliverable(
-            script, &resolution->envelope, NULL, &resolution->defaults,
-            slice_from_string(undeliverable_reason_name(failure->reason)),
-            slice_from(failure->recipient_length ? failure->recipient : NULL, failure->recipient_length), &decision);
-    }
-    if (result == SCRIPT_WAITS) {
-        /* Where the dispatch finds no memory to wait too, its sender is told what holds now. */
-        if (own && (of->job || (of->job = new_job(of->dispatch, NULL)))) {
-            resolution->job = of->job;
-            of->job->unresolved++;
-        } else {
-            resolution->sender = NULL;
-        }
-        waiting_start(reactor, script, &resolution->waiting, resolved_later);
-        return;
-    }
-    bool overran = result == SCRIPT_FAILED && script_take_overrun(script);
-    bool taken = carry_out_again(reactor, resolution, decision);
-    of->taken = of->taken || (own && taken);
-    if (overran && own && script == reactor->script)
-        of->overran = true;
-    free_resolution(resolution);
-}
-
-/* Lets the script decide once more about each failed delivery. */
-static void resolve_all(struct reactor *reactor, struct resolving *of)
-{
-    struct undeliverable *failure;
-    while ((failure = lane_take_undeliverable(reactor->lane)))
-        resolve_one(reactor, failure, of);
-}
-
-void dispatch_undeliverable(struct reactor *reactor)
-{
-    struct resolving none = {0};
-    resolve_all(reactor, &none);
-}
-
 /* --- What scripts send themselves --- */
 
 static void carry_out_send(struct reactor *reactor, const struct script_send *send)
@@ -316,13 +172,11 @@ static void carry_out_send(struct reactor *reactor, const struct script_send *se
     char error[ERROR_TEXT_BYTES];
     struct decision decision = {.count = 1,
                                 .items = {{.kind = DECISION_TO, .ids = send->agents, .id_count = send->agent_count}}};
-    struct delivery delivery = {.lane = lane, .envelope = &envelope, .defaults = &defaults};
+    /* A script that sends again what nobody took would never end. */
+    struct delivery delivery = {.lane = lane, .envelope = &envelope, .defaults = &defaults, .telling = TELL_LOSSES};
     struct delivery_result result;
     if (envelope_scan(frame_envelope(send->frame), &rules, &store, &envelope, error) == CODE_OK) {
-        bool told = lane->report_undeliverable;
-        lane->report_undeliverable = false; /* counted, but not told: a script that sends again would never end */
         delivery_carry_out(&delivery, &decision, &result);
-        lane->report_undeliverable = told;
         frame_release(result.frame);
     }
     text_store_free(&store);
@@ -335,6 +189,12 @@ static void send_all(struct reactor *reactor, struct script_state *script)
         carry_out_send(reactor, send);
         script_send_free(send);
     }
+}
+
+void dispatch_undeliverable(struct reactor *reactor)
+{
+    struct resolving none = {0};
+    undeliverable_resolve(reactor, &none);
 }
 
 void dispatch_sends(struct reactor *reactor)
@@ -369,6 +229,34 @@ static void finish_dispatch(struct reactor *reactor, bool accepted, enum code re
     reactor->pass_messages++;
 }
 
+struct dispatch_job *dispatch_keep(const struct dispatch *dispatch)
+{
+    return new_job(dispatch, NULL);
+}
+
+void dispatch_await(struct dispatch_job *job)
+{
+    job->unresolved++;
+}
+
+const struct dispatch *dispatch_of(struct dispatch_job *job)
+{
+    look_after_sender(&job->dispatch, job->profile);
+    return &job->dispatch;
+}
+
+void dispatch_resolved(struct reactor *reactor, struct dispatch_job *job, bool taken, bool overran)
+{
+    job->accepted = job->accepted || taken;
+    job->overran = job->overran || overran;
+    if (--job->unresolved > 0)
+        return;
+    struct dispatch_result answer = {.frame = job->frame, .overran = job->overran};
+    job->frame = NULL;
+    finish_dispatch(reactor, job->accepted, job->refusal, &answer);
+    end_job(reactor, job, &answer);
+}
+
 /* After route. `job`: NULL while nothing of this dispatch has waited. NULL: it is over. */
 static struct dispatch_job *deliver(struct reactor *reactor, const struct dispatch *dispatch, struct dispatch_job *job,
                                     const struct decision *decision, struct dispatch_result *result)
@@ -384,7 +272,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
                                 .defaults = dispatch->defaults,
                                 .sender = dispatch->sender,
                                 .share = dispatch->share,
-                                .answer_to = dispatch->answer_to};
+                                .sender_id = dispatch->sender_id};
     struct delivery_result delivered;
     delivery_carry_out(&delivery, decision, &delivered);
     result->frame = delivered.frame;
@@ -397,11 +285,12 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
     }
     if (__builtin_expect(lane->undeliverable_first != NULL, 0)) {
         struct resolving own = {.dispatch = dispatch, .frame = delivered.frame, .job = job};
-        resolve_all(reactor, &own);
+        undeliverable_resolve(reactor, &own);
         delivered.accepted = delivered.accepted || own.taken;
         result->overran = result->overran || own.overran;
         if (own.job && own.job->unresolved > 0) {
             own.job->accepted = delivered.accepted;
+            own.job->overran = result->overran;
             own.job->refusal = delivered.refusal;
             own.job->frame = delivered.frame;
             result->frame = NULL;
@@ -422,23 +311,6 @@ static bool may_ask_again(struct reactor *reactor, const struct script_state *fa
            scan_again(reactor, dispatch);
 }
 
-/* While a version is on trial: where this state's side is counted. NULL: none is. */
-static struct decision_counts *counts_of(struct reactor *reactor, const struct script_state *script)
-{
-    struct reactor_scripts *scripts = &reactor->scripts;
-    return scripts->trial ? &scripts->counts[script == scripts->trial->state] : NULL;
-}
-
-static void count_route(struct reactor *reactor, const struct script_state *script, enum script_result routed)
-{
-    struct decision_counts *counts = counts_of(reactor, script);
-    if (!counts)
-        return;
-    counter_add(&counts->routed, 1);
-    if (routed == SCRIPT_FAILED)
-        counter_add(&counts->failed, 1);
-}
-
 static unsigned version_of(const struct reactor *reactor, const struct script_state *script)
 {
     return scripts_slot_of(&reactor->scripts, script)->version->number;
@@ -455,18 +327,17 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     look_after_sender(&job->dispatch, job->profile);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, &job->dispatch)) {
         script_take_overrun(script); /* a trial's fault is nobody's else */
-        if (reactor->scripts.trial && reactor->scripts.trial->state == script)
-            counter_add(&reactor->scripts.counts[1].failed, 1);
+        tally_failed(&job->tally, reactor);
         script = reactor->script;
+        job->tally = tally_begin(reactor, script);
         routed = script_route(script, &job->envelope, sender_of(job), &job->defaults, &decided);
-        count_route(reactor, script, routed);
         if (routed == SCRIPT_WAITS) {
             waiting_start(reactor, script, &job->waiting, routed_later);
             return;
         }
     }
-    if (routed == SCRIPT_FAILED && script == waiting->script && reactor->scripts.trial)
-        counter_add(&reactor->scripts.counts[0].failed, 1); /* as the trial's are */
+    if (routed == SCRIPT_FAILED)
+        tally_failed(&job->tally, reactor);
     result.overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     const struct decision *decision =
         routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, &job->dispatch);
@@ -479,11 +350,13 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
                                            .decision = decision,
                                            .failed = routed != SCRIPT_DECIDED,
                                            .waited = true,
+                                           .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
                                            .took_ns = clock_steady_ns() - job->began_ns});
+    tally_decided(&job->tally, reactor, decision);
     bool over = !deliver(reactor, &job->dispatch, job, decision, &result);
     trace_end(&trace, &result);
     if (over)
-        end_job(job, &result);
+        end_job(reactor, job, &result);
 }
 
 static struct dispatch_job *wait_for_route(struct reactor *reactor, struct script_state *script,
@@ -502,21 +375,6 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, struct scrip
     return job;
 }
 
-static void count_decision(struct reactor *reactor, const struct script_state *script, const struct decision *decision)
-{
-    struct decision_counts *counts = counts_of(reactor, script);
-    for (unsigned i = 0; counts && decision && i < decision->count; i++)
-        counter_add(&counts->kinds[decision->items[i].kind], 1);
-}
-
-static void count_refusal(struct reactor *reactor, const struct script_state *script,
-                          const struct dispatch_result *result)
-{
-    struct decision_counts *counts = counts_of(reactor, script);
-    if (counts && result->code != CODE_OK && !result->dropped)
-        counter_add(&counts->refused, 1);
-}
-
 /* The way while a version is on trial, or somebody traces. */
 static struct dispatch_job *dispatch_observed(struct reactor *reactor, const struct dispatch *dispatch,
                                               const struct script_sender *sender, struct dispatch_result *result)
@@ -525,16 +383,24 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     struct script_state *script = scripts_pick(&reactor->scripts, from, sender ? sender->labels : SLICE("[]"));
     struct decision *decided = NULL;
     uint64_t began_ns = clock_steady_ns();
+    struct tally tally = tally_begin(reactor, script);
     enum script_result routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
-    count_route(reactor, script, routed);
     if (routed == SCRIPT_FAILED && may_ask_again(reactor, script, dispatch)) {
         script_take_overrun(script); /* a trial's fault is nobody's else */
+        tally_failed(&tally, reactor);
         script = reactor->script;
+        tally = tally_begin(reactor, script);
         routed = script_route(script, dispatch->envelope, sender, dispatch->defaults, &decided);
-        count_route(reactor, script, routed);
     }
-    if (routed == SCRIPT_WAITS)
-        return wait_for_route(reactor, script, dispatch, sender, result);
+    struct dispatch_job *job;
+    if (routed == SCRIPT_WAITS) {
+        job = wait_for_route(reactor, script, dispatch, sender, result);
+        if (job)
+            job->tally = tally;
+        return job;
+    }
+    if (routed == SCRIPT_FAILED)
+        tally_failed(&tally, reactor);
     result->overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     uint64_t took_ns = clock_steady_ns() - began_ns;
     const struct decision *decision = routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, dispatch);
@@ -549,10 +415,14 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
                                            .hook = "route",
                                            .decision = decision,
                                            .failed = routed != SCRIPT_DECIDED,
+                                           .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
                                            .took_ns = took_ns});
-    count_decision(reactor, script, decision); /* before delivering: on_undeliverable takes the decision's texts away */
-    struct dispatch_job *job = deliver(reactor, dispatch, NULL, decision, result);
-    count_refusal(reactor, script, result);
+    tally_decided(&tally, reactor, decision); /* before delivering: on_undeliverable takes the decision's texts away */
+    job = deliver(reactor, dispatch, NULL, decision, result);
+    if (job)
+        job->tally = tally;
+    else
+        count_refusal(&tally, reactor, result);
     trace_end(&trace, result);
     return job;
 }
@@ -599,11 +469,8 @@ static bool remember_id(struct reactor *reactor, struct dispatch *dispatch)
     struct slice sender = dispatch->sender && dispatch->sender->profile
                               ? dispatch->sender->profile->id
                               : envelope_text(envelope, FIELD_FROM, dispatch->defaults);
-    uint64_t key = dedup_key(sender, envelope_sent_text(envelope, FIELD_ID));
-    if (!dedup_take(key, reactor->now_ms))
-        return false;
-    dispatch->dedup = key;
-    return true;
+    dispatch->dedup = dedup_take(dedup_key(sender, envelope_sent_text(envelope, FIELD_ID)), reactor->now_ms);
+    return dispatch->dedup.number != 0;
 }
 
 struct dispatch_job *dispatch_envelope(struct reactor *reactor, struct dispatch *dispatch,

@@ -3,8 +3,9 @@
 #ifndef LUADUCT_RUNTIME_DISPATCH_H
 #define LUADUCT_RUNTIME_DISPATCH_H
 
+#include "bridge/dedup.h"
 #include "bridge/delivery.h"
-#include "protocol/envelope.h"
+#include "protocol/message.h"
 #include "runtime/reactor.h"
 
 struct dispatch_result {
@@ -14,24 +15,29 @@ struct dispatch_result {
     struct slice text;   /* why not, for the sender; valid until the next dispatch */
     struct frame *frame; /* what went out; a reference for the caller; NULL when nothing did */
     uint32_t taken;      /* recipients that took it, by connection or mailbox */
-    struct slice id;     /* the envelope's; given to `done` only, valid while it runs */
+    struct slice id;     /* the envelope's; given to `done` only, valid while it runs; as is: */
+    struct slice sender; /* the id of the agent that sent it, which may have left since; data NULL: of none */
 };
 
 struct dispatch {
     struct envelope *envelope; /* scanned */
     const struct envelope_defaults *defaults;
-    struct endpoint *sender;   /* NULL over HTTP */
+    struct endpoint *sender;   /* NULL over HTTP, and once its connection has ended while a hook waited: */
     struct identity *identity; /* over HTTP: who asks; NULL: nobody has said */
     uint16_t share;            /* of the mailboxes, that it takes: bridge/mailbox.h */
-    struct slice answer_to;    /* without a sender: the id that a reply goes to; data NULL: nobody */
+    struct slice sender_id;    /* … then the id of its agent; data NULL: it had none */
     /* To scan again what was sent, when a script failed after it had changed fields. */
     struct slice text;
     bool is_message; /* text is a whole message in the read buffer, not a bare envelope */
     /* Where a hook waits, the end comes later: this is told of it, on the reactor's thread. */
     void (*done)(void *context, struct dispatch_result *result);
     void *context;
-    uint64_t dedup; /* dispatch_envelope's: what remembers this envelope's id; 0: nothing does */
+    struct dedup_entry dedup; /* dispatch_envelope's: what remembers this envelope's id */
 };
+
+/* Reads what was sent once more, without a script's changes; its texts go to `store`. False: memory is out. */
+bool dispatch_scan(const struct dispatch *dispatch, const struct config *config, struct text_store *store,
+                   struct message *message);
 
 struct dispatch_job;
 struct identity;
@@ -55,5 +61,19 @@ void dispatch_undeliverable(struct reactor *reactor);
 
 /* Delivers what the reactor's hooks have sent (bridge.send). */
 void dispatch_sends(struct reactor *reactor);
+
+/* --- For undeliverable.c --- */
+
+/* What is needed to end a dispatch later, of which an on_undeliverable waits; NULL: no memory. */
+struct dispatch_job *dispatch_keep(const struct dispatch *dispatch);
+
+/* One more on_undeliverable waits; when it has ended, dispatch_resolved is called. */
+void dispatch_await(struct dispatch_job *job);
+
+/* As it is now: its sender's connection may have ended. */
+const struct dispatch *dispatch_of(struct dispatch_job *job);
+
+/* One has ended: somebody took the envelope, the hook was stopped. With the last of them the dispatch is over. */
+void dispatch_resolved(struct reactor *reactor, struct dispatch_job *job, bool taken, bool overran);
 
 #endif

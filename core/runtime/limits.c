@@ -402,6 +402,15 @@ void party_drop_connection(struct party *party)
         drop_one(&party->connections);
 }
 
+void arrival_leave(struct arrival *arrival)
+{
+    if (arrival->counted)
+        limits_drop_connection();
+    party_drop_connection(arrival->party);
+    party_release(arrival->party);
+    *arrival = (struct arrival){0};
+}
+
 enum limit limits_take_agent(struct party *sender, struct party *address, bool returns)
 {
     if (!take_one(&agents, returns ? 0 : config->limits.agents))

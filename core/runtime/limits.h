@@ -85,6 +85,25 @@ void limits_drop_connection(void);
 enum limit party_take_connection(struct party *party, uint64_t now_ns);
 void party_drop_connection(struct party *party);
 
+/* Who is at the other end. */
+enum peer_kind {
+    PEER_DIRECT,
+    PEER_PROXY,     /* one of limits.trustedProxies: who is behind it, its requests say */
+    PEER_FORWARDED, /* a proxy's header has said who */
+    PEER_ADMIN,     /* the administration socket: no limit is in its way */
+};
+
+/* An accepted connection and its place among the counted, until it is open. */
+struct arrival {
+    struct peer_address address;
+    struct party *party; /* of the address, a reference, and one of its connections; NULL: it needs none */
+    uint8_t kind;        /* enum peer_kind */
+    bool counted;        /* by limits_take_connection */
+};
+
+/* It does not become a connection: gives its place up. */
+void arrival_leave(struct arrival *arrival);
+
 /* --- Agents --- */
 
 /* `returns`: an agent of that id is connected, and is about to be replaced: it counts, but is not refused. */

@@ -6,9 +6,9 @@
 
 struct reactor;
 
-/* Takes over the socket, which is counted already (acceptor_count): when its header has come it goes to acceptor_open
- * with the address in it and no byte of what follows read; without one within http.headerTimeoutMs, or with a wrong
- * one, it is closed. On the reactor's thread. */
+/* Takes over the socket, which is counted among those of the whole bridge: when its header has come it goes to
+ * acceptor_open with the address in it and no byte of what follows read; without one within http.headerTimeoutMs, or
+ * with a wrong one, it is closed. On the reactor's thread. */
 void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy);
 
 /* The reactor stops: closes those that still wait. */

@@ -120,9 +120,11 @@ void reactor_flush(struct reactor *reactor)
             endpoint->dirty = false;
             connection_flush(connection_of(endpoint));
         }
-        if (!lane->undeliverable_first && !scripts_have_sends(&reactor->scripts, reactor->script))
+        if (!lane->undeliverable_first && !lane->room && !scripts_have_sends(&reactor->scripts, reactor->script))
             break;
         dispatch_undeliverable(reactor);
+        if (lane->room)
+            pending_tend(lane);
     }
     lane->pass_bytes = 0;
     lane_wake_others(lane);

@@ -21,6 +21,9 @@
 #include "memory/pool.h"
 #include "net/listener.h"
 #include "runtime/acceptor.h"
+#include "runtime/confinement/file_access.h"
+#include "runtime/confinement/privileges.h"
+#include "runtime/confinement/system_calls.h"
 #include "runtime/engines/engines.h"
 #include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
@@ -29,7 +32,10 @@
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
+#include "runtime/repl.h"
 #include "runtime/supervision.h"
+#include "runtime/tls/certificates.h"
+#include "runtime/tls/handshakes.h"
 #include "script/shared.h"
 #include "script/user_operation.h"
 
@@ -186,16 +192,17 @@ static void print_banner(const struct config *config, const char *config_path)
 {
     printf("Luaduct %s, %s mode, %u %s\n", LUADUCT_VERSION, config->mode_name, reactor_count,
            reactor_count == 1 ? "reactor" : "reactors");
-    printf("  WebSocket  ws://");
+    const char *secure = certificates_in_use() ? "s" : "";
+    printf("  WebSocket  ws%s://", secure);
     print_url_host(config);
-    printf(":%u\n  HTTP       http://", ws_port);
+    printf(":%u\n  HTTP       http%s://", ws_port, secure);
     print_url_host(config);
     printf(":%u\n  Config     %s\n", http_port, config_path ? config_path : "built in");
-    bool usual = ws_port == 4567 && http_port == 4568;
+    bool usual = ws_port == 4567 && http_port == 4568 && !certificates_in_use();
     char ws[64] = "", http[64] = "";
     if (!usual) {
-        snprintf(ws, sizeof ws, " --url ws://localhost:%u", ws_port);
-        snprintf(http, sizeof http, " --url http://localhost:%u", http_port);
+        snprintf(ws, sizeof ws, " --url ws%s://localhost:%u", secure, ws_port);
+        snprintf(http, sizeof http, " --url http%s://localhost:%u", secure, http_port);
     }
     printf("Try, each in a terminal of its own:\n  build/luaduct agent alice%s\n  build/luaduct send --to alice%s "
            "'{\"text\":\"hello\"}'\n",
@@ -215,16 +222,32 @@ static unsigned start_threads(char *error, size_t size)
     return reactor_count;
 }
 
+/* Once the ports are open nothing needs more than an ordinary user may. */
+static bool give_up_rights(const struct config *config, char *error, size_t size)
+{
+    if (!privileges_drop(config, error, size))
+        return false;
+    if (config->auth.required || config->tls.pair_count > 0)
+        privileges_hide_memory();
+    return system_calls_confine(config, error, size);
+}
+
+static bool start_tls(const struct config *config, char *error, size_t size)
+{
+    struct tls_context *context;
+    return certificates_load(config, &context, error, size) && certificates_use(config, context, error, size);
+}
+
 static int serve(const struct config *config, const struct config_source *source)
 {
-    char error[512] = "";
+    char error[1024] = "";
     unsigned prepared = 0;
-    bool good = true;
+    bool good = start_tls(config, error, sizeof error);
     for (; good && prepared < reactor_count; prepared++)
         good = reactor_prepare(&reactors[prepared], prepared, config, error, sizeof error);
     good = good && open_listeners(config, error, sizeof error);
     bool has_admin = good && open_admin(config, error, sizeof error) && config->listen.admin;
-    good = good && (has_admin || !config->listen.admin);
+    good = good && (has_admin || !config->listen.admin) && give_up_rights(config, error, sizeof error);
     unsigned running = 0;
     if (good) {
         user_operation_start(&(struct user_operation_options){.memory_limit = config->script.memory_limit,
@@ -233,6 +256,7 @@ static int serve(const struct config *config, const struct config_source *source
                notify_start(config, error, sizeof error);
     }
     if (good) {
+        repl_start(&reactors[0]);
         engines_start(config);
         good = verifier_start(error, sizeof error);
     }
@@ -247,8 +271,11 @@ static int serve(const struct config *config, const struct config_source *source
         }
     }
     loader_request_stop();
+    repl_request_stop();
     supervision_wait(loader_ended);
+    supervision_wait(repl_ended);
     policies_stop();
+    handshakes_stop(); /* what is done goes to the reactors, before they are told to stop */
     for (unsigned i = 0; i < running; i++)
         reactor_request_stop(&reactors[i]);
     supervision_wait_ended(running);
@@ -257,6 +284,7 @@ static int serve(const struct config *config, const struct config_source *source
     verifier_stop();
     engines_stop();
     loader_stop();
+    repl_stop();
     notify_stop();
     log_stop();
     if (!good && error[0])
@@ -265,6 +293,7 @@ static int serve(const struct config *config, const struct config_source *source
         unlink(config->listen.admin);
     for (unsigned i = 0; i < prepared; i++)
         reactor_release(&reactors[i]);
+    certificates_stop();
     return good ? 0 : 1;
 }
 
@@ -278,6 +307,10 @@ int server_run(const struct config *config, const struct config_source *source)
     log_name_thread("main");
     if (!supervision_start(reactor_count))
         return fail("cannot set up signals");
+    char problem[1024];
+    privileges_freeze();
+    if (!file_access_confine(config, problem, sizeof problem))
+        return fail(problem);
     int failure = log_start((enum log_level)config->log.level, (enum log_format)config->log.format, config->log.file);
     if (failure != 0) {
         fprintf(stderr, "luaduct: %s%s: %s\n", config->log.file ? "log.file: cannot open " : "cannot start the log",
@@ -287,7 +320,6 @@ int server_run(const struct config *config, const struct config_source *source)
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
     if (!reactors || !start_bridge(config) || !shared_start(config->script.shared_bytes))
         return fail("not enough memory to start");
-    char problem[1024];
     if (!policies_check(config, supervision_log_script, problem, sizeof problem)) {
         log_stop();
         return fail(problem);

@@ -119,8 +119,9 @@ void trace_begin(struct trace *trace, struct reactor *reactor, const struct trac
     if (record->decision)
         decision_write(&decision, record->decision);
     add_text(out, "decision", slice_from(record->decision ? decision.data : NULL, decision.length));
-    buffer_append_format(out, ",\"failed\":%s,\"waited\":%s,\"us\":%.1f", record->failed ? "true" : "false",
-                         record->waited ? "true" : "false", (double)record->took_ns / 1000);
+    buffer_append_format(out, ",\"failed\":%s,\"waited\":%s,\"cached\":%s,\"us\":%.1f",
+                         record->failed ? "true" : "false", record->waited ? "true" : "false",
+                         record->cached ? "true" : "false", (double)record->took_ns / 1000);
     add_sender(&trace->tail, record->sender);
     struct slice envelope = sent_envelope(dispatch);
     buffer_append_slice(&trace->tail, SLICE(",\"envelope\":"));

@@ -17,7 +17,7 @@ struct trace_record {
     unsigned version;
     const char *hook;
     const struct decision *decision; /* NULL: the script failed, and onError says to drop */
-    bool failed, waited;
+    bool failed, waited, cached;
     uint64_t took_ns; /* waiting included */
 };
 

@@ -14,8 +14,10 @@ void call_recover(struct script_state *state, bool out_of_memory)
     luaL_unref(state->lua, LUA_REGISTRYINDEX, state->coroutine_reference);
     state->coroutine_reference = LUA_NOREF;
     state->coroutine = NULL;
-    if (out_of_memory)
+    if (out_of_memory) {
+        route_cache_clear(state);
         state_collect_fully(state->lua, state);
+    }
     load_coroutine(state); /* on failure the next call tries again */
 }
 

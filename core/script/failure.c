@@ -128,33 +128,45 @@ void failure_stop(lua_State *lua, lua_Debug *record)
                (int)state->budget_ms);
 }
 
+static void put_failure(struct text *text, const struct script_state *state, int hook_reference, lua_State *lua,
+                        bool stopped)
+{
+    const char *message = NULL;
+    if (stopped && state->stop_noted) {
+        put(text, "%s", state->stop_text);
+        return;
+    }
+    if (lua_gettop(lua) > 0 && lua_type(lua, -1) == LUA_TSTRING)
+        message = lua_tostring(lua, -1);
+    if (stopped && (!message || !strstr(message, "stopped"))) { /* it came to its end in that very moment */
+        put_place(text, lua, state, hook_reference);
+        put(text, "stopped: it ran longer than %u ms", state->budget_ms);
+    } else {
+        if (!message || !has_place(message))
+            put_place(text, lua, state, hook_reference);
+        if (message)
+            put(text, "%.1024s", message);
+        else if (lua == state->lua) /* not the script's own error: there was no memory to begin with */
+            put(text, "not enough memory");
+        else
+            put(text, "an error that is %s", lua_gettop(lua) > 0 ? state_value_name(lua, -1) : "nil");
+    }
+    put_traceback(text, lua);
+}
+
+void failure_describe(const struct script_state *state, lua_State *lua, bool stopped, char *out, size_t size)
+{
+    struct text text = {out, 0, size};
+    put_failure(&text, state, LUA_NOREF, lua, stopped);
+}
+
 void failure_report(struct script_state *state, enum script_hook hook, int hook_reference, lua_State *lua, bool stopped)
 {
     char buffer[FAILURE_TEXT_BYTES];
     struct text text = begin(hook, buffer, sizeof buffer);
-    const char *message = NULL;
-    if (lua_gettop(lua) > 0 && lua_type(lua, -1) == LUA_TSTRING)
-        message = lua_tostring(lua, -1);
     if (stopped)
         count_up(&state->counts[hook].overruns);
-    if (stopped && state->stop_noted) {
-        put(&text, "%s", state->stop_text);
-    } else {
-        if (stopped && (!message || !strstr(message, "stopped"))) { /* it came to its end in that very moment */
-            put_place(&text, lua, state, hook_reference);
-            put(&text, "stopped: it ran longer than %u ms", state->budget_ms);
-        } else {
-            if (!message || !has_place(message))
-                put_place(&text, lua, state, hook_reference);
-            if (message)
-                put(&text, "%.1024s", message);
-            else if (lua == state->lua) /* not the script's own error: there was no memory to begin with */
-                put(&text, "not enough memory");
-            else
-                put(&text, "an error that is %s", lua_gettop(lua) > 0 ? state_value_name(lua, -1) : "nil");
-        }
-        put_traceback(&text, lua);
-    }
+    put_failure(&text, state, hook_reference, lua, stopped);
     log_failure(state, hook, &text);
     state->overran = stopped;
 }

@@ -16,6 +16,7 @@
 #include "script/chain.h"
 #include "script/failure.h"
 #include "script/load.h"
+#include "script/pure/declaration.h"
 #include "script/wait/ask.h"
 #include "workers/value_lua.h"
 
@@ -90,6 +91,86 @@ static __attribute__((noinline)) void report_nonsense(struct script_state *state
     failure_report_mistake(state, hook, lua, function, text);
 }
 
+/* --- Routes with a declaration (pure/declaration.h) --- */
+
+/* The call of one. */
+struct pure_call {
+    const struct script *script; /* NULL: the route has no declaration */
+    bool keeps;                  /* what it answers */
+    bool known;                  /* what it should answer: *before */
+    struct buffer before;        /* as Lua would write it */
+    struct random_mark random;
+};
+
+static void write_answer(struct buffer *out, const struct decision *decision)
+{
+    if (decision)
+        decision_write(out, decision);
+    else
+        buffer_append_slice(out, SLICE("nil"));
+}
+
+/* Whether the route need not be asked, because what it answers is known: *decision, NULL for nil. */
+static __attribute__((noinline)) bool begin_pure(struct script_state *state, const struct script *script,
+                                                 struct pure_call *call, struct decision **decision)
+{
+    *decision = NULL;
+    *call = (struct pure_call){.script = script};
+    /* While a hook is switched off, each answer tells whether it may come back. */
+    if (state->caching != ROUTE_CACHING_OFF && state->open_breakers == 0) {
+        enum route_found found = route_cache_find(state, script, decision);
+        if (found != ROUTE_UNKNOWN && state->caching == ROUTE_CACHING_ON)
+            return true;
+        call->known = found != ROUTE_UNKNOWN;
+        call->keeps = !call->known;
+        if (call->known)
+            write_answer(&call->before, *decision);
+    }
+    declaration_mark_random(script, &call->random);
+    declaration_enter(state, script);
+    return false;
+}
+
+/* Sets *mistake where it answers something else than before. */
+static void check_again(const struct pure_call *call, const struct decision *decision, char *mistake,
+                        size_t mistake_size)
+{
+    struct buffer now = {0};
+    write_answer(&now, decision);
+    bool same = now.failed || call->before.failed ||
+                slice_equal(slice_from(now.data, now.length), slice_from(call->before.data, call->before.length));
+    if (!same)
+        snprintf(mistake, mistake_size,
+                 "for the same values of the fields that it declares as its cache it decided %.*s before, and %.*s now",
+                 (int)call->before.length, call->before.data, (int)now.length, now.data);
+    buffer_free(&now);
+}
+
+/* Its answer is there: NULL for nil. False: the declared fields do not give it, which is counted and logged. */
+static __attribute__((noinline)) bool end_pure(struct script_state *state, int number, struct pure_call *call,
+                                               const struct decision *decision)
+{
+    char mistake[512] = "";
+    if (declaration_random_used(call->script, &call->random))
+        snprintf(mistake, sizeof mistake, "math.random: not in a route that declares a cache: its decisions are kept");
+    else if (call->known)
+        check_again(call, decision, mistake, sizeof mistake);
+    else if (call->keeps)
+        route_cache_keep(state, decision);
+    buffer_free(&call->before);
+    if (mistake[0] == '\0')
+        return true;
+    char text[sizeof mistake + 16];
+    snprintf(text, sizeof text, "route: %s", mistake);
+    failure_report_mistake(state, HOOK_ROUTE, state->coroutine, ROUTE_SLOT(number), text);
+    return false;
+}
+
+bool script_from_cache(const struct script_state *state)
+{
+    return state->from_cache;
+}
+
 /* Whose route lies in ROUTE_SLOT(number). */
 static const struct script *route_script(const struct script_state *state, int number)
 {
@@ -105,11 +186,24 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
                                                 struct decision **out)
 {
     for (int i = number; i < state->route_count; i++, answers = -1) {
+        struct pure_call pure;
+        pure.script = NULL;
         if (__builtin_expect(!state->coroutine, 0) && !call_has_coroutine(state, HOOK_ROUTE))
             return SCRIPT_FAILED;
         if (__builtin_expect(state->open_breakers > 0, 0) && answers < 0 &&
             !guard_admits(state, route_script(state, i), HOOK_ROUTE))
             return SCRIPT_FAILED;
+        if (__builtin_expect(state->declaring > 0, 0)) {
+            const struct script *script = route_script(state, i);
+            struct decision *known;
+            state->from_cache = script->declares && begin_pure(state, script, &pure, &known);
+            if (state->from_cache && known) {
+                *out = known;
+                return SCRIPT_DECIDED;
+            }
+            if (state->from_cache)
+                continue;
+        }
         lua_State *coroutine = state->coroutine;
         int base = 2 * state->route_count;
         if (__builtin_expect(answers < 0, 1)) {
@@ -121,12 +215,16 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
         }
         bool stopped;
         int status = call_run(state, answers < 0 ? 2 : answers, &stopped);
+        if (__builtin_expect(pure.script != NULL, 0))
+            declaration_leave(state);
         /* One branch for all that is rare: a call that did not end well, and any while some hook is switched off. */
         if (__builtin_expect(((unsigned)status | stopped | state->open_breakers) != 0, 0)) {
             struct chain_call call = {.hook = HOOK_ROUTE, .index = i};
             if (call_put_aside(state, &call, status, stopped))
                 return SCRIPT_WAITS;
             if (status != 0 || stopped) {
+                if (pure.script)
+                    buffer_free(&pure.before);
                 call_fail(state, route_script(state, i), HOOK_ROUTE, guard_sender(state), status, stopped);
                 return SCRIPT_FAILED;
             }
@@ -138,15 +236,21 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
             lua_settop(coroutine, base);
             state->made.count = 1;
             *out = &state->made;
+            if (__builtin_expect(pure.script != NULL, 0) && !end_pure(state, i, &pure, *out))
+                return SCRIPT_FAILED;
             return SCRIPT_DECIDED;
         }
         char mistake[192];
         struct decision *decision = bridge_read_decision(coroutine, state, base + 1, mistake, sizeof mistake);
         lua_settop(coroutine, base);
         if (__builtin_expect(mistake[0] != '\0', 0)) {
+            if (pure.script)
+                buffer_free(&pure.before);
             report_nonsense(state, HOOK_ROUTE, coroutine, ROUTE_SLOT(i), mistake);
             return SCRIPT_FAILED;
         }
+        if (pure.script && !end_pure(state, i, &pure, decision))
+            return SCRIPT_FAILED;
         if (decision) {
             *out = decision;
             return SCRIPT_DECIDED;
@@ -264,6 +368,15 @@ void script_read_statistics(const struct script_state *state, struct script_stat
         out->hooks[i].skipped = atomic_load_explicit(&state->counts[i].skipped, memory_order_relaxed);
         out->hooks[i].trips = atomic_load_explicit(&state->counts[i].trips, memory_order_relaxed);
     }
+    const struct route_cache *cache = &state->route_cache;
+    out->route_cache =
+        (struct route_cache_statistics){.hits = atomic_load_explicit(&cache->hits, memory_order_relaxed),
+                                        .misses = atomic_load_explicit(&cache->misses, memory_order_relaxed),
+                                        .uncached = atomic_load_explicit(&cache->uncached, memory_order_relaxed),
+                                        .evicted = atomic_load_explicit(&cache->evicted, memory_order_relaxed),
+                                        .outdated = atomic_load_explicit(&cache->outdated, memory_order_relaxed),
+                                        .entries = atomic_load_explicit(&cache->shown_entries, memory_order_relaxed),
+                                        .bytes = atomic_load_explicit(&cache->shown_bytes, memory_order_relaxed)};
     out->heap_bytes = atomic_load_explicit(&state->heap_bytes, memory_order_relaxed);
     out->heap_limit = state->memory_limit;
     out->full_collections = atomic_load_explicit(&state->full_collections, memory_order_relaxed);

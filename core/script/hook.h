@@ -6,6 +6,7 @@
  *   route, on_undeliverable   the first that returns something other than nil decides
  *   on_register               each is asked: one refusal refuses, a change is what the next one sees
  *   on_disconnect, on_reload  each is told
+ *   authenticate, on_identify the first that returns something other than nil decides (script/identify.h)
  *
  * A hook may wait (SCRIPT_WAITS) for time, for a worker or for agents' replies; it then goes on in a later call of
  * script_resume. */
@@ -39,9 +40,19 @@ enum script_hook {
     HOOK_ON_UNDELIVERABLE,
     HOOK_ON_DISCONNECT,
     HOOK_ON_RELOAD,
+    HOOK_AUTHENTICATE, /* these two: identify.h */
+    HOOK_ON_IDENTIFY,
     HOOK_TABLE_COUNT,              /* those above are entries of a script's table */
     HOOK_TIMER = HOOK_TABLE_COUNT, /* functions of luaduct.after and luaduct.every */
     HOOK_COUNT,
+};
+
+/* What becomes of the decisions of routes that declare by which fields they decide (pure/declaration.h). What such a
+ * route may not do is refused in each case. */
+enum route_caching {
+    ROUTE_CACHING_OFF,
+    ROUTE_CACHING_ON,
+    ROUTE_CACHING_CHECKED, /* kept, and each time worked out as well: another decision than before is a mistake */
 };
 
 enum script_log_level { SCRIPT_LOG_DEBUG, SCRIPT_LOG_INFO, SCRIPT_LOG_WARN, SCRIPT_LOG_ERROR };
@@ -68,12 +79,14 @@ struct script_options {
     const char *folder;             /* where `require` looks; NULL: each script's own folder */
     struct script_sources *sources; /* the files' texts: filled in while open; NULL: the state's own. Retained */
     bool inert;                     /* for trying the hooks: what they say is not logged, only how they fail */
-    const char *mode;               /* "original" or "enhanced": the module luaduct.bridge.<mode> */
-    uint32_t budget_ms;             /* a hook that runs longer is stopped */
-    uint64_t memory_limit;          /* bytes, a hard ceiling on the state's heap and the hook's arena together */
-    bool jit;                       /* JIT on: a compiled loop cannot be stopped */
-    script_log *log;                /* not NULL */
-    script_switched *switched;      /* on the state's thread, with log_context; NULL: it is logged */
+    bool reads_only;       /* for looking (prompt/prompt.h): once loaded, whatever would act on the bridge raises */
+    const char *mode;      /* "original" or "enhanced": the module luaduct.bridge.<mode> */
+    uint32_t budget_ms;    /* a hook that runs longer is stopped */
+    uint64_t memory_limit; /* bytes, a hard ceiling on the state's heap and the hook's arena together */
+    bool jit;              /* JIT on: a compiled loop cannot be stopped */
+    enum route_caching caching;
+    script_log *log;           /* not NULL */
+    script_switched *switched; /* on the state's thread, with log_context; NULL: it is logged */
     void *log_context;
     struct breaker_rules breaker;
     int wake_fd;                                /* for the watchdog: an eventfd, or -1 (see watchdog.h) */
@@ -121,6 +134,10 @@ enum script_result {
 enum script_result script_route(struct script_state *state, struct envelope *envelope,
                                 const struct script_sender *sender, const struct envelope_defaults *defaults,
                                 struct decision **out);
+
+/* Whether the script that was asked last in the last script_route or script_resume was not, because what it would say
+ * is known. */
+bool script_from_cache(const struct script_state *state);
 
 /* Runs the chain's `on_undeliverable(envelope, reason, recipient, bridge)`. `reason` is a name such as "no_recipient";
  * `recipient` may be empty (data NULL: nil). *out is NULL when the script decided nothing. */
@@ -224,7 +241,16 @@ struct script_hook_statistics {
     uint64_t trips;    /* how often it was switched off */
 };
 
+/* What routes with a declaration have decided, kept (pure/route_cache.h). */
+struct route_cache_statistics {
+    uint64_t hits, misses;
+    uint64_t uncached; /* too large to keep */
+    uint64_t evicted, outdated;
+    uint64_t entries, bytes; /* now */
+};
+
 struct script_statistics {
+    struct route_cache_statistics route_cache;
     struct script_hook_statistics hooks[HOOK_COUNT];
     uint64_t heap_bytes;         /* Lua's heap and the hook's arena now */
     uint64_t heap_limit;         /* options.memory_limit */

@@ -9,6 +9,8 @@
 #include "script/binding/bridge.h"
 #include "script/binding/envelope.h"
 #include "script/json_value.h"
+#include "script/library/library.h"
+#include "script/pure/declaration.h"
 #include "script/sandbox.h"
 #include "script/state.h"
 #include "script/version/kept_state.h"
@@ -18,11 +20,8 @@
 #define LOAD_LIMIT_MS 5000
 #define LOAD_CHECK_INSTRUCTIONS 10000
 
-static const char *const hook_names[HOOK_COUNT] = {"route",         "on_register", "on_undeliverable",
-                                                   "on_disconnect", "on_reload",   "timer"};
-
-/* Hooks that scripts for a later version may have. Passing over `authenticate` in silence would let everyone in. */
-static const char *const later_hooks[] = {"authenticate", "on_identify"};
+static const char *const hook_names[HOOK_COUNT] = {"route",     "on_register",  "on_undeliverable", "on_disconnect",
+                                                   "on_reload", "authenticate", "on_identify",      "timer"};
 
 const char *script_hook_name(enum script_hook hook)
 {
@@ -39,16 +38,13 @@ static void check_load_time(lua_State *lua, lua_Debug *record)
 }
 
 /* Takes the hooks out of the table on top of the stack, and pops it. */
-static void take_hooks(lua_State *lua, struct script *script, const char *name)
+static void take_hooks(lua_State *lua, struct script_state *state, struct script *script, const char *name)
 {
     if (!lua_istable(lua, -1))
         luaL_error(lua, "%s: expected the script to return a table of hooks, got %s", name, state_value_name(lua, -1));
     lua_pushnil(lua);
     while (lua_next(lua, -2)) {
         const char *key = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : "";
-        for (size_t i = 0; i < sizeof later_hooks / sizeof *later_hooks; i++)
-            if (strcmp(key, later_hooks[i]) == 0)
-                luaL_error(lua, "%s: the hook %s is not available yet", name, key);
         int hook = 0;
         while (hook < HOOK_TABLE_COUNT && strcmp(key, hook_names[hook]) != 0)
             hook++;
@@ -61,6 +57,7 @@ static void take_hooks(lua_State *lua, struct script *script, const char *name)
         else
             lua_pop(lua, 1);
     }
+    declaration_read(lua, state, script);
     lua_pop(lua, 1);
 }
 
@@ -82,7 +79,7 @@ static int load_all(lua_State *lua)
     lua_getglobal(lua, "require");
     lua_pushfstring(lua, "luaduct.bridge.%s", options->mode);
     lua_call(lua, 1, 1);
-    take_hooks(lua, mode, options->mode);
+    take_hooks(lua, state, mode, options->mode);
 
     envelope_binding_open(lua, state);
     sandbox_open(lua, state);
@@ -90,11 +87,11 @@ static int load_all(lua_State *lua)
         struct script *script = &state->scripts[i];
         sandbox_make_environment(lua, state, script);
         kept_state_open(lua, script);
-        sandbox_load_file(lua, script, script->path);
+        library_load_file(lua, script, script->path);
         state->loading_script = script;
         lua_call(lua, 0, 1);
         state->loading_script = NULL;
-        take_hooks(lua, script, script->path);
+        take_hooks(lua, state, script, script->path);
     }
     for (size_t i = 0; i < state->script_count; i++) { /* a copy each: as cheap to read as a table is, and its own */
         bridge_binding_push(lua);

@@ -6,6 +6,7 @@
 
 #include "script/failure.h"
 #include "script/json_value.h"
+#include "script/library/library.h"
 #include "script/load.h"
 #include "script/sandbox.h"
 #include "script/state.h"
@@ -52,7 +53,7 @@ void rule_file_prepare(lua_State *lua, struct script_state *state)
 
 void rule_file_push(lua_State *lua, struct script_state *state)
 {
-    sandbox_load_file(lua, state->scripts, state->scripts->path);
+    library_load_file(lua, state->scripts, state->scripts->path);
 }
 
 void rule_file_error(struct script_state *state, int status, bool stopped, char *error, size_t size)

@@ -16,7 +16,4 @@ void sandbox_open(lua_State *lua, struct script_state *state);
 /* Makes a script's environment and its table of modules and keeps both in the script. Raises. */
 void sandbox_make_environment(lua_State *lua, struct script_state *state, struct script *script);
 
-/* Pushes a file's chunk, as text only, with the script's environment. Raises `file:line: message`. */
-void sandbox_load_file(lua_State *lua, const struct script *script, const char *path);
-
 #endif

@@ -122,6 +122,8 @@ struct script_state *state_open(const struct script_options *options)
     state->budget_ms = options->budget_ms;
     state->jit = options->jit;
     state->inert = options->inert;
+    state->caching = options->caching;
+    state->reads_only = options->reads_only;
     /* The first chunk at once: a script that fills its memory can then still be asked for a decision. */
     state->lua = lua_newstate(allocate_for_lua, state);
     state->coroutine_reference = LUA_NOREF;
@@ -142,6 +144,7 @@ void state_close(struct script_state *state)
     wait_free_all(state);
     wait_forget_request(&state->asked);
     send_close(state);
+    route_cache_clear(state);
     shared_binding_close(&state->shared);
     if (state->lua)
         lua_close(state->lua);

@@ -23,6 +23,7 @@
 #include "script/bounds/watchdog.h"
 #include "script/collect.h"
 #include "script/hook.h"
+#include "script/pure/route_cache.h"
 #include "script/version/sources.h"
 #include "script/wait/timer.h"
 
@@ -55,6 +56,9 @@
 /* Coroutines kept for the next hook that waits. */
 #define SPARE_COROUTINES 16
 
+/* The state of LuaJIT's generator of random numbers. */
+#define SCRIPT_RANDOM_BYTES 32
+
 /* How much of the C stack a hook may use before functions of ours that call Lua refuse. LuaJIT counts no nesting of C
  * calls; what it calls by itself (string.format and __tostring) takes up to 4 MiB before Lua's own stack is full. */
 #define C_STACK_BYTES (512u << 10)
@@ -76,6 +80,10 @@ struct script {
     int kept;                             /* registry reference: the table behind its `luaduct`, with `state` */
     int hooks[HOOK_COUNT];                /* registry references, LUA_NOREF where it has none */
     struct breaker *breakers[HOOK_COUNT]; /* NULL: it never overran */
+    bool declares;                        /* its route has a `cache` (pure/declaration.h) … */
+    uint32_t declared;                    /* … of these fields: bit per cached value */
+    const void *random;                   /* what its math.random counts on by: SCRIPT_RANDOM_BYTES; NULL: unknown */
+    int luaduct;                          /* registry reference: the metatable of its `luaduct` */
 };
 
 /* What collect.c knows beside the heap's sizes. */
@@ -101,6 +109,9 @@ struct script_state {
     const struct script_sender *sender;
     const struct envelope_defaults *defaults;
     unsigned open_breakers;                   /* of scripts[].breakers */
+    unsigned declaring;                       /* routes with a declaration */
+    uint32_t undeclared;                      /* bit per cached value that the route under way may not read */
+    const struct script *pure;                /* the script whose route with a declaration is under way; else NULL */
     uint32_t cached;                          /* bit per cached value of this call */
     unsigned item_count;                      /* decisions made in this call: made.items[0..item_count) */
     char *arena_at, *arena_end, *arena_start; /* start: of the chunk that is kept */
@@ -122,7 +133,7 @@ struct script_state {
 
     _Atomic uint64_t heap_bytes; /* Lua's heap, arena and buffers; written by this thread only */
     uint64_t memory_limit, ceiling;
-    bool jit, inert, timed;
+    bool jit, inert, reads_only, timed;
     bool loading; /* scripts are being loaded: `require` may read files */
     bool in_hook;
     int coroutine_reference; /* of `coroutine` in the registry; LUA_NOREF without one */
@@ -156,6 +167,11 @@ struct script_state {
     unsigned sends_made;       /* by it */
 
     struct shared_use shared;
+
+    struct route_cache route_cache;
+    enum route_caching caching;
+    bool asked_agents; /* the route under way did, with a declaration */
+    bool from_cache;   /* the last answer of a route */
 
     struct object_pool_figures object_pools[OBJECT_POOLS_SHOWN];
     atomic_uint object_pool_count;
@@ -282,6 +298,17 @@ static inline void state_check_stop(lua_State *lua, struct script_state *state)
 {
     if (__builtin_expect(atomic_load_explicit(&state->watchdog.stop, memory_order_relaxed), 0))
         luaL_error(lua, "stopped: it ran longer than %d ms", (int)state->budget_ms);
+}
+
+/* Whether what a script asks for has its effect on the world outside of this state. Raises in one that only reads; not
+ * while its scripts load, which all of them must. */
+static inline bool state_may_act(lua_State *lua, const struct script_state *state, const char *what)
+{
+    if (__builtin_expect(!(state->inert | state->reads_only), 1))
+        return true;
+    if (state->reads_only && !state->loading)
+        luaL_error(lua, "%s: the repl only reads", what);
+    return false;
 }
 
 /* Raises when C functions that call Lua have nested too deep. */

@@ -11,6 +11,7 @@
 
 #include "script/failure.h"
 #include "script/json_value.h"
+#include "script/library/library.h"
 #include "script/sandbox.h"
 #include "script/state.h"
 #include "workers/value_lua.h"
@@ -112,7 +113,7 @@ static bool file_valid(struct slice file)
 /* Pushes what the file's chunk returns, a function. */
 static void push_function(lua_State *lua, const struct script *script, const char *path)
 {
-    sandbox_load_file(lua, script, path);
+    library_load_file(lua, script, path);
     lua_call(lua, 0, 1);
     if (!lua_isfunction(lua, -1))
         luaL_error(lua, "%s: expected the file to return a function, got %s", path, state_value_name(lua, -1));

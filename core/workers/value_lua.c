@@ -17,7 +17,8 @@ struct source {
     const atomic_bool *stop; /* may be NULL */
     size_t steps;            /* since the last look at it */
     const char *receiver;
-    size_t most; /* bytes */
+    size_t most;  /* bytes of this value */
+    size_t limit; /* … and with them of *out */
     unsigned depth;
     const void *open[VALUE_DEPTH_MAXIMUM]; /* the tables that the value is inside of */
 };
@@ -35,7 +36,7 @@ static void check_room(struct source *source)
 {
     if (source->out->failed)
         luaL_error(source->lua, "not enough memory");
-    if (source->out->length > source->most)
+    if (source->out->length > source->limit)
         refuse_size(source);
 }
 
@@ -213,8 +214,13 @@ static void put_value(struct source *source, int index)
 void value_from_lua_for(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
                         const atomic_bool *stop, const char *receiver, size_t most)
 {
-    struct source source = {
-        .lua = lua, .out = out, .array_metatable = array_metatable, .stop = stop, .receiver = receiver, .most = most};
+    struct source source = {.lua = lua,
+                            .out = out,
+                            .array_metatable = array_metatable,
+                            .stop = stop,
+                            .receiver = receiver,
+                            .most = most,
+                            .limit = out->length + most};
     put_value(&source, index < 0 ? lua_gettop(lua) + 1 + index : index);
 }
 

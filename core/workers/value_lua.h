@@ -14,7 +14,7 @@
 void value_from_lua(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
                     const atomic_bool *stop);
 
-/* The same for another receiver, whom the errors name, and at most so many bytes. */
+/* The same for another receiver, whom the errors name, and at most so many bytes, whatever *out holds before. */
 void value_from_lua_for(lua_State *lua, int index, struct buffer *out, const void *array_metatable,
                         const atomic_bool *stop, const char *receiver, size_t most);
 

@@ -126,11 +126,13 @@ local Decision = {} -- luacheck: ignore
 ---@field tool? string
 ---@field id? string
 
----@class luaduct.AnySelector: luaduct.Selector
----@field wait? boolean wait in the queue when all are full
-
 ---@class luaduct.Expiry
 ---@field expiresMs? number
+
+---@class luaduct.AllSelector: luaduct.Selector, luaduct.Expiry
+
+---@class luaduct.AnySelector: luaduct.Selector, luaduct.Expiry
+---@field wait? boolean wait in the queue when all are full
 
 ---What a script sends itself; fields that are left out have their defaults.
 ---@class luaduct.Sending
@@ -214,7 +216,7 @@ function Bridge.role(name, options) end
 ---@param options? luaduct.Expiry
 ---@return luaduct.Decision
 function Bridge.label(name, options) end
----@param selector luaduct.Selector
+---@param selector luaduct.AllSelector
 ---@return luaduct.Decision
 function Bridge.all(selector) end
 ---@param selector luaduct.AnySelector
@@ -256,6 +258,7 @@ function Bridge.gather(gathering) end
 ---The table that a script returns.
 ---@class luaduct.Script
 ---@field route? fun(envelope: luaduct.Envelope, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
+---@field cache? ("to"|"intent"|"from"|"role"|"channel"|"priority"|"taskId"|"replyTo"|"sender")[] all that `route` decides by
 ---@field on_register? fun(agent: luaduct.Registration, bridge: luaduct.Bridge): boolean|luaduct.Registration|nil, string?
 ---@field on_undeliverable? fun(envelope: luaduct.Envelope, reason: "no_recipient"|"mailbox_full"|"evicted"|"expired"|"slow_agent", recipient: string?, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
 ---@field on_disconnect? fun(agent: luaduct.Agent, reason: string, bridge: luaduct.Bridge)

@@ -58,6 +58,12 @@ function harness.recipients(made)
     return made.recipients
 end
 
+-- Timers belong to the test that their script is used in.
+require("busted").subscribe({"test", "end"}, function()
+    script.rest()
+    return nil, true
+end)
+
 assertions.install()
 agents.reset()
 

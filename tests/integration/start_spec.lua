@@ -129,9 +129,7 @@ describe("the start", function()
     end)
 
     local NOT_YET = {
-        ["tls.cert"] = {tls = {cert = "cert.pem", key = "key.pem"}},
-        ["tls.clientCa"] = {tls = {clientCa = "ca.pem"}},
-        ["store"] = {store = {path = "x"}}, ["cluster"] = {cluster = {}}, ["user"] = {user = "nobody"},
+        ["store"] = {store = {path = "x"}}, ["cluster"] = {cluster = {}},
         ["limits.trustedProxies"] = {limits = {trustedProxies = {"127.0.0.1"}}},
     }
     for path, config in pairs(NOT_YET) do

@@ -109,6 +109,62 @@ describe("open tasks", function()
     end)
 end)
 
+-- Reports wait for a gate, as does whatever is sent to nobody in particular.
+local GATED = [[
+    local open = false
+    return {
+        route = function(envelope, bridge)
+            if envelope.intent == "open" then
+                open = true
+                return bridge.drop("opened")
+            elseif envelope.intent == "look" then
+                return bridge.reply{open = bridge.agent("worker").openTasks}
+            elseif envelope.intent == "task.complete" or not envelope.to then
+                print("waits")
+                while not open do luaduct.sleep(2) end
+            end
+        end,
+    }
+]]
+
+describe("what waits while its sender connects anew", function()
+    after_each(bridge.clean)
+
+    local function start()
+        -- The gate is a variable of one state, and so of one reactor.
+        local server = bridge.start({script = GATED, config = {performance = {worker_threads = 1}}})
+        return server, websocket.agent(server, "boss"), websocket.agent(server, "worker")
+    end
+
+    it("closes its task, if it is a report", function()
+        local server, boss, worker = start()
+        boss:send_envelope({to = "worker", intent = "task.assign", taskId = "t1", payload = {n = 1}})
+        expect_task(worker, 1)
+        complete(worker, 1)
+        server:wait_log("waits")
+        local again = websocket.agent(server, "worker")
+        worker:expect_close(4001)
+        boss:send_envelope({intent = "open"})
+        assert.equal("task.complete", boss:receive_envelope().intent)
+
+        boss:send_envelope({to = "x", intent = "look"})
+        assert.equal(0, boss:receive_envelope().payload.open)
+        again:expect_nothing()
+    end)
+
+    it("is not heard by the sender itself, if it was for all", function()
+        local server, boss, worker = start()
+        worker:send_envelope({id = "b1"})
+        server:wait_log("waits")
+        local again = websocket.agent(server, "worker")
+        worker:expect_close(4001)
+        boss:send_envelope({intent = "open"})
+
+        assert.equal("b1", boss:receive_envelope().id)
+        again:expect_nothing()
+    end)
+end)
+
 describe("an envelope of bridge.any with wait", function()
     after_each(bridge.clean)
 
@@ -228,6 +284,22 @@ describe("an envelope of bridge.any with wait", function()
         wait.eventually(function()
             return delivery(server).waitingExpired == 1
         end)
+    end)
+
+    it("goes to an agent that lost its task to a limit", function()
+        local server = bridge.start({script = WAITING, config = {agents = {
+            registerGraceMs = 10000, maxQueue = 1, cleanupIntervalMs = 600000}}})
+        local boss = websocket.agent(server, "boss")
+        websocket.agent(server, "worker", {role = "worker"}) -- what it gets waits in its mailbox
+        assign(boss, 1)
+        assign(boss, 2)
+        boss:expect_nothing()
+        assert.equal(1, delivery(server).waiting)
+        boss:send_envelope({to = "worker", payload = {n = 3}})
+
+        server:wait_log("undeliverable 1 evicted worker")
+        server:wait_log("undeliverable 3 evicted worker")
+        assert.equal(0, delivery(server).waiting)
     end)
 
     it("does not come back to its sender", function()

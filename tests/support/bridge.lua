@@ -53,6 +53,9 @@ local function merge(base, over)
     return base
 end
 
+-- To run the whole suite with what the process may do confined.
+local CONFINED = os.getenv("LUADUCT_TEST_CONFINED") and {files = "required", systemCalls = "required"} or nil
+
 -- Free ports, two reactors, no HTTP rate limit; `config` wins over each of these.
 function bridge.config(config)
     return merge({
@@ -60,6 +63,7 @@ function bridge.config(config)
         listen = {wsPort = 0, httpPort = 0},
         performance = {worker_threads = 2},
         http = {rateMax = 0},
+        confinement = CONFINED,
     }, config or {})
 end
 
@@ -94,11 +98,7 @@ local function command(options, path)
     return list
 end
 
--- options: config (table), config_text (instead), script (text of the routing script), files (name to text), env,
--- args (more arguments of `run`). Returns when the bridge has said where it listens.
-function bridge.start(options)
-    options = options or {}
-    local path, folder = bridge.write(options)
+local function start_at(path, folder, options)
     local self = process.start(command(options, path), {env = options.env})
     setmetatable(self, methods)
     self.folder = folder
@@ -113,9 +113,22 @@ function bridge.start(options)
         local said = ("status %s:\n%s"):format(tostring(self:status()), self:log())
         self.expected_end = true
         self:kill()
-        error("the bridge did not start; " .. said, 2)
+        error("the bridge did not start; " .. said, 3)
     end
     return self
+end
+
+-- options: config (table), config_text (instead), script (text of the routing script), files (name to text), env,
+-- args (more arguments of `run`). Returns when the bridge has said where it listens.
+function bridge.start(options)
+    options = options or {}
+    local path, folder = bridge.write(options)
+    return start_at(path, folder, options)
+end
+
+-- The same with a config that is there already, on free ports.
+function bridge.run(path)
+    return start_at(path, path:match("(.*)/"), {args = {"--ws-port", "0", "--http-port", "0"}})
 end
 
 -- For a start that must be refused: exit status and standard error.

@@ -1,4 +1,4 @@
-// bun server.js PORT: the same job on Bun's own server, which is uWebSockets inside. An envelope becomes text once; a
+// bun server.js PORT [CERT KEY]: the same job on Bun's own server, which is uWebSockets inside. An envelope becomes text once; a
 // broadcast is one publish, which leaves the batching to the server. No compression, no mailboxes, no HTTP API.
 import { randomUUID } from 'node:crypto';
 
@@ -71,9 +71,11 @@ function onRegister(socket, message) {
   socket.send(JSON.stringify({ type: 'registered', client: socket.data.client, history: newest(10) }));
 }
 
+const [port, cert, key] = process.argv.slice(2);
 Bun.serve({
   hostname: '127.0.0.1',
-  port: Number(process.argv[2]),
+  port: Number(port),
+  tls: cert ? { cert: Bun.file(cert), key: Bun.file(key) } : undefined,
   fetch(request, server) {
     if (server.upgrade(request, { data: { client: null } })) return undefined;
     return new Response('a WebSocket upgrade is needed', { status: 426 });

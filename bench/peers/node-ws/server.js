@@ -1,7 +1,10 @@
-// node server.js PORT: what a careful author writes for this job on Node.js with ws. It parses every message, checks the
+// node server.js PORT [CERT KEY]: what a careful author writes for this job on Node.js with ws. It parses every message, checks the
 // types that it relies on, fills the 15 fields, keeps a history ring and forwards. An envelope becomes text once, and that
 // text bytes once, however many agents receive it. No compression, no mailboxes, no HTTP API.
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer as createPlain } from 'node:http';
+import { createServer as createSecure } from 'node:https';
 import { WebSocketServer } from 'ws';
 
 const HISTORY_LIMIT = 500;
@@ -73,13 +76,10 @@ function onRegister(socket, message) {
   socket.send(JSON.stringify({ type: 'registered', client: socket.client, history: newest(10) }));
 }
 
-const server = new WebSocketServer({
-  host: '127.0.0.1',
-  port: Number(process.argv[2]),
-  perMessageDeflate: false,
-  maxPayload: 1 << 20,
-  backlog: 4096,
-});
+const [port, cert, key] = process.argv.slice(2);
+const http = cert ? createSecure({ cert: readFileSync(cert), key: readFileSync(key) }) : createPlain();
+http.listen({ host: '127.0.0.1', port: Number(port), backlog: 4096 });
+const server = new WebSocketServer({ server: http, perMessageDeflate: false, maxPayload: 1 << 20 });
 
 server.on('connection', (socket) => {
   socket.client = null;

@@ -133,7 +133,7 @@ bool agent_join(struct client_agent *agent, int timeout_ms)
     uint64_t now = clock_steady_ns(), deadline = now + (uint64_t)timeout_ms * 1000000;
     while (!agent->joined && agent->refused == refused && now < deadline) {
         struct pollfd watched = {connection->stream.descriptor, POLLIN, 0};
-        if (tcp_has_unsent(&connection->stream))
+        if (tcp_wants_write(&connection->stream))
             watched.events |= POLLOUT;
         poll(&watched, 1, (int)((deadline - now) / 1000000) + 1);
         if (watched.revents && !(client_flush(connection) && agent_receive(agent)))

@@ -6,7 +6,7 @@
 
 #include "client/agent/agent.h"
 #include "client/commands.h"
-#include "client/options.h"
+#include "client/target.h"
 
 static const char help[] =
     "usage: luaduct agent ID [OPTION]…\n"
@@ -26,35 +26,20 @@ static const char help[] =
     "  --to ID         who gets lines without @\n"
     "  --intent I      of what is sent; standard agent.message\n"
     "  --url URL       where; standard AI_BRIDGE_URL, else ws://127.0.0.1:4567\n"
-    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "\n"
+    "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" TARGET_TLS_HELP "\n"
     "Exit status: 0; 1 when the bridge could not be reached or, not in a terminal, refused something; 2 wrong usage.\n";
 
-enum option_code {
-    OPTION_ROLE = 256,
-    OPTION_LABEL,
-    OPTION_TOOL,
-    OPTION_TO,
-    OPTION_INTENT,
-    OPTION_URL,
-    OPTION_TOKEN,
-    OPTION_HELP
-};
+enum option_code { OPTION_ROLE = 256, OPTION_LABEL, OPTION_TOOL, OPTION_TO, OPTION_INTENT, OPTION_HELP };
 
 static const struct option known[] = {
-    {"role", required_argument, NULL, OPTION_ROLE},
-    {"label", required_argument, NULL, OPTION_LABEL},
-    {"tool", required_argument, NULL, OPTION_TOOL},
-    {"to", required_argument, NULL, OPTION_TO},
-    {"intent", required_argument, NULL, OPTION_INTENT},
-    {"url", required_argument, NULL, OPTION_URL},
-    {"token-file", required_argument, NULL, OPTION_TOKEN},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
+    {"role", required_argument, NULL, OPTION_ROLE},     {"label", required_argument, NULL, OPTION_LABEL},
+    {"tool", required_argument, NULL, OPTION_TOOL},     {"to", required_argument, NULL, OPTION_TO},
+    {"intent", required_argument, NULL, OPTION_INTENT}, TARGET_OPTIONS,
+    {"help", no_argument, NULL, OPTION_HELP},           {0},
 };
 
 struct arguments {
-    const char *url, *token_file;
+    struct target_options target;
     bool help;
 };
 
@@ -92,17 +77,12 @@ static int read_options(int argc, char **argv, struct client_agent *agent, struc
         case OPTION_INTENT:
             agent->intent = slice_from_string(optarg);
             break;
-        case OPTION_URL:
-            arguments->url = optarg;
-            break;
-        case OPTION_TOKEN:
-            arguments->token_file = optarg;
-            break;
         case OPTION_HELP:
             arguments->help = true;
             return 0;
         default:
-            return EXIT_USAGE;
+            if (!target_option(&arguments->target, option))
+                return EXIT_USAGE;
         }
     }
     if (!good)
@@ -121,7 +101,7 @@ int command_agent(int argc, char **argv)
 {
     static struct client_agent agent;
     struct arguments arguments = {0};
-    char token[TOKEN_MAXIMUM];
+    static struct target target;
     int wrong = read_options(argc, argv, &agent, &arguments);
     if (wrong)
         return wrong;
@@ -129,10 +109,11 @@ int command_agent(int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
-    if (!option_url(argv[0], arguments.url, "ws://127.0.0.1:4567", &agent.url))
-        return EXIT_USAGE;
-    if (!option_token(argv[0], arguments.token_file, token, &agent.token))
-        return 1;
+    wrong = target_find(argv[0], &arguments.target, "ws://127.0.0.1:4567", &target);
+    if (wrong)
+        return wrong;
+    agent.url = target.url;
+    agent.token = target.token;
     agent.human = isatty(STDOUT_FILENO);
     return isatty(STDIN_FILENO) ? agent_run_terminal(&agent) : agent_run_pipe(&agent);
 }

@@ -52,9 +52,9 @@ static bool pump(struct client_agent *agent)
     struct buffer input = {0};
     bool ended = false, open = true;
     while (open && !agent->confirmed) {
-        bool unsent = tcp_has_unsent(&connection->stream);
+        bool writes = tcp_wants_write(&connection->stream);
         bool reads = !ended && connection->stream.unsent.length < UNSENT_MAXIMUM;
-        struct pollfd watched[2] = {{connection->stream.descriptor, (short)(POLLIN | (unsent ? POLLOUT : 0)), 0},
+        struct pollfd watched[2] = {{connection->stream.descriptor, (short)(POLLIN | (writes ? POLLOUT : 0)), 0},
                                     {reads ? STDIN_FILENO : -1, POLLIN, 0}};
         int ready = poll(watched, 2, ended ? CONFIRMATION_TIMEOUT_MS : -1);
         if (ready == 0) {
@@ -74,15 +74,11 @@ static bool pump(struct client_agent *agent)
 
 int agent_run_pipe(struct client_agent *agent)
 {
-    char authority[BRIDGE_URL_AUTHORITY_SIZE];
+    char line[BRIDGE_URL_UNREACHABLE_SIZE];
     if (!agent_join(agent, CONNECT_TIMEOUT_MS)) {
-        bridge_url_authority(&agent->url, authority);
+        bridge_url_unreachable(&agent->url, true, agent->connection.error, line);
         if (agent->refused == 0)
-            agent_notice(
-                agent,
-                "cannot reach the bridge at ws://%s: %s; start one with `luaduct run`, or say where it is with "
-                "--url",
-                authority, agent->connection.error);
+            agent_notice(agent, "%s", line);
         return 1;
     }
     bool confirmed = pump(agent);

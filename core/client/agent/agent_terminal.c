@@ -110,9 +110,9 @@ static bool turn(struct client_agent *agent, struct retry *retry, const sigset_t
 {
     struct client_connection *connection = &agent->connection;
     bool open = connection->stream.descriptor >= 0;
-    bool unsent = open && tcp_has_unsent(&connection->stream);
+    bool writes = open && tcp_wants_write(&connection->stream);
     struct pollfd watched[2] = {{STDIN_FILENO, POLLIN, 0},
-                                {connection->stream.descriptor, (short)(POLLIN | (unsent ? POLLOUT : 0)), 0}};
+                                {connection->stream.descriptor, (short)(POLLIN | (writes ? POLLOUT : 0)), 0}};
     uint64_t now = clock_steady_ns(), wait = retry->due > now ? retry->due - now : 0;
     struct timespec timeout = {(time_t)(wait / 1000000000), (long)(wait % 1000000000)};
     ppoll(watched, 2, open ? NULL : &timeout, unblocked); /* whatever it gives, the state below says what to do */
@@ -144,7 +144,7 @@ static bool await_confirmation(struct client_agent *agent)
     bool open = agent_ask_confirmation(agent);
     while (open && !agent->confirmed && clock_steady_ns() < deadline) {
         struct pollfd watched = {connection->stream.descriptor, POLLIN, 0};
-        if (tcp_has_unsent(&connection->stream))
+        if (tcp_wants_write(&connection->stream))
             watched.events |= POLLOUT;
         poll(&watched, 1, CONFIRMATION_TIMEOUT_MS);
         if (watched.revents)
@@ -155,21 +155,18 @@ static bool await_confirmation(struct client_agent *agent)
 
 int agent_run_terminal(struct client_agent *agent)
 {
-    char prompt[300], authority[BRIDGE_URL_AUTHORITY_SIZE];
+    char prompt[300], authority[BRIDGE_URL_AUTHORITY_SIZE], line[BRIDGE_URL_UNREACHABLE_SIZE];
     struct retry retry = {0};
     bridge_url_authority(&agent->url, authority);
     if (!agent_join(agent, CONNECT_TIMEOUT_MS)) {
+        bridge_url_unreachable(&agent->url, true, agent->connection.error, line);
         if (agent->refused == 0)
-            agent_notice(
-                agent,
-                "cannot reach the bridge at ws://%s: %s; start one with `luaduct run`, or say where it is with "
-                "--url",
-                authority, agent->connection.error);
+            agent_notice(agent, "%s", line);
         return 1;
     }
-    agent_notice(agent, "connected to ws://%s as %.*s; lines go to %.*s, \"@ID words\" to that agent, Ctrl-D ends",
-                 authority, (int)agent->id.length, agent->id.data, agent->to.length ? (int)agent->to.length : 8,
-                 agent->to.length ? agent->to.data : "everyone");
+    agent_notice(agent, "connected to %s://%s as %.*s; lines go to %.*s, \"@ID words\" to that agent, Ctrl-D ends",
+                 agent->url.secure ? "wss" : "ws", authority, (int)agent->id.length, agent->id.data,
+                 agent->to.length ? (int)agent->to.length : 8, agent->to.length ? agent->to.data : "everyone");
 
     sigset_t handled, unblocked;
     sigemptyset(&handled);

@@ -6,7 +6,7 @@
 #include "client/bench/bench_load.h"
 #include "client/bench/bench_report.h"
 #include "client/commands.h"
-#include "client/options.h"
+#include "client/target.h"
 
 static const char help[] =
     "usage: luaduct bench SCENARIO [OPTION]…\n"
@@ -46,8 +46,9 @@ static const char help[] =
     "  --protocol P      websocket (the bridge's JSON), msgpack (the same as MessagePack) or nats (nats-server's text\n"
     "                    protocol, same payload bytes)\n"
     "  --binary          the same as --protocol msgpack\n"
-    "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n"
-    "  --server-pid PID  report this process's CPU time per delivered message and its memory\n"
+    "  --token-file F    the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" TARGET_TLS_HELP
+    "  --server-pid PID  report this process's CPU time per delivered message and its memory; given several times,\n"
+    "                    as for a proxy in front, they are added\n"
     "  --progress S      every S seconds a line of JSON on standard error: totals, and percentiles since the last "
     "line\n"
     "  --json            one JSON object instead of a table\n"
@@ -79,9 +80,7 @@ enum option_code {
     OPTION_PROGRESS,
     OPTION_SECONDS,
     OPTION_WARMUP,
-    OPTION_URL,
     OPTION_PROTOCOL,
-    OPTION_TOKEN_FILE,
     OPTION_SERVER_PID,
     OPTION_JSON,
     OPTION_HELP,
@@ -108,9 +107,8 @@ static const struct option known[] = {
     {"progress", required_argument, NULL, OPTION_PROGRESS},
     {"seconds", required_argument, NULL, OPTION_SECONDS},
     {"warmup", required_argument, NULL, OPTION_WARMUP},
-    {"url", required_argument, NULL, OPTION_URL},
+    TARGET_OPTIONS,
     {"protocol", required_argument, NULL, OPTION_PROTOCOL},
-    {"token-file", required_argument, NULL, OPTION_TOKEN_FILE},
     {"server-pid", required_argument, NULL, OPTION_SERVER_PID},
     {"json", no_argument, NULL, OPTION_JSON},
     {"help", no_argument, NULL, OPTION_HELP},
@@ -143,7 +141,7 @@ static bool find_protocol(const char *name, enum wire_protocol *protocol)
 
 struct arguments {
     struct bench_plan plan;
-    const char *url, *token_file;
+    struct target_options target;
     bool json, help;
 };
 
@@ -154,6 +152,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
     const char *command = argv[0];
     double number = 0;
     int option;
+    unsigned servers = 0;
     bool good = true;
     while (good && (option = options_next(argc, argv, known)) != OPTIONS_END) {
         switch (option) {
@@ -226,19 +225,15 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
         case OPTION_WARMUP:
             good = option_number(command, "warmup", optarg, 0, 1e6, &plan->warmup);
             break;
-        case OPTION_URL:
-            arguments->url = optarg;
-            break;
         case OPTION_PROTOCOL:
             if (!find_protocol(optarg, &plan->protocol))
                 return usage_error(command, "--protocol: expected websocket, msgpack or nats, got \"%s\"", optarg);
             break;
-        case OPTION_TOKEN_FILE:
-            arguments->token_file = optarg;
-            break;
         case OPTION_SERVER_PID:
+            if (servers == SERVER_PROCESSES)
+                return usage_error(command, "--server-pid: no more than %d", SERVER_PROCESSES);
             good = option_number(command, "server-pid", optarg, 1, 1 << 22, &number); /* the kernel's PID_MAX_LIMIT */
-            plan->server = (pid_t)number;
+            plan->server.pids[servers++] = (pid_t)number;
             break;
         case OPTION_JSON:
             arguments->json = true;
@@ -247,7 +242,8 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             arguments->help = true;
             return 0;
         default:
-            return EXIT_USAGE;
+            if (!target_option(&arguments->target, option))
+                return EXIT_USAGE;
         }
     }
     if (!good)
@@ -295,7 +291,8 @@ int command_bench(int argc, char **argv)
         .plan = {.window = 16, .size = 256, .seconds = 5, .warmup = 1, .intent = "bench.message", .timeout = 10}};
     static struct bench_result result; /* large: the histograms */
     static struct bench_http_result http;
-    char token[TOKEN_MAXIMUM], error[BENCH_ERROR_SIZE];
+    static struct target target;
+    char error[BENCH_ERROR_SIZE];
     int wrong = read_options(argc, argv, &arguments);
     if (wrong)
         return wrong;
@@ -304,11 +301,11 @@ int command_bench(int argc, char **argv)
         return 0;
     }
     bool over_http = arguments.plan.scenario == BENCH_HTTP;
-    if (!option_url(argv[0], arguments.url, over_http ? "http://127.0.0.1:4568" : "ws://127.0.0.1:4567",
-                    &arguments.plan.url))
-        return EXIT_USAGE;
-    if (!option_token(argv[0], arguments.token_file, token, &arguments.plan.token))
-        return 1;
+    wrong = target_find(argv[0], &arguments.target, over_http ? TARGET_HTTP : "ws://127.0.0.1:4567", &target);
+    if (wrong)
+        return wrong;
+    arguments.plan.url = target.url;
+    arguments.plan.token = target.token;
     bench_catch_interrupt();
     if (!(over_http ? bench_http_run(&arguments.plan, &result, &http, error)
                     : bench_run(&arguments.plan, &result, error))) {

@@ -67,7 +67,7 @@ struct http_load {
 static bool fail(struct http_load *load, const char *what, int error)
 {
     if (!load->failed)
-        snprintf(load->error, BENCH_ERROR_SIZE, "%s%s%s", what, error ? ": " : "", error ? strerror(-error) : "");
+        snprintf(load->error, BENCH_ERROR_SIZE, "%s%s%s", what, error ? ": " : "", error ? tcp_error(error) : "");
     load->failed = true;
     return false;
 }
@@ -189,7 +189,7 @@ static bool read_requests(struct http_load *load)
 static void watch(struct http_load *load, unsigned index, int operation)
 {
     struct http_connection *connection = &load->connections[index];
-    connection->watches_writing = connection->state == CONNECTION_CONNECTING || tcp_has_unsent(&connection->stream);
+    connection->watches_writing = connection->state == CONNECTION_CONNECTING || tcp_wants_write(&connection->stream);
     struct epoll_event event = {.events = EPOLLIN | (connection->watches_writing ? EPOLLOUT : 0), .data.u32 = index};
     if (epoll_ctl(load->poller, operation, connection->stream.descriptor, &event) < 0)
         fail(load, "cannot watch a connection", -errno);
@@ -229,7 +229,7 @@ static void send_request(struct http_load *load, unsigned index, uint64_t due)
     load->result->sent++;
     if (tcp_send(&connection->stream, slice_from(connection->request->text, connection->request->length)) != 0)
         end_connection(load, index);
-    else if (tcp_has_unsent(&connection->stream) != connection->watches_writing)
+    else if (tcp_wants_write(&connection->stream) != connection->watches_writing)
         watch(load, index, EPOLL_CTL_MOD);
 }
 
@@ -450,7 +450,7 @@ static void on_event(struct http_load *load, const struct epoll_event *event)
     unsigned index = event->data.u32;
     struct http_connection *connection = &load->connections[index];
     if (event->events & EPOLLOUT && connection->state == CONNECTION_CONNECTING) {
-        if (tcp_connected(&connection->stream) != 0) {
+        if (tcp_connected(&connection->stream) != 0 || tcp_secure(&connection->stream, &load->plan->url) != 0) {
             end_connection(load, index);
             return;
         }
@@ -512,7 +512,7 @@ static void measure(struct http_load *load)
     load->due = (double)load->now;
     if (plan->requests == 0)
         run_until(load, load->now + (uint64_t)(plan->warmup * (double)SECOND));
-    uint64_t start = load->now, own = own_cpu_ns(), server = plan->server ? server_cpu_ns(plan->server) : 0;
+    uint64_t start = load->now, own = own_cpu_ns(), server = plan->server.pids[0] ? server_cpu_ns(&plan->server) : 0;
     uint64_t end = start + (uint64_t)(plan->seconds * (double)SECOND);
     load->measuring = true;
     bench_progress_start(&load->progress, plan->progress, start);
@@ -528,9 +528,9 @@ static void measure(struct http_load *load)
     load->sending = false;
     result->seconds = (double)(clock_steady_ns() - start) / (double)SECOND;
     result->generator_cpu = (double)(own_cpu_ns() - own) / (result->seconds * 1e9);
-    if (plan->server) {
-        result->server_cpu_ns = server_cpu_since(plan->server, server);
-        result->rss_after = server_rss_bytes(plan->server);
+    if (plan->server.pids[0]) {
+        result->server_cpu_ns = server_cpu_since(&plan->server, server);
+        result->rss_after = server_rss_bytes(&plan->server);
     }
     load->progress.every = 0;
     uint64_t drained = load->now + (uint64_t)((plan->timeout + 1) * (double)SECOND);
@@ -579,11 +579,11 @@ bool bench_http_run(const struct bench_plan *plan, struct bench_result *result, 
     load = (struct http_load){.plan = plan, .result = result, .http = http, .error = error, .poller = -1};
     memset(result, 0, sizeof *result);
     memset(http, 0, sizeof *http);
-    if (plan->server && server_cpu_ns(plan->server) == 0)
+    if (plan->server.pids[0] && server_cpu_ns(&plan->server) == 0)
         fail(&load, "there is no process with the given --server-pid", 0);
     if (!load.failed && prepare(&load)) {
         load.failed = !bench_resolve(&plan->url, &load.address, &load.address_length, error);
-        result->server_rss_before = plan->server ? server_rss_bytes(plan->server) : 0;
+        result->server_rss_before = server_rss_bytes(&plan->server);
         load.now = load.last_answer = load.next_tick = clock_steady_ns();
         for (unsigned i = 0; !load.failed && i < plan->agents; i++)
             start_connection(&load, i);

@@ -95,7 +95,7 @@ struct load {
 static bool fail(struct load *load, const char *what, int error)
 {
     if (!load->failed)
-        snprintf(load->error, BENCH_ERROR_SIZE, "%s%s%s", what, error ? ": " : "", error ? strerror(-error) : "");
+        snprintf(load->error, BENCH_ERROR_SIZE, "%s%s%s", what, error ? ": " : "", error ? tcp_error(error) : "");
     load->failed = true;
     return false;
 }
@@ -122,7 +122,7 @@ static bool is_receiver(const struct load *load, unsigned index)
 static void watch(struct load *load, unsigned index, int operation)
 {
     struct agent *agent = &load->agents[index];
-    agent->watches_writing = agent->state == AGENT_CONNECTING || tcp_has_unsent(&agent->stream);
+    agent->watches_writing = agent->state == AGENT_CONNECTING || tcp_wants_write(&agent->stream);
     bool deaf = load->deaf && agent->state == AGENT_READY && is_receiver(load, index);
     struct epoll_event event = {.events = (deaf ? 0 : EPOLLIN) | (agent->watches_writing ? EPOLLOUT : 0),
                                 .data.u32 = index};
@@ -170,7 +170,7 @@ static void send_bytes(struct load *load, unsigned index, struct slice bytes)
     struct agent *agent = &load->agents[index];
     if (tcp_send(&agent->stream, bytes) != 0)
         return; /* the stream is broken: the next receive says so and ends the agent */
-    if (tcp_has_unsent(&agent->stream) != agent->watches_writing)
+    if (tcp_wants_write(&agent->stream) != agent->watches_writing)
         watch(load, index, EPOLL_CTL_MOD);
 }
 
@@ -429,6 +429,8 @@ static void connected(struct load *load, unsigned index)
     struct agent *agent = &load->agents[index];
     char text[WIRE_TEXT_MAXIMUM];
     int error = tcp_connected(&agent->stream);
+    if (error == 0)
+        error = tcp_secure(&agent->stream, &load->plan->url);
     if (error != 0) {
         fail(load, "cannot connect", error);
         return;
@@ -585,7 +587,7 @@ static void measure(struct load *load)
     run_until(load, load->now + (uint64_t)(plan->warmup * (double)SECOND));
 
     uint64_t start = load->now, delivered = load->delivered, own = own_cpu_ns();
-    uint64_t server = plan->server ? server_cpu_ns(plan->server) : 0;
+    uint64_t server = plan->server.pids[0] ? server_cpu_ns(&plan->server) : 0;
     load->measuring = true;
     bench_progress_start(load->progress, plan->progress, start);
     load->next_turn = start + (uint64_t)(plan->pause * (double)SECOND);
@@ -594,9 +596,9 @@ static void measure(struct load *load)
     result->seconds = (double)(load->now - start) / (double)SECOND;
     result->delivered = load->delivered - delivered;
     result->generator_cpu = (double)(own_cpu_ns() - own) / (double)(load->now - start);
-    if (plan->server) {
-        result->server_cpu_ns = server_cpu_since(plan->server, server);
-        result->rss_after = server_rss_bytes(plan->server);
+    if (plan->server.pids[0]) {
+        result->server_cpu_ns = server_cpu_since(&plan->server, server);
+        result->rss_after = server_rss_bytes(&plan->server);
     }
 
     load->sending = false;
@@ -620,10 +622,10 @@ bool bench_resolve(const struct bridge_url *url, struct sockaddr_storage *addres
     if (number != 0) {
         char authority[BRIDGE_URL_AUTHORITY_SIZE];
         bridge_url_authority(url, authority);
-        snprintf(
-            error, BENCH_ERROR_SIZE,
-            "cannot reach a server at %.100s: %s; start a bridge with `luaduct run`, or say where it is with --url",
-            authority, number == -EADDRNOTAVAIL ? "the host name is unknown" : strerror(-number));
+        snprintf(error, BENCH_ERROR_SIZE,
+                 "cannot reach a server at %.100s: %.100s; start a bridge with `luaduct run`, or say where it is with "
+                 "--url",
+                 authority, tcp_error(number));
         return false;
     }
     *length = sizeof *address;
@@ -689,12 +691,12 @@ bool bench_run(const struct bench_plan *plan, struct bench_result *result, char 
     static struct bench_progress progress; /* large: the histogram */
     struct load load = {.plan = plan, .result = result, .error = error, .poller = -1, .progress = &progress};
     memset(result, 0, sizeof *result);
-    if (plan->server && server_cpu_ns(plan->server) == 0)
+    if (plan->server.pids[0] && server_cpu_ns(&plan->server) == 0)
         fail(&load, "there is no process with the given --server-pid", 0);
     if (!load.failed && prepare(&load))
         load.failed = !bench_resolve(&plan->url, &load.address, &load.address_length, error);
     if (!load.failed) {
-        result->server_rss_before = plan->server ? server_rss_bytes(plan->server) : 0;
+        result->server_rss_before = server_rss_bytes(&plan->server);
         if (plan->scenario == BENCH_CHURN) {
             load.now = clock_steady_ns();
             load.sending = true;

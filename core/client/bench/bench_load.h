@@ -6,8 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
-#include <sys/types.h>
 
+#include "client/bench/bench_server.h"
 #include "client/bench/bench_tally.h"
 #include "client/bench/bench_wire.h"
 #include "client/bench/histogram.h"
@@ -45,14 +45,14 @@ struct bench_plan {
     uint64_t bytes;  /* of messages' JSON, in all; 0: until the time is over */
 
     /* BENCH_HTTP */
-    const char *path;   /* NULL: GET / */
-    const char *bodies; /* a file: see bench_http.h; NULL: GET */
-    uint64_t requests;  /* in all; 0: until the time is over */
-    double timeout;     /* seconds for an answer */
-    pid_t server;       /* 0: unknown, its cost is not reported */
+    const char *path;               /* NULL: GET / */
+    const char *bodies;             /* a file: see bench_http.h; NULL: GET */
+    uint64_t requests;              /* in all; 0: until the time is over */
+    double timeout;                 /* seconds for an answer */
+    struct server_processes server; /* none: unknown, its cost is not reported */
 };
 
-#define BENCH_ERROR_SIZE 256
+#define BENCH_ERROR_SIZE 320
 
 struct bench_result {
     double seconds; /* measured, warm-up left out */

@@ -3,22 +3,26 @@
 #include <stdio.h>
 #include <time.h>
 
-uint64_t server_cpu_ns(pid_t pid)
+uint64_t server_cpu_ns(const struct server_processes *server)
 {
-    clockid_t clock;
-    struct timespec spent;
-    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &spent) != 0)
-        return 0;
-    return (uint64_t)spent.tv_sec * 1000000000 + (uint64_t)spent.tv_nsec;
+    uint64_t sum_ns = 0;
+    for (const pid_t *pid = server->pids; *pid; pid++) {
+        clockid_t clock;
+        struct timespec spent;
+        if (clock_getcpuclockid(*pid, &clock) != 0 || clock_gettime(clock, &spent) != 0)
+            return 0;
+        sum_ns += (uint64_t)spent.tv_sec * 1000000000 + (uint64_t)spent.tv_nsec;
+    }
+    return sum_ns;
 }
 
-uint64_t server_cpu_since(pid_t pid, uint64_t before)
+uint64_t server_cpu_since(const struct server_processes *server, uint64_t before)
 {
-    uint64_t now = server_cpu_ns(pid);
+    uint64_t now = server_cpu_ns(server);
     return now > before ? now - before : 0;
 }
 
-uint64_t server_rss_bytes(pid_t pid)
+static uint64_t rss_bytes(pid_t pid)
 {
     char path[64], line[128];
     unsigned long long kibibytes = 0;
@@ -31,4 +35,12 @@ uint64_t server_rss_bytes(pid_t pid)
             break;
     fclose(status);
     return kibibytes * 1024;
+}
+
+uint64_t server_rss_bytes(const struct server_processes *server)
+{
+    uint64_t sum = 0;
+    for (const pid_t *pid = server->pids; *pid; pid++)
+        sum += rss_bytes(*pid);
+    return sum;
 }

@@ -114,6 +114,7 @@ static enum outbox_result flush_partial(struct outbox *outbox, struct transport 
     struct frame *wire = outbox->partial;
     while (outbox->partial_sent < wire->length) {
         long n = transport_send(transport, wire->data + outbox->partial_sent, wire->length - outbox->partial_sent);
+        outbox->in_flight = transport_in_flight(transport);
         if (n < 0)
             return n == TRANSPORT_BLOCKED ? OUTBOX_BLOCKED : OUTBOX_BROKEN;
         outbox->partial_sent += (uint32_t)n;
@@ -169,9 +170,79 @@ static size_t gather(struct outbox *outbox, struct outbox_scratch *scratch, stru
     return total;
 }
 
+/* --- TLS --- */
+
+/* As many whole frames as one record carries, side by side in the scratch buffer; 0: not even the first. */
+static unsigned gather_record(const struct outbox *outbox, struct outbox_scratch *scratch, size_t most, size_t *length)
+{
+    unsigned count = 0;
+    *length = 0;
+    for (uint32_t i = 0; i < outbox->queue.count && i < OUTBOX_GATHER; i++) {
+        struct frame *wire =
+            i > 0 && batch_starts_at(outbox, i) ? NULL : wire_form(outbox, frame_queue_at(&outbox->queue, i));
+        if (!wire || wire->length > most - *length)
+            break;
+        memcpy(scratch->bytes + *length, wire->data, wire->length);
+        *length += wire->length;
+        count++;
+    }
+    return count;
+}
+
+/* `covered` frames are in a record that the transport has. */
+static enum outbox_result settle_record(struct outbox *outbox, const struct transport *transport, long sent,
+                                        uint64_t *sent_bytes, uint64_t *sent_frames)
+{
+    outbox->in_flight = transport_in_flight(transport);
+    if (sent < 0)
+        return sent == TRANSPORT_BLOCKED ? OUTBOX_BLOCKED : OUTBOX_BROKEN;
+    *sent_bytes += (uint64_t)sent;
+    drop_first(outbox, outbox->covered, sent_frames);
+    outbox->covered = 0;
+    return OUTBOX_EMPTY;
+}
+
+/* Frames that fit share a record, whole, so that it counts for all of them or for none; a larger one goes piece by
+ * piece. */
+static enum outbox_result flush_record(struct outbox *outbox, struct transport *transport,
+                                       struct outbox_scratch *scratch, uint64_t *sent_bytes, uint64_t *sent_frames)
+{
+    if (outbox->covered > 0)
+        return settle_record(outbox, transport, transport_send_rest(transport), sent_bytes, sent_frames);
+    size_t length, most = transport_record_bytes(transport);
+    unsigned count =
+        gather_record(outbox, scratch, most < sizeof scratch->bytes ? most : sizeof scratch->bytes, &length);
+    if (count == 0) {
+        struct frame *large = wire_form(outbox, frame_queue_at(&outbox->queue, 0));
+        if (!large)
+            return OUTBOX_BROKEN;
+        start_partial(outbox, frame_retain(large), 0, 1);
+        return OUTBOX_EMPTY;
+    }
+    outbox->covered = (uint16_t)count;
+    long sent = transport_send(transport, scratch->bytes, length);
+    if (sent == TRANSPORT_BLOCKED && !transport_in_flight(transport))
+        outbox->covered = 0;
+    return settle_record(outbox, transport, sent, sent_bytes, sent_frames);
+}
+
+static enum outbox_result flush_records(struct outbox *outbox, struct transport *transport,
+                                        struct outbox_scratch *scratch, uint64_t *sent_bytes, uint64_t *sent_frames)
+{
+    enum outbox_result result = OUTBOX_EMPTY;
+    while (result == OUTBOX_EMPTY && outbox->queue.count > 0)
+        if (outbox->partial || (outbox->batches && outbox->covered == 0 && start_batch(outbox)))
+            result = flush_partial(outbox, transport, sent_bytes, sent_frames);
+        else
+            result = flush_record(outbox, transport, scratch, sent_bytes, sent_frames);
+    return result;
+}
+
 enum outbox_result outbox_flush(struct outbox *outbox, struct transport *transport, struct outbox_scratch *scratch,
                                 uint64_t *sent_bytes, uint64_t *sent_frames)
 {
+    if (__builtin_expect(transport->tls != NULL, 0))
+        return flush_records(outbox, transport, scratch, sent_bytes, sent_frames);
     for (;;) {
         if (outbox->partial || (outbox->batches && start_batch(outbox))) {
             enum outbox_result result = flush_partial(outbox, transport, sent_bytes, sent_frames);
@@ -230,7 +301,7 @@ struct frame *outbox_take_oldest(struct outbox *outbox)
 uint32_t outbox_take_unsent(struct outbox *outbox, struct frame_queue *unsent)
 {
     uint32_t lost = 0;
-    outbox->cut = outbox->cut || (outbox->partial && outbox->partial_sent > 0);
+    outbox->cut = outbox->cut || outbox->in_flight || (outbox->partial && outbox->partial_sent > 0);
     frame_release(outbox->partial);
     outbox->partial = NULL;
     outbox->covered = 0;

@@ -169,7 +169,7 @@ static void dispatched_later(void *context, struct dispatch_result *result)
         frame_release(result->frame);
     connection->hook_waits = false;
     if (__builtin_expect(result->overran, 0))
-        session_slow_down(connection);
+        session_slow_down(connection, result->sender);
     if (!connection->hook_waits)
         session_hook_ended(connection);
 }
@@ -225,7 +225,7 @@ static void handle_envelope(struct connection *connection, struct slice text)
         result.id = envelope_text(&message->envelope, FIELD_ID, &defaults);
     settle_envelope(connection, &result);
     if (__builtin_expect(result.overran, 0))
-        session_slow_down(connection);
+        session_slow_down(connection, registered ? connection->endpoint.profile->id : slice_from(NULL, 0));
 }
 
 /* --- messages --- */
@@ -266,13 +266,15 @@ static void drop_unpacked(struct reactor *reactor)
         buffer_free(&reactor->unpacked);
 }
 
-/* A message that was scanned with that result; `text` is its JSON. `limit`: whose rate it is over. */
+/* A message that was scanned with that result; `text` is its JSON. Whatever it is, it counts. */
 static inline void handle_scanned(struct connection *connection, enum code code, struct slice text,
-                                  const struct message_rules *rules, enum limit limit)
+                                  const struct message_rules *rules)
 {
     struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
+    enum limit limit =
+        limits_take_message(connection->sender, connection->party, text.length, reactor->now_ms * 1000000);
     if (config->auth.required && !connection->identity && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
         access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a message before an authenticated register"));
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
@@ -313,20 +315,18 @@ static void handle_message(struct connection *connection, const struct websocket
     struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
-    enum limit limit =
-        limits_take_message(connection->sender, connection->party, received->length, reactor->now_ms * 1000000);
     struct message_rules rules = {.depth = config->limits.json_depth,
                                   .lenient = config->mode == CONFIG_MODE_ORIGINAL,
                                   .utf8_checked = received->opcode == WEBSOCKET_TEXT};
     if (__builtin_expect(received->opcode == WEBSOCKET_BINARY && connection->endpoint.outbox.form & OUTBOX_BINARY, 0)) {
         struct websocket_message unpacked = *received;
         enum code code = scan_packed(connection, &unpacked, &rules);
-        handle_scanned(connection, code, slice_from(unpacked.data, unpacked.length), &rules, limit);
+        handle_scanned(connection, code, slice_from(unpacked.data, unpacked.length), &rules);
         drop_unpacked(reactor);
         return;
     }
     enum code code = message_scan(received->data, received->length, &rules, &reactor->store, message);
-    handle_scanned(connection, code, slice_from(received->data, received->length), &rules, limit);
+    handle_scanned(connection, code, slice_from(received->data, received->length), &rules);
 }
 
 static void peer_closes(struct connection *connection, const struct websocket_message *received)

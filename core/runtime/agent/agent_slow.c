@@ -39,6 +39,7 @@ static void wait_ms(struct connection *connection, uint32_t ms)
     pause->connection = connection;
     ev_timer_init(&pause->timer, pause_over, ms / 1000.0, 0);
     pause->timer.data = pause;
+    ev_now_update(reactor->loop); /* the loop's clock stood still while the hook overran */
     ev_timer_start(reactor->loop, &pause->timer);
     connection->pause = pause;
     connection->hook_waits = true;
@@ -55,22 +56,14 @@ void session_forget_pause(struct connection *connection)
     connection->hook_waits = false;
 }
 
-/* Without an identity it is known by its address. */
-static uint64_t sender_of(const struct connection *connection)
+void session_slow_down(struct connection *connection, struct slice sender)
 {
-    if (connection_registered(connection))
-        return hash_slice(connection->endpoint.profile->id);
-    return peer_address_hash(&connection->address);
-}
-
-void session_slow_down(struct connection *connection)
-{
-    struct reactor *reactor = connection_reactor(connection);
-    uint64_t now_ms = clock_steady_ns() / 1000000;
-    wait_ms(connection, slowdown_strike(sender_of(connection), reactor->config->script.budget_ms, now_ms));
+    uint64_t known = sender.data ? hash_slice(sender) : peer_address_hash(&connection->address);
+    wait_ms(connection, slowdown_strike(known, connection_reactor(connection)->config->script.budget_ms,
+                                        clock_steady_ns() / 1000000));
 }
 
 void session_still_slow(struct connection *connection)
 {
-    wait_ms(connection, slowdown_left(sender_of(connection), clock_steady_ns() / 1000000));
+    wait_ms(connection, slowdown_left(hash_slice(connection->endpoint.profile->id), clock_steady_ns() / 1000000));
 }

@@ -11,8 +11,10 @@ void session_object(struct connection *connection, enum code code, struct slice 
 /* Says no, and closes where the code says so. */
 void session_refuse(struct connection *connection, enum code code, struct slice text, struct slice id);
 
-/* One of its messages made a hook overrun: what it sends next waits for a while, as behind a hook that waits. */
-void session_slow_down(struct connection *connection);
+/* A message made a hook overrun: what its sender sends next waits for a while, as behind a hook that waits. `sender`:
+ * the agent's id, which is known by that wherever it connects; data NULL: it had none, and its address stands for it.
+ */
+void session_slow_down(struct connection *connection, struct slice sender);
 
 /* As much of that as is left when it registers anew. */
 void session_still_slow(struct connection *connection);

@@ -39,6 +39,8 @@ static int open_native(lua_State *L)
     luaL_register(L, NULL, api_admin_functions);
     luaL_register(L, NULL, api_scripts_functions);
     luaL_register(L, NULL, api_events_functions);
+    luaL_register(L, NULL, api_repl_functions);
+    luaL_register(L, NULL, api_tls_functions);
     return 1;
 }
 

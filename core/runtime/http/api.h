@@ -13,6 +13,7 @@ struct dispatch_job;
 struct dispatch_result;
 struct frame;
 struct order;
+struct repl_line;
 struct subscriber;
 struct work;
 
@@ -51,6 +52,7 @@ struct api_call {
     struct dispatch_job *job;
     struct work *work;
     struct order *order;
+    struct repl_line *repl;
     struct dispatch_result *dispatched; /* in api_continue: how the first came out */
     bool waits;
     struct subscriber *subscriber; /* the answer goes on with events when the endpoint has ended; NULL: it does not */

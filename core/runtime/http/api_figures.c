@@ -13,6 +13,7 @@
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/http/api_native.h"
+#include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
@@ -127,6 +128,10 @@ static void push_traffic(lua_State *L, uint64_t now_ms)
         set_number(L, access_refusal_name((enum access_refusal)kind),
                    (double)access_refused_count((enum access_refusal)kind));
     lua_setfield(L, -2, "denied");
+    lua_newtable(L);
+    set_number(L, "verified", (double)verifier_done());
+    set_number(L, "refused", (double)verifier_refused());
+    lua_setfield(L, -2, "slow_signatures");
     set_number(L, "errors", (double)errors);
     lua_newtable(L);
     for (unsigned limit = LIMIT_NONE + 1; limit < LIMIT_COUNT; limit++)
@@ -313,6 +318,16 @@ static void push_reactors(lua_State *L)
     }
     lua_setfield(L, -2, "hooks");
     push_collections(L, &sum.scripts.collections);
+    const struct route_cache_statistics *cache = &sum.scripts.route_cache;
+    lua_newtable(L);
+    set_number(L, "hits", (double)cache->hits);
+    set_number(L, "misses", (double)cache->misses);
+    set_number(L, "uncached", (double)cache->uncached);
+    set_number(L, "evicted", (double)cache->evicted);
+    set_number(L, "outdated", (double)cache->outdated);
+    set_number(L, "entries", (double)cache->entries);
+    set_number(L, "bytes", (double)cache->bytes);
+    lua_setfield(L, -2, "route_cache");
     lua_setfield(L, -2, "scripts");
 }
 

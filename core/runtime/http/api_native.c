@@ -399,6 +399,8 @@ int api_push_answer(lua_State *L, struct api_call *call)
 {
     if (call->order)
         return api_scripts_push_answer(L, call);
+    if (call->repl)
+        return api_repl_push_answer(L, call);
     return call->work ? push_worked(L, call) : push_dispatched(L, call, call->dispatched);
 }
 
@@ -413,6 +415,7 @@ void api_forget(struct api_call *call)
     call->job = NULL;
     call->work = NULL;
     api_scripts_forget(call);
+    api_repl_forget(call);
 }
 
 /* --- Looking --- */

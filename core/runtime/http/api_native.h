@@ -58,14 +58,18 @@ unsigned api_refuse(struct api *api, enum code code, struct slice text);
 int api_push_answer(lua_State *L, struct api_call *call);
 void api_forget(struct api_call *call);
 
-/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c, api_admin.c and
- * api_scripts.c and api_events.c. */
+/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c, api_admin.c,
+ * api_scripts.c, api_events.c, api_repl.c and api_tls.c. */
 extern const luaL_Reg api_native_functions[], api_figures_functions[], api_admin_functions[], api_scripts_functions[],
-    api_events_functions[];
+    api_events_functions[], api_repl_functions[], api_tls_functions[];
 
 /* What api_push_answer and api_forget do for an order to the loader. */
 int api_scripts_push_answer(lua_State *L, struct api_call *call);
 void api_scripts_forget(struct api_call *call);
+
+/* The same for a line of the repl. */
+int api_repl_push_answer(lua_State *L, struct api_call *call);
+void api_repl_forget(struct api_call *call);
 
 /* Enters the API's reactor among those whose figures are shown, and takes it out again. */
 void api_figures_join(struct api *api);

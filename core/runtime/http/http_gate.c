@@ -41,17 +41,53 @@ bool http_gate_path_reserved(struct slice path)
             path.data[admin.length] == '/');
 }
 
-static bool origin_passes(const struct config *config, struct slice origin, struct slice host)
+/* Whose web page asks. */
+enum page {
+    PAGE_NONE,   /* no browser says so */
+    PAGE_OWN,    /* the bridge's own */
+    PAGE_LISTED, /* of an origin that the configuration names */
+    PAGE_ANY,    /* of another, where the configuration lets any in */
+    PAGE_REFUSED,
+};
+
+static enum page judge_origin(const struct connection *connection, struct slice origin, struct slice host)
 {
-    /* The bridge's own: without TLS its scheme is http. */
-    if (config->http.cors_any || origin_allowed(origin, SLICE("http"), host, NULL, 0))
-        return true;
+    const struct config *config = connection_reactor(connection)->config;
+    struct slice own = connection->transport.tls ? SLICE("https") : SLICE("http");
+    if (origin_allowed(origin, own, host, NULL, 0))
+        return PAGE_OWN;
     for (size_t i = 0; i < config->http.cors_origins.count; i++) {
         struct slice listed = slice_from_string(config->http.cors_origins.items[i]);
-        if (origin_allowed(origin, SLICE("http"), host, &listed, 1))
-            return true;
+        if (!slice_equal(listed, SLICE("*")) && origin_allowed(origin, own, host, &listed, 1))
+            return PAGE_LISTED;
     }
-    return false;
+    return config->http.cors_any ? PAGE_ANY : PAGE_REFUSED;
+}
+
+/* Browsers leave Origin out where a page only fetches or embeds something, but say whose page it is (Fetch Metadata).
+ */
+static enum page judge_site(const struct config *config, struct slice site)
+{
+    if (slice_equal(site, SLICE("none")) || slice_equal(site, SLICE("same-origin")))
+        return PAGE_NONE;
+    return config->http.cors_any ? PAGE_ANY : PAGE_REFUSED;
+}
+
+static enum page judge_page(const struct connection *connection, const struct http_request *request,
+                            struct slice *origin)
+{
+    const struct http_header *header = NULL;
+    enum page worst = PAGE_NONE;
+    while ((header = http_request_header(request, SLICE("origin"), header))) {
+        enum page page = judge_origin(connection, header->value, request->host);
+        worst = page > worst ? page : worst;
+        *origin = header->value;
+    }
+    while (origin->length == 0 && (header = http_request_header(request, SLICE("sec-fetch-site"), header))) {
+        enum page page = judge_site(connection_reactor(connection)->config, header->value);
+        worst = page > worst ? page : worst;
+    }
+    return worst;
 }
 
 static bool host_passes(const struct config *config, struct slice host)
@@ -72,18 +108,18 @@ static void refuse(struct http_gate *out, enum code code, const char *text)
     out->text = text;
 }
 
-static bool check_browser(const struct config *config, const struct http_request *request, struct http_gate *out)
+static bool check_browser(const struct connection *connection, const struct http_request *request, enum page *page,
+                          struct http_gate *out)
 {
-    const struct http_header *header = NULL;
-    while ((header = http_request_header(request, SLICE("origin"), header))) {
-        if (!origin_passes(config, header->value, request->host)) {
-            out->origin = slice_from(NULL, 0);
-            access_refused(REFUSED_ORIGIN, NULL, header->value);
-            refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
-            return false;
-        }
-        out->origin = header->value;
+    const struct config *config = connection_reactor(connection)->config;
+    struct slice origin = {NULL, 0};
+    *page = judge_page(connection, request, &origin);
+    if (*page == PAGE_REFUSED) {
+        access_refused(REFUSED_ORIGIN, NULL, origin);
+        refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
+        return false;
     }
+    out->origin = origin;
     if (!config->auth.required && !host_passes(config, request->host)) {
         access_refused(REFUSED_ORIGIN, NULL, request->host);
         refuse(out, CODE_FORBIDDEN, "this Host is not allowed while no credential is configured: see http.hosts");
@@ -94,10 +130,10 @@ static bool check_browser(const struct config *config, const struct http_request
 
 /* Two Authorization headers are none that could be trusted, and a scheme that is not ours is a wrong token. */
 static enum authentication authenticate(struct connection *connection, const struct http_request *request,
-                                        struct http_gate *out)
+                                        enum page page, struct http_gate *out)
 {
     const struct http_header *header = http_request_header(request, SLICE("authorization"), NULL);
-    struct credentials shown = {.connection = connection, .request = request};
+    struct credentials shown = {.connection = connection, .request = request, .foreign_page = page == PAGE_ANY};
     if (header) {
         shown.token = credential_bearer(header->value);
         if (!shown.token.data || http_request_header(request, SLICE("authorization"), header))
@@ -161,7 +197,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->admin = true;
         return;
     }
-    if (!check_browser(config, request, out))
+    enum page page;
+    if (!check_browser(connection, request, &page, out))
         return;
     if (slice_equal(request->method, SLICE("OPTIONS"))) {
         out->preflight = true;
@@ -179,11 +216,12 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     }
     bool loopback = is_loopback(&out->address) && !out->forwarded;
     if (!config->auth.required) {
-        /* On the port of a proxy one cannot tell who is really here. */
-        out->admin = loopback && !connection->by_proxy && may_administer(connection, NULL);
+        /* Nothing but its address speaks for the caller: so a page has to be the bridge's own, whatever is let in; and
+         * on the port of a proxy one cannot tell who is really here. */
+        out->admin = loopback && !connection->by_proxy && page <= PAGE_OWN && may_administer(connection, NULL);
         return;
     }
-    enum authentication result = authenticate(connection, request, out);
+    enum authentication result = authenticate(connection, request, page, out);
     out->waits = result == AUTHENTICATION_WAITS;
     if (out->waits)
         return;

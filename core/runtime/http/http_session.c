@@ -6,8 +6,6 @@
  * What an answer needs of a request's head is copied out of it (`kept`), because input moves while the body comes. */
 #include "runtime/http/http_session.h"
 
-#include <sys/socket.h>
-
 #include "memory/pool.h"
 #include "protocol/http/url.h"
 #include "protocol/websocket/handshake.h"
@@ -282,7 +280,7 @@ static bool take_head(struct connection *connection, const struct http_request *
     http_gate_check(connection, request, path, &exchange->request.gate);
     if (exchange->request.gate.waits) {
         exchange->request = (struct request){0};
-        exchange->verifying = true;
+        exchange->verifying = exchange->paused = true;
         return false;
     }
     exchange->input_at += request->head_bytes;
@@ -462,7 +460,7 @@ static enum outbox_result close_gently(struct connection *connection)
 {
     bool peer_finished = connection->http->peer_finished;
     http_session_end(connection);
-    if (peer_finished || shutdown(connection->transport.fd, SHUT_WR) != 0)
+    if (peer_finished || !transport_end_sending(&connection->transport))
         return OUTBOX_BROKEN;
     connection->phase = CONNECTION_CLOSING;
     connection_read_on(connection, true);

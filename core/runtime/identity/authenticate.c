@@ -1,6 +1,8 @@
 #include "runtime/identity/authenticate.h"
 
+#include "runtime/identity/certificate.h"
 #include "runtime/identity/credential.h"
+#include "runtime/identity/hooked.h"
 #include "runtime/identity/jwt_identity.h"
 #include "runtime/reactor.h"
 
@@ -24,11 +26,10 @@ static enum authentication by_named_token(struct reactor *reactor, const struct 
     return *out ? AUTHENTICATION_OK : AUTHENTICATION_WRONG;
 }
 
-/* What is cheap goes first; a certificate counts only where no token is shown. Each gives NONE when the peer shows
- * nothing of its kind. */
+/* What is cheap goes first. Each gives NONE when the peer shows nothing of its kind. */
 static enum authentication (*const methods[])(struct reactor *reactor, const struct credentials *shown,
-                                              struct identity **out) = {by_shared_token, by_named_token,
-                                                                        identity_by_jwt};
+                                              struct identity **out) = {
+    by_shared_token, by_named_token, identity_by_jwt, identity_by_certificate, identity_by_hook};
 
 enum authentication identity_authenticate(const struct credentials *shown, struct identity **out)
 {

@@ -13,6 +13,7 @@ struct credentials {
     struct connection *connection;      /* its address, and what its transport knows of the peer */
     const struct http_request *request; /* its head; NULL: a register message */
     struct slice token;                 /* Bearer, or authToken; data NULL: none */
+    bool foreign_page;                  /* a web page of an origin that nobody listed has a browser show it */
 };
 
 enum authentication {

@@ -5,6 +5,8 @@
 
 #include "runtime/agent/session.h"
 #include "runtime/http/http_session.h"
+#include "runtime/identity/certificate.h"
+#include "runtime/identity/jwt_keys.h"
 #include "runtime/reactor.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -16,7 +18,7 @@ bool standing_load(const struct config *config, script_log *log, struct standing
     if (!out->tokens)
         return false;
     out->access = access_policy_load(config, log, error, error_size);
-    if (out->access)
+    if (out->access && jwt_keys_load(config, &out->keys, error, error_size))
         return true;
     standing_release(out);
     return false;
@@ -26,6 +28,7 @@ void standing_release(struct standing *standing)
 {
     token_store_release(standing->tokens);
     access_policy_release(standing->access);
+    jwk_set_release(standing->keys);
     *standing = (struct standing){0};
 }
 
@@ -41,7 +44,8 @@ struct standing standing_use(struct standing standing)
 struct standing standing_current(void)
 {
     pthread_mutex_lock(&mutex);
-    struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access)};
+    struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access),
+                            current.keys ? jwk_set_retain(current.keys) : NULL};
     pthread_mutex_unlock(&mutex);
     return copy;
 }
@@ -65,18 +69,26 @@ void standing_end(struct connection *connection)
 }
 
 /* What the identity is now, a reference; NULL: it is not valid any more. */
-static struct identity *renewed(const struct reactor *reactor, struct identity *identity)
+static struct identity *renewed(struct connection *connection, struct identity *identity)
 {
-    struct identity *now = identity;
+    struct reactor *reactor = connection_reactor(connection);
+    struct identity *now = NULL;
     if (identity->kind == IDENTITY_TOKEN)
-        now = token_store_same(reactor->standing.tokens, identity);
-    return now && !identity_expired(now, reactor->lane->wall_ms) ? identity_retain(now) : NULL;
+        now = identity_retain(token_store_same(reactor->standing.tokens, identity));
+    else if (identity->kind == IDENTITY_CERTIFICATE)
+        certificate_identify(reactor, connection, &now);
+    else
+        now = identity_retain(identity);
+    if (now && !identity_expired(now, reactor->lane->wall_ms) && identity_same(now, identity))
+        return now;
+    identity_release(now);
+    return NULL;
 }
 
 static void review(struct connection *connection)
 {
     struct reactor *reactor = connection_reactor(connection);
-    struct identity *identity = standing_of(connection), *now = identity ? renewed(reactor, identity) : NULL;
+    struct identity *identity = standing_of(connection), *now = identity ? renewed(connection, identity) : NULL;
     if (identity && !now) {
         standing_end(connection);
         return;
@@ -89,6 +101,7 @@ static void review(struct connection *connection)
         session_review(connection);
     } else {
         identity_release(now);
+        identity_put(&connection->identity, NULL); /* a certificate's is asked for anew */
     }
 }
 

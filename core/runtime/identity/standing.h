@@ -1,9 +1,10 @@
-/* The named tokens and the access policy in use, for all reactors and whatever version of the scripts is in use: always
- * as the files were when they were last read well. So a token that was revoked stays so when somebody returns to an
- * older version. */
+/* The named tokens, the keys of JSON Web Tokens and the access policy in use, for all reactors and whatever version of
+ * the scripts is in use: always as the files were when they were last read well. So a token that was revoked stays so
+ * when somebody returns to an older version. */
 #ifndef LUADUCT_RUNTIME_STANDING_H
 #define LUADUCT_RUNTIME_STANDING_H
 
+#include "protocol/jwt/jwk.h"
 #include "runtime/identity/access.h"
 #include "runtime/identity/token_store.h"
 
@@ -14,6 +15,7 @@ struct reactor;
 struct standing {
     struct token_store *tokens;
     struct access_policy *access;
+    struct jwk_set *keys; /* of JSON Web Tokens; NULL: none are configured */
 };
 
 /* Reads the files that the configuration names. False: `error` is one line with the file, and nothing is taken. Not on

@@ -11,9 +11,10 @@
 #include "runtime/identity/verified.h"
 #include "runtime/reactor.h"
 
-/* Half a second's worth: who waits longer tries again anyway. */
-#define VERIFIER_WAITING_MOST 256u
-#define VERIFIER_WAITING_OF_ADDRESS 16u
+/* Three quarters of a second's worth: who waits longer tries again anyway. Of one address a tenth of a second's worth,
+ * so that it takes several to keep others out; a machine with many agents has them all in after a few tries. */
+#define VERIFIER_WAITING_MOST 512u
+#define VERIFIER_WAITING_OF_ADDRESS 64u
 
 /* One token under way. The connection holds it until it has come back, and is not freed before. */
 struct verification {

@@ -9,6 +9,7 @@
 #include "runtime/engines/engines.h"
 #include "runtime/http/api.h"
 #include "runtime/pressure/pressure.h"
+#include "runtime/tls/certificates.h"
 #include "script/collect.h"
 #include "workers/worker_pool.h"
 
@@ -147,5 +148,6 @@ void metrics_look(uint64_t now_ms)
     set(METRIC_MEMORY_SHARE,
         memory.budget == CONFIG_UNLIMITED ? NAN : (double)memory.sample.resident / (double)memory.budget);
     set(METRIC_MEMORY_BUDGET, memory.budget == CONFIG_UNLIMITED ? NAN : (double)memory.budget);
+    set(METRIC_CERTIFICATE_EXPIRY, certificates_days_left());
     set(METRIC_MEMORY_TREND, memory.has_trend ? memory.trend : NAN);
 }

@@ -13,6 +13,7 @@
 #include "bridge/delivery.h"
 #include "memory/pool.h"
 #include "net/post.h"
+#include "net/tls/tls_client.h"
 #include "runtime/reactor.h"
 #include "runtime/server.h"
 
@@ -28,6 +29,7 @@ struct waiting_alerts {
 
 static const struct config *config;
 static struct post_target target;
+static struct tls_client *tls; /* the webhook's thread's; NULL: the target is plain */
 static pthread_t thread;
 static bool running;
 static atomic_bool stop, envelopes_wait;
@@ -125,7 +127,8 @@ static bool try_once(struct slice body, char *error, size_t size)
                         .headers = slice_from(headers, (size_t)length),
                         .body = body,
                         .timeout_ms = config->alerts.webhook_timeout_ms,
-                        .stop = &stop};
+                        .stop = &stop,
+                        .tls = tls};
     unsigned status = post_send(&post, error, size);
     if (status != 0 && status / 100 != 2)
         snprintf(error, size, "the answer was %u", status);
@@ -251,7 +254,13 @@ bool notify_start(const struct config *from, char *error, size_t size)
     if (!config->alerts.webhook_url)
         return true;
     if (!post_target_read(config->alerts.webhook_url, &target)) {
-        snprintf(error, size, "alerts.webhook.url: expected http://host[:port][/path], got something else");
+        snprintf(error, size,
+                 "alerts.webhook.url: expected http://host[:port][/path] or https://…, got something else");
+        return false;
+    }
+    char problem[TLS_ERROR_SIZE];
+    if (target.secure && !(tls = tls_client_new(&(struct tls_client_options){0}, problem))) {
+        snprintf(error, size, "alerts.webhook.url: whom to trust is not known: %s", problem);
         return false;
     }
     int failure = pthread_create(&thread, NULL, work, NULL);
@@ -271,9 +280,13 @@ void notify_stop(void)
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += 2;
     /* One that looks a name up cannot be told: it is left behind. */
-    if (running && pthread_timedjoin_np(thread, NULL, &until) != 0)
+    if (running && pthread_timedjoin_np(thread, NULL, &until) != 0) {
         pthread_detach(thread);
+        tls = NULL; /* it is that thread's for ever */
+    }
     running = false;
+    tls_client_free(tls);
+    tls = NULL;
     pthread_mutex_lock(&mutex);
     while (take(&for_webhook, &left) || take(&for_agent, &left))
         buffer_free(&left);

@@ -35,12 +35,16 @@ static struct rule rules[RULES_MAXIMUM];
 static unsigned rule_count;
 static uint32_t asked_workers; /* by rules that are active; 0: none */
 
-#define BUILT_IN 3
+#define BUILT_IN 4
 static const struct {
     const char *name;
     bool below;
     double margin; /* between the threshold and where it is over, as a share of it */
-} built_in[BUILT_IN] = {{"gcFrequency", false, 0.2}, {"poolHitRate", true, 0.02}, {"workerUtilization", false, 0.2}};
+    double most;   /* of where it is over: above, it would never be */
+} built_in[BUILT_IN] = {{"gcFrequency", false, 0.2, INFINITY},
+                        {"poolHitRate", true, 0.02, 1},
+                        {"workerUtilization", false, 0.2, INFINITY},
+                        {"certificateExpiry", true, 0, INFINITY}};
 
 static bool is_built_in(const char *name)
 {
@@ -226,7 +230,8 @@ static void take_rules(void)
 {
     const struct config *from = config;
     const struct config_alert *configured[BUILT_IN] = {&from->alerts.gc_frequency, &from->alerts.pool_hit_rate,
-                                                       &from->alerts.worker_utilization};
+                                                       &from->alerts.worker_utilization,
+                                                       &from->alerts.certificate_expiry};
     static const enum policy_action actions[] = {[CONFIG_ALERT_WARN] = POLICY_WARN,
                                                  [CONFIG_ALERT_ALERT] = POLICY_ALERT,
                                                  [CONFIG_ALERT_SCALE_UP] = POLICY_SCALE_UP,
@@ -243,8 +248,8 @@ static void take_rules(void)
                                           .clear = threshold * (1 + margin),
                                           .for_ms = configured[rule_count]->for_ms,
                                           .cooldown_ms = from->alerts.cooldown_ms};
-        if (rule->says.below && rule->says.clear > 1)
-            rule->says.clear = 1; /* a share: above 1 it would never be over */
+        if (rule->says.clear > built_in[rule_count].most)
+            rule->says.clear = built_in[rule_count].most;
         snprintf(rule->says.name, sizeof rule->says.name, "%s", built_in[rule_count].name);
         snprintf(rule->says.metric, sizeof rule->says.metric, "%s", built_in[rule_count].name);
     }
@@ -338,22 +343,13 @@ void policies_stop(void)
     running = false;
 }
 
-static bool same_alert(const struct config_alert *a, const struct config_alert *b)
-{
-    return a->enabled == b->enabled && a->threshold == b->threshold && a->for_ms == b->for_ms && a->action == b->action;
-}
-
 void policies_change(const struct config *to)
 {
     char error[128];
     const struct config *now = config;
     if (!running || to == now)
         return;
-    if (!to->policies.alerts && !now->policies.alerts && to->alerts.interval_ms == now->alerts.interval_ms &&
-        to->alerts.window_ms == now->alerts.window_ms && to->alerts.cooldown_ms == now->alerts.cooldown_ms &&
-        same_alert(&to->alerts.gc_frequency, &now->alerts.gc_frequency) &&
-        same_alert(&to->alerts.pool_hit_rate, &now->alerts.pool_hit_rate) &&
-        same_alert(&to->alerts.worker_utilization, &now->alerts.worker_utilization)) {
+    if (!to->policies.alerts && !now->policies.alerts && config_same_section(to, now, "alerts")) {
         config = to; /* the rules go on as they stand */
         return;
     }

@@ -1,4 +1,4 @@
-/* Alert rules: the three built-in ones (config: alerts.*) and those of a policy file, evaluated on a thread of their
+/* Alert rules: the built-in ones (config: alerts.*) and those of a policy file, evaluated on a thread of their
  * own, never on a reactor. What fires is raised as an alert (runtime/engines/alert.h) and acts: SCALE_UP asks the
  * worker pool for more workers, SHED the memory controller for a step, RUN calls the rule's function. */
 #ifndef LUADUCT_RUNTIME_POLICIES_H
@@ -22,7 +22,7 @@ void policies_stop(void);
 void policies_change(const struct config *to);
 
 /* For showing; any thread. */
-#define RULES_MAXIMUM (3 + POLICY_RULES_MAXIMUM)
+#define RULES_MAXIMUM (4 + POLICY_RULES_MAXIMUM)
 struct rule_view {
     char name[POLICY_NAME_BYTES];
     bool active;

@@ -63,18 +63,6 @@ static void keep(const struct reactor *reactor, const struct dispatch *dispatch,
     buffer_free(&before.envelope);
 }
 
-static bool scan(const struct reactor *reactor, const struct dispatch *dispatch, struct text_store *store,
-                 struct message *message)
-{
-    char error[ERROR_TEXT_BYTES];
-    struct message_rules rules = {.depth = reactor->config->limits.json_depth,
-                                  .lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL,
-                                  .utf8_checked = true};
-    if (!dispatch->is_message)
-        return envelope_scan(dispatch->text, &rules, store, &message->envelope, error) == CODE_OK;
-    return message_scan((char *)dispatch->text.data, dispatch->text.length, &rules, store, message) == CODE_OK;
-}
-
 void shadow_compare(struct reactor *reactor, const struct dispatch *dispatch, const struct script_sender *sender,
                     const struct decision *decided)
 {
@@ -83,7 +71,7 @@ void shadow_compare(struct reactor *reactor, const struct dispatch *dispatch, co
     struct message message;
     struct buffer ours = {0}, theirs = {0};
     struct decision *would_decide = NULL;
-    if (!scan(reactor, dispatch, &store, &message)) {
+    if (!dispatch_scan(dispatch, reactor->config, &store, &message)) {
         text_store_free(&store);
         return;
     }

@@ -26,6 +26,7 @@ struct script_options slot_options(const struct version *version)
         .budget_ms = config->script.budget_ms,
         .memory_limit = pressure_script_limit(config),
         .jit = config->script.jit,
+        .caching = config->performance.cache ? ROUTE_CACHING_ON : ROUTE_CACHING_OFF,
         .log = supervision_log_script,
         .switched = switches_note,
         .breaker = {config->script.breaker_overruns, config->script.breaker_senders, config->script.breaker_window_ms,
@@ -33,6 +34,18 @@ struct script_options slot_options(const struct version *version)
         .wake_fd = supervision_wake_fd(),
         .open_bundle = bundle_install,
     };
+}
+
+/* A hook that nobody asks would let people in that it was to keep out, and one that is missing keeps everybody out. */
+static bool hook_is_asked(const struct config *config, const struct script_state *state, char *error, size_t size)
+{
+    bool has = script_has_hook(state, HOOK_AUTHENTICATE);
+    if (has == config->auth.hook)
+        return true;
+    snprintf(error, size, "%s",
+             has ? "auth.hook: expected true, for a script has the hook authenticate"
+                 : "auth.hook: expected a script with the hook authenticate");
+    return false;
 }
 
 struct script_slot *slot_new(struct version *version, char *error, size_t error_size)
@@ -44,6 +57,10 @@ struct script_slot *slot_new(struct version *version, char *error, size_t error_
         return NULL;
     }
     slot->state = script_state_new(&options, error, error_size);
+    if (slot->state && !hook_is_asked(version->config, slot->state, error, error_size)) {
+        script_state_free(slot->state);
+        slot->state = NULL;
+    }
     if (!slot->state) {
         free(slot);
         return NULL;
@@ -63,6 +80,7 @@ static void keep_totals(struct script_totals *totals, const struct script_state 
 {
     script_totals_add(totals, state);
     totals->heap_bytes = 0; /* it is about to go */
+    totals->route_cache.entries = totals->route_cache.bytes = 0;
     totals->collections.under_way = 0;
 }
 

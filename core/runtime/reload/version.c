@@ -32,6 +32,13 @@ void script_totals_add(struct script_totals *totals, const struct script_state *
     if (script.longest_collect_ns > totals->longest_collect_ns)
         totals->longest_collect_ns = script.longest_collect_ns;
     totals->heap_bytes += script.heap_bytes;
+    totals->route_cache.hits += script.route_cache.hits;
+    totals->route_cache.misses += script.route_cache.misses;
+    totals->route_cache.uncached += script.route_cache.uncached;
+    totals->route_cache.evicted += script.route_cache.evicted;
+    totals->route_cache.outdated += script.route_cache.outdated;
+    totals->route_cache.entries += script.route_cache.entries;
+    totals->route_cache.bytes += script.route_cache.bytes;
     script_add_collections(state, &totals->collections);
 }
 

@@ -21,6 +21,7 @@ struct script_totals {
     struct script_hook_statistics hooks[HOOK_COUNT];
     uint64_t full_collections, longest_collect_ns, heap_bytes;
     struct script_collections collections;
+    struct route_cache_statistics route_cache;
 };
 void script_totals_add(struct script_totals *totals, const struct script_state *state);
 

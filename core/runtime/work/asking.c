@@ -160,14 +160,13 @@ static enum code deliver(struct reactor *reactor, const struct script_question *
     struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
     char error[ERROR_TEXT_BYTES];
     struct decision decision = {.count = 1, .items = {{.kind = DECISION_ALL, .selector = {.id = agent}}}};
-    struct delivery delivery = {.lane = reactor->lane, .envelope = &envelope, .defaults = &defaults};
+    /* That the agent does not take it the hook hears. */
+    struct delivery delivery = {
+        .lane = reactor->lane, .envelope = &envelope, .defaults = &defaults, .telling = TELL_LOSSES};
     struct delivery_result result = {.refusal = CODE_OVERLOADED};
     if (envelope_scan(frame_envelope(asked->frame), &rules, &store, &envelope, error) == CODE_OK &&
         envelope_set_text(&envelope, FIELD_TO, agent, error) == CODE_OK) {
-        bool told = reactor->lane->report_undeliverable;
-        reactor->lane->report_undeliverable = false; /* the hook hears of it */
         delivery_carry_out(&delivery, &decision, &result);
-        reactor->lane->report_undeliverable = told;
         frame_release(result.frame);
     }
     text_store_free(&store);

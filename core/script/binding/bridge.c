@@ -7,6 +7,7 @@
 #include "protocol/registration.h"
 #include "script/binding/send.h"
 #include "script/json_value.h"
+#include "script/pure/declaration.h"
 #include "script/state.h"
 #include "script/wait/ask.h"
 
@@ -295,6 +296,8 @@ void bridge_push_agent(lua_State *lua, struct script_state *state, const struct 
     clock_format_iso(view->last_seen_ms, iso);
     lua_pushlstring(lua, iso, sizeof iso);
     lua_setfield(lua, -2, "lastSeen");
+    if (__builtin_expect(state->pure != NULL, 0))
+        declaration_hide_counts(lua);
 }
 
 void bridge_release_views(struct script_state *state)
@@ -312,6 +315,7 @@ static int find_agent(lua_State *lua)
         return luaL_error(lua, "bridge.agent: expected an agent id (string), got %s", state_value_name(lua, 1));
     struct slice id;
     id.data = lua_tolstring(lua, 1, &id.length);
+    state->asked_agents = true;
     bridge_release_views(state);
     if (!registry_find(id, &state->views[0])) {
         lua_pushnil(lua);
@@ -333,6 +337,7 @@ static int list_agents(lua_State *lua)
         read_selector(lua, state, "bridge.agents", &selector, NULL);
     lua_settop(lua, 1);
     lua_newtable(lua);
+    state->asked_agents = true;
     bridge_release_views(state);
     uint64_t cursor = 0;
     int count = 0;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "script/json_value.h"
+#include "script/pure/declaration.h"
 #include "script/state.h"
 
 static inline unsigned key_slot(uint64_t multiplier, const char *name)
@@ -113,6 +114,8 @@ static int index_handle(lua_State *lua)
         lua_pushnil(lua);
         return 1;
     }
+    if (__builtin_expect(state->undeclared >> index & 1, 0))
+        return declaration_refuse_field(lua, state, key_name(index), false);
     if (index < FIELD_TEXT_COUNT) {
         const struct envelope *envelope = state->envelope;
         struct slice json = envelope->json[index];
@@ -174,6 +177,8 @@ static int assign_handle(lua_State *lua)
                           lua_type(lua, 2) == LUA_TSTRING ? lua_tostring(lua, 2) : state_value_name(lua, 2));
     if (index == CACHE_SENDER)
         return luaL_error(lua, "envelope.sender is what the bridge knows of the sender: it cannot be assigned");
+    if (state->pure)
+        return declaration_refuse_field(lua, state, key_name(index), true);
     enum field field = (enum field)index;
     if (!envelope_binding_set(lua, state, state->envelope, field, 3, "envelope.")) {
         state->cached &= ~(1u << index);

@@ -7,6 +7,7 @@
 #include "memory/pool.h"
 #include "protocol/registration.h"
 #include "script/binding/envelope.h"
+#include "script/pure/declaration.h"
 #include "script/state.h"
 
 /* --- Tables ------------------------------------------------------------------------------------------------------- */
@@ -105,6 +106,7 @@ static void check_may_send(lua_State *lua, struct script_state *state)
 {
     if (!state->in_hook)
         luaL_error(lua, SEND ": only a hook can send");
+    state_may_act(lua, state, SEND); /* in one that is only tried, what is sent is never taken */
     if (state->envelope_handle != 0)
         luaL_error(lua, SEND ": a hook that decides about an envelope returns its decision, and sends nothing itself");
     if (state->sends_generation != state->generation) {
@@ -136,6 +138,7 @@ int send_envelope(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
     state_check_depth(lua, state);
+    declaration_check(lua, SEND);
     if (!lua_istable(lua, 1))
         return luaL_error(lua, SEND ": expected a table with the fields of an envelope, got %s",
                           state_value_name(lua, 1));

@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "script/pure/declaration.h"
 #include "script/shared.h"
 #include "script/state.h"
 #include "workers/value_lua.h"
@@ -27,6 +28,7 @@ void shared_binding_close(struct shared_use *use)
 static struct script_state *begin(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
+    declaration_check(lua, NAME);
     shared_binding_close(&state->shared);
     return state;
 }
@@ -34,6 +36,7 @@ static struct script_state *begin(lua_State *lua)
 static struct slice check_key(lua_State *lua, const char *what)
 {
     struct slice key = {NULL, 0};
+    declaration_check(lua, NAME);
     if (lua_type(lua, 1) == LUA_TSTRING)
         key.data = lua_tolstring(lua, 1, &key.length);
     if (key.length == 0 || key.length > SHARED_KEY_BYTES_MAXIMUM)
@@ -85,15 +88,24 @@ static int get(lua_State *lua)
     return 1;
 }
 
+/* Whether it is to be done; raises in a state that only reads. */
+static bool may_act(lua_State *lua, const char *what)
+{
+    char name[32];
+    snprintf(name, sizeof name, NAME ".%s", what);
+    return state_may_act(lua, state_of(lua), name);
+}
+
 static enum shared_result put(lua_State *lua, const char *what, bool only_absent)
 {
     struct script_state *state = begin(lua);
     struct slice key = check_key(lua, what);
     uint64_t ttl_ms = check_ttl(lua, 3, what, false);
+    bool acts = may_act(lua, what);
     struct buffer *written = &state->shared.written;
     value_from_lua_for(lua, 2, written, state->array_metatable, &state->watchdog.stop, NAME, shared_value_maximum());
     enum shared_result result =
-        state->inert ? SHARED_DONE : shared_set(key, slice_from(written->data, written->length), ttl_ms, only_absent);
+        acts ? shared_set(key, slice_from(written->data, written->length), ttl_ms, only_absent) : SHARED_DONE;
     shared_binding_close(&state->shared);
     check_result(lua, result);
     return result;
@@ -102,7 +114,7 @@ static enum shared_result put(lua_State *lua, const char *what, bool only_absent
 static bool forget(lua_State *lua, const char *what)
 {
     struct slice key = check_key(lua, what);
-    return state_of(lua)->inert || shared_delete(key);
+    return !may_act(lua, what) || shared_delete(key);
 }
 
 /* set(key, value, ttlMs?): nil deletes */
@@ -131,7 +143,7 @@ static int increase(lua_State *lua)
     double by = check_number(lua, 2, "incr", "by", 1), initial = check_number(lua, 3, "incr", "initial", 0);
     double sum = initial + by;
     uint64_t ttl_ms = check_ttl(lua, 4, "incr", false);
-    enum shared_result result = state_of(lua)->inert ? SHARED_DONE : shared_increase(key, by, initial, ttl_ms, &sum);
+    enum shared_result result = may_act(lua, "incr") ? shared_increase(key, by, initial, ttl_ms, &sum) : SHARED_DONE;
     if (result == SHARED_NOT_A_NUMBER)
         return luaL_error(lua, NAME ".incr: the value of \"%s\" is not a number", key.data);
     check_result(lua, result);
@@ -144,7 +156,7 @@ static int expire(lua_State *lua)
 {
     struct slice key = check_key(lua, "expire");
     uint64_t ttl_ms = check_ttl(lua, 2, "expire", true);
-    lua_pushboolean(lua, state_of(lua)->inert || shared_expire(key, ttl_ms));
+    lua_pushboolean(lua, !may_act(lua, "expire") || shared_expire(key, ttl_ms));
     return 1;
 }
 

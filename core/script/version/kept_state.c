@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "script/chain.h"
+#include "script/pure/declaration.h"
 #include "script/state.h"
 #include "workers/value_lua.h"
 
@@ -16,6 +17,7 @@ static int assign(lua_State *lua)
 {
     if (lua_type(lua, 2) != LUA_TSTRING || strcmp(lua_tostring(lua, 2), "state") != 0)
         return luaL_error(lua, "luaduct is read-only but for luaduct.state");
+    declaration_check(lua, "luaduct.state");
     if (!lua_istable(lua, 3))
         return luaL_error(lua, "luaduct.state: expected a table, got %s", state_value_name(lua, 3));
     lua_settop(lua, 3);
@@ -43,9 +45,30 @@ void kept_state_open(lua_State *lua, struct script *script)
     lua_setfield(lua, -2, "__newindex");
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");
+    lua_pushvalue(lua, -1);
+    script->luaduct = luaL_ref(lua, LUA_REGISTRYINDEX);
     lua_setmetatable(lua, -2);
     lua_setfield(lua, hidden - 1, "luaduct");
     script->kept = luaL_ref(lua, LUA_REGISTRYINDEX);
+    lua_pop(lua, 1);
+}
+
+/* luaduct, name; upvalue 1: the hidden table. */
+static int read_guarded(lua_State *lua)
+{
+    if (lua_type(lua, 2) == LUA_TSTRING && strcmp(lua_tostring(lua, 2), "state") == 0)
+        declaration_check(lua, "luaduct.state");
+    lua_settop(lua, 2);
+    lua_gettable(lua, lua_upvalueindex(1));
+    return 1;
+}
+
+void kept_state_guard(lua_State *lua, const struct script *script)
+{
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, script->luaduct);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, script->kept);
+    lua_pushcclosure(lua, read_guarded, 1);
+    lua_setfield(lua, -2, "__index");
     lua_pop(lua, 1);
 }
 
@@ -159,7 +182,7 @@ bool script_save_kept(struct script_state *state, size_t most, struct buffer *ou
     uint32_t count = 0;
     size_t place = value_begin(out, VALUE_OBJECT);
     for (size_t i = 0; i + 1 < state->script_count; i++, count++) {
-        struct saving saving = {.state = state, .script = &state->scripts[i], .out = out, .most = out->length + most};
+        struct saving saving = {.state = state, .script = &state->scripts[i], .out = out, .most = most};
         value_write_string(out, slice_from_string(saving.script->path));
         int status = lua_cpcall(state->lua, save_protected, &saving);
         bool too_large = status != 0 && lua_type(state->lua, -1) == LUA_TSTRING &&

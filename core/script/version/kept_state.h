@@ -11,6 +11,9 @@ struct script;
  * environment has been made. Raises. */
 void kept_state_open(lua_State *lua, struct script *script);
 
+/* The script's route has a declaration (pure/declaration.h): from now on it may not touch luaduct.state. Raises. */
+void kept_state_guard(lua_State *lua, const struct script *script);
+
 /* Pushes the script's luaduct.state, a table. */
 void kept_state_push(lua_State *lua, const struct script *script);
 

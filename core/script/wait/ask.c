@@ -115,6 +115,7 @@ static struct script_state *begin(lua_State *lua, const char *what, const char *
     if (!lua_istable(lua, 1))
         luaL_error(lua, "%s: expected %s, got %s", what, expected, state_value_name(lua, 1));
     lua_settop(lua, 1);
+    state_may_act(lua, state, what);
     wait_check_may(lua, state, what);
     wait_new_request(state);
     return state;

@@ -5,6 +5,7 @@
 
 #include "script/call.h"
 #include "script/chain.h"
+#include "script/pure/declaration.h"
 #include "script/state.h"
 
 #define NOT_SET UINT16_MAX
@@ -27,7 +28,7 @@ struct handle {
 
 static uint64_t now_ms(void)
 {
-    return clock_steady_ns() / 1000000;
+    return clock_planned_ms();
 }
 
 /* --- The heap ------------------------------------------------------------------------------------------------------
@@ -156,9 +157,11 @@ static int make_timer(lua_State *lua, const char *what, bool repeats)
 {
     struct script_state *state = state_of(lua);
     struct timer_list *list = &state->timers;
+    declaration_check(lua, what);
     uint32_t ms = wait_check_ms(lua, 1, repeats ? 1 : 0, what);
     if (lua_type(lua, 2) != LUA_TFUNCTION)
         return luaL_error(lua, "%s: expected a function as second argument, got %s", what, state_value_name(lua, 2));
+    state_may_act(lua, state, what);
     if (!list->allowed)
         return luaL_error(lua, "%s: an operation of a worker has no timers", what);
     if (list->count == TIMERS_MAXIMUM)
@@ -200,6 +203,7 @@ int timer_every(lua_State *lua)
 static int cancel(lua_State *lua)
 {
     struct script_state *state = state_of(lua);
+    declaration_check(lua, "timer:cancel");
     const struct handle *handle = luaL_checkudata(lua, 1, HANDLE);
     struct script_timer *timer = &state->timers.timers[handle->number];
     bool due = timer->used && timer->generation == handle->generation && !timer->cancelled &&

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "memory/pool.h"
+#include "script/pure/declaration.h"
 #include "script/wait/ask.h"
 #include "workers/value_lua.h"
 
@@ -147,6 +148,7 @@ void wait_check_may(lua_State *lua, struct script_state *state, const char *what
 {
     if (!state->in_hook)
         luaL_error(lua, "%s: only a hook can wait", what);
+    declaration_check(lua, what);
     if (state->cannot_wait)
         luaL_error(lua, "%s: %s cannot wait", what, state->cannot_wait);
     if (lua != state->coroutine)
@@ -240,6 +242,7 @@ int wait_execute(lua_State *lua)
         return luaL_error(lua, EXECUTE ": expected a table with operation and data, got %s", state_value_name(lua, 1));
     lua_settop(lua, 1);
     check_keys(lua);
+    state_may_act(lua, state, EXECUTE);
     wait_check_may(lua, state, EXECUTE);
     struct script_request *request = wait_new_request(state);
     read_operation(lua, request);

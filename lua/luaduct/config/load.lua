@@ -16,7 +16,6 @@ local open = io.open
 local LARGEST_FILE = 1024 * 1024 -- bytes: a longer config file is some other file
 local LONGEST_SOCKET = 107 -- bytes: sockaddr_un has no room for more
 local LARGEST_TOKEN_FILE = 8192 -- bytes: the longest token and white space around it
-local LARGEST_KEY_FILE = 256 * 1024 -- bytes: sets of 64 keys with certificates are smaller
 local CHUNK = "(config)" -- stands for the file in Lua's own messages, which cut long names
 
 -- What a config file sees: nothing that reads, writes, runs or waits, and copies, so that it cannot change ours.
@@ -209,6 +208,54 @@ local function resolve_files(state)
     resolve_file(state, "policies.alerts", "policy file")
     resolve_file(state, "policies.access", "policy file")
     resolve_file(state, "auth.tokens", "file of tokens")
+    resolve_file(state, "auth.jwt.keys", "JWK set")
+    resolve_file(state, "auth.jwt.key", "public key")
+end
+
+-- What the files hold is judged by the program; here, that they can be read and belong together.
+local function resolve_tls_file(state, path, name)
+    path = join(state.folder, path)
+    local problem = unreadable(path)
+    if problem then
+        state.report(name, format("expected a file that can be read, got %s (%s)", validate.quote(path), problem))
+    end
+    return path
+end
+
+local TLS_FILES = { "tls.cert", "tls.key", "tls.clientCa", "tls.crl" }
+
+local function resolve_tls(state)
+    local values = state.values
+    for _, name in ipairs(TLS_FILES) do
+        if values[name] then
+            values[name] = resolve_tls_file(state, values[name], name)
+        end
+    end
+    for index, pair in ipairs(values["tls.certs"]) do
+        pair.cert = resolve_tls_file(state, pair.cert, format("tls.certs[%d].cert", index))
+        pair.key = resolve_tls_file(state, pair.key, format("tls.certs[%d].key", index))
+    end
+end
+
+-- Keys that have no use without another.
+local TLS_NEEDS = {
+    { "tls.cert", "tls.key" }, { "tls.key", "tls.cert" }, { "tls.crl", "tls.clientCa" },
+    { "tls.requireClientCert", "tls.clientCa" },
+}
+
+local function has_tls(values)
+    return values["tls.cert"] ~= nil or #values["tls.certs"] > 0
+end
+
+local function check_tls(state)
+    for _, need in ipairs(TLS_NEEDS) do
+        if state.values[need[1]] and not state.values[need[2]] then
+            state.report(need[1], format("expected %s beside it", need[2]))
+        end
+    end
+    if state.values["tls.clientCa"] and not has_tls(state.values) then
+        state.report("tls.clientCa", "expected tls.cert and tls.key beside it")
+    end
 end
 
 -- A secret that a file holds.
@@ -239,22 +286,13 @@ local function resolve_secrets(state)
     resolve_secret(state, "auth.jwt.secret")
 end
 
--- Keys for tokens: { path = …, text = … } of the file. What the text is worth, the program judges.
-local function resolve_jwt(state)
-    local values, any = state.values, state.values["auth.jwt.secret"] ~= nil
-    for _, key in ipairs({ "auth.jwt.keys", "auth.jwt.key" }) do
-        if values[key] then
-            local path = join(state.folder, values[key])
-            local text, problem = read_file(path, LARGEST_KEY_FILE)
-            if not text then
-                state.report(key, format("cannot read the file %s: %s", validate.quote(path), problem))
-            end
-            values[key] = { path = path, text = text or "" }
-        end
-        any = any or values[key] or state.failed[key]
+local function check_jwt(state)
+    local values = state.values
+    if values["auth.jwt.keys"] or values["auth.jwt.key"] or values["auth.jwt.secret"] then
+        return
     end
     for _, key in ipairs(schema.keys) do
-        if not any and key.path:match("^auth%.jwt%.") and key.default == nil and values[key.path] then
+        if key.path:match("^auth%.jwt%.") and key.default == nil and values[key.path] then
             state.report(key.path, "expected auth.jwt.keys, auth.jwt.key or auth.jwt.secret beside it; without keys it "
                 .. "has no use")
         end
@@ -263,8 +301,9 @@ end
 
 local function check_webhook(state)
     local url = state.values["alerts.webhook.url"]
-    if url and not url:find("^http://[^%s/@#]+[^%s@#]*$") then
-        state.report("alerts.webhook.url", "expected http://host[:port][/path], got " .. validate.quote(url))
+    if url and not url:find("^https?://[^%s/@#]+[^%s@#]*$") then
+        state.report("alerts.webhook.url",
+            "expected http://host[:port][/path] or https://…, got " .. validate.quote(url))
     end
     if not url and state.values["alerts.webhook.secret"] then
         state.report("alerts.webhook.secret", "expected alerts.webhook.url beside it; without a webhook it has no use")
@@ -293,12 +332,32 @@ local function is_loopback(host)
     return groups ~= nil and select(2, groups:gsub("0+", "")) == 7 and not groups:find("::", 1, true)
 end
 
+local function has_credential(values)
+    for _, key in ipairs({ "auth.token", "auth.tokens", "auth.jwt.keys", "auth.jwt.key", "auth.jwt.secret",
+        "tls.clientCa" }) do
+        if values[key] then
+            return true
+        end
+    end
+    return values["auth.hook"]
+end
+
 local function check_open_listening(state)
-    local host = state.values["listen.host"]
-    if not is_loopback(host) and not state.values["listen.insecure"] then
-        state.report("listen.host", format("%s may be reached from other machines, and this version has no TLS yet: "
-            .. "set listen.insecure = true (or AI_BRIDGE_INSECURE=1) to allow that, or listen on \"localhost\"",
-            validate.quote(host)))
+    local values = state.values
+    local host, missing = values["listen.host"], {}
+    if is_loopback(host) or values["listen.insecure"] then
+        return
+    end
+    if not has_tls(values) then
+        missing[#missing + 1] = "TLS (tls.cert and tls.key)"
+    end
+    if not has_credential(values) then
+        missing[#missing + 1] = "a credential (auth.token, auth.tokens, auth.jwt, auth.hook or tls.clientCa)"
+    end
+    if #missing > 0 then
+        state.report("listen.host", format("%s may be reached from other machines, which takes %s; "
+            .. "listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it without", validate.quote(host),
+            table.concat(missing, " and ")))
     end
 end
 
@@ -349,9 +408,11 @@ local rules = {
     { resolve_log },
     { resolve_files },
     { resolve_secrets },
-    { resolve_jwt, "auth.jwt.secret" },
+    { check_jwt, "auth.jwt.keys", "auth.jwt.key", "auth.jwt.secret" },
+    { resolve_tls, "tls.certs" },
+    { check_tls, "tls.cert", "tls.key", "tls.certs", "tls.clientCa", "tls.crl" },
     { check_webhook, "alerts.webhook.url" },
-    { check_open_listening, "listen.host", "listen.insecure" },
+    { check_open_listening, "listen.host", "listen.insecure", "auth.token", "tls.cert", "tls.certs" },
     { bound_ping_interval },
     { check_burst, "limits.messagesPerSecond", "limits.messageBurst" },
     { check_admin, "auth.token", "auth.tokenIsAdmin" },

@@ -20,6 +20,13 @@ local MAX_SIZE = "64TiB" -- far above any machine, and sums of it stay exact in 
 
 local ALERT_ACTIONS = { "WARN", "ALERT", "SCALE_UP", "SHED" }
 
+-- What mbedtls 2.28 has of TLS 1.2 with forward secrecy and authenticated encryption; core/net/tls/ has the same.
+local CIPHERS = {
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+    "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+}
+
 local keys = {
     {
         path = "mode", type = "choice", choices = { "enhanced", "original" }, default = "enhanced", flag = "--mode",
@@ -359,6 +366,10 @@ local keys = {
         help = "a file of named tokens, each with its own rights: see `luaduct help token`",
     },
     {
+        path = "auth.hook", type = "boolean", live = true, default = false,
+        help = "the script's `authenticate` says who somebody is, where no other credential does",
+    },
+    {
         path = "auth.jwt.keys", type = "text", live = true, example = '"jwks.json"',
         help = "JSON Web Tokens are taken that are signed with a key of this JWK set",
     },
@@ -407,31 +418,55 @@ local keys = {
         help = "... which labels it has",
     },
 
-    { path = "tls.cert", type = "text", example = '"cert.pem"', feature = "TLS", help = "certificate chain, PEM" },
-    { path = "tls.key", type = "text", example = '"key.pem"', feature = "TLS", help = "its private key, PEM" },
     {
-        path = "tls.clientCa", type = "text", example = '"clients.pem"', feature = "TLS",
-        help = "who signs client certificates",
+        path = "tls.cert", type = "text", live = true, example = '"cert.pem"',
+        help = "certificate chain, PEM, the leaf first; with it both ports speak TLS and nothing else",
     },
     {
-        path = "tls.requireClientCert", type = "boolean", default = false, feature = "TLS",
-        help = "refuse a client without one",
+        path = "tls.key", type = "text", live = true, example = '"key.pem"',
+        help = "its private key, PEM, without a passphrase",
     },
     {
-        path = "tls.minVersion", type = "choice", choices = { "1.2", "1.3" }, default = "1.2", feature = "TLS",
-        help = "of the protocol",
+        path = "tls.certs", type = "pairs", live = true, default = {},
+        help = 'more certificates, by server name: a list of { cert = "…", key = "…", names = { "…" } }; without names '
+            .. "those in the certificate; without tls.cert the first is the default",
     },
     {
-        path = "tls.handshakeTimeoutMs", type = "integer", min = 1, max = MAX_MS, default = 10000, feature = "TLS",
+        path = "tls.clientCa", type = "text", live = true, example = '"clients.pem"',
+        help = "who signs client certificates, PEM; none: no client is asked for one",
+    },
+    {
+        path = "tls.requireClientCert", type = "boolean", live = true, default = false,
+        help = "refuse a client without one; a wrong one is refused always",
+    },
+    {
+        path = "tls.crl", type = "text", live = true, example = '"revoked.pem"',
+        help = "lists of revoked client certificates, PEM; one that has run out refuses all of its authority",
+    },
+    {
+        path = "tls.minVersion", type = "version", live = true, choices = { "1.2" }, default = "1.2",
+        help = "of the protocol; the TLS library (mbedtls 2.28) has no newer one",
+    },
+    {
+        path = "tls.ciphers", type = "choices", live = true, choices = CIPHERS, default = {},
+        help = "cipher suites, best first; none: all six, as in docs/security.md",
+    },
+    {
+        path = "tls.handshakeTimeoutMs", type = "integer", live = true, min = 1, max = MAX_MS, default = 10000,
         help = "a handshake that takes longer is closed",
     },
-    { path = "tls.ciphers", type = "any", feature = "TLS", help = "cipher suites" },
-    { path = "tls.certs", type = "any", feature = "TLS", help = "certificates by server name" },
-    { path = "tls.crl", type = "any", feature = "TLS", help = "revoked client certificates" },
+    {
+        path = "tls.maxHandshakes", type = "integer", live = true, min = 1, max = 1000000, default = 1024,
+        help = "handshakes under way, some 44 KiB each; past it connections are closed",
+    },
+    {
+        path = "tls.handshakeThreads", type = "integer", min = 1, max = 64, default = "auto", auto = true,
+        help = 'threads that shake hands; "auto" is one for each processor, at most 4',
+    },
 
     {
-        path = "performance.cache_enabled", type = "boolean", default = true,
-        feature = "the cache", help = "keep what was computed",
+        path = "performance.cache_enabled", type = "boolean", live = true, default = true,
+        help = "keep what routes have decided that declare by which fields they do (`cache = {...}` in the script)",
     },
     {
         path = "performance.worker_threads", type = "integer", min = 1, max = 256, default = "auto", auto = true,
@@ -541,7 +576,7 @@ local keys = {
     },
     {
         path = "alerts.webhook.url", type = "text", example = '"http://localhost:9000/alerts"',
-        help = "each alert is posted there as JSON; plain http only",
+        help = "each alert is posted there as JSON; https:// trusts the system's authorities, or SSL_CERT_FILE",
     },
     {
         path = "alerts.webhook.secret", type = "token", example = '{ file = "webhook-secret" }', secret = true,
@@ -597,6 +632,22 @@ local keys = {
         choices = ALERT_ACTIONS, default = "SCALE_UP",
         help = "what the alert does beside being shown: see docs/operations.md",
     },
+    {
+        path = "alerts.certificateExpiry.enabled", type = "boolean", live = true, default = true, help = "watch it",
+    },
+    {
+        path = "alerts.certificateExpiry.threshold", type = "number", live = true, min = 0, max = 100000, default = 14,
+        help = "days, below",
+    },
+    {
+        path = "alerts.certificateExpiry.forMs", type = "integer", live = true, min = 0, max = MAX_MS, default = 0,
+        help = "it fires when that has lasted for so long",
+    },
+    {
+        path = "alerts.certificateExpiry.action", type = "choice", live = true,
+        choices = ALERT_ACTIONS, default = "WARN",
+        help = "what the alert does beside being shown: see docs/operations.md",
+    },
 
     {
         path = "canary.minCalls", type = "integer", min = 1, max = MAX_COUNT, default = 50, live = true,
@@ -644,8 +695,19 @@ local keys = {
     { path = "log.format", type = "choice", choices = { "text", "json" }, default = "text", help = "of each line" },
     { path = "log.file", type = "new file", example = '"luaduct.log"', help = "none: standard error" },
 
-    { path = "user", type = "any", feature = "the change of user", help = "to run as after the ports are open" },
-    { path = "group", type = "any", feature = "the change of group", help = "to run as after the ports are open" },
+    {
+        path = "user", type = "text", example = '"luaduct"',
+        help = "to run as once the ports are open, by name or number; needs a start as root",
+    },
+    { path = "group", type = "text", example = '"luaduct"', help = "none: the group of that user" },
+    {
+        path = "confinement.files", type = "choice", choices = { "off", "auto", "required" }, default = "off",
+        help = 'open only files in folders that this file names (Landlock); "auto": where the kernel can',
+    },
+    {
+        path = "confinement.systemCalls", type = "choice", choices = { "off", "auto", "required" }, default = "off",
+        help = 'a filter of system calls (seccomp); "auto": where the kernel can',
+    },
     { path = "console", type = "any", feature = "the console", help = "a page for operators" },
     { path = "tracing", type = "any", feature = "tracing", help = "where an envelope went" },
     { path = "store", type = "any", feature = "the durable store", help = "envelopes that outlive the process" },
@@ -685,14 +747,16 @@ local sections = {
     ["phase2.gcOptimization"] = "Reaction to memory pressure.",
     ["phase2.workerPool"] = "Threads for tasks that need a processor.",
     ["phase2.predictiveScaling"] = "Looking ahead.",
-    alerts = "How alert rules are watched, and the three built-in ones.",
+    alerts = "How alert rules are watched, and the built-in ones.",
     ["alerts.webhook"] = "Where alerts are posted.",
     ["alerts.gcFrequency"] = "Full collections a minute.",
     ["alerts.poolHitRate"] = "Share of pool requests served without malloc.",
     ["alerts.workerUtilization"] = "Share of busy workers.",
+    ["alerts.certificateExpiry"] = "Days until the first of the certificates of `tls` runs out.",
     canary = "When a version of the scripts on trial is taken back or promoted.",
     policies = "Rules as Lua files.",
     log = "What the bridge writes about itself.",
+    confinement = "What the process gives up for good once it has started.",
 }
 
 return { keys = keys, by_path = by_path, sections = sections, former_names = former_names }

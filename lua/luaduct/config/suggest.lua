@@ -97,4 +97,16 @@ function suggest.path(path)
     return best and best.target
 end
 
+--- The name of the list that was probably meant, or nil.
+function suggest.among(name, names)
+    local best, best_edits
+    for _, candidate in ipairs(#name <= LONGEST and names or {}) do
+        local edits = distance(flatten(name), flatten(candidate))
+        if edits <= tolerance(flatten(name)) and (not best or edits < best_edits) then
+            best, best_edits = candidate, edits
+        end
+    end
+    return best
+end
+
 return suggest

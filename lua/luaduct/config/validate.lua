@@ -115,6 +115,13 @@ local function host_name(value)
     return type(value) == "string" and #value <= 253 and match(value, "^[%w_][%w_.-]*$") and lower(value) or nil
 end
 
+-- A host's name, or all below one: "*.example.com".
+local function server_name(value)
+    local star, rest = match(type(value) == "string" and value or "", "^(%*?%.?)(.+)$")
+    local name = (star == "" or star == "*.") and host_name(rest)
+    return name and star .. name or nil
+end
+
 local function in_range(key, number, min, max)
     return number >= min and number <= max or (key.zero and number == 0)
 end
@@ -153,6 +160,17 @@ function kinds.choice(key, value)
             return value
         end
     end
+end
+
+-- The one choice is what the library can do; what else people ask for deserves the reason.
+function kinds.version(key, value)
+    return kinds.choice(key, value)
+end
+
+function kinds.choices(key, value)
+    return list_of(value, function(item)
+        return kinds.choice(key, item)
+    end)
 end
 
 function kinds.text(_, value)
@@ -231,6 +249,25 @@ function kinds.addresses(_, value)
     end)
 end
 
+local function pair(value)
+    if type(value) ~= "table" then
+        return nil
+    end
+    local names = value.names == nil and {} or list_of(value.names, server_name)
+    for name in next, value do
+        if name ~= "cert" and name ~= "key" and name ~= "names" then
+            return nil
+        end
+    end
+    return is_text(value.cert) and is_text(value.key) and names
+        and { cert = value.cert, key = value.key, names = names } or nil
+end
+
+-- Certificates with their keys.
+function kinds.pairs(_, value)
+    return list_of(value, pair)
+end
+
 function kinds.token(_, value)
     if is_text(value) then
         return #value <= LONGEST_TOKEN and value or nil
@@ -269,6 +306,7 @@ local EXPECTED = {
     origins = '"*" or a list of origins such as "https://app.example", without a path',
     hosts = 'a list of host names such as "bridge.example", without a port',
     addresses = 'a list of IP addresses, or ranges of them such as "10.0.0.0/8"',
+    pairs = 'a list of { cert = "…", key = "…", names = { "…" } }, names of servers being optional',
     token = format('1 to %d bytes without control characters, or { file = "…" }', LONGEST_TOKEN),
 }
 
@@ -279,6 +317,10 @@ function validate.expectation(key)
         words = quoted_list(key.choices)
     elseif key.type == "algorithms" then
         words = "a list of " .. quoted_list(key.choices) .. " (the crypto library has no EdDSA)"
+    elseif key.type == "version" then
+        words = quoted_list(key.choices) .. ", which is all that the TLS library (mbedtls 2.28) has"
+    elseif key.type == "choices" then
+        words = "a list out of " .. quoted_list(key.choices)
     elseif key.type == "size" then
         words = format('a size such as 1048576 or "1MiB", from %s to %s', key.min, key.max)
     elseif key.type == "integer" or key.type == "number" then

@@ -27,6 +27,7 @@ local ROUTES = {
     ["/workers/execute"] = {POST = require "luaduct.http.execute"},
     ["/broadcast"] = {POST = require "luaduct.http.broadcast"},
     ["/admin/reload"] = {POST = admin(scripts.reload)},
+    ["/admin/repl"] = {POST = admin(require "luaduct.http.repl")},
     ["/admin/trace"] = {GET = admin(require "luaduct.http.trace")},
     ["/admin/scripts"] = {GET = admin(scripts.list)},
     ["/admin/canary"] = {GET = admin(scripts.canary)},

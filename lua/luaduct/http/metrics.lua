@@ -1,4 +1,5 @@
 -- GET /metrics: for Prometheus (text format 0.0.4 or OpenMetrics 1.0.0) where Accept names one of them, else JSON.
+local json = require "luaduct.http.json"
 local native = require "luaduct.http.native"
 local optimization = require "luaduct.http.optimization"
 
@@ -20,6 +21,9 @@ local FAMILIES = {
         function(f) return f.messages.limited end, "limit"},
     {"luaduct_denied", "counter", "What was refused because of who asked, by what it was.",
         function(f) return f.messages.denied end, "what"},
+    {"luaduct_slow_signatures", "counter",
+        "ES256 signatures of JSON Web Tokens: verified, or refused because too many waited.",
+        function(f) return f.messages.slow_signatures end, "outcome"},
     {"luaduct_undeliverable", "counter", "Deliveries that failed, by reason.",
         function(f) return f.messages.undeliverable end, "reason"},
     {"luaduct_dropped_by_script", "counter", "Envelopes that a script dropped.",
@@ -51,6 +55,21 @@ local FAMILIES = {
         function(f) return f.by_hook("skipped") end, "hook"},
     {"luaduct_script_switched_off", "counter", "Times that a script hook was switched off for its overruns, by hook.",
         function(f) return f.by_hook("trips") end, "hook"},
+    {"luaduct_route_cache_lookups", "counter", "Routes with a declared cache, by whether the decision was known.",
+        function(f)
+            local cache = f.scripts.route_cache
+            return {hit = cache.hits, miss = cache.misses}
+        end, "outcome"},
+    {"luaduct_route_cache_uncached", "counter", "Decisions of such routes that were too large to keep.",
+        function(f) return f.scripts.route_cache.uncached end},
+    {"luaduct_route_cache_removed", "counter", "Kept decisions that went, by why.", function(f)
+        local cache = f.scripts.route_cache
+        return {evicted = cache.evicted, outdated = cache.outdated}
+    end, "reason"},
+    {"luaduct_route_cache_entries", "gauge", "Decisions that are kept.",
+        function(f) return f.scripts.route_cache.entries end},
+    {"luaduct_route_cache_bytes", "gauge", "Memory of the decisions that are kept; part of the script states'.",
+        function(f) return f.scripts.route_cache.bytes end},
     {"luaduct_script_heap_bytes", "gauge", "Memory of the script states.", function(f) return f.scripts.heap_bytes end},
     {"luaduct_script_full_collections", "counter", "Full garbage collections forced in script states.",
         function(f) return f.scripts.full_collections end},
@@ -127,6 +146,31 @@ local FAMILIES = {
     {"luaduct_compression_bytes", "gauge", "Memory of compression.", function(f) return f.memory.compression end},
 }
 
+for _, family in ipairs({
+    {"luaduct_tls_connections", "gauge", "Open connections with TLS.", function(tls) return tls.connections end},
+    {"luaduct_tls_handshakes", "counter", "Handshakes that were done, by whether an earlier session was taken up.",
+        function(tls) return {full = tls.handshakes.full, resumed = tls.handshakes.resumed} end, "kind"},
+    {"luaduct_tls_handshakes_failed", "counter", "Handshakes that failed, by reason.",
+        function(tls) return tls.handshakes.failed end, "reason"},
+    {"luaduct_tls_handshakes_in_progress", "gauge", "Handshakes under way.",
+        function(tls) return tls.handshakes.inProgress end},
+    {"luaduct_tls_handshakes_waiting", "gauge", "Accepted connections that have sent nothing yet.",
+        function(tls) return tls.handshakes.waiting end},
+    {"luaduct_tls_certificate_expiry_seconds", "gauge", "Time until a certificate or revocation list runs out, by key.",
+        function(tls)
+            local left = {}
+            for _, certificate in ipairs(tls.certificates) do
+                left[certificate.key] = certificate.secondsLeft
+            end
+            return left
+        end, "key"},
+}) do
+    local name, kind, help, read, label = unpack(family)
+    FAMILIES[#FAMILIES + 1] = {name, kind, help, function()
+        local tls = native.tls_figures()
+        return tls and read(tls)
+    end, label}
+end
 for _, family in ipairs({
     {"luaduct_event_listeners", "gauge", "Connections that listen to events.", "listeners"},
     {"luaduct_events_published", "counter", "Events that somebody listened to.", "published"},
@@ -252,6 +296,10 @@ local function body(figures)
     all.latency = {
         count = latency.count, p50 = latency.p50, p90 = latency.p90, p99 = latency.p99, p999 = latency.p999,
     }
+    all.tls = native.tls_figures() or json.null
+    if all.tls ~= json.null then
+        all.tls.certificates = json.array(all.tls.certificates)
+    end
     return all
 end
 

@@ -125,6 +125,17 @@ local function delivery(figures)
     }
 end
 
+-- Decisions of routes that declare a `cache`.
+local function route_cache(figures)
+    local cache = figures.scripts.route_cache
+    local lookups = cache.hits + cache.misses
+    return {
+        hitRate = lookups > 0 and cache.hits / lookups or 0, hits = cache.hits, misses = cache.misses,
+        uncached = cache.uncached, evicted = cache.evicted, outdated = cache.outdated,
+        entries = cache.entries, bytes = cache.bytes,
+    }
+end
+
 -- /metrics shows the same and more.
 local optimization = {}
 
@@ -146,6 +157,7 @@ function optimization.of(figures)
             pooledEnvelopes = pools.envelopes.hits,
             gcTriggers = figures.scripts.collections.count,
             workerTasks = figures.workers.completed,
+            routeCache = route_cache(figures),
         },
         degraded = engines.degraded(),
     }

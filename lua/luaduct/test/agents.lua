@@ -1,6 +1,7 @@
 -- The fake agents of a spec. They stand in the bridge's real registry, so that roles, labels and load mean what they do
 -- there.
 local decision = require "luaduct.test.decision"
+local envelope = require "luaduct.test.envelope"
 local room = require "luaduct.test.room"
 
 local agents = {}
@@ -8,7 +9,7 @@ local connected = {} -- by id
 
 local KEYS = {
     id = true, role = true, labels = true, tools = true, intents = true, identity = true, maxConcurrentTasks = true,
-    openTasks = true,
+    openTasks = true, reply = true,
 }
 
 -- An agent as the C side takes it: lists as JSON.
@@ -42,6 +43,31 @@ function agents.leave(id)
     connected[id] = nil
 end
 
+function agents.is_connected(id)
+    return connected[id] ~= nil
+end
+
+-- The JSON of what the agent replies to what it was asked, and after how many milliseconds; nil: it does not. Its
+-- `reply` is the fields of an envelope, or a function of what was asked that gives them and the milliseconds.
+function agents.reply(id, asked)
+    local agent = connected[id]
+    local fields, after_ms = agent.reply, 0
+    if type(fields) == "function" then
+        fields, after_ms = fields(asked)
+    end
+    if fields == nil then
+        return nil
+    elseif type(fields) ~= "table" then
+        error(("agent %s: expected its reply to be the fields of an envelope, got %s"):format(
+            id, decision.show(fields)), 0)
+    end
+    local reply = {from = id, role = agent.role, to = "bridge", replyTo = asked.id, taskId = asked.taskId}
+    for name, value in pairs(fields) do
+        reply[name] = value
+    end
+    return envelope.encode(envelope.new(reply)), after_ms
+end
+
 function agents.forget(id)
     connected[id] = nil
 end
@@ -55,12 +81,12 @@ function agents.reset(list)
 end
 
 -- What the bridge knows of an envelope's sender; nil over HTTP.
-function agents.sender(envelope)
-    local sender = rawget(envelope, "sender")
+function agents.sender(sent)
+    local sender = rawget(sent, "sender")
     if sender == false then
         return nil
     end
-    local id = sender and sender.id or rawget(envelope, "from")
+    local id = sender and sender.id or rawget(sent, "from")
     if not id then
         return nil
     end

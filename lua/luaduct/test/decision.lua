@@ -57,9 +57,10 @@ local function show_item(item)
     if item.kind == "default" then
         return "nil (decided by the bridge: to if it is set, else all but the sender)"
     elseif item.kind == "to" then
-        return ("bridge.to(%s)"):format(decision.show(#item.ids == 1 and item.ids[1] or item.ids))
+        local options = item.expiresMs and (", {expiresMs = %d}"):format(item.expiresMs) or ""
+        return ("bridge.to(%s%s)"):format(decision.show(#item.ids == 1 and item.ids[1] or item.ids), options)
     elseif item.kind == "broadcast" then
-        return "bridge.broadcast()"
+        return item.expiresMs and ("bridge.broadcast{expiresMs = %d}"):format(item.expiresMs) or "bridge.broadcast()"
     elseif item.kind == "reply" then
         local payload = decision.show(item.payload)
         return type(item.payload) == "table" and "bridge.reply" .. payload or ("bridge.reply(%s)"):format(payload)
@@ -114,7 +115,7 @@ end
 
 local function same_item(a, b)
     if a.kind == "to" and b.kind == "to" then
-        return same(as_set(a.ids), as_set(b.ids)) -- who gets it has no order
+        return a.expiresMs == b.expiresMs and same(as_set(a.ids), as_set(b.ids)) -- who gets it has no order
     end
     return same(a, b)
 end
@@ -162,34 +163,50 @@ function decision.equal(a, b)
     return true
 end
 
+local function selects(selector)
+    for _, name in ipairs(SELECTORS) do
+        if type(selector) == "table" and selector[name] ~= nil then
+            return true
+        end
+    end
+    return false
+end
+
 local function selecting(kind, what)
     return function(selector)
-        if type(selector) ~= "table" or next(selector) == nil then
+        if not selects(selector) then
             error(what .. ": expected a table with at least one of role, label, intent, tool, id", 2)
         end
         local item = {kind = kind}
         for key, value in pairs(selector) do
             item[key] = value
         end
+        item.wait = item.wait or nil -- false is what holds without it
         return decision.new({item})
     end
 end
 
+local function expires(options)
+    return options and options.expiresMs
+end
+
 -- The constructors of a script's `bridge`.
 decision.constructors = {
-    to = function(ids)
-        return decision.new({{kind = "to", ids = type(ids) == "table" and ids or {ids}}})
+    to = function(ids, options)
+        return decision.new({
+            {kind = "to", ids = type(ids) == "table" and ids or {ids}, expiresMs = expires(options)},
+        })
     end,
-    role = function(name)
-        return decision.new({{kind = "all", role = name}})
+    role = function(name, options)
+        return decision.new({{kind = "all", role = name, expiresMs = expires(options)}})
     end,
-    label = function(name)
-        return decision.new({{kind = "all", label = name}})
+    label = function(name, options)
+        return decision.new({{kind = "all", label = name, expiresMs = expires(options)}})
     end,
     all = selecting("all", "bridge.all"),
     any = selecting("any", "bridge.any"),
-    broadcast = function()
-        return decision.new({{kind = "broadcast"}})
+    broadcast = function(options)
+        return decision.new({{kind = "broadcast", expiresMs = expires(options)}})
     end,
     reply = function(payload)
         return decision.new({{kind = "reply", payload = payload}})
@@ -198,7 +215,5 @@ decision.constructors = {
         return decision.new({{kind = "drop", reason = reason, tell = options and options.tell or false}})
     end,
 }
-
-decision.selectors = SELECTORS
 
 return decision

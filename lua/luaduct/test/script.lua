@@ -4,6 +4,7 @@ local agents = require "luaduct.test.agents"
 local clock = require "luaduct.test.clock"
 local decision = require "luaduct.test.decision"
 local envelope = require "luaduct.test.envelope"
+local questions = require "luaduct.test.questions"
 local room = require "luaduct.test.room"
 
 local script = {}
@@ -11,6 +12,24 @@ local Script = {}
 Script.__index = Script
 
 local SUSPEND_MS = 30000 -- script.suspendMs
+
+-- The scripts that the test under way has loaded or called, in that order: their timers run.
+local live = {}
+
+local function enliven(self)
+    if not self.live then
+        self.live = true
+        live[#live + 1] = self
+    end
+end
+
+-- A test has ended.
+function script.rest()
+    for _, one in ipairs(live) do
+        one.live = false
+    end
+    live = {}
+end
 
 function script.load(paths, options)
     local opened, problem = room.open({
@@ -21,8 +40,10 @@ function script.load(paths, options)
     end
     local loaded = setmetatable({
         room = opened, workers = options.workers or {}, suspend_ms = options.suspendMs or SUSPEND_MS, log = {},
+        sent = {}, asked = {},
     }, Script)
     loaded:read_log()
+    enliven(loaded)
     return loaded
 end
 
@@ -59,24 +80,41 @@ local function answer(self, outcome)
     return result
 end
 
+local function read_sends(self)
+    for _, send in ipairs(self.room:take_sends()) do
+        self.sent[#self.sent + 1] = {to = send.to, envelope = envelope.decode(send.envelope)}
+    end
+end
+
+-- What the waiting call is to return, and how long that takes; nil: longer than `most_ms`.
+local function wait(self, outcome, most_ms)
+    if outcome.operation then
+        return {answer(self, outcome)}, 0
+    elseif outcome.questions then
+        return questions.ask(self, outcome, most_ms)
+    end
+    clock.advance(outcome.ms)
+    if outcome.ms > most_ms then
+        return nil
+    end
+    return {}, outcome.ms
+end
+
 -- Lets the hook go on until it has ended.
 local function finish(self, outcome)
-    local waited = 0
+    local left = self.suspend_ms
     while outcome.result == "waits" do
         local call = outcome.call
-        if outcome.operation then
-            outcome = self.room:resume(call, answer(self, outcome))
+        local answers, took_ms = wait(self, outcome, left)
+        if answers then
+            left = left - took_ms
+            outcome = self.room:resume(call, answers[1], answers[2], answers[3])
         else
-            waited = waited + outcome.ms
-            clock.advance(outcome.ms)
-            if waited > self.suspend_ms then
-                self.room:abandon(call, ("waited longer than %d ms"):format(self.suspend_ms))
-                outcome = {result = "failed", broke = true}
-            else
-                outcome = self.room:resume(call)
-            end
+            self.room:abandon(call, ("waited longer than %d ms"):format(self.suspend_ms))
+            outcome = {result = "failed", broke = true}
         end
     end
+    read_sends(self)
     local said = #self.log
     self:read_log()
     if outcome.broke then
@@ -90,6 +128,19 @@ local function finish(self, outcome)
     end
     return outcome
 end
+
+clock.run_timers(function()
+    local first, at
+    for _, one in ipairs(live) do
+        local due = one.room:next_timer()
+        if due and (not at or due < at) then
+            first, at = one, due
+        end
+    end
+    return at, at and function()
+        finish(first, first.room:run_timer())
+    end
+end)
 
 local function assigned(sent, outgoing)
     local changed = {}
@@ -120,7 +171,8 @@ local function make_decision(outcome, sent)
     return made
 end
 
-local function prepare(sent)
+local function prepare(self, sent)
+    enliven(self)
     if type(sent) ~= "table" then
         error("expected an envelope: harness.envelope{…}", 3)
     end
@@ -132,19 +184,20 @@ end
 
 -- Runs `route` to its end. Raises what the script raised, as the bridge would log it.
 function Script:route(sent)
-    local checked, json, sender = prepare(sent)
+    local checked, json, sender = prepare(self, sent)
     return make_decision(finish(self, self.room:route(json, sender)), checked)
 end
 
 -- A decision, or nil when the script decides nothing.
 function Script:on_undeliverable(sent, reason, recipient)
-    local checked, json, sender = prepare(sent)
+    local checked, json, sender = prepare(self, sent)
     local outcome = finish(self, self.room:on_undeliverable(json, sender, reason, recipient))
     return outcome.items and make_decision(outcome, checked) or nil
 end
 
 -- The agent as it joins, or nil and the reason why not. It does not join the fake agents: bridge:join(agent) does that.
 function Script:on_register(agent)
+    enliven(self)
     local outcome = finish(self, self.room:on_register(agents.encode(agent)))
     if outcome.result == "failed" then
         return nil, outcome.reason
@@ -154,6 +207,7 @@ end
 
 -- The fake agent of that id leaves, and the script is told.
 function Script:on_disconnect(id, reason)
+    enliven(self)
     local outcome = self.room:on_disconnect(id, reason or "closed")
     if not outcome then
         error(('there is no agent "%s": bridge_with{{id = "%s"}} makes one'):format(id, id), 2)

@@ -1,5 +1,6 @@
 -- docs/lua-api.md: its examples run. A block that begins with ```lua example has lines `EXPRESSION --> WHAT COMES OUT`,
--- each run in a hook; lines without an arrow stand at the top of the script. ```lua spec is a spec for the first script
+-- each run in a hook (`goes to:`, `logs:` and `sends:` say what else is looked at); lines without an arrow stand at the
+-- top of the script. ```lua spec is a spec for the first script
 -- of the page.
 local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
@@ -57,22 +58,29 @@ end
 
 local SPEC = PACK .. [=[
 local harness = require "luaduct.test"
+local function twice(asked)
+    return {payload = {n = 2 * asked.payload.n}}
+end
 it("runs", function()
     local script = harness.load("route.lua", {workers = {double = function(number) return 2 * number end}})
     harness.clock.set(1767268800000)
     for _, line in ipairs(LINES) do
         harness.bridge_with{
-            {id = "ann"}, {id = "ben", role = "worker", labels = {"night"}, tools = {"paint"}, openTasks = 2},
-            {id = "cem", role = "worker"}, {id = "dan"},
+            {id = "ann"}, {id = "dan"}, {id = "cem", role = "worker", reply = twice},
+            {id = "ben", role = "worker", labels = {"night"}, tools = {"paint"}, openTasks = 2, reply = twice},
         }
+        script.sent = {}
         local where = line.expression
         local made = script:route(harness.envelope{from = "ann", payload = {n = 1, nothing = harness.null}})
         local to, logs = line.expected:match("^goes to: (.*)$"), line.expected:match("^logs: (.*)$")
+        local sends = line.expected:match("^sends: (.*)$")
         if to then
             local got = table.concat(harness.recipients(made), ", ")
             assert.equal(to, got == "" and "nobody" or got, where)
         elseif logs then
             assert.truthy(script:logged(logs), where)
+        elseif sends then
+            assert.equal(sends, script.sent[1] and script.sent[1].envelope.intent or "nothing", where)
         else
             local expected = pack(harness.null, {}, assert(loadstring("return " .. line.expected))())
             assert.same(expected, made[1].payload, where)
@@ -108,15 +116,14 @@ describe("the Lua API page", function()
 
     it("has examples that give what they say", function()
         local examples = blocks(" example")
-        assert.equal(3, #examples)
+        assert.equal(5, #examples)
         for _, block in ipairs(examples) do
             run_block(block)
         end
     end)
 
-    it("has an example of each function", function()
-        -- What needs a running bridge stands in blocks that are loaded, and in the text beside them.
-        local examples = process.read_file("docs/lua-api.md")
+    it("has an example of each function that runs", function()
+        local examples = table.concat(blocks(" example"), "\n")
         local meta = process.read_file("lua/luaduct/meta.lua")
         local prefixes = {
             Log = "luaduct.log.", Workers = "luaduct.workers.", Bridge = "bridge.", luaduct = "luaduct.",

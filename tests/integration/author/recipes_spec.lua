@@ -2,6 +2,7 @@
 local bridge = require "tests.support.bridge"
 local dirent = require "posix.dirent"
 local process = require "tests.support.process"
+local websocket = require "tests.support.websocket"
 local unistd = require "posix.unistd"
 
 local FOLDER = unistd.getcwd() .. "/examples/recipes"
@@ -37,6 +38,18 @@ describe("recipes", function()
         end
         local status, _, errors = bridge.luaduct(arguments)
         assert.equal(0, status, errors)
+    end)
+
+    it("keeps a scheduled message over a reload", function()
+        local server = bridge.start({config = {script = {path = FOLDER .. "/scheduled.lua"}}})
+        local ann, ben = websocket.agent(server, "ann"), websocket.agent(server, "ben")
+        ann:send_envelope({to = "ben", id = "r1", payload = {text = "tea"}, context = {afterMs = 1500}})
+        assert.equal("r1", ann:receive_envelope().payload.scheduled)
+
+        local status, _, errors = bridge.luaduct({"reload", "--url", server:url()})
+        assert.equal(0, status, errors)
+        local reminder = ben:receive_envelope()
+        assert.same({"r1", "ann", {text = "tea"}}, {reminder.id, reminder.from, reminder.payload})
     end)
 
     it("are all on their page, and nothing else is", function()

@@ -26,6 +26,27 @@ end
 describe("bridge.request", function()
     after_each(bridge.clean)
 
+    it("tells on_undeliverable what the question pushed out of a mailbox", function()
+        local server = start([[
+            return {
+                route = function(envelope, bridge)
+                    if envelope.to then return end
+                    bridge.request{to = "alice", timeoutMs = 1}
+                    return bridge.drop("asked")
+                end,
+                on_undeliverable = function(envelope, reason, recipient)
+                    print("lost " .. envelope.id .. " " .. reason .. " " .. recipient)
+                end,
+            }
+        ]], {performance = {worker_threads = 1}, agents = {maxQueue = 1, registerGraceMs = 10000}})
+        websocket.agent(server, "alice") -- what comes for her waits in her mailbox
+        local carol = websocket.agent(server, "carol")
+        carol:send_envelope({to = "alice", id = "pushed"})
+        carol:send_envelope({})
+
+        server:wait_log("lost pushed evicted alice")
+    end)
+
     it("gives the reply of the agent that was asked, as a plain table", function()
         local server = start(asking([[
             local reply, text, code = bridge.request{

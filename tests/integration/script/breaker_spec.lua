@@ -215,6 +215,60 @@ describe("a sender whose messages overrun", function()
         assert.equal("second", catcher:receive_envelope().id)
     end)
 
+    it("is slowed by its own id when it hung up meanwhile, and others of its address are not", function()
+        local server = start([[
+            local open = false
+            return {route = function(envelope, bridge)
+                if envelope.intent == "open" then open = true return bridge.drop("opened") end
+                if envelope.intent == "run away" then
+                    print("waits")
+                    while not open do luaduct.sleep(2) end
+                    while true do end
+                end
+                return bridge.to("catcher")
+            end}]], {budgetMs = 1000})
+        local alice, bob = named(server, "alice"), named(server, "bob")
+        alice:send_envelope({intent = "run away", to = "bob"})
+        server:wait_log("waits")
+        alice:close()
+        wait.eventually(function()
+            return http.get(server, "/health").connectedClients == 1
+        end)
+        bob:send_envelope({intent = "open"})
+        bob:receive_envelope()
+
+        assert.equal(202, http.request(server, {method = "POST", path = "/send", body = '{"to":"x"}'}).status)
+        alice = named(server, "alice")
+        alice:send_envelope({to = "x", id = "second"})
+        bob:send_envelope({to = "x", id = "first"})
+        local catcher = named(server, "catcher")
+        catcher:receive_envelope() -- the caller's
+        assert.equal("first", catcher:receive_envelope().id)
+        assert.equal("second", catcher:receive_envelope().id)
+    end)
+
+    it("is slowed for an on_undeliverable that waited and then overran", function()
+        local server = start([[
+            return {
+                route = function(envelope, bridge)
+                    return envelope.intent == "run away" and bridge.role("nobody") or bridge.to("catcher")
+                end,
+                on_undeliverable = function()
+                    luaduct.sleep(1)
+                    while true do end
+                end,
+            }]], {budgetMs = 1000})
+        local alice, bob = named(server, "alice"), named(server, "bob")
+        alice:send_envelope({intent = "run away"})
+        alice:expect_error("no_recipient")
+        alice:send_envelope({to = "x", id = "second"})
+        bob:send_envelope({to = "x", id = "first"})
+
+        local catcher = named(server, "catcher")
+        assert.equal("first", catcher:receive_envelope().id)
+        assert.equal("second", catcher:receive_envelope().id)
+    end)
+
     it("does not hold the bridge up when it stops", function()
         local server = start(ROUTE, {budgetMs = 1000})
         local alice = named(server, "alice")

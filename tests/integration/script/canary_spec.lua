@@ -124,16 +124,27 @@ describe("a canary", function()
         assert.same({old = 5}, count_channels(alice, bob, 5))
     end)
 
-    it("that nobody takes envelopes from is taken back", function()
-        local server = start({minCalls = 20})
-        local alice = websocket.agent(server, "alice")
-        try(server, [[return {route = function(envelope, bridge) return bridge.role("nobody") end}]],
-            {canary = {percent = 100}})
-        for i = 1, 20 do
-            alice:send_envelope({id = "r" .. i, to = "bob"})
-        end
-        assert.match("nobody took", wait_state(server, "taken back").why)
-    end)
+    for name, script in pairs({
+        [""] = [[return {route = function(envelope, bridge) return bridge.role("nobody") end}]],
+        [", also when its route waits"] = [[return {route = function(envelope, bridge)
+            luaduct.sleep(1)
+            return bridge.role("nobody")
+        end}]],
+        [", also when its on_undeliverable waits"] = [[return {
+            route = function(envelope, bridge) return bridge.role("nobody") end,
+            on_undeliverable = function() luaduct.sleep(1) end,
+        }]],
+    }) do
+        it("that nobody takes envelopes from is taken back" .. name, function()
+            local server = start({minCalls = 20})
+            local alice = websocket.agent(server, "alice")
+            try(server, script, {canary = {percent = 100}})
+            for i = 1, 20 do
+                alice:send_envelope({id = "r" .. i, to = "bob"})
+            end
+            assert.match("nobody took", wait_state(server, "taken back").why)
+        end)
+    end
 
     it("that does well is promoted", function()
         local server = start({minCalls = 20, holdMs = 50})
@@ -190,6 +201,30 @@ describe("a canary", function()
         end)
         assert.is_true(trial.trial.calls >= 7)
         assert.equal(0, trial.trial.errors)
+    end)
+
+    it("counts what routes that wait decided, each on its own side and once", function()
+        local server = start({promote = "manual", maxErrorRate = 1}, [[return {route = function(envelope, bridge)
+            luaduct.sleep(1)
+            return bridge.all{id = "bob"}
+        end}]])
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        local carol = websocket.agent(server, "carol")
+        try(server, [[return {route = function(envelope, bridge)
+            luaduct.sleep(1)
+            if envelope.id == "e7" then error("the seventh") end
+            return bridge.to("bob")
+        end}]], {canary = {id = "alice"}})
+        count_channels(alice, bob, 7)
+        count_channels(carol, bob, 3)
+
+        local trial = wait.eventually(function()
+            local now = status(server)
+            -- The seventh of alice's was decided by the version in use.
+            return now.trial.decisions.to == 6 and now.current.decisions.all == 4 and now
+        end)
+        assert.same({7, 1, 0}, {trial.trial.calls, trial.trial.errors, trial.trial.refused})
+        assert.same({4, 0, 0}, {trial.current.calls, trial.current.errors, trial.current.refused})
     end)
 end)
 

@@ -252,6 +252,32 @@ describe("bridge.send", function()
         assert.equal(at_bob.id, dave:receive_envelope().id)
     end)
 
+    it("tells on_undeliverable what it pushed out of a mailbox, and not that nobody took it", function()
+        local server = start([[
+            return {
+                route = function(envelope, bridge)
+                    if envelope.intent ~= "push" then return end
+                    luaduct.after(0, function(bridge)
+                        bridge.send{to = "dave", id = "refused"} -- one mailbox more than there may be
+                        bridge.send{to = "bob", id = "pushes"}
+                    end)
+                    return bridge.drop("pushed")
+                end,
+                on_undeliverable = function(envelope, reason, recipient)
+                    print("lost " .. envelope.id .. " " .. reason .. " " .. recipient)
+                end,
+            }
+        ]], {agents = {maxQueue = 1, maxMailboxes = 1}})
+        local alice = websocket.agent(server, "alice")
+        alice:send_envelope({to = "bob", id = "pushed"})
+        alice:send_envelope({intent = "push"})
+
+        local log = server:wait_log("lost pushed evicted bob")
+        assert.is_nil(log:find("lost refused", 1, true))
+        local undeliverable = http.get(server, "/metrics").messages.undeliverable
+        assert.same({1, 1}, {undeliverable.evicted, undeliverable.mailbox_full})
+    end)
+
     it("says what is wrong with a call, and sends at most 64 in one go", function()
         local server = start([[
             return {

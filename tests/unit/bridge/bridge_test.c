@@ -381,6 +381,18 @@ TEST("an agent that takes over does not hear its own broadcast on the connection
     stop();
 }
 
+TEST("nor on the connection that it took over with, whichever lane that is of")
+{
+    start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *old = join(0, "bob"), *fresh = join(1, "bob"), *other = join(1, "carol");
+    CHECK(send(lanes_get(0), old, &by_default, NULL, NULL, NULL, 1).accepted);
+    drain_all();
+    CHECK(take(fresh) == -1 && take(other) == 1 && registry_queued_count() == 0);
+    leave(fresh), leave(other);
+    free(old);
+    stop();
+}
+
 TEST("an open task counts only once its envelope was taken, and closes only with an accepted answer")
 {
     struct mailbox_limits none = wide;
@@ -397,6 +409,86 @@ TEST("an open task counts only once its envelope was taken, and closes only with
     CHECK(send(lanes_get(0), held, &by_default, "worker", "task.complete", "t1", 1).accepted);
     CHECK(atomic_load(&held->agent->open_tasks) == 0);
     leave(held);
+    stop();
+}
+
+static struct delivery_result assign(unsigned lane, const char *to, const char *task, unsigned number)
+{
+    return send(lanes_get(lane), NULL, &by_default, to, "task.assign", task, number);
+}
+
+TEST("a task whose envelope a limit takes from its agent is open no more")
+{
+    struct mailbox_limits narrow = wide;
+    narrow.envelopes = 2;
+    start(2, &narrow, 4096, SLOW_AGENT_DROP);
+    struct endpoint *worker = join_as(0, "worker", "w", "[]", 9, false);
+    struct agent *agent = worker->agent;
+    CHECK(assign(0, "worker", "t1", 1).accepted && assign(1, "worker", "t2", 2).accepted);
+    drain_all();
+    CHECK(atomic_load(&agent->open_tasks) == 2 && !lanes_get(0)->room);
+    assign(0, "worker", "t3", 3); /* evicts t1's */
+    CHECK(atomic_load(&agent->open_tasks) == 2 && lanes_get(0)->room);
+    /* What was given twice is open until both are lost, or its agent says that it is over. */
+    assign(0, "worker", "t3", 4), assign(0, "worker", "t4", 5);
+    CHECK(atomic_load(&agent->open_tasks) == 2);
+    assign(0, "worker", "t4", 6);
+    CHECK(atomic_load(&agent->open_tasks) == 1);
+    send(lanes_get(0), worker, &by_default, "nobody", "task.complete", "t4", 7);
+    CHECK(atomic_load(&agent->open_tasks) == 0);
+
+    struct slice id = SLICE("worker");
+    struct decision soon = {.count = 1, .items = {{.kind = DECISION_TO, .ids = &id, .id_count = 1, .expires_ms = 10}}};
+    CHECK(send(lanes_get(0), NULL, &soon, NULL, "task.assign", "t5", 8).accepted);
+    CHECK(atomic_load(&agent->open_tasks) == 1);
+    lanes_get(0)->wall_ms = lanes_get(1)->wall_ms = 2000;
+    registry_expire_mailboxes(lanes_get(0), 2000), registry_expire_mailboxes(lanes_get(1), 2000);
+    CHECK(atomic_load(&agent->open_tasks) == 0);
+
+    worker->grace_over = true;
+    attachment_go_live(worker);
+    worker->blocked = true;
+    for (unsigned i = 0; i < 100; i++) {
+        char task[8];
+        snprintf(task, sizeof task, "s%u", i);
+        CHECK(assign(i % 2, "worker", task, i).accepted);
+    }
+    drain_all();
+    unsigned left = 0;
+    while (take(worker) != -1)
+        left++;
+    CHECK(left > 0 && left < 100);
+    CHECK(atomic_load(&agent->open_tasks) == left);
+    leave(worker);
+    stop();
+}
+
+TEST("a task is open no more when its envelope crossed lanes and found no room")
+{
+    struct mailbox_limits none = wide;
+    none.total_bytes = 1;
+    start(2, &none, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *worker = join_as(0, "worker", "w", "[]", 9, false);
+    CHECK(assign(1, "worker", "t1", 1).accepted);
+    CHECK(atomic_load(&worker->agent->open_tasks) == 1);
+    drain_all();
+    CHECK(atomic_load(&worker->agent->open_tasks) == 0);
+    leave(worker);
+    stop();
+}
+
+TEST("a second envelope of an open task that is refused leaves it open")
+{
+    struct mailbox_limits narrow = wide;
+    start(1, &narrow, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *worker = join_as(0, "worker", "w", "[]", 9, false);
+    CHECK(assign(0, "worker", "t1", 1).accepted);
+    narrow.bytes = 1;
+    mailbox_start(&narrow);
+    CHECK(assign(0, "worker", "t2", 2).refusal == CODE_MAILBOX_FULL);
+    CHECK(assign(0, "worker", "t1", 3).refusal == CODE_MAILBOX_FULL);
+    CHECK(atomic_load(&worker->agent->open_tasks) == 1);
+    leave(worker);
     stop();
 }
 

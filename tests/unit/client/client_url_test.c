@@ -77,10 +77,21 @@ TEST("bridge url: refuses what it cannot reach or what could break a request lin
     }
 }
 
-TEST("bridge url: says of TLS that it is not there, not that the URL is wrong")
+TEST("bridge url: wss and https stand for TLS, on port 443 unless another is named")
 {
+    static const struct {
+        const char *text;
+        bool secure;
+    } known[] = {{"ws://host", false},   {"http://host", false}, {"wss://host", true},
+                 {"https://host", true}, {"WSS://host", true},   {"unix:/a/b", false}};
     struct bridge_url url;
-    CHECK(strstr(bridge_url_parse("wss://host:1", &url), "TLS"));
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        CHECK(!bridge_url_parse(known[i].text, &url));
+        CHECK(url.secure == known[i].secure);
+        CHECK(!url.tls);
+    }
+    check_parts("wss://host", "host", "443", "/");
+    check_parts("https://[::1]:4567/a", "::1", "4567", "/a");
 }
 
 TEST("bridge url: refuses a host or a path that is longer than there is room for")

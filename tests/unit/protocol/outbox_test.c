@@ -19,7 +19,7 @@ static struct wire open_wire(int send_buffer)
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
     if (send_buffer > 0)
         CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer) == 0);
-    return (struct wire){{pair[0]}, pair[1]};
+    return (struct wire){{.fd = pair[0]}, pair[1]};
 }
 
 static void close_wire(struct wire *wire)

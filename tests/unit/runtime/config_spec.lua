@@ -40,8 +40,9 @@ local DEFAULTS = {
     },
     http = { corsOrigins = {}, hosts = {}, rateMax = 120, rateWindowMs = 60000, headerTimeoutMs = 10000,
         bodyTimeoutMs = 30000, headerBytes = 16384 },
-    auth = { tokenIsAdmin = false, jwt = { leewayMs = 10000, idClaim = { "sub" } } },
-    tls = { requireClientCert = false, minVersion = "1.2", handshakeTimeoutMs = 10000 },
+    auth = { tokenIsAdmin = false, hook = false, jwt = { leewayMs = 10000, idClaim = { "sub" } } },
+    tls = { certs = {}, requireClientCert = false, minVersion = "1.2", ciphers = {}, handshakeTimeoutMs = 10000,
+        maxHandshakes = 1024, handshakeThreads = "auto" },
     performance = { cache_enabled = true, worker_threads = "auto", binary_protocol = true, compression = true },
     phase2 = {
         objectPooling = {
@@ -63,9 +64,11 @@ local DEFAULTS = {
         gcFrequency = { enabled = true, threshold = 10, forMs = 0, action = "WARN" },
         poolHitRate = { enabled = true, threshold = 0.8, forMs = 10000, action = "ALERT" },
         workerUtilization = { enabled = true, threshold = 0.9, forMs = 5000, action = "SCALE_UP" },
+        certificateExpiry = { enabled = true, threshold = 14, forMs = 0, action = "WARN" },
     },
     policies = {},
     log = { level = "info", format = "text" },
+    confinement = { files = "off", systemCalls = "off" },
 }
 
 local folder, file
@@ -219,8 +222,9 @@ describe("a wrong value", function()
             file .. ': log.level: expected "debug", "info", "warn" or "error", got 1',
             '--http-port (listen.httpPort): expected a whole number from 0 to 65535, got "x"',
             'AI_BRIDGE_MAX_QUEUE (agents.maxQueue): expected a whole number from 1 to 1000000000, got "y"',
-            file .. ': listen.host: "0.0.0.0" may be reached from other machines, and this version has no TLS yet: '
-                .. 'set listen.insecure = true (or AI_BRIDGE_INSECURE=1) to allow that, or listen on "localhost"',
+            file .. ': listen.host: "0.0.0.0" may be reached from other machines, which takes TLS (tls.cert and tls.key) '
+                .. "and a credential (auth.token, auth.tokens, auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or "
+                .. "AI_BRIDGE_INSECURE=1) allows it without",
         }, problems)
     end)
 end)
@@ -320,20 +324,17 @@ describe("a key of a later version", function()
     end
 
     it("is fine at its default", function()
-        accepts('tls = { minVersion = "1.2" }, script = { watch = false }, phase2 = { workerPool = { allowRoles = {},'
+        accepts('script = { watch = false }, phase2 = { workerPool = { allowRoles = {},'
             .. 'maxWorkers = "auto", executeBytes = 16777216 } }, policies = {},'
             .. 'performance = { cache_enabled = true }')
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["performance.cache_enabled"] = 1,
-            user = 1, group = 1, console = 1, tracing = 1, store = 1,
+        local later = { console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
         for _, key in ipairs(schema.keys) do
-            local section = key.path:match("^(%w+)%.")
             local is_later = later[key.path] ~= nil
-                or ({ tls = 1 })[section] ~= nil
             assert.are.equal(is_later, not key.available, key.path)
             expected = expected + (is_later and 1 or 0)
         end
@@ -513,17 +514,17 @@ describe("the host", function()
             "localhost.example", "2130706433", "1::1", "0:0:0:0:0:0:1" }) do
             local body = string.format("host = %q", host)
             refuses("listen = {" .. body .. "}", string.format("FILE: listen.host: %q may be reached from other "
-                .. "machines, and this version has no TLS yet: set listen.insecure = true (or AI_BRIDGE_INSECURE=1) to "
-                .. 'allow that, or listen on "localhost"', host))
+                .. "machines, which takes TLS (tls.cert and tls.key) and a credential (auth.token, auth.tokens, "
+                .. "auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it without", host))
             accepts("listen = {" .. body .. ", insecure = true }")
             accepts("listen = {" .. body .. "}", nil, { AI_BRIDGE_INSECURE = "1" })
         end
     end)
 
     it("is refused open with a token too, and named by the variable that opened it", function()
-        refuses('auth = { token = "t" }', 'AI_BRIDGE_HOST (listen.host): "::" may be reached from other machines, and '
-            .. "this version has no TLS yet: set listen.insecure = true (or AI_BRIDGE_INSECURE=1) to allow that, or "
-            .. 'listen on "localhost"', nil, { AI_BRIDGE_HOST = "::" })
+        refuses('auth = { token = "t" }', 'AI_BRIDGE_HOST (listen.host): "::" may be reached from other machines, '
+            .. "which takes TLS (tls.cert and tls.key); listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it "
+            .. "without", nil, { AI_BRIDGE_HOST = "::" })
     end)
 
     it("is not judged while the key that would allow it is wrong", function()
@@ -615,22 +616,17 @@ describe("the token", function()
 end)
 
 describe("the keys for JSON Web Tokens", function()
-    it("are read from files beside the config file", function()
+    it("are in files beside the config file, which are there", function()
         write(folder .. "/jwks.json", "{}")
         write(folder .. "/public.pem", "PEM")
         write(folder .. "/secret", "s\n")
         local jwt = accepts('auth = { jwt = { keys = "jwks.json", key = "public.pem", secret = { file = "secret" } } }')
             .auth.jwt
-        assert.are.same({ path = folder .. "/jwks.json", text = "{}" }, jwt.keys)
-        assert.are.same({ path = folder .. "/public.pem", text = "PEM" }, jwt.key)
-        assert.are.equal("s", jwt.secret)
-    end)
-
-    it("have files that are there", function()
-        for _, key in ipairs({ "keys", "key" }) do
-            refuses("auth = { jwt = { " .. key .. ' = "none" } }', "FILE: auth.jwt." .. key .. ': cannot read the file "'
-                .. folder .. '/none": No such file or directory')
-        end
+        assert.are.same({ folder .. "/jwks.json", folder .. "/public.pem", "s" }, { jwt.keys, jwt.key, jwt.secret })
+        refuses('auth = { jwt = { keys = "none" } }', "FILE: auth.jwt.keys: expected a JWK set that can be read, got "
+            .. '"' .. folder .. '/none" (No such file or directory)')
+        refuses('auth = { jwt = { key = "none" } }', "FILE: auth.jwt.key: expected a public key that can be read, got "
+            .. '"' .. folder .. '/none" (No such file or directory)')
         refuses('auth = { jwt = { secret = { file = "none" } } }',
             'FILE: auth.jwt.secret: cannot read the token file "' .. folder .. '/none": No such file or directory')
     end)

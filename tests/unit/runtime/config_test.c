@@ -97,7 +97,7 @@ TEST("config: every value of a file arrives with its type and unit")
               "http = { corsOrigins = { 'https://a.example', '*' }, hosts = { 'B.example' }, rateMax = 18,"
               "  rateWindowMs = 19, headerTimeoutMs = 20 },"
               "auth = { token = 'secret', tokenIsAdmin = true },"
-              "performance = { worker_threads = 21, compression = false },"
+              "performance = { worker_threads = 21, compression = false, cache_enabled = false },"
               "log = { level = 'warn', format = 'json', file = '/tmp/bridge.log' } }",
               &config);
     CHECK(strncmp(config.file, "/tmp/luaduct-config-", 20) == 0);
@@ -137,42 +137,28 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK_STRING(config.auth.token, "secret");
     CHECK(config.auth.token_is_admin);
     CHECK(config.performance.worker_threads == 21 && !config.performance.worker_threads_is_auto);
-    CHECK(!config.performance.compression);
+    CHECK(!config.performance.compression && !config.performance.cache);
     CHECK(config.log.level == CONFIG_LOG_WARN && config.log.format == CONFIG_LOG_JSON);
     CHECK_STRING(config.log.file, "/tmp/bridge.log");
     config_free(&config);
     CHECK(config.auth.token == NULL && config.script.paths.items == NULL);
 }
 
-static void write_beside(const char *file, const char *text)
-{
-    FILE *out = fopen(file, "w");
-    CHECK(out && fputs(text, out) >= 0 && fclose(out) == 0);
-}
-
-#define JWKS_SECRET "{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"YSBzZWNyZXQgdGhhdCBoYXMgdGhpcnR5LXR3byBieXRlcyBvciBtb3Jl\"}"
-#define JWKS_POINT                                                                                                     \
-    "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","                         \
-    "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}"
-
-TEST("config: keys for tokens become one set, and say which algorithms are allowed")
+TEST("config: what is said of JSON Web Tokens arrives")
 {
     struct config config;
     load_good("return {}", &config);
-    CHECK(!config.auth.jwt.keys && config.auth.jwt.algorithms == 0);
+    CHECK(!config.auth.jwt.keys && config.auth.jwt.algorithms == 0 && !config.auth.required);
+    CHECK_STRING(config.auth.jwt.id_claim.items[0], "sub");
     config_free(&config);
-
-    char folder[] = "/tmp/luaduct-jwt-XXXXXX", file[64], text[512];
-    CHECK(mkdtemp(folder));
-    snprintf(file, sizeof file, "%s/jwks", folder);
-    write_beside(file, "{\"keys\":[" JWKS_POINT "]}");
-    snprintf(text, sizeof text,
-             "return { auth = { jwt = { keys = '%s', secret = ('s'):rep(32), issuer = 'i', audience = 'a',"
-             "leewayMs = 7, idClaim = 'c', clientIdsClaim = 'd', agentRolesClaim = 'e', rolesClaim = { 'f', 'g' },"
-             "labelsClaim = 'h' } } }",
-             file);
-    load_good(text, &config);
-    CHECK(jwk_set_count(config.auth.jwt.keys, JWT_ES256) == 1 && jwk_set_count(config.auth.jwt.keys, JWT_HS256) == 1);
+    load_good("return { auth = { jwt = { keys = '/etc/passwd', key = '/dev/null', secret = 's', issuer = 'i',"
+              "audience = 'a', algorithms = { 'ES256', 'HS256' }, leewayMs = 7, idClaim = 'c', clientIdsClaim = 'd',"
+              "agentRolesClaim = 'e', rolesClaim = { 'f', 'g' }, labelsClaim = 'h' } } }",
+              &config);
+    CHECK(config.auth.required);
+    CHECK_STRING(config.auth.jwt.keys, "/etc/passwd");
+    CHECK_STRING(config.auth.jwt.key, "/dev/null");
+    CHECK_STRING(config.auth.jwt.secret, "s");
     CHECK(config.auth.jwt.algorithms == (1u << JWT_ES256 | 1u << JWT_HS256) && config.auth.jwt.leeway_ms == 7);
     CHECK_STRING(config.auth.jwt.issuer, "i");
     CHECK_STRING(config.auth.jwt.audience, "a");
@@ -182,50 +168,6 @@ TEST("config: keys for tokens become one set, and say which algorithms are allow
     CHECK_STRING(config.auth.jwt.roles_claim.items[1], "g");
     CHECK_STRING(config.auth.jwt.labels_claim.items[0], "h");
     config_free(&config);
-
-    snprintf(text, sizeof text,
-             "return { auth = { jwt = { keys = '%s', secret = ('s'):rep(32), algorithms = { 'ES256' } } } }", file);
-    load_good(text, &config);
-    CHECK(config.auth.jwt.algorithms == 1u << JWT_ES256);
-    config_free(&config);
-    unlink(file);
-    rmdir(folder);
-}
-
-TEST("config: a key that is wrong is named by its file and its place")
-{
-    static const struct {
-        const char *jwks, *keys, *problem;
-    } cases[] = {
-        {"{\"keys\":[" JWKS_SECRET "," JWKS_SECRET "]}", "keys = FILE",
-         "auth.jwt.keys: FILE: key 2 (kid a): another key of this algorithm has the same kid\n"},
-        {"{\"keys\":[]}", "keys = FILE", "auth.jwt.keys: holds no key for HS256, RS256 or ES256\n"},
-        {"{\"keys\":[" JWKS_SECRET "]}", "keys = FILE, algorithms = { 'HS256', 'RS256' }",
-         "auth.jwt.algorithms: no key for RS256 is among auth.jwt.keys, key and secret\n"},
-        {"{", "key = FILE", "auth.jwt.key: FILE: not a public key in PEM (-----BEGIN PUBLIC KEY-----)\n"},
-        {"{", "secret = 'short'", "auth.jwt.secret: a secret for HS256 has 32 to 1024 bytes\n"},
-    };
-    char folder[] = "/tmp/luaduct-jwt-XXXXXX", file[64], text[512], expected[512];
-    CHECK(mkdtemp(folder));
-    snprintf(file, sizeof file, "%s/jwks", folder);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct config config;
-        char *problems;
-        write_beside(file, cases[i].jwks);
-        snprintf(text, sizeof text, "local FILE = '%s' return { auth = { jwt = { %s } } }", file, cases[i].keys);
-        CHECK(!load_text(text, (struct config_flags){0}, &config, &problems));
-        const char *place = strstr(cases[i].problem, "FILE: ");
-        if (place)
-            snprintf(expected, sizeof expected, "%.*s%s%s", (int)(place - cases[i].problem), cases[i].problem, file,
-                     place + 4);
-        else
-            snprintf(expected, sizeof expected, "%s", cases[i].problem);
-        const char *said = strstr(problems, ": ") + 2;
-        CHECK_STRING(said, expected);
-        free(problems);
-    }
-    unlink(file);
-    rmdir(folder);
 }
 
 TEST("config: auto follows processors, open files and memory")
@@ -311,6 +253,18 @@ TEST("config: all problems come back, one a line, and nothing stays allocated")
 
     source = (struct config_source){.path = "config/luaduct.lua", .install_bundle = install_sources};
     CHECK(config_check(&source, &problems) == 0 && problems == NULL);
+}
+
+TEST("config: two configurations are compared section by section")
+{
+    struct config a, b, c;
+    load_good("return { environment = '[\"alerts.x, [\"alerts.', alerts = { windowMs = 500 } }", &a);
+    load_good("return { environment = 'other', alerts = { windowMs = 500 }, log = { level = 'warn' } }", &b);
+    load_good("return { alerts = { windowMs = 500, workerUtilization = { threshold = 0.5 } } }", &c);
+    CHECK(config_same_section(&a, &b, "alerts") && !config_same_section(&b, &c, "alerts"));
+    CHECK(!config_same_section(&a, &b, "log") && config_same_section(&a, &c, "log"));
+    CHECK(config_same_section(&a, &b, "alert")); /* neither has one */
+    config_free(&a), config_free(&b), config_free(&c);
 }
 
 TEST("config: more connections than the limit of open files carries are refused")

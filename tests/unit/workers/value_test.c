@@ -479,6 +479,31 @@ TEST("values: Lua's values become values and come back")
     buffer_free(&out);
 }
 
+/* (value): appended twice, each with a bound of 64 bytes */
+static int take_bounded(lua_State *state)
+{
+    for (int i = 0; i < 2; i++)
+        value_from_lua_for(state, 1, &out, NULL, NULL, "a test", 64);
+    return 0;
+}
+
+TEST("values: a bound is for the value, whatever stands before it")
+{
+    open_lua();
+    for (size_t length = 0; length < 80; length++) {
+        buffer_free(&out);
+        lua_pushcfunction(lua, take_bounded);
+        for (size_t i = 0; i < length; i++)
+            lua_pushliteral(lua, "x");
+        lua_concat(lua, (int)length);
+        bool good = lua_pcall(lua, 1, 0, 0) == 0;
+        CHECK(good == (sizeof(struct value) + (length + 7) / 8 * 8 <= 64));
+        lua_settop(lua, array_index);
+    }
+    lua_close(lua);
+    buffer_free(&out);
+}
+
 TEST("values: NUL bytes in Lua's strings stay, in keys too, and whatever bytes there are")
 {
     CHECK(from_lua("return {['a\\0b'] = 'c\\0\\255d\\0'}"));

@@ -1,0 +1,51 @@
+-- What the small benchmarks share: their options, files and medians.
+local process = require("bench.process")
+
+local support = {}
+
+-- Reads `--name value` for each of `defaults`, and `--name` alone where the default is false. `--help` prints the help
+-- and ends the program; what is no option prints it too, with exit status 2.
+function support.options(help, defaults, words)
+    local options = {}
+    for name, value in pairs(defaults) do
+        options[name] = value
+    end
+    local at = 1
+    while at <= #words do
+        local name = words[at]:match("^%-%-(.+)$")
+        if name == "help" then
+            io.write(help)
+            os.exit(0)
+        elseif name and options[name] == false then
+            options[name] = true
+            at = at + 1
+        elseif name and options[name] ~= nil and options[name] ~= true and words[at + 1] then
+            options[name] = tonumber(words[at + 1]) or words[at + 1]
+            at = at + 2
+        else
+            io.stderr:write(help)
+            os.exit(2)
+        end
+    end
+    return options
+end
+
+function support.median(list)
+    table.sort(list)
+    return list[math.ceil(#list / 2)]
+end
+
+function support.write(path, text)
+    local file = assert(io.open(path, "w"))
+    file:write(text)
+    file:close()
+end
+
+-- Ends the benchmark of that name, and all that it started.
+function support.fail(name, text)
+    io.stderr:write("bench/", name, ": ", text, "\n")
+    process.stop_all()
+    os.exit(1)
+end
+
+return support

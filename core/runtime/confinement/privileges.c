@@ -1,0 +1,107 @@
+#include "runtime/confinement/privileges.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "runtime/config.h"
+
+/* A name or a number. False: there is none. */
+static bool find_user(const char *name, uid_t *user, gid_t *group)
+{
+    struct passwd *entry = getpwnam(name);
+    char *end = NULL;
+    if (!entry) {
+        unsigned long number = strtoul(name, &end, 10);
+        if (end == name || *end != '\0' || !(entry = getpwuid((uid_t)number)))
+            return false;
+    }
+    *user = entry->pw_uid;
+    *group = entry->pw_gid;
+    return true;
+}
+
+static bool find_group(const char *name, gid_t *group)
+{
+    struct group *entry = getgrnam(name);
+    char *end = NULL;
+    if (!entry) {
+        unsigned long number = strtoul(name, &end, 10);
+        if (end == name || *end != '\0')
+            return false;
+        *group = (gid_t)number;
+        return true;
+    }
+    *group = entry->gr_gid;
+    return true;
+}
+
+static bool give(const char *what, const char *path, uid_t user, gid_t group, char *error, size_t size)
+{
+    if (!path || chown(path, user, group) == 0)
+        return true;
+    snprintf(error, size, "%s: cannot give %s to the configured user: %s", what, path, strerror(errno));
+    return false;
+}
+
+bool privileges_drop(const struct config *config, char *error, size_t size)
+{
+    if (!config->user) {
+        if (config->group) {
+            snprintf(error, size, "group: is set without user");
+            return false;
+        }
+        if (geteuid() == 0)
+            log_info("running as root: the key user names somebody with fewer rights");
+        return true;
+    }
+    uid_t user;
+    gid_t group;
+    if (!find_user(config->user, &user, &group)) {
+        snprintf(error, size, "user: there is no user %s on this machine", config->user);
+        return false;
+    }
+    if (config->group && !find_group(config->group, &group)) {
+        snprintf(error, size, "group: there is no group %s on this machine", config->group);
+        return false;
+    }
+    if (geteuid() != 0) {
+        if (geteuid() == user && getegid() == group)
+            return true;
+        snprintf(error, size, "user: becoming %s needs a start as root", config->user);
+        return false;
+    }
+    if (!give("log.file", config->log.file, user, group, error, size) ||
+        !give("listen.admin", config->listen.admin, user, group, error, size))
+        return false;
+    /* The groups first: without root they cannot be changed any more. */
+    if (setgroups(0, NULL) != 0 || setresgid(group, group, group) != 0 || setresuid(user, user, user) != 0) {
+        snprintf(error, size, "user: cannot become %s: %s", config->user, strerror(errno));
+        return false;
+    }
+    if (user != 0 && (setuid(0) == 0 || seteuid(0) == 0)) {
+        snprintf(error, size, "user: root could be taken back, so nothing is safe");
+        return false;
+    }
+    log_info("running as user %s", config->user);
+    return true;
+}
+
+void privileges_freeze(void)
+{
+    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+void privileges_hide_memory(void)
+{
+    struct rlimit none = {0, 0};
+    setrlimit(RLIMIT_CORE, &none);
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}

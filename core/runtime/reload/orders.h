@@ -1,0 +1,13 @@
+/* Carrying out what the loader was asked for. Its thread only, but for order_refuse. */
+#ifndef LUADUCT_RUNTIME_ORDERS_H
+#define LUADUCT_RUNTIME_ORDERS_H
+
+#include "runtime/reload/loader.h"
+
+/* Reads, checks and brings into use, or settles a trial; fills in how it went. `stopping`: it is refused. */
+bool order_carry_out(struct order *order, bool stopping);
+
+/* Writes the refusal, cut to one line, into the order; gives false. Any thread. */
+bool order_refuse(struct order *order, enum code code, const char *text);
+
+#endif

@@ -1,0 +1,205 @@
+/* The server's side of TLS, on a socket pair. The first byte, of which five bits count, chooses:
+ *   0 to 15   the rest is what a stranger sends first, in pieces
+ *   16 to 23  hands are shaken, then the rest comes where records are expected: nothing of it may be taken for content
+ *   24 to 30  hands are shaken by a client whose bytes are changed on their way: the rest is places and what is done
+ *             to them
+ *   31        the same, for a full handshake with a certificate of the client's, which takes milliseconds */
+#include <stdint.h>
+
+#include "../support/tls_peer.h"
+#include "net/tls/tls_session.h"
+#include "net/transport.h"
+
+#define REQUIRE(condition)                                                                                             \
+    do {                                                                                                               \
+        if (!(condition)) {                                                                                            \
+            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                                  \
+            abort();                                                                                                   \
+        }                                                                                                              \
+    } while (0)
+
+/* Two records and a little; what comes later is read like what came before. */
+#define INPUT_MOST 40000u
+
+static struct tls_context *context;
+static struct tls_test_pair authority, server, client_pair;
+static mbedtls_ssl_session earlier; /* of a client that shook hands in full */
+static char room[256 * 1024];
+
+struct wire {
+    struct transport ours;
+    struct tls_test_client client;
+    int held; /* the client writes here, and what is changed goes on to `real` */
+    int real;
+};
+
+static void open_wire(struct wire *wire, struct tls_test_pair *own)
+{
+    int pair[2], detour[2];
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+    REQUIRE(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, detour) == 0);
+    wire->ours = (struct transport){.fd = pair[0], .tls = tls_session_new(context, 0, pair[0])};
+    REQUIRE(wire->ours.tls);
+    tls_test_client_open(&wire->client, pair[1], own, MBEDTLS_SSL_MAX_FRAG_LEN_NONE);
+    wire->real = pair[1];
+    wire->held = detour[1];
+    wire->client.fd = detour[0];
+}
+
+/* The client reads from the real socket; only its writing takes the detour. */
+static int client_receive(void *context_, unsigned char *bytes, size_t length)
+{
+    const struct wire *wire = context_;
+    ssize_t n = recv(wire->real, bytes, length, 0);
+    return n >= 0 ? (int)n : errno == EAGAIN ? MBEDTLS_ERR_SSL_WANT_READ : -1;
+}
+
+static int client_send(void *context_, const unsigned char *bytes, size_t length)
+{
+    const struct wire *wire = context_;
+    ssize_t n = send(wire->client.fd, bytes, length, MSG_NOSIGNAL);
+    return n >= 0 ? (int)n : MBEDTLS_ERR_SSL_WANT_WRITE;
+}
+
+static void close_wire(struct wire *wire)
+{
+    transport_close(&wire->ours);
+    tls_test_client_close(&wire->client);
+    close(wire->held);
+    close(wire->real);
+}
+
+/* Each three bytes: where, of all that the client has sent so far, and what is put there. */
+struct changes {
+    const uint8_t *bytes;
+    size_t count;
+    size_t passed;
+};
+
+static void pass_on(struct wire *wire, struct changes *changes)
+{
+    unsigned char bytes[4096];
+    for (ssize_t n; (n = recv(wire->held, bytes, sizeof bytes, 0)) > 0; changes->passed += (size_t)n) {
+        for (size_t i = 0; i < changes->count; i++) {
+            size_t place = changes->bytes[i * 3] | (size_t)changes->bytes[i * 3 + 1] << 8;
+            if (place >= changes->passed && place < changes->passed + (size_t)n)
+                bytes[place - changes->passed] ^= changes->bytes[i * 3 + 2];
+        }
+        (void)!send(wire->real, bytes, (size_t)n, MSG_NOSIGNAL);
+    }
+}
+
+static bool shake_hands(struct wire *wire, struct changes *changes)
+{
+    enum tls_step step = TLS_STEP_WANTS_READ;
+    int client = -1;
+    mbedtls_ssl_set_bio(&wire->client.ssl, wire, client_send, client_receive, NULL);
+    for (int i = 0; i < 12 && (step != TLS_STEP_DONE || client != 0); i++) {
+        client = client == 0 ? 0 : mbedtls_ssl_handshake(&wire->client.ssl);
+        pass_on(wire, changes);
+        step = step == TLS_STEP_DONE ? step : tls_session_handshake(wire->ours.tls);
+        if (step == TLS_STEP_FAILED) {
+            char why[100];
+            REQUIRE(tls_session_failure(wire->ours.tls) != TLS_FAILURE_NONE);
+            tls_session_explain(wire->ours.tls, why, sizeof why);
+            return false;
+        }
+    }
+    return step == TLS_STEP_DONE;
+}
+
+static void start(void)
+{
+    static char folder[] = "/tmp/luaduct-fuzz-XXXXXX";
+    char error[256];
+    struct wire wire;
+    REQUIRE(mkdtemp(folder));
+    tls_test_make(&authority, folder, "ca", "CN=Authority", NULL, NULL, 0);
+    tls_test_make(&server, folder, "server", "CN=server", &authority, NULL, 0);
+    tls_test_make(&client_pair, folder, "client", "CN=client", &authority, NULL, 0);
+    struct tls_pair pair = {.certificate = server.cert_path, .key = server.key_path, .label = "tls."};
+    struct tls_options options = {.pairs = &pair, .pair_count = 1, .client_ca = authority.cert_path, .slots = 1};
+    context = tls_context_load(&options, error, sizeof error);
+    REQUIRE(context);
+    unlink(authority.cert_path), unlink(authority.key_path);
+    unlink(server.cert_path), unlink(server.key_path);
+    unlink(client_pair.cert_path), unlink(client_pair.key_path);
+    rmdir(folder);
+    open_wire(&wire, NULL);
+    REQUIRE(shake_hands(&wire, &(struct changes){0}));
+    mbedtls_ssl_session_init(&earlier);
+    REQUIRE(mbedtls_ssl_get_session(&wire.client.ssl, &earlier) == 0);
+    close_wire(&wire);
+}
+
+/* Everything that a stranger sends: no handshake comes of it. */
+static void be_a_stranger(const uint8_t *bytes, size_t length)
+{
+    struct wire wire;
+    open_wire(&wire, NULL);
+    size_t piece = length > 0 ? 1 + bytes[0] * 7u : 1;
+    enum tls_step step = TLS_STEP_WANTS_READ;
+    for (size_t at = 0; at < length && step != TLS_STEP_FAILED; at += piece) {
+        size_t now = length - at < piece ? length - at : piece;
+        if (send(wire.real, bytes + at, now, MSG_NOSIGNAL) != (ssize_t)now)
+            break;
+        step = tls_session_handshake(wire.ours.tls);
+        REQUIRE(step != TLS_STEP_DONE);
+    }
+    close_wire(&wire);
+}
+
+/* In place of records that the peer has sealed. */
+static void forge_records(const uint8_t *bytes, size_t length)
+{
+    struct wire wire;
+    open_wire(&wire, NULL);
+    REQUIRE(mbedtls_ssl_set_session(&wire.client.ssl, &earlier) == 0);
+    REQUIRE(shake_hands(&wire, &(struct changes){0}));
+    size_t piece = length > 0 ? 1 + bytes[0] * 31u : 1;
+    for (size_t at = 0; at < length; at += piece) {
+        size_t now = length - at < piece ? length - at : piece;
+        if (send(wire.real, bytes + at, now, MSG_NOSIGNAL) != (ssize_t)now)
+            break;
+        long n = transport_receive(&wire.ours, room, sizeof room);
+        REQUIRE(n == TRANSPORT_BLOCKED || n == TRANSPORT_BROKEN);
+        if (n == TRANSPORT_BROKEN)
+            break;
+    }
+    close_wire(&wire);
+}
+
+/* What the client sent is changed somewhere: whatever comes of it, content is what the client wrote. */
+static void change_bytes(const uint8_t *bytes, size_t length, bool full)
+{
+    struct wire wire;
+    struct changes changes = {.bytes = bytes, .count = length / 3 < 32 ? length / 3 : 32};
+    open_wire(&wire, full ? &client_pair : NULL);
+    if (!full)
+        REQUIRE(mbedtls_ssl_set_session(&wire.client.ssl, &earlier) == 0);
+    if (shake_hands(&wire, &changes)) {
+        mbedtls_ssl_write(&wire.client.ssl, (const unsigned char *)"content", 7);
+        pass_on(&wire, &changes);
+        long n = transport_receive(&wire.ours, room, sizeof room);
+        REQUIRE(n <= 0 || (n == 7 && memcmp(room, "content", 7) == 0));
+        REQUIRE(!full || !transport_peer_certificate(&wire.ours) ||
+                transport_peer_certificate(&wire.ours)->common_name.length == 6);
+    }
+    close_wire(&wire);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    if (!context)
+        start();
+    if (size < 2 || size > INPUT_MOST)
+        return 0;
+    unsigned choice = data[0] & 31;
+    if (choice < 16)
+        be_a_stranger(data + 1, size - 1);
+    else if (choice < 24)
+        forge_records(data + 1, size - 1);
+    else
+        change_bytes(data + 1, size - 1, choice == 31);
+    return 0;
+}

@@ -1,0 +1,128 @@
+-- What the process gives up once it runs: its user, files outside of what its configuration names, system calls.
+local bridge = require "tests.support.bridge"
+local http = require "tests.support.http"
+local process = require "tests.support.process"
+local stat = require "posix.sys.stat"
+local unistd = require "posix.unistd"
+local websocket = require "tests.support.websocket"
+
+-- The sanitizers' own work at the end of a process needs calls that the filter forbids.
+local SANITIZED = os.getenv("LUADUCT_TEST_SLOW") ~= nil
+local ROOT = unistd.geteuid() == 0
+
+local function status(server, key)
+    return process.read_file("/proc/" .. server:pid() .. "/status"):match("\n" .. key .. ":%s+(%S+)")
+end
+
+local function threads_status(server, key)
+    local values = {}
+    local text = io.popen("cat /proc/" .. server:pid() .. "/task/*/status"):read("*a")
+    for value in text:gmatch("\n" .. key .. ":%s+(%S+)") do
+        values[#values + 1] = value
+    end
+    return values
+end
+
+local function serves(server)
+    local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+    alice:send_envelope({to = "bob", id = "e1"})
+    assert.equal("e1", bob:receive_envelope().id)
+end
+
+describe("confinement", function()
+    after_each(bridge.clean)
+
+    it("nothing that the bridge runs can gain privileges", function()
+        assert.equal("1", status(bridge.start(), "NoNewPrivs"))
+    end)
+
+    it("with files confined it serves, and reloads scripts in the folders that its config names", function()
+        local server = bridge.start({
+            config = {confinement = {files = "required"}, log = {file = "bridge.log"}},
+            script = 'return { route = function(_, bridge) return bridge.drop("one", {tell = true}) end }',
+        })
+        process.write_file(server.folder .. "/script.lua", "return {}")
+
+        local _, answer = http.post(server, "/admin/reload", "{}")
+
+        assert.equal(200, answer.status, answer.body)
+        serves(server)
+    end)
+
+    it("with files confined a folder that the config did not name stays closed", function()
+        local other = process.folder()
+        process.write_file(other .. "/script.lua", "return {}")
+        local server = bridge.start({config = {confinement = {files = "required"}}, script = "return {}"})
+        local text = bridge.config_text(bridge.config({
+            confinement = {files = "required"}, script = {path = other .. "/script.lua"},
+        }))
+        process.write_file(server.folder .. "/config.lua", text)
+
+        local refusal, answer = http.post(server, "/admin/reload", "{}")
+
+        assert.equal(422, answer.status)
+        assert.matches("script.path: .*Permission denied", refusal.error)
+    end)
+
+    if ROOT then
+        it("with a user it is that user in every thread, without groups or capabilities", function()
+            local folder = process.folder()
+            stat.chmod(folder, tonumber("755", 8))
+            process.write_file(folder .. "/x", "")
+            local server = bridge.start({config = {user = "nobody", listen = {admin = folder .. "/admin.sock"}}})
+
+            for _, uid in ipairs(threads_status(server, "Uid")) do
+                assert.equal("65534", uid)
+            end
+            assert.equal("0000000000000000", status(server, "CapEff"))
+            assert.equal(65534, stat.stat(folder .. "/admin.sock").st_uid)
+            serves(server)
+        end)
+
+        it("a user that is not there refuses the start and names the key", function()
+            local code, errors = bridge.start_failing({config = {user = "nobody-of-that-name"}})
+
+            assert.equal(1, code)
+            assert.matches("user: there is no user nobody%-of%-that%-name on this machine", errors)
+        end)
+    end
+
+    it("a group without a user refuses the start and names the key", function()
+        local code, errors = bridge.start_failing({config = {group = "nogroup"}})
+
+        assert.equal(1, code)
+        assert.matches("group: is set without user", errors)
+    end)
+
+    it("with a token in memory there are no core dumps", function()
+        local server = bridge.start({config = {auth = {token = "a token that is long enough"}}})
+
+        local limits = process.read_file("/proc/" .. server:pid() .. "/limits")
+
+        assert.matches("Max core file size%s+0%s+0", limits)
+    end)
+
+    if not SANITIZED then
+        it("with system calls confined every thread is filtered, and all works", function()
+            local server = bridge.start({
+                config = {confinement = {systemCalls = "required"}, log = {file = "bridge.log"}},
+                script = [[return { route = function(envelope, bridge)
+                    if envelope.intent == "work" then
+                        return bridge.reply({digest = luaduct.workers.execute{operation = "json_parse", data = "1"}})
+                    end
+                end }]],
+            })
+
+            for _, mode in ipairs(threads_status(server, "Seccomp")) do
+                assert.equal("2", mode)
+            end
+            serves(server)
+            local carol = websocket.agent(server, "carol")
+            carol:send_envelope({intent = "work", to = "carol", id = "w1"})
+            assert.equal("w1", carol:receive_envelope().replyTo)
+            assert.equal(200, select(2, http.post(server, "/admin/reload", "{}")).status)
+            server:signal("SIGUSR1")
+            serves(server)
+        end)
+    end
+end)

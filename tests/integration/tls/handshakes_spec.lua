@@ -1,0 +1,115 @@
+-- Handshakes that do not come to an end, and too many of them.
+local bridge = require "tests.support.bridge"
+local http = require "tests.support.http"
+local process = require "tests.support.process"
+local stream = require "tests.support.stream"
+local tls = require "tests.support.tls"
+local wait = require "tests.support.wait"
+
+-- The head of a handshake record of 512 bytes, and the first of them: the bridge waits for the rest.
+local BEGUN = "\22\3\1\2\0\1"
+
+describe("a handshake", function()
+    after_each(bridge.clean)
+
+    local function connect(server)
+        return bridge.track(stream.connect(server.http_port))
+    end
+
+    local function wait_figures(server, condition)
+        wait.eventually(function() return condition(tls.figures(server).handshakes) end)
+    end
+
+    it("that takes too long is closed, begun or not, and costs nobody else anything", function()
+        local server = tls.start({config = {tls = {handshakeTimeoutMs = 300}}})
+        local silent, begun = connect(server), connect(server)
+        begun:send(BEGUN)
+        assert.equal("", silent:read_to_end())
+        assert.equal("", begun:read_to_end())
+        wait_figures(server, function(now) return now.failed.timeout == 2 end)
+        tls.node(server, "round trip")
+    end)
+
+    it("that dribbles in byte by byte is closed in time too", function()
+        local server = tls.start({config = {tls = {handshakeTimeoutMs = 500}}})
+        local client = connect(server)
+        client:send(BEGUN)
+        wait.eventually(function()
+            return not client:send("\0") or client.ended or (not client:fill(wait.now() + 0.01) and client.ended)
+        end)
+        wait_figures(server, function(now) return now.failed.timeout == 1 end)
+    end)
+
+    it("past tls.maxHandshakes is closed and counted; waiting ones do not count", function()
+        local server = tls.start({config = {listen = {admin = "admin.sock"}, tls = {maxHandshakes = 2}}})
+        local open = {}
+        for _ = 1, 20 do
+            open[#open + 1] = connect(server) -- says nothing
+        end
+        wait_figures(server, function(now) return now.waiting == 20 end)
+        for _ = 1, 2 do
+            open[#open + 1] = connect(server)
+            open[#open]:send(BEGUN)
+        end
+        local function figures()
+            local _, body = process.run({"curl", "-sS", "--unix-socket", server.folder .. "/admin.sock",
+                "http://localhost/metrics"})
+            return require("tests.support.json").decode(body).tls.handshakes
+        end
+        wait.eventually(function() return figures().inProgress == 2 end)
+        local third = connect(server)
+        third:send(BEGUN)
+        assert.equal("", third:read_to_end())
+        assert.equal(1, figures().failed.overloaded)
+        assert.match("too many handshakes at once", server:log())
+        assert.not_equal(0, (tls.curl(server, "/health")))
+        open[#open]:close()
+        wait.eventually(function() return figures().inProgress == 1 end)
+        assert.equal(0, (tls.curl(server, "/health")))
+    end)
+
+    it("counts against limits.connections from the first moment to the last", function()
+        local server = tls.start({config = {limits = {connections = 3}, tls = {handshakeTimeoutMs = 60000}}})
+        local open = {connect(server), connect(server), connect(server)}
+        assert.equal("", connect(server):read_to_end()) -- no plain 503, which no TLS client would understand
+        for _, client in ipairs(open) do
+            client:close()
+        end
+        wait.eventually(function() return (tls.curl(server, "/health")) == 0 end)
+    end)
+
+    it("counts against limits.connectionsPerAddress, whether it fails or is done", function()
+        local server = tls.start({config = {limits = {connectionsPerAddress = 2}}})
+        for _ = 1, 5 do
+            local client = connect(server)
+            client:send("\22\3\1\0\4nono")
+            client:read_to_end()
+        end
+        for _ = 1, 5 do
+            wait.eventually(function() return (tls.curl(server, "/health")) == 0 end)
+        end
+    end)
+
+    it("of nonsense after a good beginning is refused with an alert, and counted", function()
+        local server = tls.start()
+        for _, bytes in ipairs({
+            "\22\3\1\0\4nono", "\22\3\3\64\1" .. ("x"):rep(16385), "\22\3\1\0\0", "\22\0\0\0\1x", "\22\3\1\0\5\20\0\0\1\1",
+            "\22\3\1\0\4\1\255\255\255" .. "\22\3\1\64\0" .. ("x"):rep(16384), "\22\3\1\0\2\1\0",
+        }) do
+            local client = connect(server)
+            client:send(bytes)
+            client:half_close()
+            client:read_to_end()
+        end
+        wait_figures(server, function(now)
+            return now.failed.protocol + now.failed.closed + now.failed.version == 7 and now.inProgress == 0
+        end)
+        assert.equal(0, (tls.curl(server, "/health")))
+    end)
+
+    it("does not stop a bridge that runs out of memory, which closes new connections", function()
+        local server = tls.start({config = {limits = {memory = "64MiB"}}})
+        assert.equal(0, (tls.curl(server, "/health")))
+        assert.is_function(http.get)
+    end)
+end)
