@@ -166,7 +166,7 @@ return {
         -- certificate chain, PEM, the leaf first; with it both ports speak TLS and nothing else
         -- cert = "cert.pem",
         -- key = "key.pem",                 -- its private key, PEM, without a passphrase
-        -- more certificates, by server name: a list of { cert = "…", key = "…", names = { "…" } }; without names those in the certificate; without tls.cert the first is the default
+        -- more of both, by server name; without names: those in the certificate; see docs/operations.md
         certs = {},
         -- clientCa = "clients.pem",        -- who signs client certificates, PEM; none: no client is asked for one
         requireClientCert = false,          -- refuse a client without one; a wrong one is refused always

@@ -1,4 +1,4 @@
--- Alert rules beside the three built-in ones (config: alerts.*). To use them, say in the config:
+-- Alert rules beside the built-in ones (config: alerts.*). To use them, say in the config:
 -- policies = { alerts = "policies/alerts.lua" }, or name a file of your own of this form. `luaduct check` reads it.
 --
 -- name        shown on /alerts, /metrics and /events

@@ -128,7 +128,11 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
     struct reactor_listener *listener = watcher->data;
     struct reactor *reactor = listener->reactor;
     const struct config *config = reactor->config;
-    (void)loop, (void)events;
+    (void)loop;
+    if (events & EV_ERROR) { /* libev could not have it watched, for want of memory, and has stopped it */
+        pause_accepting(reactor);
+        return;
+    }
     reactor_begin_pass(reactor);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage from;

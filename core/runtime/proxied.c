@@ -61,7 +61,11 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
     struct proxied *proxied = watcher->data;
     struct reactor *reactor = proxied->reactor;
     struct proxy_header header;
-    (void)loop, (void)events;
+    (void)loop;
+    if (events & EV_ERROR) { /* libev had no memory to watch it */
+        give_up(proxied);
+        return;
+    }
     reactor_begin_pass(reactor);
     char *at = proxied->header + proxied->length;
     ssize_t came = recv(proxied->fd, at, sizeof proxied->header - proxied->length, MSG_PEEK);

@@ -157,7 +157,8 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
 {
     struct reactor *reactor = watcher->data;
     struct epoll_event events[EVENTS_PER_POLL];
-    (void)loop, (void)revents;
+    if (revents & EV_ERROR) /* libev could not have the set watched, for want of memory: again */
+        ev_io_start(loop, watcher);
     for (int turn = 0; turn < POLLS_PER_TURN; turn++) {
         int count = epoll_wait(reactor->epoll_fd, events, EVENTS_PER_POLL, 0);
         if (count <= 0)

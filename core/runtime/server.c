@@ -18,6 +18,7 @@
 #include "bridge/pending.h"
 #include "bridge/registry.h"
 #include "bridge/tasks.h"
+#include "memory/loop_reserve.h"
 #include "memory/pool.h"
 #include "net/listener.h"
 #include "runtime/acceptor.h"
@@ -303,6 +304,7 @@ int server_run(const struct config *config, const struct config_source *source)
     if (reactor_count > LANES_MAXIMUM)
         reactor_count = LANES_MAXIMUM;
     started_ms = clock_steady_ns() / 1000000;
+    loop_reserve_install();
     hash_start();
     log_name_thread("main");
     if (!supervision_start(reactor_count))

@@ -323,8 +323,9 @@ static int explain(struct tls_stream *stream, int code)
     else if (shaking && stream->ssl.state <= MBEDTLS_SSL_SERVER_HELLO &&
              (gone || code == MBEDTLS_ERR_SSL_INVALID_RECORD))
         snprintf(problem, sizeof problem, "what answers there does not speak TLS");
-    else if (shaking && gone)
-        snprintf(problem, sizeof problem, "the server broke the handshake off");
+    else if (shaking && gone) /* its alert may have been lost with the connection */
+        snprintf(problem, sizeof problem, "the server broke the handshake off%s",
+                 stream->ssl.client_auth ? ", perhaps for this client's certificate" : "");
     else if (gone)
         return stream->system_error ? stream->system_error : -ECONNABORTED; /* an end without goodbye may be a cut */
     else

@@ -82,7 +82,8 @@ void api_append_error(struct buffer *out, enum code code, struct slice text);
  * call. */
 bool api_collect_step(struct lua_State *api, uint64_t nanoseconds);
 
-/* Adds up the Lua heaps of all reactors and what their collectors did. Any thread. */
+/* Adds up the Lua heaps of all reactors, and what their collectors did. Without the decisions that are kept for scripts
+ * (script/pure): a cache that fills is no leak, and no collection frees it. Any thread. */
 struct script_collections;
 void api_sum_heaps(uint64_t *scripts, uint64_t *apis, struct script_collections *collections);
 

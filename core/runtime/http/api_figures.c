@@ -185,11 +185,16 @@ static struct reactor_sums sum_reactors(void)
     return sum;
 }
 
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
 void api_sum_heaps(uint64_t *scripts, uint64_t *heaps, struct script_collections *collections)
 {
     struct script_totals totals;
     slots_sum(NULL, &totals);
-    *scripts = totals.heap_bytes;
+    *scripts = minus(totals.heap_bytes, totals.route_cache.bytes);
     *collections = totals.collections;
     *heaps = 0;
     pthread_mutex_lock(&mutex);
@@ -245,11 +250,6 @@ static void push_latency(lua_State *L, const uint64_t sums[LATENCY_BUCKETS])
     set_number(L, "count", (double)count);
     set_number(L, "seconds", seconds);
     lua_setfield(L, -2, "latency");
-}
-
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
 }
 
 /* Of lengths of time: their number, percentiles in milliseconds, and for scrapers how many stayed below each power of

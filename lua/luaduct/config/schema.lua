@@ -428,8 +428,7 @@ local keys = {
     },
     {
         path = "tls.certs", type = "pairs", live = true, default = {},
-        help = 'more certificates, by server name: a list of { cert = "…", key = "…", names = { "…" } }; without names '
-            .. "those in the certificate; without tls.cert the first is the default",
+        help = "more of both, by server name; without names: those in the certificate; see docs/operations.md",
     },
     {
         path = "tls.clientCa", type = "text", live = true, example = '"clients.pem"',

@@ -89,7 +89,7 @@ describe("a client certificate", function()
         assert.equal(58, status, errors)
     end)
 
-    it("is refused once a reload brings a list that revokes it, by an old session too; open connections go on", function()
+    it("is refused once a reload brings a list that revokes it, by an old session too; who is in stays", function()
         local cert, key = clients:issue("agent", {subject = "/CN=agent"})
         local other, other_key = clients:issue("other")
         local crl = clients:crl()

@@ -55,8 +55,9 @@ describe("the protocol", function()
         local cert, key = authority:issue("server", {key = "rsa"})
         local server = tls.start({authority = authority, config = {tls = {cert = cert, key = key}}})
         for _, cipher in ipairs({
-            "AES128-GCM-SHA256", "AES256-SHA", "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA", "DHE-RSA-AES128-GCM-SHA256",
-            "ECDHE-RSA-AES256-SHA384", "AES128-CCM", "DHE-RSA-CHACHA20-POLY1305", "ADH-AES128-GCM-SHA256:@SECLEVEL=0",
+            "AES128-GCM-SHA256", "AES256-SHA", "ECDHE-RSA-AES128-SHA256", "ECDHE-RSA-AES128-SHA",
+            "DHE-RSA-AES128-GCM-SHA256", "ECDHE-RSA-AES256-SHA384",
+            "AES128-CCM", "DHE-RSA-CHACHA20-POLY1305", "ADH-AES128-GCM-SHA256:@SECLEVEL=0",
         }) do
             refuses(server, "-tls1_2", "-cipher", cipher)
         end

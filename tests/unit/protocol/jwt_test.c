@@ -189,6 +189,7 @@ TEST("jwt: a token without signature, with half of one or with more is refused")
     CHECK_REFUSAL(refusal_of_vector(VECTOR_EC, VECTOR_ES256 "AAAA"), "the signature is wrong");
     CHECK_REFUSAL(refusal_of_vector(VECTOR_RSA, "eyJhbGciOiJSUzI1NiJ9." VECTOR_CLAIMS ".AAAA"),
                   "the signature is wrong");
+    CHECK_REFUSAL(refusal_of_vector(VECTOR_RSA, VECTOR_RS256 "AA"), "the signature is wrong");
     CHECK_REFUSAL(refusal_of_vector(VECTOR_SECRET, VECTOR_HS256 "AAAA"), "the signature is wrong");
     CHECK_REFUSAL(refusal_of_vector(VECTOR_EC, "eyJhbGciOiJFUzI1NiJ9." VECTOR_CLAIMS),
                   "not three parts with dots between them");
