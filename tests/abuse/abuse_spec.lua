@@ -2,6 +2,7 @@
 -- does the same for longer, and measures.
 local attacks = require "tests.abuse.attacks.init"
 local bridge = require "tests.support.bridge"
+local tls = require "tests.support.tls"
 local tools = require "tests.abuse.tools"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
@@ -15,13 +16,14 @@ describe("under attack the bridge keeps its word and serves others:", function()
 
     for _, attack in ipairs(attacks) do
         it(attack.name, function()
-            local server = bridge.start({config = tools.config(attack), script = attack.script})
+            local options = {config = tools.config(attack), script = attack.script}
+            local server = (attack.tls and tls or bridge).start(options)
             local alice, bob
             local function pair()
                 alice = websocket.agent(server, "alice", nil, {host = "::1"})
                 bob = websocket.agent(server, "bob", nil, {host = "::1"})
             end
-            if not attack.late_pair then -- it says nothing meanwhile
+            if not attack.late_pair and not attack.tls then -- it says nothing meanwhile
                 pair()
             end
             local before = server:resident()
@@ -31,11 +33,15 @@ describe("under attack the bridge keeps its word and serves others:", function()
             if attack.late_pair then
                 pair()
             end
-            alice:send_envelope({to = "bob", id = "served"})
-            local got
-            repeat
-                got = bob:receive_json() -- what an attack broadcast comes first
-            until got.envelope and got.envelope.id == "served"
+            if attack.tls then
+                assert.equal(0, (tls.curl(server, "/health", {"--ipv6"})))
+            else
+                alice:send_envelope({to = "bob", id = "served"})
+                local got
+                repeat
+                    got = bob:receive_json() -- what an attack broadcast comes first
+                until got.envelope and got.envelope.id == "served"
+            end
             assert.is_true(good, outcome)
             if MEASURES_MEMORY then
                 local grown = server:resident() - before

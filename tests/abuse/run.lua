@@ -1,6 +1,6 @@
--- Runs the attacks whose names hold one of the words given (all without one), each for so many seconds against a bridge
--- of its own, while two agents send each other an envelope every few milliseconds. Prints for each what came of it, the
--- most memory that the bridge had, and how long the pair's envelopes took.
+-- Runs the attacks whose names hold one of the words given (all without one), each for so many seconds against a
+-- bridge of its own, while two agents send each other an envelope every few milliseconds. Prints for each what came of
+-- it, the most memory that the bridge had, and how long the pair's envelopes took.
 --
 -- LUADUCT_BIN: the binary (default build/luaduct). Exit status 1: an attack had a worse end than promised, or the memory
 -- went past its bound. The times are printed and not judged: they are the machine's as well.
@@ -9,6 +9,7 @@ local attacks = require "tests.abuse.attacks.init"
 local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
 local socket = require "socket"
+local tls = require "tests.support.tls"
 local tools = require "tests.abuse.tools"
 local wait = require "tests.support.wait"
 
@@ -44,22 +45,23 @@ local function child(script, server, ...)
 end
 
 local function run(attack)
-    local server = bridge.start({config = tools.config(attack), script = attack.script})
+    local options = {config = tools.config(attack), script = attack.script}
+    local server = (attack.tls and tls or bridge).start(options)
     local before = server:resident()
-    local pair = child("pair", server, tostring(seconds))
-    local log = server.paths.errors
-    local attacker = attack.run and child("attack", server, tostring(seconds), attack.name, log)
+    local pair = not attack.tls and child("pair", server, tostring(seconds)) -- which speaks no TLS
+    local attacker = attack.run and child("attack", server, tostring(seconds), attack.name, server.paths.errors,
+        attack.tls and server.authority.ca or nil)
     local most = before
-    while pair:is_running() or (attacker and attacker:is_running()) do
+    while (pair and pair:is_running()) or (attacker and attacker:is_running()) do
         assert(server:is_running(), "the bridge has ended:\n" .. server:log())
         most = math.max(most, server:resident())
         socket.sleep(0.05)
     end
-    local times = pair:output():match("^(.-)%s*$")
+    local times = pair and pair:output():match("^(.-)%s*$") or ""
     local outcome = attacker and attacker:output():match("^(.-)%s*$") or "nothing"
-    local good = pair:status() == 0 and (not attacker or attacker:status() == 0)
+    local good = (not pair or pair:status() == 0) and (not attacker or attacker:status() == 0)
     if not good then
-        outcome = outcome .. (attacker and attacker:errors() or "") .. pair:errors()
+        outcome = outcome .. (attacker and attacker:errors() or "") .. (pair and pair:errors() or "")
     end
     local bounded = most - before <= tools.MEMORY_BYTES
     bridge.clean()

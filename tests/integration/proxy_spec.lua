@@ -2,6 +2,7 @@
 local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
 local stream = require "tests.support.stream"
+local tls = require "tests.support.tls"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -90,6 +91,15 @@ describe("a PROXY header", function()
         assert.equal(403, status_behind(server, SIGNATURE .. "\33\0\0\0", "/admin/scripts"))
         -- The proxy itself, which looks whether the bridge is there.
         assert.equal(200, status_behind(server, SIGNATURE .. "\32\0\0\0", "/health"))
+    end)
+
+    it("stands before the TLS handshake", function()
+        local server = tls.start({config = {
+            listen = {proxyProtocol = true}, limits = {trustedProxies = {"127.0.0.0/8", "::1"}},
+        }})
+
+        assert.equal(0, (tls.curl(server, "/health", {"--haproxy-protocol"})))
+        assert.not_equal(0, (tls.curl(server, "/health")))
     end)
 
     it("that is none closes the connection, and is counted", function()
