@@ -2,8 +2,8 @@
 -- bridge of its own, while two agents send each other an envelope every few milliseconds. Prints for each what came of
 -- it, the most memory that the bridge had, and how long the pair's envelopes took.
 --
--- LUADUCT_BIN: the binary (default build/luaduct). Exit status 1: an attack had a worse end than promised, or the memory
--- went past its bound. The times are printed and not judged: they are the machine's as well.
+-- LUADUCT_BIN: the binary (default build/luaduct). Exit status 1: an attack had a worse end than promised, or the
+-- memory went past its bound. The times are printed and not judged: they are the machine's as well.
 package.path = "./?.lua;" .. package.path
 local attacks = require "tests.abuse.attacks.init"
 local bridge = require "tests.support.bridge"

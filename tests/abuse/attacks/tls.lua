@@ -96,14 +96,15 @@ return {
         name = "flood: ClientHellos", bound = "limits.connectionsPerAddress, tls.maxHandshakes", tls = true,
         config = {limits = {connectionsPerAddress = 32}, tls = {handshakeTimeoutMs = 1000, maxHandshakes = 64}},
         run = function(server, till)
-            local count = 0
+            local count, open = 0, {}
             repeat
-                local one = connect(server)
-                one:send(HELLO)
-                one:fill(0.05)
-                if count % 2 == 0 then
-                    one:close()
+                local slot = count % 100 + 1
+                if open[slot] then
+                    open[slot]:close()
                 end
+                open[slot] = connect(server)
+                open[slot]:send(HELLO)
+                open[slot]:fill(0.05)
                 count = count + 1
             until tools.over(till)
             return ("%d ClientHellos"):format(count), true
