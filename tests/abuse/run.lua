@@ -15,14 +15,16 @@ local wait = require "tests.support.wait"
 
 local P99_TARGET_MS = 20
 
-local seconds, words = 5, {}
+local seconds, realtime, words = 5, false, {}
 local index = 1
 while arg[index] do
     if arg[index] == "--seconds" then
         index = index + 1
         seconds = assert(tonumber(arg[index]), "--seconds takes a number")
+    elseif arg[index] == "--realtime" then
+        realtime = true
     elseif arg[index]:sub(1, 1) == "-" then
-        io.stderr:write("usage: tests/abuse/run [--seconds N] [WORD…]\n")
+        io.stderr:write("usage: tests/abuse/run [--realtime] [--seconds N] [WORD…]\n")
         os.exit(2)
     else
         words[#words + 1] = arg[index]
@@ -40,8 +42,14 @@ local function wanted(name)
 end
 
 local function child(script, server, ...)
-    return process.start({"luajit", "tests/abuse/" .. script .. ".lua", tostring(server.ws_port),
-        tostring(server.http_port), ...})
+    local command = {"luajit", "tests/abuse/" .. script .. ".lua", tostring(server.ws_port), tostring(server.http_port),
+        ...}
+    if realtime then
+        for place, word in ipairs({"chrt", "-f", script == "pair" and "10" or "2"}) do
+            table.insert(command, place, word)
+        end
+    end
+    return process.start(command)
 end
 
 local function run(attack)

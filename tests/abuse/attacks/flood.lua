@@ -141,7 +141,7 @@ local attacks = {
     },
     {
         name = "flood: broadcasts", bound = "limits.messagesPerSecond, sendQueueBytes",
-        config = {limits = {messagesPerSecond = 100, messageBurst = 100}},
+        config = {limits = {messagesPerSecond = 400, messageBurst = 400}},
         run = function(server, till)
             local streams = agents(server, 50)
             local sent = tools.flood({streams[1]}, envelope('{"payload":"' .. ("x"):rep(10000) .. '"}'):rep(10), till)
