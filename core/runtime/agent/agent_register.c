@@ -7,6 +7,7 @@
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
 #include "bridge/history.h"
+#include "bridge/registry.h"
 #include "memory/pool.h"
 #include "protocol/json/json_write.h"
 #include "protocol/registration.h"
@@ -92,6 +93,20 @@ struct registering {
     bool has_features, wants_batches, again;
 };
 
+/* Counts it among the agents. One that comes back before its old connection is known to be dead is not refused. */
+static enum limit take_agent(struct connection *connection, struct slice id)
+{
+    struct agent_view view;
+    bool returns = registry_find(id, &view);
+    if (returns)
+        agent_view_release(&view);
+    if (!connection->sender)
+        connection->sender = party_of_agent(id);
+    enum limit limit = limits_take_agent(connection->sender, connection->party, returns);
+    connection->counted_agent = limit == LIMIT_NONE;
+    return limit;
+}
+
 /* A connection that may not be an agent is of no use; one that is an agent stays so. */
 static void forbid(struct connection *connection, bool again, struct slice reason)
 {
@@ -122,6 +137,12 @@ static void finish_register(struct connection *connection, const struct register
         .has_features = registering->has_features,
         .wants_batches = registering->wants_batches,
     });
+    enum limit limit = again ? LIMIT_NONE : take_agent(connection, wanted->id);
+    if (limit != LIMIT_NONE) {
+        profile_release(profile);
+        session_refuse(connection, limit_code(limit), SLICE("too many agents are registered"), slice_from(NULL, 0));
+        return;
+    }
     enum code code = profile && resolve_grant(connection, profile) ? join(connection, profile, again) : CODE_OVERLOADED;
     if (code != CODE_OK)
         profile_release(profile);
@@ -201,8 +222,7 @@ static void ask_to_register(struct connection *connection, const struct register
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
         return;
     }
-    job->registering.wanted.origin =
-        hash_slice(slice_from((const char *)connection->address.bytes, sizeof connection->address.bytes));
+    job->registering.wanted.origin = peer_address_hash(&connection->address);
     struct slice reason;
     struct script_state *script =
         scripts_pick(&reactor->scripts, job->registering.wanted.id, job->registering.wanted.labels);
@@ -289,6 +309,11 @@ void session_register(struct connection *connection, struct slice text, const st
         return;
     }
     identity_put(&connection->identity, identity);
+    if (connection_count_identity(connection) != LIMIT_NONE) {
+        session_refuse(connection, CODE_OVERLOADED, SLICE("too many connections of this identity"),
+                       slice_from(NULL, 0));
+        return;
+    }
     if (code != CODE_OK) {
         session_refuse(connection, code, slice_from_string(error), slice_from(NULL, 0));
         return;
