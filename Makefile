@@ -37,7 +37,7 @@ shell_files := $(sort $(shell grep -rlI --exclude-dir=node_modules -E '^\#!/bin/
 core_objects := $(core_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/bundle.o
 unit_objects := $(unit_sources:%.c=$(BUILD)/obj/%.o)
 replays := $(fuzz_names:%=$(BUILD)/replay/%)
-preloaded := $(BUILD)/tests/malloc_counter.so $(BUILD)/tests/thread_fault.so
+preloaded := $(BUILD)/tests/malloc_counter.so $(BUILD)/tests/thread_fault.so $(BUILD)/tests/fault.so
 bench_objects := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c))
 peers := $(peer_sources:bench/peers/%.c=$(BUILD)/peers/%)
 
@@ -66,7 +66,7 @@ part = SPECS='$(sort tests/unit/units_spec.lua $(foreach word,$(1),$(foreach spe
 suite = LUADUCT_BIN=$(abspath $(BUILD)/luaduct) LUADUCT_UNIT=$(abspath $(BUILD)/tests/unit) \
 	LUADUCT_REPLAY=$(abspath $(BUILD)/replay) LUADUCT_NODE_MODULES=$(abspath tests/interop/node_modules) \
 	$(if $(SANITIZE),,LUADUCT_MALLOC_COUNTER=$(abspath $(BUILD)/tests/malloc_counter.so) \
-		LUADUCT_THREAD_FAULT=$(abspath $(BUILD)/tests/thread_fault.so)) \
+		LUADUCT_THREAD_FAULT=$(abspath $(BUILD)/tests/thread_fault.so) LUADUCT_FAULT=$(abspath $(BUILD)/tests/fault.so)) \
 	luajit "$$(command -v busted)" --lpath='./?.lua;./lua/?.lua' --output=$(BUSTED_OUTPUT) $(BUSTED_FLAGS) $(SPECS)
 
 ## Running
@@ -174,6 +174,9 @@ test-phase2: ## Both of these, and those of alerts, /optimization and the script
 
 test-integration: ## All under tests/integration
 	@$(MAKE) test SPECS='$(filter tests/integration/%,$(SPECS))'
+
+faults: ## Fail every call of the fault scenario, one after the other (some ten minutes)
+	@LUADUCT_TEST_FAULTS=all $(MAKE) test SPECS=tests/integration/faults_spec.lua
 
 verify: ## Measure the acceptance checklist (VERIFY=--quick for less than a minute)
 	@scripts/setup bench
@@ -333,7 +336,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 FORCE:
 .SECONDARY:
 .PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz coverage bench \
-	test-memory test-workers test-phase2 test-integration verify bench-regression \
+	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
 

@@ -5,6 +5,7 @@ package.path = "./?.lua;" .. package.path
 local ffi = require("ffi")
 local process = require("bench.process")
 local servers = require("bench.servers")
+local support = require("bench.support")
 
 local help = [[
 usage: bench/tls [OPTION]...
@@ -12,9 +13,9 @@ Prints tables in Markdown: medians of the rounds.
 
   --rounds N        of each; standard 5
   --seconds S       measured time of each run; standard 3
-  --agents N        that exchange messages; standard 200
+  --agents N        that exchange messages; standard 1000
   --idle N          idle agents; standard 500
-  --only PART       messages, handshakes, quiet or idle
+  --only PART       messages, handshakes, quiet or idle; standard all
   --build FOLDER    where luaduct, bench/tls_primitives and peers/ are; standard build
   --server-core N, --generator-core N    processors; standard 0 and 1
 ]]
@@ -23,37 +24,7 @@ local SUITE = "ECDHE-ECDSA-AES128-GCM-SHA256" -- of all: the work that is compar
 local QUIET_RATE, SHAKERS = 200, 3
 
 local function fail(text)
-    io.stderr:write("bench/tls: ", text, "\n")
-    process.stop_all()
-    os.exit(1)
-end
-
-local function read_options(words)
-    local options = {
-        rounds = 5, seconds = 3, agents = 200, idle = 500, build = "build", ["server-core"] = 0, ["generator-core"] = 1,
-    }
-    local at = 1
-    while at <= #words do
-        local name = words[at]:match("^%-%-(.+)$")
-        if name == "help" then
-            io.write(help)
-            os.exit(0)
-        elseif name and (options[name] or name == "only") and words[at + 1] then
-            options[name] = tonumber(words[at + 1]) or words[at + 1]
-            at = at + 2
-        else
-            io.stderr:write(help)
-            os.exit(2)
-        end
-    end
-    options.folder = options.build .. "/tls"
-    return options
-end
-
-local function write_file(path, text)
-    local file = assert(io.open(path, "w"))
-    file:write(text)
-    file:close()
+    support.fail("tls", text)
 end
 
 local function run(line)
@@ -71,13 +42,6 @@ local function cpu_seconds(pid)
         fail("a server has ended: " .. pid)
     end
     return tonumber(time[0].seconds) + tonumber(time[0].nanoseconds) / 1e9
-end
-
-local function median(list)
-    local sorted = {unpack(list)}
-    table.sort(sorted)
-    local middle = math.floor(#sorted / 2)
-    return #sorted % 2 == 1 and sorted[middle + 1] or (sorted[middle] + sorted[middle + 1]) / 2
 end
 
 -- ---- servers ----
@@ -102,10 +66,13 @@ return {
 }
 ]]
 
+-- Handshake threads are nice: beside other work on the same processor a thousand of them take their time.
+local TLS = 'tls = {cert = "server.pem", key = "server.key", handshakeTimeoutMs = 120000}'
+
 local function start_luaduct(options, secure)
     local port, http = process.free_port(), process.free_port()
     local path = options.folder .. (secure and "/secure.lua" or "/plain.lua")
-    write_file(path, CONFIG:format(port, http, secure and 'tls = {cert = "server.pem", key = "server.key"}' or ""))
+    support.write(path, CONFIG:format(port, http, secure and TLS or ""))
     local pid = start(options, "luaduct", options.build .. "/luaduct run " .. path, port)
     return {pids = {pid}, port = port, http = http, url = secure and "wss" or "ws"}
 end
@@ -129,7 +96,7 @@ stream {
 
 local function start_nginx(options, what)
     local port, folder = process.free_port(), run("realpath " .. options.folder)
-    write_file(folder .. "/nginx.conf", NGINX:format(folder, folder, folder, SUITE, port, what))
+    support.write(folder .. "/nginx.conf", NGINX:format(folder, folder, folder, SUITE, port, what))
     local pid = start(options, "nginx", ("/usr/sbin/nginx -e stderr -p %s -c %s/nginx.conf"):format(folder, folder),
         port)
     return {pids = {pid}, port = port, http = port, url = "wss"}
@@ -222,9 +189,9 @@ local function measure_messages(options)
     end
     print(("| %d agents, 256 B, window 16 | CPU for a message | Luaduct with TLS to it |\n|---|---|---|"):format(
         options.agents))
-    local own = median(costs["Luaduct, TLS"])
+    local own = support.median(costs["Luaduct, TLS"])
     for _, kind in ipairs(kinds) do
-        local cost = median(costs[kind[1]])
+        local cost = support.median(costs[kind[1]])
         print(("| %s | %.2f us | x %.3f |"):format(kind[1], cost, own / cost))
     end
     print()
@@ -260,14 +227,15 @@ local function measure_all_handshakes(options)
         end
     end
     local function rate(name)
-        return 1e3 / median(times[name])
+        return 1e3 / support.median(times[name])
     end
-    local limit = 1e3 / (median(exchanges) + median(signatures))
+    local exchange, signature = support.median(exchanges), support.median(signatures)
+    local limit = 1e3 / (exchange + signature)
     print("| handshakes a second and core | full | resumed |\n|---|---|---|")
     print(("| Luaduct | %.0f | %.0f |\n| nginx (OpenSSL) | %.0f | %.0f |"):format(rate("Luaductnew"),
         rate("Luaductreuse"), rate("nginxnew"), rate("nginxreuse")))
-    print(("| mbedtls's X25519 (%.3f ms) and P-256 signature (%.3f ms) alone | %.0f | |"):format(median(exchanges),
-        median(signatures), limit))
+    print(("| mbedtls's X25519 (%.3f ms) and P-256 signature (%.3f ms) alone | %.0f | |"):format(exchange, signature,
+        limit))
     print(("| Luaduct to the primitives | x %.2f | |\n| Luaduct to nginx | x %.3f | x %.3f |\n"):format(
         rate("Luaductnew") / limit, rate("Luaductnew") / rate("nginxnew"), rate("Luaductreuse") / rate("nginxreuse")))
 end
@@ -306,9 +274,9 @@ local function measure_quiet(options)
         stop(server)
     end
     print(("| a pair of agents, %d messages a second | p50 | p99 |\n|---|---|---|"):format(QUIET_RATE))
-    print(("| nothing else | %.2f ms | %.2f ms |"):format(median(p50[1]) / 1e3, median(p99[1]) / 1e3))
+    print(("| nothing else | %.2f ms | %.2f ms |"):format(support.median(p50[1]) / 1e3, support.median(p99[1]) / 1e3))
     print(("| beside %.0f full handshakes a second, of %d clients at once | %.2f ms | %.2f ms |\n"):format(
-        median(counts), SHAKERS, median(p50[2]) / 1e3, median(p99[2]) / 1e3))
+        support.median(counts), SHAKERS, support.median(p50[2]) / 1e3, support.median(p99[2]) / 1e3))
 end
 
 local function measure_idle(options)
@@ -323,10 +291,17 @@ local function measure_idle(options)
         end
     end
     print(("| %d idle agents | memory for one |\n|---|---|"):format(options.idle))
-    print(("| plain | %.1f KiB |\n| TLS | %.1f KiB |\n"):format(median(sizes[1]) / 1024, median(sizes[2]) / 1024))
+    for secure, name in ipairs({"plain", "TLS"}) do
+        print(("| %s | %.1f KiB |"):format(name, support.median(sizes[secure]) / 1024))
+    end
+    print()
 end
 
-local options = read_options(arg)
+local options = support.options(help, {
+    rounds = 5, seconds = 3, agents = 1000, idle = 500, build = "build", ["server-core"] = 0, ["generator-core"] = 1,
+    only = "all",
+}, arg)
+options.folder = options.build .. "/tls"
 math.randomseed(os.time())
 run("mkdir -p " .. options.folder)
 run(("%s/luaduct cert dev %s --force"):format(options.build, options.folder))
@@ -334,13 +309,14 @@ for _, part in ipairs({
     {"messages", measure_messages}, {"handshakes", measure_all_handshakes}, {"quiet", measure_quiet},
     {"idle", measure_idle},
 }) do
-    if part[1] == "messages" and (options.only or "messages") == "messages" then
+    local wanted = options.only == "all" or options.only == part[1]
+    if wanted and part[1] == "messages" then
         for _, name in ipairs({"bun", "node"}) do
             local version, why = servers[name].prepare(options)
             note(name, version or fail(why))
         end
     end
-    if not options.only or options.only == part[1] then
+    if wanted then
         part[2](options)
     end
 end

@@ -113,6 +113,31 @@ return {
     auth = {
         -- token = { file = "token" },      -- the credential that all share: text, or a file that holds it
         tokenIsAdmin = false,               -- whoever has the token may administer too
+        -- a file of named tokens, each with its own rights: see `luaduct help token`
+        -- tokens = "tokens.jsonl",
+        -- the script's `authenticate` says who somebody is, where no other credential does
+        hook = false,
+        jwt = {
+            -- keys = "jwks.json",          -- JSON Web Tokens are taken that are signed with a key of this JWK set
+            -- key = "public.pem",          -- ... or with this public key (RSA of 2048 to 4096 bits, or P-256)
+            -- ... or with this secret (HS256; 32 bytes or more): text, or a file that holds it
+            -- secret = { file = "jwt-secret" },
+            -- that tokens may be signed by; left out: those that the keys are for
+            -- algorithms = { "RS256", "ES256" },
+            -- what `iss` must be; left out: it is not looked at
+            -- issuer = "https://issuer.example",
+            -- audience = "luaduct",        -- what `aud` must name; left out: a token with `aud` is refused
+            leewayMs = 10000,               -- by how much clocks may differ where `exp`, `nbf` and `iat` are judged
+            -- the claim that says who it is: text. A claim inside objects is a list of names, the outermost first
+            idClaim = { "sub" },
+            -- ... which clientIds it may take (* stands for any text); left out or not in the token: only its id
+            -- clientIdsClaim = "agents",
+            -- ... as which roles it may register
+            -- agentRolesClaim = "agent_roles",
+            -- ... which roles it has for rules of access; `admin` may administer
+            -- rolesClaim = { "realm_access", "roles" },
+            -- labelsClaim = "labels",      -- ... which labels it has
+        },
     },
 
     -- Encryption on the bridge's own ports.
@@ -229,7 +254,8 @@ return {
     -- Rules as Lua files.
     policies = {
         -- alerts = "policies/alerts.lua",  -- a Lua file of alert rules
-        -- access = "policies/access.lua",  -- a Lua file; not available yet
+        -- a Lua file of access rules: who may send what to whom, see what, administer
+        -- access = "policies/access.lua",
     },
 
     -- What the bridge writes about itself.

@@ -191,7 +191,7 @@ static int join(lua_State *lua)
     }
     fake->endpoint.lane = lanes_get(0);
     fake->endpoint.grace_over = true;
-    if (!attachment_attach(&fake->endpoint, profile)) {
+    if (attachment_attach(&fake->endpoint, profile) != CODE_OK) {
         free(fake);
         profile_release(profile);
         return luaL_error(lua, "not enough memory");

@@ -69,7 +69,7 @@ static struct call *push_call(lua_State *lua, enum script_hook hook)
 /* The envelope, JSON at 2, and its sender, a table or nil at 3. */
 static void read_envelope(lua_State *lua, struct call *call)
 {
-    struct slice json, nothing = {NULL, 0};
+    struct slice json;
     json.data = luaL_checklstring(lua, 2, &json.length);
     struct message_rules rules = {.depth = VALUE_DEPTH_MAXIMUM};
     char error[ERROR_TEXT_BYTES];
@@ -90,7 +90,9 @@ static void read_envelope(lua_State *lua, struct call *call)
                                           .identity = keep(lua, call, plain_text(lua, 3, "identity"))};
     call->has_sender = true;
     call->reply_to = call->sender.id;
-    if (!sender_fragment_set(&call->fragment, call->sender.id.data ? call->sender.id : nothing, call->sender.role))
+    if (!call->sender.id.data)
+        return; /* over HTTP: an identity, but no agent */
+    if (!sender_fragment_set(&call->fragment, call->sender.id, call->sender.role))
         luaL_error(lua, "not enough memory");
     call->defaults.sender = &call->fragment;
 }

@@ -497,9 +497,9 @@ void log_stop(void)
     pthread_mutex_unlock(&state.lock);
 
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += STOP_WAIT_SECONDS;
-    if (pthread_timedjoin_np(state.writer, NULL, &until) != 0) {
+    if (pthread_clockjoin_np(state.writer, NULL, CLOCK_MONOTONIC, &until) != 0) {
         pthread_detach(state.writer); /* it still uses the file: leave that open */
         return;
     }

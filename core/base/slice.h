@@ -4,11 +4,17 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 struct slice {
     const char *data;
     size_t length;
+};
+
+struct slice_list {
+    const struct slice *items;
+    uint32_t count;
 };
 
 /* From a string literal, at compile time. */

@@ -17,8 +17,9 @@ struct agent {
     struct profile *profile; /* while connected */
     struct profile *indexed; /* the one whose tags are in the directory; the directory's lock */
     struct levels mailbox;
-    int64_t expires_ms;             /* when the first of the mailbox expires; 0: none does. May be early, never late */
-    int64_t stored_at_ms;           /* when the mailbox last grew (wall clock) */
+    uint64_t owner;       /* a hash of the owner's name, also while absent (holders.h); 0: anybody may take the id */
+    int64_t expires_ms;   /* when the first of the mailbox expires; 0: none does. May be early, never late */
+    int64_t stored_at_ms; /* when the mailbox last grew (wall clock) */
     struct detachment *detachments; /* in the order of their connections */
     struct open_task *tasks;        /* bridge/tasks.c; NULL while none */
     uint32_t task_count, task_capacity;
@@ -53,6 +54,9 @@ struct agent *agent_find(uint64_t hash, struct slice id); /* shard locked; borro
 
 /* Found, or made; shard locked; borrowed; NULL when memory is out. */
 struct agent *agent_find_or_add(uint64_t hash, struct slice id);
+
+/* Who holds that id, present or not; 0: nobody. Shard locked. */
+uint64_t agent_owner(uint64_t hash, struct slice id);
 
 /* Forgets the agent if nothing keeps it: no endpoint, no mailbox, nothing on its way home. Shard locked. */
 void agent_forget_if_idle(struct agent *agent);

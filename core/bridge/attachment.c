@@ -51,21 +51,29 @@ static void note_change(void)
     atomic_fetch_add_explicit(&registry_change_count, 1, memory_order_release);
 }
 
-bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
+/* Without an owner there is no credential: then ids are nobody's. */
+static uint64_t owner_of(const struct profile *profile)
+{
+    return profile->owner.length > 0 ? hash_slice(profile->owner) : 0;
+}
+
+enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)
 {
     struct detachment *reserve = pool_acquire(POOL_ARRAYS, sizeof *reserve);
     if (!reserve)
-        return false;
+        return CODE_OVERLOADED;
     *reserve = (struct detachment){0};
 
     struct lane *lane = endpoint->lane;
-    uint64_t hash = hash_slice(profile->id);
+    uint64_t hash = hash_slice(profile->id), owner = owner_of(profile);
     struct lock *lock = agent_lock(hash);
-    struct agent *agent = agent_find_or_add(hash, profile->id);
+    uint64_t holder = owner ? agent_owner(hash, profile->id) : 0;
+    bool foreign = holder && holder != owner;
+    struct agent *agent = foreign ? NULL : agent_find_or_add(hash, profile->id);
     if (!agent) {
         lock_release(lock);
         detachment_free(reserve);
-        return false;
+        return foreign ? CODE_FORBIDDEN : CODE_OVERLOADED;
     }
     agent_retain(agent);
     struct profile *old_profile = agent->profile;
@@ -83,6 +91,7 @@ bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
     endpoint->state = ENDPOINT_HOLDING;
     agent->endpoint = endpoint;
     agent->profile = profile;
+    agent->owner = profile->yields ? 0 : owner;
     agent->connected_at_ms = lane->wall_ms;
     atomic_store_explicit(&agent->last_seen_ms, lane->wall_ms, memory_order_relaxed);
     atomic_store_explicit(&agent->message_count, 0, memory_order_relaxed);
@@ -96,10 +105,10 @@ bool attachment_attach(struct endpoint *endpoint, struct profile *profile)
     if (!directory_sync(agent)) {
         profile_retain(profile); /* stays the caller's */
         attachment_detach(endpoint);
-        return false;
+        return CODE_OVERLOADED;
     }
     pending_offer(lane, agent);
-    return true;
+    return CODE_OK;
 }
 
 bool attachment_change_profile(struct endpoint *endpoint, struct profile *profile)

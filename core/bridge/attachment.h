@@ -5,11 +5,12 @@
 
 #include "bridge/lane.h"
 #include "bridge/profile.h"
+#include "protocol/code.h"
 
 /* Makes the endpoint the one of profile->id, in state HOLDING with grace_over as it is set. A connection that served
- * the agent before is told to close (4001). Takes the reference on the profile when it gives true; false: out of
- * memory. */
-bool attachment_attach(struct endpoint *endpoint, struct profile *profile);
+ * the agent before is told to close (4001). Takes the reference on the profile when it gives CODE_OK; else
+ * CODE_FORBIDDEN: the agent, connected or with a mailbox, is another owner's; or CODE_OVERLOADED: out of memory. */
+enum code attachment_attach(struct endpoint *endpoint, struct profile *profile);
 
 /* Another profile of the same id for an attached endpoint. Takes the reference when it gives true. */
 bool attachment_change_profile(struct endpoint *endpoint, struct profile *profile);

@@ -5,6 +5,11 @@
 static struct mailbox_limits limits;
 static atomic_ullong envelopes_in_all, bytes_in_all, mailboxes_in_all;
 
+uint32_t mailbox_ttl_ms(void)
+{
+    return limits.ttl_ms;
+}
+
 void mailbox_start(const struct mailbox_limits *configured)
 {
     limits = *configured;
@@ -85,9 +90,17 @@ static void evict_oldest(struct lane *lane, struct agent *agent)
     lose(lane, agent, levels_pop_least(&agent->mailbox), UNDELIVERABLE_EVICTED);
 }
 
+static bool past_limits(const struct agent *agent)
+{
+    return agent->mailbox.count > limits.envelopes || agent->mailbox.bytes > limits.bytes;
+}
+
+/* What has expired makes room first. */
 static void evict_past_limits(struct lane *lane, struct agent *agent)
 {
-    while (agent->mailbox.count > limits.envelopes || agent->mailbox.bytes > limits.bytes)
+    if (past_limits(agent))
+        mailbox_drop_expired(lane, agent);
+    while (past_limits(agent))
         evict_oldest(lane, agent);
 }
 

@@ -15,6 +15,8 @@ struct mailbox_limits {
 /* Main thread, before any lane runs. */
 void mailbox_start(const struct mailbox_limits *limits);
 
+uint32_t mailbox_ttl_ms(void);
+
 enum mailbox_result { MAILBOX_STORED, MAILBOX_FULL, MAILBOX_NO_MEMORY };
 
 /* Stores at the tail; retains the frame. Shard locked. What has to go for it is reported through the lane. */

@@ -54,7 +54,8 @@ struct profile *profile_new(const struct profile_source *source)
 {
     struct slice labels = list_or_empty(source->labels), tools = list_or_empty(source->tools);
     struct slice intents = list_or_empty(source->intents);
-    size_t text = source->id.length + 2 * source->role.length + labels.length + tools.length + intents.length;
+    size_t text = source->id.length + 2 * source->role.length + labels.length + tools.length + intents.length +
+                  source->owner.length;
     unsigned tag_count = 1 + list_count(labels, &text) + list_count(tools, &text) + list_count(intents, &text);
     size_t size = sizeof(struct profile) + tag_count * sizeof(struct profile_tag) + text;
     struct profile *profile = pool_acquire(POOL_ARRAYS, size);
@@ -68,12 +69,14 @@ struct profile *profile_new(const struct profile_source *source)
     profile->max_concurrent_tasks = source->max_concurrent_tasks;
     profile->has_features = source->has_features;
     profile->wants_batches = source->wants_batches;
+    profile->yields = source->yields;
     profile->size = size;
     profile->id = copy(&at, source->id);
     profile->role = copy(&at, source->role);
     profile->labels = copy(&at, labels);
     profile->tools = copy(&at, tools);
     profile->intents = copy(&at, intents);
+    profile->owner = copy(&at, source->owner);
     profile->tags = tags;
     add_tag(profile, tags, TAG_ROLE, &at, source->role);
     add_tags(profile, tags, TAG_LABEL, &at, labels);

@@ -25,12 +25,14 @@ struct profile {
     uint32_t max_concurrent_tasks;
     bool has_features;   /* registered with any `features`: no grace period */
     bool wants_batches;  /* "batch" among them */
+    bool yields;         /* its owner does not hold the id against others */
     size_t size;         /* bytes of the block, for the pool */
     struct slice id;     /* unescaped text */
     struct slice role;   /* unescaped text */
     struct slice labels; /* JSON arrays as sent, "[]" when absent */
     struct slice tools;
     struct slice intents;
+    struct slice owner; /* by whose identity it registered; empty: nobody's */
     const struct profile_tag *tags;
 };
 
@@ -38,8 +40,9 @@ struct profile {
 struct profile_source {
     struct slice id, role;               /* unescaped text */
     struct slice labels, tools, intents; /* validated JSON arrays; length 0 means [] */
+    struct slice owner;                  /* text */
     uint32_t max_concurrent_tasks;
-    bool has_features, wants_batches;
+    bool has_features, wants_batches, yields;
 };
 
 /* Copies everything; one reference for the caller; NULL when memory is out. Any thread. */

@@ -4,8 +4,10 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "bridge/agent.h"
+#include "bridge/holders.h"
 #include "bridge/mailbox.h"
 #include "bridge/tasks.h"
 #include "memory/pool.h"
@@ -18,6 +20,7 @@ static struct shard {
     struct agent **buckets;
     uint32_t bucket_count; /* a power of two, 0 before the first agent */
     uint32_t agent_count;
+    struct holders *holders; /* NULL: nobody has left yet */
 } shards[SHARDS];
 
 static struct shard *shard_of(uint64_t hash)
@@ -83,6 +86,17 @@ static bool grow(struct shard *shard)
     return true;
 }
 
+static uint64_t recall(const struct shard *shard, uint64_t hash)
+{
+    return shard->holders ? holders_recall(shard->holders, hash, clock_wall_ms(), mailbox_ttl_ms()) : 0;
+}
+
+uint64_t agent_owner(uint64_t hash, struct slice id)
+{
+    const struct agent *agent = agent_find(hash, id);
+    return agent ? agent->owner : recall(shard_of(hash), hash);
+}
+
 struct agent *agent_find_or_add(uint64_t hash, struct slice id)
 {
     struct agent *agent = agent_find(hash, id);
@@ -99,6 +113,7 @@ struct agent *agent_find_or_add(uint64_t hash, struct slice id)
     agent->hash = hash;
     agent->id_length = (uint32_t)id.length;
     memcpy(agent->id, id.data, id.length);
+    agent->owner = recall(shard, hash);
     struct agent **place = &shard->buckets[hash & (shard->bucket_count - 1)];
     agent->next = *place;
     *place = agent;
@@ -126,6 +141,8 @@ void agent_forget_if_idle(struct agent *agent)
         return; /* forgotten before */
     *place = agent->next;
     shard->agent_count--;
+    if (agent->owner)
+        holders_remember(&shard->holders, agent->hash, agent->owner, clock_wall_ms());
     agent_release(agent);
 }
 
@@ -261,6 +278,7 @@ void registry_stop(void)
             }
         }
         free(shard->buckets);
+        free(shard->holders);
         *shard = (struct shard){.lock = LOCK_INITIALIZER};
     }
     directory_stop();

@@ -1,4 +1,5 @@
 /* `luaduct repl`: a prompt in a scratch state of a running bridge. */
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,8 +19,7 @@
 static const char help[] =
     "usage: luaduct repl [OPTION]…\n"
     "Runs lines of Lua in a running bridge, in a state of its scripts as they are now, and shows what they give:\n"
-    "agents, and what the scripts would decide about an envelope. It only reads: what would send, write or wait "
-    "raises.\n"
+    "agents, and what the scripts would decide about an envelope. It only reads: what would act on the bridge raises.\n"
     "\n"
     "  luaduct repl\n"
     "  echo 'route(envelope{from = \"ann\", to = \"ben\"})' | luaduct repl\n"
@@ -178,48 +178,92 @@ static int run_pipe(struct session *session)
 
 /* --- A terminal --- */
 
-static volatile sig_atomic_t interrupted;
+enum typed { TYPED_LINE, TYPED_INTERRUPT, TYPED_END };
 
-static void on_interrupt(int number)
+static char *typed_line; /* readline has one state for the process */
+static bool typed;
+static volatile sig_atomic_t signalled;
+
+static void on_signal(int number)
 {
-    (void)number;
-    interrupted = 1;
+    signalled = number;
 }
 
-static int drop_line(void)
+static void on_line(char *line)
 {
-    if (interrupted)
-        rl_done = 1;
-    return 0;
+    typed_line = line;
+    typed = true;
+    rl_callback_handler_remove(); /* or the prompt would come once more */
+}
+
+static const int handled_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
+#define HANDLED_COUNT (sizeof handled_signals / sizeof *handled_signals)
+
+/* While `unblocked` holds signals arrive inside ppoll only, so none is missed. */
+static enum typed wait_for_line(const char *prompt, const sigset_t *unblocked)
+{
+    struct pollfd watched = {STDIN_FILENO, POLLIN, 0};
+    typed = false;
+    signalled = 0;
+    rl_callback_handler_install(prompt, on_line);
+    while (!typed) {
+        watched.revents = 0;
+        ppoll(&watched, 1, NULL, unblocked); /* whatever it gives, the state below says what to do */
+        if (signalled == SIGWINCH) {
+            signalled = 0;
+            rl_resize_terminal();
+        } else if (signalled) {
+            rl_callback_handler_remove(); /* gives the terminal back as it was */
+            fputs("\n", rl_outstream);
+            return signalled == SIGINT ? TYPED_INTERRUPT : TYPED_END;
+        }
+        if (watched.revents)
+            rl_callback_read_char();
+    }
+    return typed_line ? TYPED_LINE : TYPED_END;
+}
+
+/* Ctrl-C drops what is typed; while the bridge works it ends the command, as anywhere. */
+static enum typed read_line(const char *prompt)
+{
+    sigset_t handled, before;
+    struct sigaction action = {.sa_handler = on_signal}, earlier[HANDLED_COUNT];
+    sigemptyset(&handled);
+    for (size_t i = 0; i < HANDLED_COUNT; i++)
+        sigaddset(&handled, handled_signals[i]);
+    sigprocmask(SIG_BLOCK, &handled, &before);
+    for (size_t i = 0; i < HANDLED_COUNT; i++)
+        sigaction(handled_signals[i], &action, &earlier[i]);
+    enum typed got = wait_for_line(prompt, &before);
+    for (size_t i = 0; i < HANDLED_COUNT; i++)
+        sigaction(handled_signals[i], &earlier[i], NULL);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return got;
 }
 
 static int run_terminal(struct session *session)
 {
-    struct sigaction action = {.sa_handler = on_interrupt};
     enum outcome outcome = run_text(session); /* nothing yet: whether there is a bridge that lets us */
-    char *line;
+    enum typed got;
     if (outcome == LINE_LOST)
         return 1;
     fprintf(stderr, "version %u of the scripts; help() says what there is, Ctrl-D ends\n", session->told);
     rl_outstream = isatty(STDOUT_FILENO) ? stdout : stderr;
     rl_catch_signals = 0;
-    rl_signal_event_hook = drop_line;
     rl_bind_key('\t', rl_insert); /* there are no file names to complete here */
-    sigaction(SIGINT, &action, NULL);
-    while ((line = readline(outcome == LINE_INCOMPLETE ? ">> " : "> "))) {
-        if (interrupted) {
-            interrupted = 0;
+    while ((got = read_line(outcome == LINE_INCOMPLETE ? ">> " : "> ")) != TYPED_END) {
+        if (got == TYPED_INTERRUPT) {
             session->text.length = 0;
             outcome = LINE_DONE;
-            fputs("\n", rl_outstream);
-        } else {
-            if (*line)
-                add_history(line);
-            outcome = add_line(session, line, strlen(line));
+            continue;
         }
-        free(line);
+        if (*typed_line)
+            add_history(typed_line);
+        outcome = add_line(session, typed_line, strlen(typed_line));
+        free(typed_line);
     }
-    fputs("\n", rl_outstream);
+    if (!signalled)
+        fputs("\n", rl_outstream);
     return 0;
 }
 

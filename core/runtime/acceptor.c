@@ -96,7 +96,11 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct reactor_listener *listener = watcher->data;
     struct reactor *reactor = listener->reactor;
-    (void)loop, (void)events;
+    (void)loop;
+    if (events & EV_ERROR) { /* libev could not have it watched, for want of memory, and has stopped it */
+        pause_accepting(reactor);
+        return;
+    }
     bool speaks_tls = !listener->is_admin && certificates_in_use();
     reactor_begin_pass(reactor);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {

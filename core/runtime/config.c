@@ -6,6 +6,7 @@
 
 #include "base/slice.h"
 #include "base/system.h"
+#include "protocol/jwt/jwk.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -279,6 +280,44 @@ static void read_http(lua_State *L, struct config *config)
     config->http.header_timeout_ms = read_count(L, "http.headerTimeoutMs");
     config->auth.token = read_text(L, "auth.token");
     config->auth.token_is_admin = read_boolean(L, "auth.tokenIsAdmin");
+    config->auth.tokens = read_text(L, "auth.tokens");
+    config->auth.hook = read_boolean(L, "auth.hook");
+    config->auth.required = config->auth.token || config->auth.tokens || config->auth.hook;
+}
+
+/* Bits: 1 << enum jwt_algorithm. */
+static unsigned read_algorithms(lua_State *L, const char *path)
+{
+    unsigned algorithms = 0;
+    push_path(L, CONFIG_INDEX, path);
+    for (size_t i = 1, count = lua_istable(L, -1) ? lua_objlen(L, -1) : 0; i <= count; i++) {
+        enum jwt_algorithm algorithm;
+        lua_rawgeti(L, -1, (int)i);
+        if (!jwt_algorithm_find(slice_from_string(luaL_checkstring(L, -1)), &algorithm, NULL))
+            luaL_error(L, "config key %s has an unknown choice", path);
+        algorithms |= 1u << algorithm;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return algorithms;
+}
+
+static void read_jwt(lua_State *L, struct config *config)
+{
+    config->auth.jwt.keys = read_text(L, "auth.jwt.keys");
+    config->auth.jwt.key = read_text(L, "auth.jwt.key");
+    config->auth.jwt.secret = read_text(L, "auth.jwt.secret");
+    config->auth.required =
+        config->auth.required || config->auth.jwt.keys || config->auth.jwt.key || config->auth.jwt.secret;
+    config->auth.jwt.algorithms = read_algorithms(L, "auth.jwt.algorithms");
+    config->auth.jwt.issuer = read_text(L, "auth.jwt.issuer");
+    config->auth.jwt.audience = read_text(L, "auth.jwt.audience");
+    config->auth.jwt.leeway_ms = read_count(L, "auth.jwt.leewayMs");
+    read_list(L, "auth.jwt.idClaim", &config->auth.jwt.id_claim);
+    read_list(L, "auth.jwt.clientIdsClaim", &config->auth.jwt.client_ids_claim);
+    read_list(L, "auth.jwt.agentRolesClaim", &config->auth.jwt.agent_roles_claim);
+    read_list(L, "auth.jwt.rolesClaim", &config->auth.jwt.roles_claim);
+    read_list(L, "auth.jwt.labelsClaim", &config->auth.jwt.labels_claim);
 }
 
 static char *read_field(lua_State *L, const char *name)
@@ -336,6 +375,7 @@ static void read_tls(lua_State *L, struct config *config)
     }
     lua_pop(L, 1);
     config->tls.client_ca = read_text(L, "tls.clientCa");
+    config->auth.required = config->auth.required || config->tls.client_ca;
     config->tls.crl = read_text(L, "tls.crl");
     config->tls.require_client_cert = read_boolean(L, "tls.requireClientCert");
     read_list(L, "tls.ciphers", &config->tls.ciphers);
@@ -418,6 +458,7 @@ static void read_alerts(lua_State *L, struct config *config)
     read_alert(L, "workerUtilization", &config->alerts.worker_utilization);
     read_alert(L, "certificateExpiry", &config->alerts.certificate_expiry);
     config->policies.alerts = read_text(L, "policies.alerts");
+    config->policies.access = read_text(L, "policies.access");
 }
 
 static void read_rights(lua_State *L, struct config *config)
@@ -448,6 +489,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_limits(L, config, auto_memory);
     read_agents(L, config, auto_memory);
     read_http(L, config);
+    read_jwt(L, config);
     read_tls(L, config);
     read_phase2(L, config);
     read_canary(L, config);
@@ -632,6 +674,19 @@ void config_free(struct config *config)
     if (config->auth.token)
         explicit_bzero(config->auth.token, strlen(config->auth.token));
     free(config->auth.token);
+    free(config->auth.tokens);
+    free(config->auth.jwt.keys);
+    free(config->auth.jwt.key);
+    if (config->auth.jwt.secret)
+        explicit_bzero(config->auth.jwt.secret, strlen(config->auth.jwt.secret));
+    free(config->auth.jwt.secret);
+    free(config->auth.jwt.issuer);
+    free(config->auth.jwt.audience);
+    free_list(&config->auth.jwt.id_claim);
+    free_list(&config->auth.jwt.client_ids_claim);
+    free_list(&config->auth.jwt.agent_roles_claim);
+    free_list(&config->auth.jwt.roles_claim);
+    free_list(&config->auth.jwt.labels_claim);
     for (size_t i = 0; i < config->tls.pair_count; i++) {
         free(config->tls.pairs[i].cert);
         free(config->tls.pairs[i].key);
@@ -648,6 +703,7 @@ void config_free(struct config *config)
         explicit_bzero(config->alerts.webhook_secret, strlen(config->alerts.webhook_secret));
     free(config->alerts.webhook_secret);
     free(config->policies.alerts);
+    free(config->policies.access);
     free(config->log.file);
     free(config->user);
     free(config->group);

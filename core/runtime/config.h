@@ -123,8 +123,20 @@ struct config {
     } http;
 
     struct {
-        char *token; /* NULL: no credential; else not empty, without control characters */
+        bool required; /* a credential of any kind is configured: nobody may do without */
+        char *token;   /* NULL: none is shared; else not empty, without control characters */
         bool token_is_admin;
+        char *tokens; /* the file of named tokens; NULL: there are none */
+        bool hook;    /* the script's `authenticate` is asked */
+        struct {
+            char *keys, *key;        /* files: a JWK set, a public key in PEM; NULL: none */
+            char *secret;            /* for HS256; NULL: none */
+            unsigned algorithms;     /* 1 << enum jwt_algorithm for each that is allowed; 0: those the keys are for */
+            char *issuer, *audience; /* NULL: none */
+            uint32_t leeway_ms;
+            /* The ways to claims; empty: there is none. That of the id is never empty. */
+            struct config_list id_claim, client_ids_claim, agent_roles_claim, roles_claim, labels_claim;
+        } jwt;
     } auth;
 
     struct {
@@ -178,6 +190,7 @@ struct config {
 
     struct {
         char *alerts; /* a Lua file; NULL: none */
+        char *access; /* the same; NULL: the built-in rules */
     } policies;
 
     struct {

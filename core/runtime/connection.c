@@ -8,6 +8,7 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/http/http_session.h"
+#include "runtime/identity/access.h"
 #include "runtime/limits.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
@@ -174,6 +175,8 @@ static void free_connection(struct connection *connection)
     sender_fragment_free(&connection->fragment);
     backlog_free(connection->backlog);
     rate_bucket_free(connection->rate);
+    identity_release(connection->identity);
+    grant_free(connection->grant);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);
 }
 
@@ -183,7 +186,7 @@ void connection_reap(struct reactor *reactor)
     while (*place) {
         struct connection *connection = *place;
         if (connection->endpoint.state == ENDPOINT_DETACHED && !connection->endpoint.dirty && !connection->hook_waits &&
-            connection->executing == 0) {
+            connection->executing == 0 && !connection->verification) {
             *place = connection->deadline_next;
             free_connection(connection);
         } else {

@@ -20,7 +20,10 @@
 struct reactor;
 struct backlog;
 struct http_exchange;
+struct grant;
+struct identity;
 struct pause;
+struct verification;
 
 enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
 
@@ -51,8 +54,7 @@ struct connection {
     uint8_t deadline;      /* enum deadline */
     bool is_websocket;     /* also while closing */
     bool reads;            /* epoll tells of bytes */
-    bool authorized;       /* showed the token, at the upgrade or in a register */
-    bool token_at_upgrade; /* the former: no register needs to show it again */
+    bool known_at_upgrade; /* who it is: no register needs to show a credential again */
     bool close_sent : 1, close_received : 1;
     bool holds : 1;        /* bytes of it wait on the reactor's list: none are read before those */
     bool hook_waits : 1;   /* a hook that one of its messages called: the next ones join the backlog */
@@ -67,10 +69,13 @@ struct connection {
         struct websocket websocket;
         struct http_exchange *http; /* NULL between requests */
     };
-    struct sender_fragment fragment; /* once registered */
-    struct backlog *backlog;         /* while a hook waits, and until what came meanwhile is handled; else NULL */
-    struct pause *pause;             /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
-    struct rate_bucket *rate;        /* with a rate limit configured; else NULL */
+    struct sender_fragment fragment;   /* once registered */
+    struct backlog *backlog;           /* while a hook waits, and until what came meanwhile is handled; else NULL */
+    struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
+    struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
+    struct grant *grant;               /* what its agent may send; NULL before it registered */
+    struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
+    struct rate_bucket *rate;          /* with a rate limit configured; else NULL */
 };
 
 static inline struct connection *connection_of(struct endpoint *endpoint)

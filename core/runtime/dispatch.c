@@ -2,6 +2,7 @@
 
 #include "bridge/profile.h"
 #include "memory/pool.h"
+#include "runtime/identity/identity.h"
 #include "runtime/reload/shadow.h"
 #include "runtime/reload/tally.h"
 #include "runtime/trace.h"
@@ -39,9 +40,15 @@ static void free_job(struct dispatch_job *job)
 {
     text_store_free(&job->store);
     profile_release(job->profile);
+    identity_release(job->dispatch.identity);
     frame_release(job->frame);
     pool_release(POOL_BUFFERS, job->text, job->text_size);
     pool_release(POOL_ARRAYS, job, sizeof *job);
+}
+
+static const struct script_sender *sender_of(const struct dispatch_job *job)
+{
+    return job->profile || job->dispatch.identity ? &job->who : NULL;
 }
 
 /* Keeps what `dispatch` and `sender` point to. NULL: no memory. */
@@ -68,8 +75,9 @@ static struct dispatch_job *new_job(const struct dispatch *dispatch, const struc
     job->dispatch.defaults = &job->defaults;
     if (dispatch->sender && dispatch->sender->profile)
         job->profile = profile_retain(dispatch->sender->profile);
+    job->dispatch.identity = identity_retain(dispatch->identity);
     if (sender)
-        job->who = *sender; /* its texts are the profile's */
+        job->who = *sender; /* its texts are the profile's, or the identity's */
     return job;
 }
 
@@ -321,7 +329,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
         tally_failed(&job->tally, reactor);
         script = reactor->script;
         job->tally = tally_begin(reactor, script);
-        routed = script_route(script, &job->envelope, job->profile ? &job->who : NULL, &job->defaults, &decided);
+        routed = script_route(script, &job->envelope, sender_of(job), &job->defaults, &decided);
         if (routed == SCRIPT_WAITS) {
             waiting_start(reactor, script, &job->waiting, routed_later);
             return;
@@ -335,7 +343,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     if (events_wanted(EVENT_TRACE))
         trace_begin(&trace, reactor,
                     &(struct trace_record){.dispatch = &job->dispatch,
-                                           .sender = job->profile ? &job->who : NULL,
+                                           .sender = sender_of(job),
                                            .version = version_of(reactor, script),
                                            .hook = "route",
                                            .decision = decision,
@@ -428,6 +436,11 @@ static struct dispatch_job *route(struct reactor *reactor, const struct dispatch
     if (dispatch->sender && dispatch->sender->profile) {
         const struct profile *profile = dispatch->sender->profile;
         who = (struct script_sender){.id = profile->id, .role = profile->role, .labels = profile->labels};
+        if (profile->owner.length > 0)
+            who.identity = profile->owner;
+        sender = &who;
+    } else if (dispatch->identity) {
+        who = (struct script_sender){.labels = SLICE("[]"), .identity = dispatch->identity->owner};
         sender = &who;
     }
     if (__builtin_expect(atomic_load_explicit(&dispatch_observers, memory_order_relaxed) > 0, 0) ||

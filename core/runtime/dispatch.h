@@ -23,6 +23,7 @@ struct dispatch {
     struct envelope *envelope; /* scanned */
     const struct envelope_defaults *defaults;
     struct endpoint *sender; /* NULL over HTTP, and once its connection has ended while a hook waited: */
+    struct identity *identity; /* over HTTP: who asks; NULL: nobody has said */
     struct slice sender_id;  /* … then the id of its agent; data NULL: it had none */
     /* To scan again what was sent, when a script failed after it had changed fields. */
     struct slice text;
@@ -38,6 +39,7 @@ bool dispatch_scan(const struct dispatch *dispatch, const struct config *config,
                    struct message *message);
 
 struct dispatch_job;
+struct identity;
 
 /* Above zero: a version of the scripts is on trial somewhere. Envelopes then take a slower way, as when somebody
  * traces.

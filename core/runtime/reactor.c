@@ -156,7 +156,8 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
 {
     struct reactor *reactor = watcher->data;
     struct epoll_event events[EVENTS_PER_POLL];
-    (void)loop, (void)revents;
+    if (revents & EV_ERROR) /* libev could not have the set watched, for want of memory: again */
+        ev_io_start(loop, watcher);
     for (int turn = 0; turn < POLLS_PER_TURN; turn++) {
         int count = epoll_wait(reactor->epoll_fd, events, EVENTS_PER_POLL, 0);
         if (count <= 0)
@@ -381,6 +382,7 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     ev_async_start(reactor->loop, &reactor->wake_watcher);
     start_timer(reactor, &reactor->deadline_timer, on_deadline, 0);
     timers_prepare(reactor);
+    lifetime_prepare(reactor);
     start_timer(reactor, &reactor->held_timer, on_held, 0); /* of no time: due in the loop's next turn */
     reactor->held_last = &reactor->held;
     start_timer(reactor, &reactor->cleanup_timer, on_cleanup, config->agents.cleanup_interval_ms / 1000.0);

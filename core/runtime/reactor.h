@@ -11,6 +11,8 @@
 #include "protocol/message.h"
 #include "runtime/config.h"
 #include "runtime/connection.h"
+#include "runtime/identity/lifetime.h"
+#include "runtime/identity/standing.h"
 #include "runtime/latency.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reload/scripts.h"
@@ -94,11 +96,13 @@ struct reactor {
 
     struct script_state *script; /* of scripts.current */
     struct reactor_scripts scripts;
-    struct waiting *waiting; /* hooks that wait */
+    struct standing standing; /* what this thread asks about who may what */
+    struct waiting *waiting;  /* hooks that wait */
     struct work_inbox work;
     struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
 
     struct shed shed;
+    struct lifetime lifetime;
     atomic_bool events_wait; /* for a connection of this reactor that listens: see runtime/events/ */
     struct latency latency;
     struct {

@@ -18,6 +18,7 @@
 #include "bridge/pending.h"
 #include "bridge/registry.h"
 #include "bridge/tasks.h"
+#include "memory/loop_reserve.h"
 #include "memory/pool.h"
 #include "net/listener.h"
 #include "runtime/acceptor.h"
@@ -25,6 +26,7 @@
 #include "runtime/confinement/privileges.h"
 #include "runtime/confinement/system_calls.h"
 #include "runtime/engines/engines.h"
+#include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"
@@ -225,7 +227,7 @@ static bool give_up_rights(const struct config *config, char *error, size_t size
 {
     if (!privileges_drop(config, error, size))
         return false;
-    if (config->auth.token || config->tls.pair_count > 0)
+    if (config->auth.required || config->tls.pair_count > 0)
         privileges_hide_memory();
     return system_calls_confine(config, error, size);
 }
@@ -256,6 +258,9 @@ static int serve(const struct config *config, const struct config_source *source
     if (good) {
         repl_start(&reactors[0]);
         engines_start(config);
+        good = verifier_start(error, sizeof error);
+    }
+    if (good) {
         running = start_threads(error, sizeof error);
         good = running == reactor_count && supervision_wait_ready() && policies_start(config, error, sizeof error);
         if (good) {
@@ -276,6 +281,7 @@ static int serve(const struct config *config, const struct config_source *source
     supervision_wait_ended(running);
     for (unsigned i = 0; i < running; i++)
         pthread_join(reactors[i].thread, NULL);
+    verifier_stop();
     engines_stop();
     loader_stop();
     repl_stop();
@@ -297,6 +303,7 @@ int server_run(const struct config *config, const struct config_source *source)
     if (reactor_count > LANES_MAXIMUM)
         reactor_count = LANES_MAXIMUM;
     started_ms = clock_steady_ns() / 1000000;
+    loop_reserve_install();
     hash_start();
     log_name_thread("main");
     if (!supervision_start(reactor_count))

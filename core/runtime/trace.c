@@ -49,13 +49,18 @@ bool trace_filter_passes(const void *context, enum event_kind kind, const void *
                                    wants(filter->intent, subject->intent) && wants(filter->id, subject->id));
 }
 
-static void add_text(struct buffer *out, const char *name, struct slice text)
+static void add_quoted(struct buffer *out, struct slice text)
 {
-    buffer_append_format(out, ",\"%s\":", name);
     if (text.data)
         buffer_append_json_string(out, text);
     else
         buffer_append_slice(out, SLICE("null"));
+}
+
+static void add_text(struct buffer *out, const char *name, struct slice text)
+{
+    buffer_append_format(out, ",\"%s\":", name);
+    add_quoted(out, text);
 }
 
 /* As it was sent: out of the message that carried it. */
@@ -77,8 +82,9 @@ static void add_sender(struct buffer *out, const struct script_sender *sender)
         return;
     }
     buffer_append_slice(out, SLICE(",\"sender\":{\"id\":"));
-    buffer_append_json_string(out, sender->id);
+    add_quoted(out, sender->id);
     add_text(out, "role", sender->role);
+    add_text(out, "identity", sender->identity);
     buffer_append_slice(out, SLICE(",\"labels\":"));
     buffer_append_slice(out, sender->labels);
     buffer_append_slice(out, SLICE("}"));

@@ -10,6 +10,7 @@
 #include "script/bounds/guard.h"
 #include "script/call.h"
 #include "script/failure.h"
+#include "script/identify.h"
 #include "script/json_value.h"
 #include "script/version/kept_state.h"
 
@@ -157,6 +158,10 @@ static int push_arguments(lua_State *lua, const struct step *step)
         return push_registering(lua, step);
     case HOOK_ON_DISCONNECT:
         return push_disconnected(lua, step);
+    case HOOK_AUTHENTICATE:
+    case HOOK_ON_IDENTIFY:
+        identify_push(lua, step->call->identify);
+        return 1;
     default:
         return push_undeliverable(lua, step);
     }
@@ -252,7 +257,9 @@ static int read_answer(lua_State *lua)
     lua_settop(lua, 0);
     luaL_checkstack(lua, 20, NULL);
     lua_xmove(coroutine, lua, 2);
-    if (lua_istable(lua, 1)) {
+    if (call->identify) {
+        identify_read(lua, step->state, call->identify);
+    } else if (lua_istable(lua, 1)) {
         read_changed_agent(lua, step);
     } else if (lua_isboolean(lua, 1) && !lua_toboolean(lua, 1)) {
         if (lua_isnil(lua, 2))
@@ -268,8 +275,8 @@ static int read_answer(lua_State *lua)
     return 0;
 }
 
-/* True: this script lets the agent in. */
-static bool read_registered(const struct step *step)
+/* Of a hook that may refuse. True: this script lets the agent in, or has said who it is, or nothing. */
+static bool read_answered(const struct step *step)
 {
     struct script_state *state = step->state;
     lua_settop(state->coroutine, step->call->first + 1); /* two results, nil where there are fewer */
@@ -277,7 +284,8 @@ static bool read_registered(const struct step *step)
     if (status != 0) {
         char text[256];
         bool has_text = lua_type(state->lua, -1) == LUA_TSTRING;
-        snprintf(text, sizeof text, "on_register: %s", has_text ? lua_tostring(state->lua, -1) : "not enough memory");
+        snprintf(text, sizeof text, "%s: %s", script_hook_name(step->call->hook),
+                 has_text ? lua_tostring(state->lua, -1) : "not enough memory");
         lua_settop(state->lua, 0);
         report_mistake(step, text);
         if (status == LUA_ERRMEM)
@@ -292,6 +300,8 @@ static uint64_t caller(const struct script_state *state, const struct chain_call
 {
     if (call->registration)
         return call->registration->origin;
+    if (call->identify)
+        return call->identify->origin;
     if (call->has_agent)
         return hash_slice(call->agent.profile->id);
     if (!state->envelope) /* on_reload */
@@ -335,15 +345,15 @@ enum script_result chain_run(struct script_state *state, struct chain_call *call
         }
         if (state->open_breakers > 0)
             guard_went_well(state, step.script, call->hook);
-        if (call->hook == HOOK_ON_REGISTER)
-            failed = !read_registered(&step);
+        if (call->hook == HOOK_ON_REGISTER || call->identify)
+            failed = !read_answered(&step);
         else if (call->hook == HOOK_ON_UNDELIVERABLE)
             *decision = read_undeliverable(&step, &failed);
         else
             end_step(&step);
         if (failed)
             return SCRIPT_FAILED;
-        if (*decision)
+        if (*decision || (call->identify && (call->identify->identified || call->identify->denied)))
             break;
     }
     return SCRIPT_DECIDED;
@@ -408,6 +418,19 @@ bool chain_on_reload(struct script_state *state, unsigned previous_version)
     state->cannot_wait = "on_reload";
     enum script_result result = chain_finish(state, &call, chain_run(state, &call, -1, &none));
     state->cannot_wait = NULL;
+    return result == SCRIPT_DECIDED;
+}
+
+bool chain_identify(struct script_state *state, enum script_hook hook, struct identify_call *identify)
+{
+    call_begin(state);
+    state->envelope = NULL;
+    struct chain_call call = {.hook = hook, .identify = identify};
+    struct decision *none = NULL;
+    state->cannot_wait = script_hook_name(hook);
+    enum script_result result = chain_finish(state, &call, chain_run(state, &call, -1, &none));
+    state->cannot_wait = NULL;
+    state->overran = false; /* nobody is known to be slowed */
     return result == SCRIPT_DECIDED;
 }
 

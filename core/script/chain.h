@@ -15,6 +15,9 @@ enum script_result chain_finish(struct script_state *state, struct chain_call *c
 /* Runs the chain's on_reload. False: one failed. */
 bool chain_on_reload(struct script_state *state, unsigned previous_version);
 
+/* Runs the chain's authenticate or on_identify. False: one failed. */
+bool chain_identify(struct script_state *state, enum script_hook hook, struct identify_call *identify);
+
 /* Why on_register refused. */
 struct slice chain_refusal_reason(const struct chain_call *call);
 

@@ -93,15 +93,6 @@ static __attribute__((noinline)) void report_nonsense(struct script_state *state
 
 /* --- Routes with a declaration (pure/declaration.h) --- */
 
-/* The call of one. */
-struct pure_call {
-    const struct script *script; /* NULL: the route has no declaration */
-    bool keeps;                  /* what it answers */
-    bool known;                  /* what it should answer: *before */
-    struct buffer before;        /* as Lua would write it */
-    struct random_mark random;
-};
-
 static void write_answer(struct buffer *out, const struct decision *decision)
 {
     if (decision)
@@ -112,8 +103,9 @@ static void write_answer(struct buffer *out, const struct decision *decision)
 
 /* Whether the route need not be asked, because what it answers is known: *decision, NULL for nil. */
 static __attribute__((noinline)) bool begin_pure(struct script_state *state, const struct script *script,
-                                                 struct pure_call *call, struct decision **decision)
+                                                 struct decision **decision)
 {
+    struct pure_call *call = &state->pure_call;
     *decision = NULL;
     *call = (struct pure_call){.script = script};
     /* While a hook is switched off, each answer tells whether it may come back. */
@@ -146,23 +138,29 @@ static void check_again(const struct pure_call *call, const struct decision *dec
     buffer_free(&now);
 }
 
-/* Its answer is there: NULL for nil. False: the declared fields do not give it, which is counted and logged. */
-static __attribute__((noinline)) bool end_pure(struct script_state *state, int number, struct pure_call *call,
-                                               const struct decision *decision)
+/* What it returned lies in its coroutine: *decision, NULL for nil. False: it was nonsense, or the declared fields do
+ * not give it, which is counted and logged. */
+static __attribute__((noinline)) bool end_pure(struct script_state *state, int number, struct decision **decision)
 {
-    char mistake[512] = "";
-    if (declaration_random_used(call->script, &call->random))
+    struct pure_call *call = &state->pure_call;
+    lua_State *coroutine = state->coroutine;
+    char nonsense[192], mistake[512] = "";
+    *decision = bridge_read_decision(coroutine, state, 2 * state->route_count + 1, nonsense, sizeof nonsense);
+    lua_settop(coroutine, 2 * state->route_count);
+    if (nonsense[0] != '\0')
+        snprintf(mistake, sizeof mistake, "expected a decision, a list of them or nil, %s", nonsense);
+    else if (declaration_random_used(call->script, &call->random))
         snprintf(mistake, sizeof mistake, "math.random: not in a route that declares a cache: its decisions are kept");
     else if (call->known)
-        check_again(call, decision, mistake, sizeof mistake);
+        check_again(call, *decision, mistake, sizeof mistake);
     else if (call->keeps)
-        route_cache_keep(state, decision);
+        route_cache_keep(state, *decision);
     buffer_free(&call->before);
     if (mistake[0] == '\0')
         return true;
     char text[sizeof mistake + 16];
-    snprintf(text, sizeof text, "route: %s", mistake);
-    failure_report_mistake(state, HOOK_ROUTE, state->coroutine, ROUTE_SLOT(number), text);
+    snprintf(text, sizeof text, "%s: %s", script_hook_name(HOOK_ROUTE), mistake);
+    failure_report_mistake(state, HOOK_ROUTE, coroutine, ROUTE_SLOT(number), text);
     return false;
 }
 
@@ -186,17 +184,14 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
                                                 struct decision **out)
 {
     for (int i = number; i < state->route_count; i++, answers = -1) {
-        struct pure_call pure;
-        pure.script = NULL;
         if (__builtin_expect(!state->coroutine, 0) && !call_has_coroutine(state, HOOK_ROUTE))
             return SCRIPT_FAILED;
-        if (__builtin_expect(state->open_breakers > 0, 0) && answers < 0 &&
-            !guard_admits(state, route_script(state, i), HOOK_ROUTE))
-            return SCRIPT_FAILED;
-        if (__builtin_expect(state->declaring > 0, 0)) {
+        if (__builtin_expect((state->open_breakers | state->declaring) != 0, 0) && answers < 0) {
             const struct script *script = route_script(state, i);
             struct decision *known;
-            state->from_cache = script->declares && begin_pure(state, script, &pure, &known);
+            if (state->open_breakers > 0 && !guard_admits(state, script, HOOK_ROUTE))
+                return SCRIPT_FAILED;
+            state->from_cache = script->declares && begin_pure(state, script, &known);
             if (state->from_cache && known) {
                 *out = known;
                 return SCRIPT_DECIDED;
@@ -215,20 +210,29 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
         }
         bool stopped;
         int status = call_run(state, answers < 0 ? 2 : answers, &stopped);
-        if (__builtin_expect(pure.script != NULL, 0))
+        /* One branch for all that is rare: a call that did not end well, any while some hook is switched off, and
+         * those with a declaration. */
+        bool pure = state->pure != NULL;
+        if (__builtin_expect(((unsigned)status | stopped | state->open_breakers | pure) != 0, 0)) {
             declaration_leave(state);
-        /* One branch for all that is rare: a call that did not end well, and any while some hook is switched off. */
-        if (__builtin_expect(((unsigned)status | stopped | state->open_breakers) != 0, 0)) {
             struct chain_call call = {.hook = HOOK_ROUTE, .index = i};
             if (call_put_aside(state, &call, status, stopped))
                 return SCRIPT_WAITS;
             if (status != 0 || stopped) {
-                if (pure.script)
-                    buffer_free(&pure.before);
+                if (pure)
+                    buffer_free(&state->pure_call.before);
                 call_fail(state, route_script(state, i), HOOK_ROUTE, guard_sender(state), status, stopped);
                 return SCRIPT_FAILED;
             }
-            guard_went_well(state, route_script(state, i), HOOK_ROUTE);
+            if (state->open_breakers > 0)
+                guard_went_well(state, route_script(state, i), HOOK_ROUTE);
+            if (pure) {
+                if (!end_pure(state, i, out))
+                    return SCRIPT_FAILED;
+                if (*out)
+                    return SCRIPT_DECIDED;
+                continue;
+            }
         }
         /* One decision and that returned is what nearly every route does. */
         uintptr_t first = state->envelope_handle & ~(uintptr_t)HANDLE_TAG_ENVELOPE;
@@ -236,21 +240,15 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
             lua_settop(coroutine, base);
             state->made.count = 1;
             *out = &state->made;
-            if (__builtin_expect(pure.script != NULL, 0) && !end_pure(state, i, &pure, *out))
-                return SCRIPT_FAILED;
             return SCRIPT_DECIDED;
         }
         char mistake[192];
         struct decision *decision = bridge_read_decision(coroutine, state, base + 1, mistake, sizeof mistake);
         lua_settop(coroutine, base);
         if (__builtin_expect(mistake[0] != '\0', 0)) {
-            if (pure.script)
-                buffer_free(&pure.before);
             report_nonsense(state, HOOK_ROUTE, coroutine, ROUTE_SLOT(i), mistake);
             return SCRIPT_FAILED;
         }
-        if (pure.script && !end_pure(state, i, &pure, decision))
-            return SCRIPT_FAILED;
         if (decision) {
             *out = decision;
             return SCRIPT_DECIDED;
@@ -335,6 +333,7 @@ enum script_result script_resume(struct script_state *state, struct script_wait 
         lua_settop(state->lua, 0);
         call_recover(state, true);
     } else if (call.hook == HOOK_ROUTE) {
+        state->from_cache = false;
         result = route_by_chain(state, call.index, answering.count, &outcome->decision);
     } else if (call.hook == HOOK_TIMER) {
         result = timer_continue(state, &call, answering.count);

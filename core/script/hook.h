@@ -6,6 +6,7 @@
  *   route, on_undeliverable   the first that returns something other than nil decides
  *   on_register               each is asked: one refusal refuses, a change is what the next one sees
  *   on_disconnect, on_reload  each is told
+ *   authenticate, on_identify the first that returns something other than nil decides (script/identify.h)
  *
  * A hook may wait (SCRIPT_WAITS) for time, for a worker or for agents' replies; it then goes on in a later call of
  * script_resume. */
@@ -39,6 +40,8 @@ enum script_hook {
     HOOK_ON_UNDELIVERABLE,
     HOOK_ON_DISCONNECT,
     HOOK_ON_RELOAD,
+    HOOK_AUTHENTICATE, /* these two: identify.h */
+    HOOK_ON_IDENTIFY,
     HOOK_TABLE_COUNT,              /* those above are entries of a script's table */
     HOOK_TIMER = HOOK_TABLE_COUNT, /* functions of luaduct.after and luaduct.every */
     HOOK_COUNT,

@@ -20,11 +20,8 @@
 #define LOAD_LIMIT_MS 5000
 #define LOAD_CHECK_INSTRUCTIONS 10000
 
-static const char *const hook_names[HOOK_COUNT] = {"route",         "on_register", "on_undeliverable",
-                                                   "on_disconnect", "on_reload",   "timer"};
-
-/* Hooks that scripts for a later version may have. Passing over `authenticate` in silence would let everyone in. */
-static const char *const later_hooks[] = {"authenticate", "on_identify"};
+static const char *const hook_names[HOOK_COUNT] = {"route",     "on_register",  "on_undeliverable", "on_disconnect",
+                                                   "on_reload", "authenticate", "on_identify",      "timer"};
 
 const char *script_hook_name(enum script_hook hook)
 {
@@ -48,9 +45,6 @@ static void take_hooks(lua_State *lua, struct script_state *state, struct script
     lua_pushnil(lua);
     while (lua_next(lua, -2)) {
         const char *key = lua_type(lua, -2) == LUA_TSTRING ? lua_tostring(lua, -2) : "";
-        for (size_t i = 0; i < sizeof later_hooks / sizeof *later_hooks; i++)
-            if (strcmp(key, later_hooks[i]) == 0)
-                luaL_error(lua, "%s: the hook %s is not available yet", name, key);
         int hook = 0;
         while (hook < HOOK_TABLE_COUNT && strcmp(key, hook_names[hook]) != 0)
             hook++;

@@ -6,11 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "script/failure.h"
-#include "script/json_value.h"
-#include "script/library/library.h"
-#include "script/load.h"
-#include "script/sandbox.h"
+#include "script/rule_file.h"
 #include "script/state.h"
 
 struct policy {
@@ -186,40 +182,14 @@ static void read_rules(lua_State *lua, struct policy *policy)
 static int load_protected(lua_State *lua)
 {
     struct policy *policy = lua_touserdata(lua, 1);
-    struct script_state *state = policy->state;
-    struct script *script = state->scripts;
-    luaL_checkstack(lua, 40, NULL);
-    json_value_open(lua, state);
-    sandbox_open(lua, state);
-    sandbox_make_environment(lua, state, script);
-    library_load_file(lua, script, script->path);
+    rule_file_prepare(lua, policy->state);
+    rule_file_push(lua, policy->state);
     lua_call(lua, 0, 1);
     read_rules(lua, policy);
     return 0;
 }
 
 /* --- Calling --- */
-
-static void one_line(char *text)
-{
-    for (; *text; text++)
-        if (*text == '\n' || *text == '\r')
-            *text = ' ';
-}
-
-static void take_error(struct script_state *state, int status, bool stopped, const struct policy *policy, char *error,
-                       size_t size)
-{
-    const char *message = status != 0 && lua_type(state->lua, -1) == LUA_TSTRING ? lua_tostring(state->lua, -1) : NULL;
-    if (stopped)
-        snprintf(error, size, "%s", state->stop_noted ? state->stop_text : "stopped: it ran over its budget");
-    else if (message)
-        snprintf(error, size, "%s", message);
-    else
-        snprintf(error, size, "%s: %s", policy->options.path,
-                 status == LUA_ERRMEM ? "not enough memory" : "it raised an error that is no text");
-    one_line(error);
-}
 
 struct call {
     struct policy *policy;
@@ -288,7 +258,7 @@ static bool run_call(struct call *call, char *error, size_t size)
     bool stopped = watchdog_leave(&state->watchdog);
     state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
     if (status != 0)
-        take_error(state, status, stopped, call->policy, error, size);
+        rule_file_error(state, status, stopped, error, size);
     state->stop_noted = false;
     lua_settop(state->lua, 0);
     if (status == LUA_ERRMEM)
@@ -313,29 +283,6 @@ bool policy_run(struct policy *policy, size_t number, const struct policy_alert 
 
 /* --- Life --- */
 
-static bool prepare(struct policy *policy)
-{
-    const struct policy_options *options = &policy->options;
-    const struct script_options made = {.budget_ms = options->budget_ms,
-                                        .memory_limit = options->memory_limit,
-                                        .log = options->log,
-                                        .log_context = options->log_context,
-                                        .wake_fd = options->wake_fd};
-    struct script_state *state = policy->state = state_open(&made);
-    if (!state || !(state->scripts = calloc(1, sizeof *state->scripts)))
-        return false;
-    state->script_count = 1;
-    for (int hook = 0; hook < HOOK_COUNT; hook++)
-        state->scripts->hooks[hook] = LUA_NOREF;
-    const char *slash = strrchr(options->path, '/');
-    state->scripts->path = strdup(options->path);
-    state->scripts->folder =
-        slash ? strndup(options->path, slash == options->path ? 1 : (size_t)(slash - options->path)) : strdup(".");
-    state->sources = state->scripts->sources = sources_new();
-    watchdog_init(&state->watchdog, state->lua, failure_stop, options->budget_ms, options->wake_fd);
-    return state->scripts->path && state->scripts->folder && state->sources;
-}
-
 struct policy *policy_open(const struct policy_options *options, char *error, size_t error_size)
 {
     struct policy *policy = calloc(1, sizeof *policy);
@@ -346,22 +293,18 @@ struct policy *policy_open(const struct policy_options *options, char *error, si
     policy->options = *options;
     for (size_t i = 0; i < POLICY_RULES_MAXIMUM; i++)
         policy->values[i] = policy->runs[i] = LUA_NOREF;
-    if (!prepare(policy)) {
+    policy->state = rule_file_open(&(struct script_options){.paths = &options->path,
+                                                            .budget_ms = options->budget_ms,
+                                                            .memory_limit = options->memory_limit,
+                                                            .log = options->log,
+                                                            .log_context = options->log_context,
+                                                            .wake_fd = options->wake_fd});
+    if (!policy->state)
         snprintf(error, error_size, "not enough memory");
+    if (!policy->state || !rule_file_read(policy->state, load_protected, policy, error, error_size)) {
         policy_close(policy);
         return NULL;
     }
-    struct script_state *state = policy->state;
-    state->stack_base = (uintptr_t)__builtin_frame_address(0);
-    load_begin(state);
-    int status = lua_cpcall(state->lua, load_protected, policy);
-    load_end(state);
-    if (status != 0) {
-        take_error(state, status, false, policy, error, error_size);
-        policy_close(policy);
-        return NULL;
-    }
-    lua_settop(state->lua, 0);
     return policy;
 }
 
@@ -369,7 +312,7 @@ void policy_close(struct policy *policy)
 {
     if (!policy)
         return;
-    state_close(policy->state);
+    rule_file_close(policy->state);
     free(policy);
 }
 

@@ -5,11 +5,13 @@
  * The arena is a list of chunks of which a call fills one after the other; the next call starts anew and keeps the
  * first chunk only, so that a call that needed much does not hold it for ever. */
 #include "script/state.h"
-#include "script/wait/wait.h"
 
 #include <luajit.h>
 #include <lualib.h>
 #include <stdlib.h>
+
+#include "script/new_state.h"
+#include "script/wait/wait.h"
 
 /* Holds the texts of an ordinary decision many times over. */
 #define ARENA_CHUNK_BYTES 4096
@@ -125,7 +127,7 @@ struct script_state *state_open(const struct script_options *options)
     state->caching = options->caching;
     state->reads_only = options->reads_only;
     /* The first chunk at once: a script that fills its memory can then still be asked for a decision. */
-    state->lua = lua_newstate(allocate_for_lua, state);
+    state->lua = new_state(allocate_for_lua, state);
     state->coroutine_reference = LUA_NOREF;
     state->timers.next_ms = UINT64_MAX;
     if (!state->lua || !arena_open(state) || lua_cpcall(state->lua, open_libraries, NULL) != 0) {

@@ -58,6 +58,9 @@
 
 /* The state of LuaJIT's generator of random numbers. */
 #define SCRIPT_RANDOM_BYTES 32
+struct random_mark {
+    unsigned char bytes[SCRIPT_RANDOM_BYTES];
+};
 
 /* How much of the C stack a hook may use before functions of ours that call Lua refuse. LuaJIT counts no nesting of C
  * calls; what it calls by itself (string.format and __tostring) takes up to 4 MiB before Lua's own stack is full. */
@@ -97,6 +100,15 @@ struct collector {
     uint64_t asked_ns;     /* when luaduct.gc() last had its way */
     _Atomic uint64_t manual, automatic, cycles_ns, longest_cycle_ns, reclaimed, last_ns;
     struct pauses pauses, hook_times;
+};
+
+/* The call of a route with a declaration (pure/declaration.h). */
+struct pure_call {
+    const struct script *script;
+    bool keeps;           /* what it answers is kept */
+    bool known;           /* it should answer what it did … */
+    struct buffer before; /* … as Lua would write it */
+    struct random_mark random;
 };
 
 struct script_state {
@@ -169,6 +181,7 @@ struct script_state {
     struct shared_use shared;
 
     struct route_cache route_cache;
+    struct pure_call pure_call;
     enum route_caching caching;
     bool asked_agents; /* the route under way did, with a declaration */
     bool from_cache;   /* the last answer of a route */

@@ -34,11 +34,19 @@ describe("the path of a message", function()
     after_each(bridge.clean)
 
     -- Sanitizers have a malloc of their own: counted in the plain build only.
-    for _, reactors in ipairs(COUNTER and {1, 2} or {}) do
-        it("asks malloc for nothing once it is warm, with " .. reactors .. " reactors", function()
+    for _, case in ipairs(COUNTER and {
+        {name = "with 1 reactor", reactors = 1},
+        {name = "with 2 reactors", reactors = 2},
+        {name = "with decisions that are kept", reactors = 1, script = [[
+            return {cache = {"to", "from"}, route = function(envelope, bridge)
+                return {bridge.to(envelope.to), bridge.to{envelope.to, envelope.to}}
+            end}]]},
+    } or {}) do
+        it("asks malloc for nothing once it is warm, " .. case.name, function()
             local path = process.folder() .. "/allocations"
             local server = bridge.start {
-                config = {performance = {worker_threads = reactors}},
+                script = case.script,
+                config = {performance = {worker_threads = case.reactors}},
                 env = {LD_PRELOAD = COUNTER, MALLOC_COUNTER = path},
             }
             local alice = websocket.agent(server, "alice")

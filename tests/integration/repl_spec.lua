@@ -1,8 +1,11 @@
 -- `luaduct repl`, and POST /admin/repl behind it: a prompt that looks at a running bridge, and only looks.
 local bridge = require "tests.support.bridge"
+local fcntl = require "posix.fcntl"
 local http = require "tests.support.http"
 local json = require "tests.support.json"
 local process = require "tests.support.process"
+local stdlib = require "posix.stdlib"
+local unistd = require "posix.unistd"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -224,6 +227,26 @@ describe("luaduct repl", function()
         assert.equal('"new"', shown(server, "greeting"))
     end)
 
+    it("has a prompt in a terminal, where a failing line is not the end", function()
+        local server = bridge.start({script = SCRIPT})
+        local terminal = assert(stdlib.openpt(bit.bor(fcntl.O_RDWR, fcntl.O_NOCTTY)))
+        stdlib.grantpt(terminal)
+        stdlib.unlockpt(terminal)
+        local keyboard = assert(fcntl.open(stdlib.ptsname(terminal), bit.bor(fcntl.O_RDWR, fcntl.O_NOCTTY)))
+        local child = bridge.luaduct_start({"repl", "--url", server:url()}, {keep_input = keyboard})
+        local function types(text, until_shown)
+            unistd.write(terminal, text)
+            wait.eventually(function() return child:log():find(until_shown, 1, true) end, 5, until_shown)
+        end
+        types("", "version 1 of the scripts; help() says what there is, Ctrl-D ends\n")
+        types("nonsense.x\n", "repl:1: attempt to index global 'nonsense'")
+        types("for i = 1, 2 do\n", ">> ")
+        types("print('line ' .. i) end\n", "line 1\nline 2\n")
+        unistd.write(terminal, "\4")
+        assert.equal(0, child:wait_exit())
+        unistd.close(terminal)
+    end)
+
     it("looks without a script too, and with one reactor", function()
         local server = bridge.start({config = {performance = {worker_threads = 1}}})
         local ann = websocket.agent(server, "ann")
@@ -234,6 +257,24 @@ describe("luaduct repl", function()
         assert.equal('{"ann"}\n1\n{}\n', output)
         ann:send_envelope({to = "ann", id = "after it"})
         assert.equal("after it", ann:receive_envelope().id)
+    end)
+
+    it("looks at agents that come and go beside it, on a reactor that is alone", function()
+        local server = bridge.start({config = {performance = {worker_threads = 1}}})
+        local line = '#agents(), #route{from = "a1"}.recipients\n'
+        local child = bridge.luaduct_start({"repl", "--url", server:url()}, {input = line:rep(60)})
+        local round = 0
+        wait.eventually(function() -- as long as it looks
+            round = round + 1
+            local agent = websocket.agent(server, "a" .. round % 7, {labels = {"l" .. round}})
+            agent:send_envelope({to = "a1"})
+            if round % 2 == 0 then
+                agent:close()
+            end
+            return not child:is_running()
+        end, 30)
+        assert.equal(0, child:status(), child:log())
+        assert.equal(60, select(2, child:output():gsub("%d+  %d+\n", "")))
     end)
 
     it("says in one line why there is no answer", function()

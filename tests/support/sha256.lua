@@ -76,4 +76,6 @@ function sha256.hmac(key, text)
     return digest(xor_all(key, 0x5c) .. inner)
 end
 
+sha256.hex = digest
+
 return sha256

@@ -178,7 +178,8 @@ static unsigned gather_record(const struct outbox *outbox, struct outbox_scratch
     unsigned count = 0;
     *length = 0;
     for (uint32_t i = 0; i < outbox->queue.count && i < OUTBOX_GATHER; i++) {
-        struct frame *wire = i > 0 && batch_starts_at(outbox, i) ? NULL : wire_form(outbox, frame_queue_at(&outbox->queue, i));
+        struct frame *wire =
+            i > 0 && batch_starts_at(outbox, i) ? NULL : wire_form(outbox, frame_queue_at(&outbox->queue, i));
         if (!wire || wire->length > most - *length)
             break;
         memcpy(scratch->bytes + *length, wire->data, wire->length);
@@ -209,7 +210,8 @@ static enum outbox_result flush_record(struct outbox *outbox, struct transport *
     if (outbox->covered > 0)
         return settle_record(outbox, transport, transport_send_rest(transport), sent_bytes, sent_frames);
     size_t length, most = transport_record_bytes(transport);
-    unsigned count = gather_record(outbox, scratch, most < sizeof scratch->bytes ? most : sizeof scratch->bytes, &length);
+    unsigned count =
+        gather_record(outbox, scratch, most < sizeof scratch->bytes ? most : sizeof scratch->bytes, &length);
     if (count == 0) {
         struct frame *large = wire_form(outbox, frame_queue_at(&outbox->queue, 0));
         if (!large)

@@ -17,10 +17,10 @@ struct outbox {
     struct frame *partial; /* the wire form of the first `covered` frames, some of its bytes written; else NULL */
     uint32_t partial_sent; /* bytes of it that the kernel has */
     uint16_t covered;      /* without `partial`: frames that one record of TLS carries, which the kernel has in part */
-    uint8_t form;     /* what this peer takes: 0 frames as they are, else OUTBOX_BINARY and the window of deflate */
-    bool batches : 1; /* several envelopes may share one `batch` message */
+    uint8_t form;       /* what this peer takes: 0 frames as they are, else OUTBOX_BINARY and the window of deflate */
+    bool batches : 1;   /* several envelopes may share one `batch` message */
     bool in_flight : 1; /* the kernel has a part of a record of TLS: what is in it can neither be changed nor counted */
-    bool cut : 1;     /* a message was taken back half written: nothing more may follow on this connection */
+    bool cut : 1;       /* a message was taken back half written: nothing more may follow on this connection */
 };
 
 /* The most frames that one call to the kernel carries. */

@@ -3,30 +3,37 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/wildcard.h"
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
 #include "bridge/history.h"
 #include "memory/pool.h"
+#include "protocol/json/json_write.h"
 #include "protocol/registration.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/session.h"
-#include "runtime/credential.h"
 #include "runtime/events/events.h"
+#include "runtime/identity/authenticate.h"
 #include "runtime/reactor.h"
 #include "runtime/work/waiting.h"
 
 /* Envelopes of the history in a `registered` answer. */
 #define REGISTERED_HISTORY 10u
 
-/* Each register shows the token, unless the upgrade did; one that shows a wrong one is refused all the same. */
-static bool token_accepted(struct connection *connection, struct slice token)
+/* Each register shows a credential, unless the upgrade did; one that shows a wrong one is refused all the same.
+ * *identity: who it is from here on, a reference; NULL where no credential is configured. */
+static enum authentication authenticate(struct connection *connection, struct slice token, struct identity **identity)
 {
-    const struct config *config = connection_reactor(connection)->config;
-    if (!config->auth.token)
-        return true;
-    bool good = token.length > 0 ? credential_matches(config, token) : connection->token_at_upgrade;
-    connection->authorized = connection->authorized || good;
-    return good;
+    struct reactor *reactor = connection_reactor(connection);
+    *identity = NULL;
+    if (!reactor->config->auth.required)
+        return AUTHENTICATION_OK;
+    if (token.length > 0)
+        return identity_authenticate(&(struct credentials){.connection = connection, .token = token}, identity);
+    if (!connection->known_at_upgrade || identity_expired(connection->identity, reactor->lane->wall_ms))
+        return AUTHENTICATION_WRONG;
+    *identity = identity_retain(connection->identity);
+    return AUTHENTICATION_OK;
 }
 
 static void answer_register(struct connection *connection)
@@ -44,19 +51,38 @@ static void answer_register(struct connection *connection)
     agent_view_release(&view);
 }
 
-static bool join(struct connection *connection, struct profile *profile, bool again)
+static enum code join(struct connection *connection, struct profile *profile, bool again)
 {
     struct endpoint *endpoint = &connection->endpoint;
     struct sender_fragment fragment = {0};
     if (!sender_fragment_set(&fragment, profile->id, profile->role))
-        return false;
+        return CODE_OVERLOADED;
     endpoint->grace_over = endpoint->grace_over || profile->has_features;
-    if (!(again ? attachment_change_profile : attachment_attach)(endpoint, profile)) {
+    enum code code = again ? (attachment_change_profile(endpoint, profile) ? CODE_OK : CODE_OVERLOADED)
+                           : attachment_attach(endpoint, profile);
+    if (code != CODE_OK) {
         sender_fragment_free(&fragment);
-        return false;
+        return code;
     }
     sender_fragment_free(&connection->fragment);
     connection->fragment = fragment;
+    return CODE_OK;
+}
+
+static struct access_subject subject_of(const struct connection *connection, const struct profile *profile)
+{
+    return (struct access_subject){.identity = connection->identity, .agent = profile->id, .agent_role = profile->role};
+}
+
+/* False: no memory. */
+static bool resolve_grant(struct connection *connection, const struct profile *profile)
+{
+    struct access_subject who = subject_of(connection, profile);
+    struct grant *grant = grant_new(connection_reactor(connection)->standing.access, &who);
+    if (!grant)
+        return false;
+    grant_free(connection->grant);
+    connection->grant = grant;
     return true;
 }
 
@@ -66,6 +92,14 @@ struct registering {
     bool has_features, wants_batches, again;
 };
 
+/* A connection that may not be an agent is of no use; one that is an agent stays so. */
+static void forbid(struct connection *connection, bool again, struct slice reason)
+{
+    session_refuse(connection, CODE_FORBIDDEN, reason, slice_from(NULL, 0));
+    if (!again)
+        agent_session_close(connection, 1008, reason);
+}
+
 /* on_register has said, or there is none. */
 static void finish_register(struct connection *connection, const struct registering *registering,
                             enum script_result result, struct slice reason)
@@ -73,9 +107,7 @@ static void finish_register(struct connection *connection, const struct register
     const struct script_registration *wanted = &registering->wanted;
     bool again = registering->again;
     if (result != SCRIPT_DECIDED) {
-        session_refuse(connection, CODE_FORBIDDEN, reason, slice_from(NULL, 0));
-        if (!again)
-            agent_session_close(connection, 1008, reason);
+        forbid(connection, again, reason);
         return;
     }
     struct profile *profile = profile_new(&(struct profile_source){
@@ -84,12 +116,21 @@ static void finish_register(struct connection *connection, const struct register
         .labels = wanted->labels,
         .tools = wanted->tools,
         .intents = wanted->intents,
+        .owner = identity_owner(connection->identity),
+        .yields = connection->identity && connection->identity->kind == IDENTITY_SHARED, /* who that is, is not known */
         .max_concurrent_tasks = wanted->max_concurrent_tasks,
         .has_features = registering->has_features,
         .wants_batches = registering->wants_batches,
     });
-    if (!profile || !join(connection, profile, again)) {
+    enum code code = profile && resolve_grant(connection, profile) ? join(connection, profile, again) : CODE_OVERLOADED;
+    if (code != CODE_OK)
         profile_release(profile);
+    if (code == CODE_FORBIDDEN) {
+        access_refused(REFUSED_TAKEOVER, connection->identity, wanted->id);
+        forbid(connection, again, SLICE("this clientId is held by another identity"));
+        return;
+    }
+    if (code != CODE_OK) {
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
         return;
     }
@@ -133,16 +174,18 @@ static void registered_later(struct waiting *waiting, enum script_result result,
 static struct register_job *new_register_job(struct connection *connection, const struct registering *from)
 {
     const struct script_registration *wanted = &from->wanted;
-    size_t length =
-        wanted->id.length + wanted->role.length + wanted->labels.length + wanted->tools.length + wanted->intents.length;
+    size_t length = wanted->id.length + wanted->role.length + wanted->labels.length + wanted->tools.length +
+                    wanted->intents.length + wanted->identity.length;
     struct register_job *job = pool_acquire(POOL_BUFFERS, sizeof *job + length);
     if (!job)
         return NULL;
     *job = (struct register_job){.connection = connection, .registering = *from, .size = sizeof *job + length};
     struct script_registration *copy = &job->registering.wanted;
-    struct slice *texts[] = {&copy->id, &copy->role, &copy->labels, &copy->tools, &copy->intents};
+    struct slice *texts[] = {&copy->id, &copy->role, &copy->labels, &copy->tools, &copy->intents, &copy->identity};
     char *at = job->texts;
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (!texts[i]->data)
+            continue;
         memcpy(at, texts[i]->data, texts[i]->length);
         texts[i]->data = at;
         at += texts[i]->length;
@@ -175,6 +218,45 @@ static void ask_to_register(struct connection *connection, const struct register
     pool_release(POOL_BUFFERS, job, job->size);
 }
 
+/* What the identity vouches for, as the agent would have said it; no memory: false. */
+static bool say_labels(const struct identity *identity, struct text_store *store, struct slice *out)
+{
+    struct buffer list = {0};
+    if (identity->labels.count == 0)
+        return true;
+    for (uint32_t i = 0; i < identity->labels.count; i++) {
+        buffer_append(&list, i == 0 ? "[" : ",", 1);
+        buffer_append_json_string(&list, identity->labels.items[i]);
+    }
+    buffer_append(&list, "]", 1);
+    char *text = list.failed ? NULL : text_store_take(store, list.length);
+    if (text)
+        *out = slice_from(memcpy(text, list.data, list.length), list.length);
+    buffer_free(&list);
+    return text != NULL;
+}
+
+/* Whether the identity may be the agent that it asks to be. */
+static bool binding_holds(const struct identity *identity, const struct registration *asked, bool strict,
+                          struct slice *why)
+{
+    char buffer[TEXT_BYTES_MAXIMUM];
+    struct slice label;
+    if (!identity)
+        return true;
+    *why = SLICE("this credential does not allow that clientId");
+    if (client_id_reserved(asked->client_id) || !identity_may_take(identity, asked->client_id, strict))
+        return false;
+    *why = SLICE("this credential does not allow that role");
+    if (!identity_may_be(identity, asked->role, strict))
+        return false;
+    *why = SLICE("this credential does not allow one of those labels");
+    for (struct slice rest = asked->labels; identity->labels.count > 0 && registration_next(&rest, buffer, &label);)
+        if (!wildcard_list_matches(&identity->labels, label))
+            return false;
+    return true;
+}
+
 void session_register(struct connection *connection, struct slice text, const struct message_rules *rules)
 {
     struct reactor *reactor = connection_reactor(connection);
@@ -182,18 +264,41 @@ void session_register(struct connection *connection, struct slice text, const st
     char error[ERROR_TEXT_BYTES], made_id[UUID_LENGTH];
     enum code code = registration_scan(text, rules, &reactor->store, &asked, error);
     bool again = connection_registered(connection);
-    if (!token_accepted(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0))) {
-        /* A second register that is refused leaves all as it was. */
-        (again ? session_object : session_refuse)(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"),
-                                                  slice_from(NULL, 0));
+    struct identity *identity;
+    enum authentication result =
+        authenticate(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0), &identity);
+    if (result == AUTHENTICATION_WAITS) {
+        session_hold_message(connection, text);
         return;
     }
+    if (result != AUTHENTICATION_OK) {
+        bool failed = result == AUTHENTICATION_FAILED;
+        if (!failed)
+            access_refused(REFUSED_CREDENTIAL, NULL, SLICE("register"));
+        /* A second register that is refused leaves all as it was. */
+        (again ? session_object : session_refuse)(
+            connection, failed ? CODE_OVERLOADED : CODE_UNAUTHORIZED,
+            failed ? SLICE("the token cannot be judged now") : SLICE("unauthorized"), slice_from(NULL, 0));
+        return;
+    }
+    if (again && !identity_same(identity, connection->identity)) {
+        access_refused(REFUSED_BINDING, identity, SLICE("a connection of another identity"));
+        identity_release(identity);
+        session_object(connection, CODE_FORBIDDEN, SLICE("this connection belongs to another identity"),
+                       slice_from(NULL, 0));
+        return;
+    }
+    identity_put(&connection->identity, identity);
     if (code != CODE_OK) {
         session_refuse(connection, code, slice_from_string(error), slice_from(NULL, 0));
         return;
     }
     if (again && asked.client_id.length == 0)
         asked.client_id = connection->endpoint.profile->id;
+    if (asked.client_id.length == 0 && identity)
+        asked.client_id = identity_only(&identity->client_ids);
+    if (asked.role.length == 0 && identity)
+        asked.role = identity_only(&identity->agent_roles);
     if (again && !slice_equal(asked.client_id, connection->endpoint.profile->id)) {
         session_refuse(connection, CODE_ALREADY_REGISTERED,
                        SLICE("this connection is registered under another clientId"), slice_from(NULL, 0));
@@ -203,13 +308,26 @@ void session_register(struct connection *connection, struct slice text, const st
         uuid_format(made_id);
         asked.client_id = slice_from(made_id, sizeof made_id);
     }
+    if (asked.role.length == 0)
+        asked.role = SLICE("agent");
+    if (identity && asked.labels.length == 0 && !say_labels(identity, &reactor->store, &asked.labels)) {
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        return;
+    }
+    struct slice why;
+    if (!binding_holds(identity, &asked, reactor->config->mode == CONFIG_MODE_ENHANCED, &why)) {
+        access_refused(REFUSED_BINDING, identity, asked.client_id);
+        forbid(connection, again, why);
+        return;
+    }
     struct registering registering = {
         .wanted = {.id = asked.client_id,
-                   .role = asked.role.length > 0 ? asked.role : SLICE("agent"),
+                   .role = asked.role,
                    .labels = asked.labels.length > 0 ? asked.labels : SLICE("[]"),
                    .tools = asked.tools.length > 0 ? asked.tools : SLICE("[]"),
                    .intents = asked.intents.length > 0 ? asked.intents : SLICE("[]"),
-                   .max_concurrent_tasks = asked.max_concurrent_tasks},
+                   .max_concurrent_tasks = asked.max_concurrent_tasks,
+                   .identity = identity ? identity->owner : slice_from(NULL, 0)},
         .has_features = asked.has_features,
         .wants_batches = asked.wants_batches,
         .again = again,
@@ -218,4 +336,19 @@ void session_register(struct connection *connection, struct slice text, const st
         ask_to_register(connection, &registering);
     else
         finish_register(connection, &registering, SCRIPT_DECIDED, slice_from(NULL, 0));
+}
+
+void session_review(struct connection *connection)
+{
+    const struct profile *profile = connection->endpoint.profile;
+    if (!connection_registered(connection))
+        return;
+    /* Its role and labels may be on_register's. */
+    bool strict = connection_reactor(connection)->config->mode == CONFIG_MODE_ENHANCED;
+    if (!identity_may_take(connection->identity, profile->id, strict)) {
+        access_refused(REFUSED_BINDING, connection->identity, profile->id);
+        forbid(connection, false, SLICE("this credential does not allow that clientId any more"));
+    } else if (!resolve_grant(connection, profile)) {
+        agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("out of memory"));
+    }
 }

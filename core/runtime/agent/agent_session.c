@@ -124,6 +124,27 @@ static enum code identity_refusal(struct connection *connection, const struct en
     return CODE_OK;
 }
 
+/* Before it registered, an agent has no grant: then the rules are asked about its identity alone. */
+static enum code access_refusal(struct connection *connection, struct envelope *envelope,
+                                const struct envelope_defaults *defaults, bool executes, struct slice *text)
+{
+    const struct grant *grant = connection->grant;
+    bool broadcasts = !executes && !envelope_has(envelope, FIELD_TO);
+    if (grant && (broadcasts ? grant->broadcasts_all : grant->sends_all))
+        return CODE_OK;
+    const struct access_policy *policy = connection_reactor(connection)->standing.access;
+    struct access_subject who = {.identity = connection->identity};
+    struct slice intent = envelope_text(envelope, FIELD_INTENT, defaults);
+    struct slice to = executes ? SLICE("bridge") : envelope_sent_text(envelope, FIELD_TO);
+    if (broadcasts ? (grant ? grant_may_broadcast(grant, intent) : access_may_broadcast(policy, &who, intent))
+                   : (grant ? grant_may_send(grant, intent, to) : access_may_send(policy, &who, intent, to)))
+        return CODE_OK;
+    access_refused(broadcasts ? REFUSED_BROADCAST : REFUSED_SEND, connection->identity, intent);
+    *text = broadcasts ? SLICE("you may not broadcast envelopes of this intent")
+                       : SLICE("you may not send envelopes of this intent to this recipient");
+    return CODE_FORBIDDEN;
+}
+
 static void settle_envelope(struct connection *connection, struct dispatch_result *result)
 {
     if (result->code != CODE_OK)
@@ -158,14 +179,17 @@ static void handle_envelope(struct connection *connection, struct slice text)
         code = CODE_RATE_LIMITED;
         why = SLICE("too many messages or bytes in too short a time: the envelope was not taken");
     }
+    bool registered = connection_registered(connection);
+    struct envelope_defaults defaults = {.sender = registered ? &connection->fragment : NULL,
+                                         .timestamp = reactor->lane->timestamp};
+    bool executes = slice_equal(envelope_sent_text(&message->envelope, FIELD_INTENT), SLICE(EXECUTE_INTENT));
+    if (code == CODE_OK)
+        code = access_refusal(connection, &message->envelope, &defaults, executes, &why);
     if (code != CODE_OK) {
         session_refuse(connection, code, why, message_error_id(message));
         return;
     }
-    bool registered = connection_registered(connection);
-    struct envelope_defaults defaults = {.sender = registered ? &connection->fragment : NULL,
-                                         .timestamp = reactor->lane->timestamp};
-    if (__builtin_expect(slice_equal(envelope_sent_text(&message->envelope, FIELD_INTENT), SLICE(EXECUTE_INTENT)), 0)) {
+    if (__builtin_expect(executes, 0)) {
         session_execute(connection, &message->envelope, &defaults);
         return;
     }
@@ -235,7 +259,8 @@ static inline void handle_scanned(struct connection *connection, enum code code,
     struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
-    if (config->auth.token && !connection->authorized && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
+    if (config->auth.required && !connection->identity && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
+        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a message before an authenticated register"));
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }
@@ -324,6 +349,18 @@ static bool join_backlog(struct connection *connection, enum websocket_event eve
     connection->backlog_full = true;
     connection_read_on(connection, false);
     return false;
+}
+
+void session_hold_message(struct connection *connection, struct slice text)
+{
+    const struct websocket_message message = {
+        .opcode = WEBSOCKET_TEXT, .data = (char *)text.data, .length = text.length};
+    if (!connection->backlog)
+        connection->backlog = backlog_new();
+    if (connection->backlog && backlog_put_back(connection->backlog, WEBSOCKET_ON_MESSAGE, &message))
+        connection->hook_waits = true;
+    else
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
 }
 
 void session_hook_ended(struct connection *connection)
@@ -423,12 +460,12 @@ void agent_session_start(struct connection *connection, const struct handshake *
     const struct config *config = connection_reactor(connection)->config;
     connection->phase = CONNECTION_WEBSOCKET;
     connection->is_websocket = true;
-    connection->token_at_upgrade = connection->authorized;
+    connection->known_at_upgrade = connection->identity != NULL;
     connection->endpoint.grace_over = config->agents.register_grace_ms == 0;
     connection->rate = rate_bucket_new(config, connection_reactor(connection)->now_ms);
     websocket_start(&connection->websocket, &handshake->agreement);
     connection->endpoint.outbox.form = handshake->agreement.send_window_bits | (handshake->msgpack ? OUTBOX_BINARY : 0);
-    bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.token;
+    bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.required;
     connection_wait_for(connection, must_register ? DEADLINE_REGISTER : DEADLINE_IDLE);
 }
 

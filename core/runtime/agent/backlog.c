@@ -29,18 +29,39 @@ static size_t entry_size(size_t length)
     return sizeof(struct backlog_entry) + length + JSON_SLACK;
 }
 
-bool backlog_add(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message)
+static struct backlog_entry *entry_new(enum websocket_event event, const struct websocket_message *message)
 {
     struct backlog_entry *entry = pool_acquire(POOL_BUFFERS, entry_size(message->length));
     if (!entry)
-        return false;
+        return NULL;
     *entry = (struct backlog_entry){.event = event, .message = *message};
     entry->message.data = entry->bytes;
     if (message->length > 0)
         memcpy(entry->bytes, message->data, message->length);
     memset(entry->bytes + message->length, 0, JSON_SLACK);
+    return entry;
+}
+
+bool backlog_add(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message)
+{
+    struct backlog_entry *entry = entry_new(event, message);
+    if (!entry)
+        return false;
     *backlog->last = entry;
     backlog->last = &entry->next;
+    backlog->count++;
+    return true;
+}
+
+bool backlog_put_back(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message)
+{
+    struct backlog_entry *entry = entry_new(event, message);
+    if (!entry)
+        return false;
+    entry->next = backlog->first;
+    if (!backlog->first)
+        backlog->last = &entry->next;
+    backlog->first = entry;
     backlog->count++;
     return true;
 }

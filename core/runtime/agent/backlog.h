@@ -29,6 +29,9 @@ void backlog_free(struct backlog *backlog); /* NULL is fine */
 /* Copies what came to the end. False: no memory. */
 bool backlog_add(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message);
 
+/* Copies a message to the front: it is to be handled again. False: no memory. */
+bool backlog_put_back(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message);
+
 /* The oldest, for the caller to free with backlog_entry_free; NULL when it is empty. */
 struct backlog_entry *backlog_take(struct backlog *backlog);
 void backlog_entry_free(struct backlog_entry *entry);

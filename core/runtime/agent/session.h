@@ -22,8 +22,15 @@ void session_still_slow(struct connection *connection);
 /* The connection ends: no pause is waited for. */
 void session_forget_pause(struct connection *connection);
 
+/* The message in hand cannot be judged yet: it and what follows wait for session_hook_ended. */
+void session_hold_message(struct connection *connection, struct slice text);
+
 /* The hook that this connection's messages waited for is over: they are handled, until one's hook waits again. */
 void session_hook_ended(struct connection *connection);
+
+/* Its identity or the access policy may be another now: what it may send is resolved anew, and it is closed where the
+ * identity does not allow its agent any more. */
+void session_review(struct connection *connection);
 
 /* A `register` message. Its on_register may wait: then connection->hook_waits is set. */
 void session_register(struct connection *connection, struct slice text, const struct message_rules *rules);

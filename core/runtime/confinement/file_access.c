@@ -88,8 +88,9 @@ static int grant_what_the_config_names(int ruleset, const struct config *config)
     const char *lua = getenv("LUADUCT_LUA_PATH"); /* the bridge's own Lua, in the place of what is built in */
     if (failure == 0 && lua)
         failure = grant(ruleset, lua, READ);
-    const char *const files[] = {config->policies.alerts, config->tls.client_ca, config->tls.crl,
-                                 getenv("SSL_CERT_FILE")}; /* whom webhooks trust */
+    const char *const files[] = {config->policies.alerts, config->policies.access, config->auth.tokens,
+                                 config->auth.jwt.keys,   config->auth.jwt.key,    config->tls.client_ca,
+                                 config->tls.crl,         getenv("SSL_CERT_FILE")}; /* whom webhooks trust */
     for (size_t i = 0; failure == 0 && i < sizeof files / sizeof files[0]; i++)
         failure = grant_folder_of(ruleset, files[i], READ);
     for (size_t i = 0; failure == 0 && i < config->tls.pair_count; i++) {

@@ -2,6 +2,7 @@
  * process. A call's coroutine is used again for the next one; one that ended with an error is not. */
 #include "runtime/http/api.h"
 
+#include <luajit.h>
 #include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"
+#include "script/new_state.h"
 
 /* --- The state --- */
 
@@ -46,6 +48,8 @@ static int open_native(lua_State *L)
 
 static int open_protected(lua_State *L)
 {
+    /* Compiled code that malloc refuses something takes the process with it; interpreted, it is an error. */
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     struct api *api = api_of(L);
     luaL_openlibs(L);
     lua_getglobal(L, "package");
@@ -70,7 +74,7 @@ struct lua_State *api_open(struct reactor *reactor)
         return NULL;
     }
     api->reactor = reactor;
-    api->lua = lua_newstate(allocate, api);
+    api->lua = new_state(allocate, api);
     const char *problem = "out of memory";
     if (!api->lua || lua_cpcall(api->lua, open_protected, NULL) != 0) {
         if (api->lua && lua_isstring(api->lua, -1))

@@ -18,6 +18,8 @@ struct subscriber;
 struct work;
 
 /* Creates the reactor's state, on its thread; NULL when that failed, which is logged. */
+struct identity;
+
 struct lua_State *api_open(struct reactor *reactor);
 
 /* NULL is fine. No call may be unfinished. */
@@ -33,7 +35,8 @@ struct api_call {
     struct slice method, path, query; /* path decoded, query not */
     struct slice accept;              /* empty: none */
     struct slice body;
-    bool admin; /* may speak for others and change things */
+    bool admin;                /* may speak for others and change things */
+    struct identity *identity; /* who asks; NULL: nobody has said */
 
     /* The answer so far. The caller takes `content` after each step and empties it. */
     unsigned status;
@@ -79,7 +82,8 @@ void api_append_error(struct buffer *out, enum code code, struct slice text);
  * call. */
 bool api_collect_step(struct lua_State *api, uint64_t nanoseconds);
 
-/* Adds up the Lua heaps of all reactors and what their collectors did. Any thread. */
+/* Adds up the Lua heaps of all reactors, and what their collectors did. Without the decisions that are kept for scripts
+ * (script/pure): a cache that fills is no leak, and no collection frees it. Any thread. */
 struct script_collections;
 void api_sum_heaps(uint64_t *scripts, uint64_t *apis, struct script_collections *collections);
 

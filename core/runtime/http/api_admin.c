@@ -13,10 +13,15 @@
 
 static const char *const state_names[] = {[ENGINE_OFF] = "off", [ENGINE_ON] = "on", [ENGINE_DEGRADED] = "degraded"};
 
-/* may_administer() */
+/* may_administer(path?): with a path a no is counted. */
 static int native_may_administer(lua_State *L)
 {
-    lua_pushboolean(L, api_of(L)->call->admin);
+    const struct api_call *call = api_of(L)->call;
+    size_t length;
+    const char *path = lua_tolstring(L, 1, &length);
+    if (path && !call->admin)
+        access_refused(REFUSED_ADMIN, call->identity, slice_from(path, length));
+    lua_pushboolean(L, call->admin);
     return 1;
 }
 

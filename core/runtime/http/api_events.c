@@ -32,6 +32,8 @@ static int join(lua_State *L, struct api *api, const struct subscription *subscr
         return 0;
     if (subscription->drop)
         subscription->drop(subscription->filter);
+    if (code == CODE_FORBIDDEN)
+        access_refused(REFUSED_ADMIN, api->call->identity, SLICE("/events"));
     struct slice text = code == CODE_FORBIDDEN  ? SLICE("only an administrator may listen to this kind of events")
                         : code == CODE_DRAINING ? SLICE("the bridge is going away")
                                                 : SLICE("as many listen to events as may: see Retry-After");

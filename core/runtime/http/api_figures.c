@@ -13,6 +13,7 @@
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/http/api_native.h"
+#include "runtime/identity/verifier.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/slot.h"
@@ -121,6 +122,15 @@ static void push_traffic(lua_State *L, uint64_t now_ms)
         set_number(L, code_name(code), (double)sum.refused[code]);
     }
     lua_setfield(L, -2, "refused");
+    lua_newtable(L);
+    for (unsigned kind = 0; kind < ACCESS_REFUSALS; kind++)
+        set_number(L, access_refusal_name((enum access_refusal)kind),
+                   (double)access_refused_count((enum access_refusal)kind));
+    lua_setfield(L, -2, "denied");
+    lua_newtable(L);
+    set_number(L, "verified", (double)verifier_done());
+    set_number(L, "refused", (double)verifier_refused());
+    lua_setfield(L, -2, "slow_signatures");
     set_number(L, "errors", (double)errors);
     lua_newtable(L);
     for (unsigned reason = 0; reason < UNDELIVERABLE_REASONS; reason++)
@@ -170,11 +180,16 @@ static struct reactor_sums sum_reactors(void)
     return sum;
 }
 
+static uint64_t minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
 void api_sum_heaps(uint64_t *scripts, uint64_t *heaps, struct script_collections *collections)
 {
     struct script_totals totals;
     slots_sum(NULL, &totals);
-    *scripts = totals.heap_bytes;
+    *scripts = minus(totals.heap_bytes, totals.route_cache.bytes);
     *collections = totals.collections;
     *heaps = 0;
     pthread_mutex_lock(&mutex);
@@ -230,11 +245,6 @@ static void push_latency(lua_State *L, const uint64_t sums[LATENCY_BUCKETS])
     set_number(L, "count", (double)count);
     set_number(L, "seconds", seconds);
     lua_setfield(L, -2, "latency");
-}
-
-static uint64_t minus(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
 }
 
 /* Of lengths of time: their number, percentiles in milliseconds, and for scrapers how many stayed below each power of
@@ -590,6 +600,8 @@ static int native_collect(lua_State *L)
     bool admin = api_of(L)->call->admin;
     if (admin)
         pressure_order_collection();
+    else
+        access_refused(REFUSED_ADMIN, api_of(L)->call->identity, SLICE("/admin/gc"));
     lua_pushboolean(L, admin);
     return 1;
 }

@@ -4,14 +4,17 @@
 #include "runtime/http/api_native.h"
 
 #include "base/hash.h"
+#include "base/wildcard.h"
 #include "bridge/answer.h"
 #include "bridge/history.h"
 #include "memory/pool.h"
 #include "protocol/http/url.h"
 #include "protocol/json/json_write.h"
+#include "protocol/registration.h"
 #include "runtime/dispatch.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/http/http_session.h"
+#include "runtime/identity/access.h"
 #include "runtime/reactor.h"
 #include "runtime/slowdown.h"
 #include "runtime/work/execute.h"
@@ -131,12 +134,46 @@ static enum code clear_recipient(struct api_call *call, struct envelope *envelop
     return envelope_scan(*text, rules, envelope->store, envelope, error);
 }
 
+/* `from` may be api, or an agent that the caller's credential names. */
 static enum code identity_refusal(const struct api *api, const struct envelope *envelope)
 {
+    const struct identity *identity = api->call->identity;
+    struct slice from = envelope_sent_text(envelope, FIELD_FROM);
     if (!api->reactor->config->agents.verify_from || api->call->admin || !envelope_has(envelope, FIELD_FROM) ||
-        slice_equal(envelope_sent_text(envelope, FIELD_FROM), SLICE("api")))
+        slice_equal(from, SLICE("api")))
         return CODE_OK;
-    return CODE_FROM_MISMATCH;
+    bool own = identity && wildcard_list_matches(&identity->client_ids, from) && !client_id_reserved(from);
+    return own ? CODE_OK : CODE_FROM_MISMATCH;
+}
+
+static bool access_refused_for(const struct api *api, struct envelope *envelope,
+                               const struct envelope_defaults *defaults, bool broadcast)
+{
+    const struct access_policy *policy = api->reactor->standing.access;
+    struct access_subject who = {.identity = api->call->identity};
+    struct slice intent = envelope_text(envelope, FIELD_INTENT, defaults);
+    if (broadcast ? access_may_broadcast(policy, &who, intent)
+                  : access_may_send(policy, &who, intent, envelope_sent_text(envelope, FIELD_TO)))
+        return false;
+    access_refused(broadcast ? REFUSED_BROADCAST : REFUSED_SEND, who.identity, intent);
+    return true;
+}
+
+/* may_see(what): "agents", "history" … */
+static int native_may_see(lua_State *L)
+{
+    struct api *api = api_of(L);
+    struct access_subject who = {.identity = api->call->identity};
+    struct slice name = check_slice(L, 1);
+    unsigned sight = 0;
+    while (sight < ACCESS_SIGHTS && !slice_equal(name, slice_from_string(access_sight_name((enum access_sight)sight))))
+        sight++;
+    luaL_argcheck(L, sight < ACCESS_SIGHTS, 1, "no such sight");
+    bool may = api->call->admin || access_may_see(api->reactor->standing.access, &who, (enum access_sight)sight);
+    if (!may)
+        access_refused(REFUSED_SEE, who.identity, name);
+    lua_pushboolean(L, may);
+    return 1;
 }
 
 static int push_refusal(lua_State *L, enum code code, struct slice text)
@@ -206,7 +243,13 @@ static int native_send(lua_State *L)
     if (code == CODE_OK && !broadcast && !envelope_has(&envelope, FIELD_TO))
         return push_refusal(L, CODE_RECIPIENT_REQUIRED, SLICE("Recipient `to` is required"));
     if (code == CODE_OK && identity_refusal(api, &envelope) != CODE_OK)
-        return push_refusal(L, CODE_FROM_MISMATCH, SLICE("over HTTP `from` is \"api\", unless an administrator asks"));
+        return push_refusal(
+            L, CODE_FROM_MISMATCH,
+            SLICE("over HTTP `from` is \"api\" or an agent of the caller's own, unless an administrator asks"));
+    if (code == CODE_OK && access_refused_for(api, &envelope, &defaults, broadcast))
+        return push_refusal(L, CODE_FORBIDDEN,
+                            broadcast ? SLICE("you may not broadcast envelopes of this intent")
+                                      : SLICE("you may not send envelopes of this intent to this recipient"));
     if (code == CODE_OK && broadcast && envelope_has(&envelope, FIELD_TO))
         code = clear_recipient(call, &envelope, &defaults, &rules, &text, error);
     if (code != CODE_OK)
@@ -216,8 +259,12 @@ static int native_send(lua_State *L)
         return push_refusal(L, CODE_RATE_LIMITED,
                             SLICE("the script took too long over what this address sent: the envelope was not taken"));
     struct frame *rewritten = call->sent; /* the text lies in it */
-    struct dispatch dispatch = {
-        .envelope = &envelope, .defaults = &defaults, .text = text, .done = sent_later, .context = call};
+    struct dispatch dispatch = {.envelope = &envelope,
+                                .defaults = &defaults,
+                                .identity = call->identity,
+                                .text = text,
+                                .done = sent_later,
+                                .context = call};
     struct dispatch_result result;
     call->job = dispatch_envelope(reactor, &dispatch, &result);
     if (call->job) {
@@ -277,6 +324,8 @@ static int native_execute(lua_State *L)
     struct api *api = api_of(L);
     struct api_call *call = api->call;
     char error[ERROR_TEXT_BYTES];
+    if (!call->admin)
+        access_refused(REFUSED_ADMIN, call->identity, SLICE("/workers/execute"));
     if (!call->admin)
         return push_refusal(L, CODE_FORBIDDEN, SLICE("only an administrator may have the workers work over HTTP"));
     if (api->reactor->draining)
@@ -422,6 +471,7 @@ const luaL_Reg api_native_functions[] = {
     {"refuse", native_refuse},
     {"json_string", native_json_string},
     {"parameters", native_parameters},
+    {"may_see", native_may_see},
     {"send", native_send},
     {"write_sent", native_write_sent},
     {"execute", native_execute},

@@ -13,6 +13,7 @@ void http_exchange_end_request(struct connection *connection)
 {
     struct request *request = &connection->http->request;
     api_end(connection_reactor(connection)->http, &request->call);
+    http_gate_end(&request->gate);
     buffer_free(&request->body);
     buffer_free(&request->kept);
     *request = (struct request){0};

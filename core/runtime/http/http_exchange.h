@@ -36,6 +36,7 @@ struct http_exchange {
         bool calling;    /* the endpoint has not finished */
     } request;
 
+    bool verifying;     /* the next request waits until it is known who asks */
     bool paused;        /* requests may wait in input because of what waits in output */
     bool its_turn;      /* all was written: when the socket takes more, go on */
     bool last;          /* nothing more is read: close when output is written */

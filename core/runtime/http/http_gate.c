@@ -4,7 +4,10 @@
 #include "runtime/http/http_gate.h"
 
 #include "protocol/http/origin.h"
-#include "runtime/credential.h"
+#include "runtime/identity/access.h"
+#include "runtime/identity/authenticate.h"
+#include "runtime/identity/credential.h"
+#include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 
@@ -38,18 +41,53 @@ bool http_gate_path_reserved(struct slice path)
             path.data[admin.length] == '/');
 }
 
-static bool origin_passes(const struct connection *connection, struct slice origin, struct slice host)
+/* Whose web page asks. */
+enum page {
+    PAGE_NONE,   /* no browser says so */
+    PAGE_OWN,    /* the bridge's own */
+    PAGE_LISTED, /* of an origin that the configuration names */
+    PAGE_ANY,    /* of another, where the configuration lets any in */
+    PAGE_REFUSED,
+};
+
+static enum page judge_origin(const struct connection *connection, struct slice origin, struct slice host)
 {
     const struct config *config = connection_reactor(connection)->config;
     struct slice own = connection->transport.tls ? SLICE("https") : SLICE("http");
-    if (config->http.cors_any || origin_allowed(origin, own, host, NULL, 0))
-        return true;
+    if (origin_allowed(origin, own, host, NULL, 0))
+        return PAGE_OWN;
     for (size_t i = 0; i < config->http.cors_origins.count; i++) {
         struct slice listed = slice_from_string(config->http.cors_origins.items[i]);
-        if (origin_allowed(origin, own, host, &listed, 1))
-            return true;
+        if (!slice_equal(listed, SLICE("*")) && origin_allowed(origin, own, host, &listed, 1))
+            return PAGE_LISTED;
     }
-    return false;
+    return config->http.cors_any ? PAGE_ANY : PAGE_REFUSED;
+}
+
+/* Browsers leave Origin out where a page only fetches or embeds something, but say whose page it is (Fetch Metadata).
+ */
+static enum page judge_site(const struct config *config, struct slice site)
+{
+    if (slice_equal(site, SLICE("none")) || slice_equal(site, SLICE("same-origin")))
+        return PAGE_NONE;
+    return config->http.cors_any ? PAGE_ANY : PAGE_REFUSED;
+}
+
+static enum page judge_page(const struct connection *connection, const struct http_request *request,
+                            struct slice *origin)
+{
+    const struct http_header *header = NULL;
+    enum page worst = PAGE_NONE;
+    while ((header = http_request_header(request, SLICE("origin"), header))) {
+        enum page page = judge_origin(connection, header->value, request->host);
+        worst = page > worst ? page : worst;
+        *origin = header->value;
+    }
+    while (origin->length == 0 && (header = http_request_header(request, SLICE("sec-fetch-site"), header))) {
+        enum page page = judge_site(connection_reactor(connection)->config, header->value);
+        worst = page > worst ? page : worst;
+    }
+    return worst;
 }
 
 static bool host_passes(const struct config *config, struct slice host)
@@ -70,34 +108,54 @@ static void refuse(struct http_gate *out, enum code code, const char *text)
     out->text = text;
 }
 
-static bool check_browser(const struct connection *connection, const struct http_request *request,
+static bool check_browser(const struct connection *connection, const struct http_request *request, enum page *page,
                           struct http_gate *out)
 {
     const struct config *config = connection_reactor(connection)->config;
-    const struct http_header *header = NULL;
-    while ((header = http_request_header(request, SLICE("origin"), header))) {
-        if (!origin_passes(connection, header->value, request->host)) {
-            out->origin = slice_from(NULL, 0);
-            refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
-            return false;
-        }
-        out->origin = header->value;
+    struct slice origin = {NULL, 0};
+    *page = judge_page(connection, request, &origin);
+    if (*page == PAGE_REFUSED) {
+        access_refused(REFUSED_ORIGIN, NULL, origin);
+        refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
+        return false;
     }
-    bool has_credential = config->auth.token || transport_peer_certificate(&connection->transport);
-    if (!has_credential && !host_passes(config, request->host)) {
+    out->origin = origin;
+    if (!config->auth.required && !host_passes(config, request->host)) {
+        access_refused(REFUSED_ORIGIN, NULL, request->host);
         refuse(out, CODE_FORBIDDEN, "this Host is not allowed while no credential is configured: see http.hosts");
         return false;
     }
     return true;
 }
 
-/* Two Authorization headers are none that could be trusted. */
-static bool shows_token(const struct config *config, const struct http_request *request, bool *shows_any)
+/* Two Authorization headers are none that could be trusted, and a scheme that is not ours is a wrong token. */
+static enum authentication authenticate(struct connection *connection, const struct http_request *request,
+                                        enum page page, struct http_gate *out)
 {
     const struct http_header *header = http_request_header(request, SLICE("authorization"), NULL);
-    *shows_any = header != NULL;
-    return header && !http_request_header(request, SLICE("authorization"), header) &&
-           credential_matches(config, credential_bearer(header->value));
+    struct credentials shown = {.connection = connection, .request = request, .foreign_page = page == PAGE_ANY};
+    if (header) {
+        shown.token = credential_bearer(header->value);
+        if (!shown.token.data || http_request_header(request, SLICE("authorization"), header))
+            return AUTHENTICATION_WRONG;
+    }
+    return identity_authenticate(&shown, &out->identity);
+}
+
+static bool may_administer(const struct connection *connection, const struct identity *identity)
+{
+    struct access_subject who = {.identity = identity};
+    return access_may_administer(connection_reactor(connection)->standing.access, &who);
+}
+
+/* The request in hand waited for the verifier, and was counted before; those behind it were not. */
+static bool counted_before(struct connection *connection)
+{
+    struct verification *back = connection->verification;
+    bool counted = back && !back->checked_again;
+    if (back)
+        back->checked_again = true;
+    return counted;
 }
 
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
@@ -106,16 +164,18 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     const struct config *config = connection_reactor(connection)->config;
     *out = (struct http_gate){0};
     if (connection->is_admin) { /* no browser opens a Unix socket, and its mode says who may */
-        out->authorized = out->admin = true;
+        out->identity = identity_socket();
+        out->admin = true;
         return;
     }
-    if (!check_browser(connection, request, out))
+    enum page page;
+    if (!check_browser(connection, request, &page, out))
         return;
     if (slice_equal(request->method, SLICE("OPTIONS"))) {
         out->preflight = true;
         return;
     }
-    if (!request->upgrade && !is_probe(path)) {
+    if (!request->upgrade && !is_probe(path) && !counted_before(connection)) {
         out->retry_after = limits_http_request(&connection->address, connection_reactor(connection)->now_ms);
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
@@ -126,15 +186,27 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
     }
     bool loopback = is_loopback(&connection->address);
-    if (!config->auth.token) {
-        out->admin = loopback;
+    if (!config->auth.required) {
+        /* Nothing but its address speaks for the caller: so a page has to be the bridge's own, whatever is let in. */
+        out->admin = loopback && page <= PAGE_OWN && may_administer(connection, NULL);
         return;
     }
-    bool shows_any;
-    out->authorized = shows_token(config, request, &shows_any);
-    out->admin = out->authorized && config->auth.token_is_admin;
-    /* An upgrade may do without: the token can follow in the register message. */
-    bool may_be_absent = request->upgrade ? !shows_any : loopback && is_probe(path);
-    if (!out->authorized && !may_be_absent)
+    enum authentication result = authenticate(connection, request, page, out);
+    out->waits = result == AUTHENTICATION_WAITS;
+    if (out->waits)
+        return;
+    out->admin = out->identity && may_administer(connection, out->identity);
+    /* An upgrade may do without: the credential can follow in the register message. */
+    bool may_be_absent = request->upgrade ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
+    if (result == AUTHENTICATION_FAILED) {
+        refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
+    } else if (result != AUTHENTICATION_OK && !may_be_absent) {
+        access_refused(REFUSED_CREDENTIAL, NULL, path);
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
+    }
+}
+
+void http_gate_end(struct http_gate *gate)
+{
+    identity_put(&gate->identity, NULL);
 }

@@ -6,19 +6,24 @@
 #include "runtime/connection.h"
 
 struct http_gate {
-    enum code code;       /* CODE_OK: it may go on */
-    const char *text;     /* why not; static */
-    unsigned retry_after; /* seconds; 0: says nothing of it */
-    bool preflight;       /* a browser asks whether it may ask: answer with what is allowed */
-    bool authorized;      /* showed the configured token */
-    bool admin;           /* may speak for others and change things */
-    struct slice origin;  /* of a browser that is let in, in the request's head; empty: no browser */
+    enum code code;            /* CODE_OK: it may go on */
+    const char *text;          /* why not; static */
+    unsigned retry_after;      /* seconds; 0: says nothing of it */
+    bool waits;                /* who asks is being found out: check again when http_session_authenticated is called */
+    bool preflight;            /* a browser asks whether it may ask: answer with what is allowed */
+    bool admin;                /* may speak for others and change things */
+    struct identity *identity; /* who asks, a reference; NULL: nobody has said */
+    struct slice origin;       /* of a browser that is let in, in the request's head; empty: no browser */
 };
 
-/* Checks, in this order: origin, host, (preflight ends here,) rate, token. `path` is decoded. On the reactor's thread.
- */
+/* Checks, in this order: origin, host, (preflight ends here,) rate, credential. A second check of a request that waited
+ * counts no second time. `path` is decoded. On the reactor's
+ * thread. */
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out);
+
+/* Gives back what it holds; harmless for one that holds nothing. */
+void http_gate_end(struct http_gate *gate);
 
 /* Paths where no WebSocket opens: they are kept for HTTP. */
 bool http_gate_path_reserved(struct slice path);

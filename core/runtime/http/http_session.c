@@ -12,6 +12,7 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/events/events.h"
 #include "runtime/http/http_exchange.h"
+#include "runtime/identity/identity.h"
 #include "runtime/reactor.h"
 
 /* Browsers with many cookies send some 8 KiB; every common server allows that or twice as much. */
@@ -135,7 +136,8 @@ static void answer_request(struct connection *connection)
                               .query = http_exchange_kept(exchange, exchange->request.query),
                               .accept = http_exchange_kept(exchange, exchange->request.accept),
                               .body = slice_from(exchange->request.body.data, exchange->request.body.length),
-                              .admin = gate->admin};
+                              .admin = gate->admin,
+                              .identity = gate->identity};
         pass_on(connection, api_start(connection_reactor(connection)->http, &exchange->request.call));
     }
 }
@@ -169,7 +171,7 @@ static void become_websocket(struct connection *connection, const struct handsha
         connection_kill(connection);
         return;
     }
-    connection->authorized = exchange->request.gate.authorized;
+    identity_put(&connection->identity, identity_retain(exchange->request.gate.identity));
     /* What came behind the head is the beginning of the WebSocket. */
     struct buffer input = exchange->input;
     size_t at = exchange->input_at;
@@ -236,7 +238,8 @@ static struct http_limits limits_of(const struct connection *connection, struct 
     return limits;
 }
 
-static void take_head(struct connection *connection, const struct http_request *request)
+/* False: it is not known yet who asks, and nothing was taken. */
+static bool take_head(struct connection *connection, const struct http_request *request)
 {
     struct http_exchange *exchange = connection->http;
     char decoded[PATH_BYTES];
@@ -245,11 +248,16 @@ static void take_head(struct connection *connection, const struct http_request *
     struct slice path = url_decode_path(request->path, decoded, sizeof decoded, &length) ? slice_from(decoded, length)
                                                                                          : slice_from(NULL, 0);
     const struct http_header *accept = http_request_header(request, SLICE("accept"), NULL);
+    http_gate_check(connection, request, path, &exchange->request.gate);
+    if (exchange->request.gate.waits) {
+        exchange->request = (struct request){0};
+        exchange->verifying = exchange->paused = true;
+        return false;
+    }
     exchange->input_at += request->head_bytes;
     exchange->request.keep_alive = request->keep_alive;
     exchange->request.http_1_0 = request->version_minor == 0;
     exchange->request.is_head = slice_equal(request->method, SLICE("HEAD"));
-    http_gate_check(connection, request, path, &exchange->request.gate);
     exchange->request.method = keep(exchange, exchange->request.is_head ? SLICE("GET") : request->method);
     exchange->request.path = keep(exchange, path);
     exchange->request.query = keep(exchange, request->query);
@@ -257,11 +265,11 @@ static void take_head(struct connection *connection, const struct http_request *
     exchange->request.origin = keep(exchange, exchange->request.gate.origin);
     if (exchange->request.kept.failed) {
         exchange->output.failed = true;
-        return;
+        return true;
     }
     if (request->upgrade) {
         upgrade(connection, request, path);
-        return;
+        return true;
     }
     struct http_limits limits = limits_of(connection, path, exchange->request.gate.admin);
     exchange->request.in_body = true;
@@ -274,6 +282,7 @@ static void take_head(struct connection *connection, const struct http_request *
             buffer_append_slice(&exchange->output, SLICE(HTTP_CONTINUE));
         }
     }
+    return true;
 }
 
 /* True: there may be more to do with the input. */
@@ -286,8 +295,7 @@ static bool read_head(struct connection *connection)
     switch (http_request_parse(&exchange->request.scan, exchange->input.data + exchange->input_at,
                                exchange->input.length - exchange->input_at, &limits, &request)) {
     case HTTP_DONE:
-        take_head(connection, &request);
-        return true;
+        return take_head(connection, &request);
     case HTTP_FAIL:
         http_answer_last(connection, request.error.code, request.error.status, request.error.text);
         return false;
@@ -326,7 +334,8 @@ static void advance(struct connection *connection)
             connection_kill(connection);
             return;
         }
-        exchange->paused = exchange->request.calling || http_exchange_waiting(exchange) >= API_PIECE_BYTES;
+        exchange->paused =
+            exchange->request.calling || exchange->verifying || http_exchange_waiting(exchange) >= API_PIECE_BYTES;
         if (exchange->paused || exchange->last)
             return;
         if (!exchange->request.in_body && exchange->input_at == exchange->input.length)
@@ -451,6 +460,11 @@ static enum outbox_result flush_events(struct connection *connection)
     return connection->http->output.failed ? OUTBOX_BROKEN : send_output(connection);
 }
 
+struct identity *http_session_listener(const struct connection *connection)
+{
+    return listens(connection->http) ? connection->http->request.gate.identity : NULL;
+}
+
 void http_session_end_stream(struct connection *connection)
 {
     if (connection->phase != CONNECTION_HTTP || !listens(connection->http))
@@ -480,8 +494,8 @@ enum outbox_result http_session_flush(struct connection *connection)
     enum outbox_result result = send_output(connection);
     if (result != OUTBOX_EMPTY)
         return result;
-    if (exchange->request.calling && exchange->request.call.waits)
-        return OUTBOX_EMPTY; /* http_session_answered goes on */
+    if (exchange->verifying || (exchange->request.calling && exchange->request.call.waits))
+        return OUTBOX_EMPTY; /* http_session_authenticated or http_session_answered goes on */
     if (exchange->request.calling || (exchange->paused && !exchange->last)) {
         exchange->its_turn = true;
         return OUTBOX_BLOCKED;
@@ -492,6 +506,15 @@ enum outbox_result http_session_flush(struct connection *connection)
         return OUTBOX_BROKEN;
     settle(connection);
     return OUTBOX_EMPTY;
+}
+
+void http_session_authenticated(struct connection *connection)
+{
+    if (connection->phase != CONNECTION_HTTP || !connection->http || !connection->http->verifying)
+        return;
+    connection->http->verifying = false;
+    advance(connection);
+    settle(connection);
 }
 
 void http_session_answered(struct connection *connection)
@@ -513,7 +536,7 @@ void http_session_deadline(struct connection *connection)
         settle(connection);
         return;
     }
-    if (exchange && exchange->request.call.waits) {
+    if (exchange && (exchange->verifying || exchange->request.call.waits)) {
         connection_wait_for(connection, DEADLINE_HEADER); /* it is ours to answer, and bounded by itself */
         return;
     }

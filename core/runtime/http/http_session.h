@@ -35,7 +35,13 @@ void http_session_end_stream(struct connection *connection);
 /* The connection is being killed: frees the exchange. */
 void http_session_end(struct connection *connection);
 
+/* It is known who asks (http_gate.waits): the request is taken up again. Harmless when none waits. Inside a pass. */
+void http_session_authenticated(struct connection *connection);
+
 /* What the request's endpoint waited for (API_WAITS) has come. Inside a pass. */
 void http_session_answered(struct connection *connection);
+
+/* Who listens to events on this connection; NULL: nobody who has said who he is. */
+struct identity *http_session_listener(const struct connection *connection);
 
 #endif

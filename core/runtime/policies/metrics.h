@@ -21,9 +21,9 @@
     X(SCRIPT_OVERRUNS, "scriptOverrunsPerMinute")                                                                      \
     X(AGENTS, "agents")                                                                                                \
     X(MAILBOX_ENVELOPES, "mailboxEnvelopes")                                                                           \
-    X(MEMORY_SHARE, "memoryShare")   /* used, as a share of the budget */                                              \
-    X(MEMORY_BUDGET, "memoryBudget") /* bytes */                                                                       \
-    X(MEMORY_TREND, "memoryTrend")   /* bytes a second; NaN without a clear trend */                                   \
+    X(MEMORY_SHARE, "memoryShare")             /* used, as a share of the budget */                                    \
+    X(MEMORY_BUDGET, "memoryBudget")           /* bytes */                                                             \
+    X(MEMORY_TREND, "memoryTrend")             /* bytes a second; NaN without a clear trend */                         \
     X(CERTIFICATE_EXPIRY, "certificateExpiry") /* days until the first certificate runs out; NaN without TLS */
 
 enum metric {

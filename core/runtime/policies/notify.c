@@ -277,10 +277,10 @@ void notify_stop(void)
     pthread_mutex_lock(&mutex);
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&mutex);
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += 2;
     /* One that looks a name up cannot be told: it is left behind. */
-    if (running && pthread_timedjoin_np(thread, NULL, &until) != 0) {
+    if (running && pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
         pthread_detach(thread);
         tls = NULL; /* it is that thread's for ever */
     }

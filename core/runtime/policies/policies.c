@@ -328,11 +328,11 @@ void policies_stop(void)
     pthread_mutex_unlock(&mutex);
     /* Main waits here and supervises nobody: a function that runs has so long. */
     for (struct timespec until;;) {
-        clock_gettime(CLOCK_REALTIME, &until);
+        clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += 50000000;
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
-        if (pthread_timedjoin_np(thread, NULL, &until) != ETIMEDOUT)
+        if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
             break;
         pthread_mutex_lock(&mutex);
         if (watched)

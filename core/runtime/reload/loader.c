@@ -73,6 +73,7 @@ static void serve(struct order *order)
     order->code = CODE_OK;
     order_carry_out(order, stopping);
     order->took_ns = clock_steady_ns() - began_ns;
+    standing_release(&order->standing);
     log_outcome(order);
     give_back(order);
 }
@@ -198,6 +199,10 @@ bool loader_start(const struct config *config, const struct config_source *from,
     in_use.reactors = all;
     in_use.reactor_count = count;
     in_use.source = *from;
+    struct standing standing;
+    if (!standing_load(config, supervision_log_script, &standing, error, error_size))
+        return false;
+    standing_use(standing);
     struct script_sources *sources = sources_new();
     struct version *version = sources ? version_new(config, NULL, sources) : NULL;
     sources_release(sources);
@@ -268,6 +273,8 @@ void loader_stop(void)
         pthread_join(thread, NULL);
     watch_files(NULL, NULL);
     user_operation_use(NULL, NULL);
+    struct standing last = standing_use((struct standing){0});
+    standing_release(&last);
     tls_context_release(in_use.trial_certificates);
     in_use.trial_certificates = NULL;
     version_release(in_use.current);

@@ -31,10 +31,11 @@ struct order {
     struct order *next;
     struct reactor *reactor; /* whose errand; NULL: nobody waits, it is freed */
     enum order_kind kind;
-    const char *cause;  /* for the log: "SIGHUP" */
-    unsigned number;    /* ORDER_RETURN: to which */
-    bool on_trial;      /* ORDER_RELOAD, ORDER_RETURN: not for all at once */
-    struct trial trial; /* … but so */
+    const char *cause;        /* for the log: "SIGHUP" */
+    unsigned number;          /* ORDER_RETURN: to which */
+    bool on_trial;            /* ORDER_RELOAD, ORDER_RETURN: not for all at once */
+    struct trial trial;       /* … but so */
+    struct standing standing; /* the loader's: of the files as they are now */
 
     enum code code; /* CODE_OK, or why not: CODE_RELOAD_FAILED, CODE_BUSY, CODE_NOT_FOUND, CODE_DRAINING */
     char text[1024];

@@ -102,6 +102,13 @@ static struct version *read_version(struct order *order, const struct version *c
     return version;
 }
 
+static bool read_standing(struct order *order, const struct version *version)
+{
+    char problem[1024];
+    return standing_load(version->config, supervision_log_script, &order->standing, problem, sizeof problem) ||
+           order_refuse(order, CODE_RELOAD_FAILED, problem);
+}
+
 /* --- Bringing into use -------------------------------------------------------------------------------------------- */
 
 static void act_save(struct reactor *reactor, struct part *part)
@@ -142,15 +149,19 @@ static bool make_slots(struct order *order, struct version *version, struct part
 
 static bool use_for_all(struct order *order, struct version *version, struct part *parts)
 {
+    struct standing before = standing_use(order->standing);
+    order->standing = (struct standing){0};
     user_operation_use(version->sources, in_use.current->sources); /* the first reactor may call them at once */
     parts_act(parts, act_switch);
     const struct part *failed = parts_first_failure(parts);
     if (failed) {
         order_refuse(order, CODE_RELOAD_FAILED, failed->error);
+        order->standing = standing_use(before);
         parts_act(parts, act_undo);
         user_operation_use(in_use.current->sources, NULL);
         return false;
     }
+    standing_release(&before);
     versions_add(version);
     in_use_change(version, NULL, VERSION_KEPT);
     parts_act(parts, act_settle);
@@ -187,6 +198,10 @@ static bool reload(struct order *order)
 {
     struct version *version = read_version(order, in_use.current);
     char problem[1024];
+    if (version && !read_standing(order, version)) {
+        version_release(version);
+        return false;
+    }
     if (version && !policies_check(version->config, supervision_log_script, problem, sizeof problem)) {
         version_release(version);
         return order_refuse(order, CODE_RELOAD_FAILED, problem);
@@ -209,6 +224,7 @@ static bool reload(struct order *order)
     return good;
 }
 
+/* What was revoked meanwhile stays so: tokens and access rules are those of the files as they are now. */
 static bool return_to(struct order *order)
 {
     struct version *version = versions_find(order->number);
@@ -218,7 +234,7 @@ static bool return_to(struct order *order)
                  VERSIONS_KEPT);
         return order_refuse(order, CODE_NOT_FOUND, text);
     }
-    bool good = version == in_use.current || bring(order, version, false);
+    bool good = version == in_use.current || (read_standing(order, version) && bring(order, version, false));
     if (good && order->on_trial && version != in_use.current)
         in_use.trial_certificates = certificates_current();
     if (good) {

@@ -41,6 +41,8 @@ static void follow(struct reactor *reactor)
     struct reactor_scripts *scripts = &reactor->scripts;
     reactor->script = scripts->current->state;
     reactor->config = scripts->current->version->config;
+    standing_release(&reactor->standing);
+    reactor->standing = standing_current();
     scripts->several = scripts->previous || scripts->trial || scripts->retired;
     reactor->lane->report_undeliverable =
         script_has_hook(reactor->script, HOOK_ON_UNDELIVERABLE) ||
@@ -110,6 +112,7 @@ void scripts_end(struct reactor *reactor)
     }
     *scripts = (struct reactor_scripts){0};
     reactor->script = NULL;
+    standing_release(&reactor->standing);
 }
 
 /* --- Versions --- */
@@ -158,6 +161,7 @@ void scripts_settle(struct reactor *reactor)
     reactor->scripts.previous = NULL;
     if (gone)
         retire(reactor, gone);
+    standing_review(reactor);
 }
 
 void scripts_begin_trial(struct reactor *reactor, struct script_slot *slot, const struct trial *rule)

@@ -36,6 +36,18 @@ struct script_options slot_options(const struct version *version)
     };
 }
 
+/* A hook that nobody asks would let people in that it was to keep out, and one that is missing keeps everybody out. */
+static bool hook_is_asked(const struct config *config, const struct script_state *state, char *error, size_t size)
+{
+    bool has = script_has_hook(state, HOOK_AUTHENTICATE);
+    if (has == config->auth.hook)
+        return true;
+    snprintf(error, size, "%s",
+             has ? "auth.hook: expected true, for a script has the hook authenticate"
+                 : "auth.hook: expected a script with the hook authenticate");
+    return false;
+}
+
 struct script_slot *slot_new(struct version *version, char *error, size_t error_size)
 {
     struct script_options options = slot_options(version);
@@ -45,6 +57,10 @@ struct script_slot *slot_new(struct version *version, char *error, size_t error_
         return NULL;
     }
     slot->state = script_state_new(&options, error, error_size);
+    if (slot->state && !hook_is_asked(version->config, slot->state, error, error_size)) {
+        script_state_free(slot->state);
+        slot->state = NULL;
+    }
     if (!slot->state) {
         free(slot);
         return NULL;

@@ -3,30 +3,8 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/wildcard.h"
 #include "protocol/json/json.h"
-
-/* Greedy with one point to return to: linear in practice, and never worse than both lengths multiplied. */
-bool trial_id_matches(const char *pattern, struct slice text)
-{
-    const char *star = NULL, *at = text.data, *end = text.data + text.length, *again = at;
-    while (at < end) {
-        if (*pattern == '*') {
-            star = ++pattern;
-            again = at;
-        } else if (*pattern && *pattern == *at) {
-            pattern++;
-            at++;
-        } else if (star) {
-            pattern = star;
-            at = ++again;
-        } else {
-            return false;
-        }
-    }
-    while (*pattern == '*')
-        pattern++;
-    return *pattern == '\0';
-}
 
 static bool has_label(struct slice labels, const char *label)
 {
@@ -41,7 +19,7 @@ bool trial_takes(const struct trial *trial, struct slice id, struct slice labels
 {
     if (trial->label[0] && !has_label(labels, trial->label))
         return false;
-    if (trial->id[0] && !trial_id_matches(trial->id, id))
+    if (trial->id[0] && !wildcard_matches(slice_from_string(trial->id), id))
         return false;
     return trial->share >= TRIAL_SHARE_ALL || hash_slice(id) % TRIAL_SHARE_ALL < trial->share;
 }

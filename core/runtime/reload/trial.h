@@ -20,7 +20,4 @@ struct trial {
 /* `labels` is a JSON array. */
 bool trial_takes(const struct trial *trial, struct slice id, struct slice labels);
 
-/* Whether the text is as the pattern, in which * stands for any text. */
-bool trial_id_matches(const char *pattern, struct slice text);
-
 #endif

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "runtime/reload/loader.h"
 #include "runtime/reload/shadow.h"
+#include "runtime/supervision.h"
 #include "runtime/tls/certificates.h"
 
 static struct script_totals current_before, trial_before; /* when the trial began */
@@ -24,6 +25,8 @@ static void act_begin_trial(struct reactor *reactor, struct part *part)
 static void act_end_trial(struct reactor *reactor, struct part *part)
 {
     scripts_end_trial(reactor, part->promote);
+    if (part->promote)
+        standing_review(reactor);
 }
 
 void trial_begin(const struct trial *rule, struct version *version, struct part *parts)
@@ -102,6 +105,19 @@ static void read_figures(struct canary_figures *current, struct canary_figures *
     read_decisions(1, trial);
 }
 
+/* A file that has become bad meanwhile is no reason to take a version back: what is in use stays. */
+static void use_standing_of(const struct version *version)
+{
+    char problem[1024];
+    struct standing fresh;
+    if (standing_load(version->config, supervision_log_script, &fresh, problem, sizeof problem)) {
+        fresh = standing_use(fresh);
+        standing_release(&fresh);
+    } else {
+        log_error("tokens and access rules stay as they are: %s", problem);
+    }
+}
+
 void trial_end(enum canary_state state, const char *why, const char *cause)
 {
     struct canary_figures of_current, of_trial;
@@ -115,6 +131,8 @@ void trial_end(enum canary_state state, const char *why, const char *cause)
         parts[i].promote = promote;
     if (!promote)
         versions_set_problem(in_use.trial, why);
+    if (promote)
+        use_standing_of(in_use.trial);
     parts_act(parts, act_end_trial);
     parts_free(parts);
     in_use_change(promote ? in_use.trial : in_use.current, NULL, VERSION_KEPT);

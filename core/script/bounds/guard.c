@@ -66,7 +66,7 @@ void guard_overran(struct script_state *state, const struct script *script, enum
 uint64_t guard_sender(const struct script_state *state)
 {
     if (state->sender)
-        return hash_slice(state->sender->id);
+        return hash_slice(state->sender->id.data ? state->sender->id : state->sender->identity);
     return 0;
 }
 

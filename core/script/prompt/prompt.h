@@ -24,7 +24,7 @@
 struct prompt;
 
 struct prompt_options {
-    struct script_options script; /* inert, reads_only, the log, the breaker and `switched` are set here */
+    struct script_options script; /* inert, reads_only, caching, the log, the breaker and `switched` are set here */
     bool drops_on_error;          /* script.onError */
     bool lenient;                 /* how strictly envelopes are read, and how deep they nest */
     unsigned json_depth;

@@ -38,10 +38,7 @@ int declaration_refuse_field(lua_State *lua, const struct script_state *state, c
 /* To the table of an agent on top of the stack, in place of what changes with every message: reading that raises. */
 void declaration_hide_counts(lua_State *lua);
 
-/* math.random of a script, as it stood when this was called: random numbers are no function of a field. */
-struct random_mark {
-    unsigned char bytes[SCRIPT_RANDOM_BYTES];
-};
+/* math.random of a script, as it stands: random numbers are no function of a field. And whether it was used since. */
 void declaration_mark_random(const struct script *script, struct random_mark *mark);
 bool declaration_random_used(const struct script *script, const struct random_mark *mark);
 

@@ -1,9 +1,12 @@
 #include "script/version/dry_run.h"
 
+#include <stdlib.h>
+
 #include "bridge/profile.h"
 #include "bridge/registry.h"
 #include "protocol/envelope.h"
 #include "script/hook.h"
+#include "script/identify.h"
 
 #define SAMPLE_LABELS "[\"sample\"]"
 
@@ -55,6 +58,26 @@ static void try_disconnect(struct script_state *state)
         leave_waiting(state, script_on_disconnect(state, &view, SLICE("the connection ended")));
 }
 
+static const struct slice sample_uri[] = {{"luaduct:agent:sample", 20}};
+static const struct script_certificate sample_certificate = {
+    .common_name = {"sample", 6},
+    .uris = {sample_uri, 1},
+    .fingerprint = {"0000000000000000000000000000000000000000000000000000000000000000", 64}};
+
+/* Unknown or refused is as good as identified: only a failure counts. */
+static void try_identify(struct script_state *state, bool authenticates)
+{
+    struct script_identity *identity = malloc(sizeof *identity);
+    struct slice reason;
+    struct script_credentials credentials = {
+        .token = SLICE("sample"), .address = SLICE("127.0.0.1"), .path = SLICE("/")};
+    if (identity && authenticates)
+        script_authenticate(state, &credentials, 0, identity, &reason);
+    else if (identity)
+        script_identify(state, &sample_certificate, 0, identity, &reason);
+    free(identity);
+}
+
 static uint64_t count_errors(const struct script_state *state)
 {
     struct script_statistics statistics;
@@ -75,5 +98,9 @@ bool script_dry_run(struct script_state *state)
         try_with_envelope(state, true);
     if (count_errors(state) == 0 && script_has_hook(state, HOOK_ON_DISCONNECT))
         try_disconnect(state);
+    if (count_errors(state) == 0 && script_has_hook(state, HOOK_AUTHENTICATE))
+        try_identify(state, true);
+    if (count_errors(state) == 0 && script_has_hook(state, HOOK_ON_IDENTIFY))
+        try_identify(state, false);
     return count_errors(state) == 0;
 }

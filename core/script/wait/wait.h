@@ -4,6 +4,8 @@
 
 #include "script/state.h"
 
+struct identify_call;
+
 /* Where a call stands in the chain of scripts. */
 struct chain_call {
     enum script_hook hook;
@@ -15,7 +17,8 @@ struct chain_call {
     bool has_agent;
     struct script_registration *registration;
     bool refused;
-    unsigned previous_version; /* on_reload */
+    unsigned previous_version;      /* on_reload */
+    struct identify_call *identify; /* authenticate, on_identify */
 };
 
 struct script_wait {

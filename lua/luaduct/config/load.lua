@@ -191,17 +191,25 @@ local function resolve_log(state)
     end
 end
 
-local function resolve_policies(state)
-    local path = state.values["policies.alerts"]
+local function resolve_file(state, key, kind)
+    local path = state.values[key]
     if path then
         path = join(state.folder, path)
-        state.values["policies.alerts"] = path
+        state.values[key] = path
         local problem = unreadable(path)
         if problem then
-            state.report("policies.alerts",
-                format("expected a policy file that can be read, got %s (%s)", validate.quote(path), problem))
+            state.report(key,
+                format("expected a %s that can be read, got %s (%s)", kind, validate.quote(path), problem))
         end
     end
+end
+
+local function resolve_files(state)
+    resolve_file(state, "policies.alerts", "policy file")
+    resolve_file(state, "policies.access", "policy file")
+    resolve_file(state, "auth.tokens", "file of tokens")
+    resolve_file(state, "auth.jwt.keys", "JWK set")
+    resolve_file(state, "auth.jwt.key", "public key")
 end
 
 -- What the files hold is judged by the program; here, that they can be read and belong together.
@@ -275,6 +283,20 @@ end
 local function resolve_secrets(state)
     resolve_secret(state, "auth.token")
     resolve_secret(state, "alerts.webhook.secret")
+    resolve_secret(state, "auth.jwt.secret")
+end
+
+local function check_jwt(state)
+    local values = state.values
+    if values["auth.jwt.keys"] or values["auth.jwt.key"] or values["auth.jwt.secret"] then
+        return
+    end
+    for _, key in ipairs(schema.keys) do
+        if key.path:match("^auth%.jwt%.") and key.default == nil and values[key.path] then
+            state.report(key.path, "expected auth.jwt.keys, auth.jwt.key or auth.jwt.secret beside it; without keys it "
+                .. "has no use")
+        end
+    end
 end
 
 local function check_webhook(state)
@@ -311,7 +333,13 @@ local function is_loopback(host)
 end
 
 local function has_credential(values)
-    return values["auth.token"] ~= nil or values["tls.requireClientCert"]
+    for _, key in ipairs({ "auth.token", "auth.tokens", "auth.jwt.keys", "auth.jwt.key", "auth.jwt.secret",
+        "tls.clientCa" }) do
+        if values[key] then
+            return true
+        end
+    end
+    return values["auth.hook"]
 end
 
 local function check_open_listening(state)
@@ -324,7 +352,7 @@ local function check_open_listening(state)
         missing[#missing + 1] = "TLS (tls.cert and tls.key)"
     end
     if not has_credential(values) then
-        missing[#missing + 1] = "a credential (auth.token, or tls.requireClientCert)"
+        missing[#missing + 1] = "a credential (auth.token, auth.tokens, auth.jwt, auth.hook or tls.clientCa)"
     end
     if #missing > 0 then
         state.report("listen.host", format("%s may be reached from other machines, which takes %s; "
@@ -378,8 +406,9 @@ local rules = {
     { resolve_scripts, "script.folder" },
     { resolve_admin_socket },
     { resolve_log },
-    { resolve_policies },
+    { resolve_files },
     { resolve_secrets },
+    { check_jwt, "auth.jwt.keys", "auth.jwt.key", "auth.jwt.secret" },
     { resolve_tls, "tls.certs" },
     { check_tls, "tls.cert", "tls.key", "tls.certs", "tls.clientCa", "tls.crl" },
     { check_webhook, "alerts.webhook.url" },

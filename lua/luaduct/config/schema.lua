@@ -297,6 +297,62 @@ local keys = {
         path = "auth.tokenIsAdmin", type = "boolean", live = true, default = false,
         help = "whoever has the token may administer too",
     },
+    {
+        path = "auth.tokens", type = "text", live = true, example = '"tokens.jsonl"',
+        help = "a file of named tokens, each with its own rights: see `luaduct help token`",
+    },
+    {
+        path = "auth.hook", type = "boolean", live = true, default = false,
+        help = "the script's `authenticate` says who somebody is, where no other credential does",
+    },
+    {
+        path = "auth.jwt.keys", type = "text", live = true, example = '"jwks.json"',
+        help = "JSON Web Tokens are taken that are signed with a key of this JWK set",
+    },
+    {
+        path = "auth.jwt.key", type = "text", live = true, example = '"public.pem"',
+        help = "... or with this public key (RSA of 2048 to 4096 bits, or P-256)",
+    },
+    {
+        path = "auth.jwt.secret", type = "token", live = true, example = '{ file = "jwt-secret" }', secret = true,
+        help = "... or with this secret (HS256; 32 bytes or more): text, or a file that holds it",
+    },
+    {
+        path = "auth.jwt.algorithms", type = "algorithms", live = true, choices = { "HS256", "RS256", "ES256" },
+        example = '{ "RS256", "ES256" }', help = "that tokens may be signed by; left out: those that the keys are for",
+    },
+    {
+        path = "auth.jwt.issuer", type = "text", live = true, example = '"https://issuer.example"',
+        help = "what `iss` must be; left out: it is not looked at",
+    },
+    {
+        path = "auth.jwt.audience", type = "text", live = true, example = '"luaduct"',
+        help = "what `aud` must name; left out: a token with `aud` is refused",
+    },
+    {
+        path = "auth.jwt.leewayMs", type = "integer", live = true, min = 0, max = 600000, default = 10000,
+        help = "by how much clocks may differ where `exp`, `nbf` and `iat` are judged",
+    },
+    {
+        path = "auth.jwt.idClaim", type = "claim", live = true, default = { "sub" },
+        help = "the claim that says who it is: text. A claim inside objects is a list of names, the outermost first",
+    },
+    {
+        path = "auth.jwt.clientIdsClaim", type = "claim", live = true, example = '"agents"',
+        help = "... which clientIds it may take (* stands for any text); left out or not in the token: only its id",
+    },
+    {
+        path = "auth.jwt.agentRolesClaim", type = "claim", live = true, example = '"agent_roles"',
+        help = "... as which roles it may register",
+    },
+    {
+        path = "auth.jwt.rolesClaim", type = "claim", live = true, example = '{ "realm_access", "roles" }',
+        help = "... which roles it has for rules of access; `admin` may administer",
+    },
+    {
+        path = "auth.jwt.labelsClaim", type = "claim", live = true, example = '"labels"',
+        help = "... which labels it has",
+    },
 
     {
         path = "tls.cert", type = "text", live = true, example = '"cert.pem"',
@@ -562,8 +618,8 @@ local keys = {
         help = "a Lua file of alert rules",
     },
     {
-        path = "policies.access", type = "text", example = '"policies/access.lua"', feature = "the access policy",
-        help = "a Lua file",
+        path = "policies.access", type = "text", live = true, example = '"policies/access.lua"',
+        help = "a Lua file of access rules: who may send what to whom, see what, administer",
     },
 
     {
@@ -618,6 +674,7 @@ local sections = {
     limits = "What one peer and the whole process may take.",
     http = "Web pages, and what a single address may ask.",
     auth = "The credential. Without one, whoever reaches the port may call.",
+    ["auth.jwt"] = "JSON Web Tokens as credentials, with `keys`, `key` or `secret` or several of them.",
     tls = "Encryption on the bridge's own ports.",
     performance = "Threads and optional parts of the protocol.",
     phase2 = "The engines.",

@@ -11,6 +11,7 @@ local validate = {}
 
 local LONGEST_SHOWN = 60 -- bytes of a wrong value that a message repeats: enough to recognise it on one line
 local LONGEST_ID = 256 -- bytes: what the wire allows
+local DEEPEST_CLAIM = 8 -- names: no token has nearly as many objects in one another
 local LONGEST_TOKEN = 4096 -- bytes: has to fit a request header
 
 local UNITS = { B = 1, KB = 1e3, MB = 1e6, GB = 1e9, TB = 1e12, KiB = 2 ^ 10, MiB = 2 ^ 20, GiB = 2 ^ 30, TiB = 2 ^ 40 }
@@ -203,6 +204,22 @@ function kinds.texts(_, value)
     end)
 end
 
+-- Names on the way to a claim: one, or a list of them.
+function kinds.claim(_, value)
+    local names, culprit = kinds.files(_, value)
+    return names and #names <= DEEPEST_CLAIM and names or nil, culprit
+end
+
+function kinds.algorithms(key, value)
+    local names, culprit = list_of(value, function(item)
+        return kinds.choice(key, item)
+    end)
+    if names and #names > 0 then
+        return names
+    end
+    return nil, culprit
+end
+
 function kinds.host(_, value)
     if type(value) ~= "string" then
         return nil
@@ -277,6 +294,7 @@ local EXPECTED = {
     folder = "the path of a folder",
     files = "the path of a script or a list of them",
     ["new file"] = "the path of a file",
+    claim = format("the name of a claim, or a list of at most %d names", DEEPEST_CLAIM),
     host = '"localhost", an IP address or a host name',
     origins = '"*" or a list of origins such as "https://app.example", without a path',
     hosts = 'a list of host names such as "bridge.example", without a port',
@@ -289,6 +307,8 @@ function validate.expectation(key)
     local words = EXPECTED[key.type]
     if key.type == "choice" then
         words = quoted_list(key.choices)
+    elseif key.type == "algorithms" then
+        words = "a list of " .. quoted_list(key.choices) .. " (the crypto library has no EdDSA)"
     elseif key.type == "version" then
         words = quoted_list(key.choices) .. ", which is all that the TLS library (mbedtls 2.28) has"
     elseif key.type == "choices" then

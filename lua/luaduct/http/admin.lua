@@ -3,7 +3,7 @@ local native = require "luaduct.http.native"
 
 return function(endpoint)
     return function(request)
-        if not native.may_administer() then
+        if not native.may_administer(request.path) then
             return native.refuse("forbidden", "only an administrator may do that")
         end
         return endpoint(request)

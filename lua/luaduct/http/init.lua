@@ -9,19 +9,20 @@ local native = require "luaduct.http.native"
 local admin = require "luaduct.http.admin"
 local engines = require "luaduct.http.engines"
 local scripts = require "luaduct.http.scripts"
+local see = require "luaduct.http.sight"
 
 local ROUTES = {
     ["/health"] = {GET = require "luaduct.http.health"},
     ["/ready"] = {GET = require "luaduct.http.ready"},
     ["/metrics"] = {GET = require "luaduct.http.metrics"},
-    ["/api/status"] = {GET = require "luaduct.http.status"},
-    ["/optimization"] = {GET = require("luaduct.http.optimization").endpoint},
-    ["/agents"] = {GET = require "luaduct.http.agents"},
-    ["/history"] = {GET = require "luaduct.http.history"},
-    ["/tasks"] = {GET = require "luaduct.http.tasks"},
+    ["/api/status"] = {GET = see("status", require "luaduct.http.status")},
+    ["/optimization"] = {GET = see("status", require("luaduct.http.optimization").endpoint)},
+    ["/agents"] = {GET = see("agents", require "luaduct.http.agents")},
+    ["/history"] = {GET = see("history", require "luaduct.http.history")},
+    ["/tasks"] = {GET = see("tasks", require "luaduct.http.tasks")},
     ["/send"] = {POST = require "luaduct.http.send"},
-    ["/alerts"] = {GET = require "luaduct.http.alerts"},
-    ["/events"] = {GET = require "luaduct.http.events"},
+    ["/alerts"] = {GET = see("status", require "luaduct.http.alerts")},
+    ["/events"] = {GET = see("events", require "luaduct.http.events")},
     ["/admin/engines"] = {GET = admin(engines.get), POST = admin(engines.post)},
     ["/workers/execute"] = {POST = require "luaduct.http.execute"},
     ["/broadcast"] = {POST = require "luaduct.http.broadcast"},

@@ -17,6 +17,11 @@ local FAMILIES = {
     {"luaduct_received_bytes", "counter", "Bytes read from peers.", function(f) return f.messages.bytes_in end},
     {"luaduct_sent_bytes", "counter", "Bytes written to peers.", function(f) return f.messages.bytes_out end},
     {"luaduct_refused", "counter", "Refusals, by code.", function(f) return f.messages.refused end, "code"},
+    {"luaduct_denied", "counter", "What was refused because of who asked, by what it was.",
+        function(f) return f.messages.denied end, "what"},
+    {"luaduct_slow_signatures", "counter",
+        "ES256 signatures of JSON Web Tokens: verified, or refused because too many waited.",
+        function(f) return f.messages.slow_signatures end, "outcome"},
     {"luaduct_undeliverable", "counter", "Deliveries that failed, by reason.",
         function(f) return f.messages.undeliverable end, "reason"},
     {"luaduct_dropped_by_script", "counter", "Envelopes that a script dropped.",
@@ -282,7 +287,7 @@ local function body(figures)
     all.messages = {
         accepted = messages.in_count, delivered = messages.out_count, perSecond = messages.per_second,
         bytesIn = messages.bytes_in, bytesOut = messages.bytes_out, errors = messages.errors,
-        refused = messages.refused, undeliverable = messages.undeliverable,
+        refused = messages.refused, denied = messages.denied, undeliverable = messages.undeliverable,
         droppedByScript = messages.dropped, lostWithoutMemory = messages.lost, queued = figures.queued,
     }
     -- Milliseconds.

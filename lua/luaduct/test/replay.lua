@@ -76,8 +76,11 @@ local function sender_of(record, line)
     if type(record.sender) ~= "table" then
         return nil
     end
+    local function text(name)
+        return type(record.sender[name]) == "string" and record.sender[name] or nil
+    end
     return {
-        id = record.sender.id, role = record.sender.role,
+        id = text("id"), role = text("role"), identity = text("identity"),
         labels = line:match(',"sender":{.-"labels":(%b[])') or "[]",
     }
 end

@@ -27,6 +27,15 @@ local decide = {
         luaduct.sleep(1)
         return bridge.to("dan")
     end,
+    asked = function(_, bridge)
+        local reply = bridge.request{to = "cem", taskId = "t", payload = {x = 2}}
+        local seen = {reply.from, reply.role, reply.to, reply.intent, reply.taskId, reply.channel, reply.payload.x}
+        return bridge.reply{got = {x = table.concat(seen, " ")}}
+    end,
+    gone = function(_, bridge)
+        return bridge.reply{got = {x = table.concat({select(2, bridge.request{to = "eve"})}, " ")}}
+    end,
+    expired = function(_, bridge) return bridge.any{role = "worker", wait = true, expiresMs = 60000} end,
 }
 function script.route(envelope, bridge)
     return decide[envelope.intent](envelope, bridge)
@@ -36,12 +45,12 @@ return script
 
 local CASES = {
     "default", "one", "several", "role", "label", "all", "any", "broadcast", "drop", "reply", "union", "assigned",
-    "slept",
+    "slept", "asked", "gone", "expired",
 }
 
 local AGENTS = [[{
     {id = "ann", role = "boss"}, {id = "ben", role = "worker", tools = {"paint"}},
-    {id = "cem", role = "worker", labels = {"old"}}, {id = "dan", labels = {"new"}},
+    {id = "cem", role = "worker", labels = {"old"}, reply = {payload = {x = 3}}}, {id = "dan", labels = {"new"}},
 }]]
 
 -- The fields that the way through the bridge decides, as one line.
@@ -92,12 +101,17 @@ local function through_bridge()
     local server = bridge.start({script = SCRIPT})
     local agents = {}
     for index, agent in ipairs(assert(loadstring("return " .. AGENTS))()) do
+        agent.reply = nil
         agents[index] = {id = agent.id, client = websocket.agent(server, agent.id, agent)}
     end
     local lines = {}
     for _, case in ipairs(CASES) do
         agents[1].client:send_envelope({intent = case, payload = {x = 1}})
         agents[1].client:send_envelope({intent = "mark"})
+        if case == "asked" then
+            local asked = agents[3].client:receive_envelope()
+            agents[3].client:send_envelope({to = "bridge", replyTo = asked.id, taskId = "t", payload = {x = 3}})
+        end
         for _, agent in ipairs(agents) do
             local envelope = agent.client:receive_envelope()
             while envelope.intent ~= "mark" do

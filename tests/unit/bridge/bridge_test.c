@@ -10,6 +10,7 @@
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
 #include "bridge/pending.h"
+#include "bridge/preview.h"
 #include "bridge/registry.h"
 
 static void wake_nobody(struct lane *lane)
@@ -60,7 +61,7 @@ static struct endpoint *join_as(unsigned lane, const char *id, const char *role,
                                                                    .role = slice_from_string(role),
                                                                    .labels = slice_from_string(labels),
                                                                    .max_concurrent_tasks = tasks});
-    CHECK(profile && attachment_attach(endpoint, profile));
+    CHECK(profile && attachment_attach(endpoint, profile) == CODE_OK);
     endpoint->grace_over = live;
     attachment_go_live(endpoint);
     return endpoint;
@@ -606,6 +607,28 @@ TEST("what expires in a mailbox is not given out, whether the agent comes before
     stop();
 }
 
+TEST("what has expired goes first where a mailbox is full")
+{
+    struct mailbox_limits narrow = wide;
+    narrow.envelopes = 2;
+    start(1, &narrow, 1u << 20, SLOW_AGENT_QUEUE);
+    struct lane *lane = lanes_get(0);
+    struct slice bob = SLICE("bob");
+    struct decision to = {.count = 1, .items = {{.kind = DECISION_TO, .ids = &bob, .id_count = 1}}};
+    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 0).accepted);
+    to.items[0].expires_ms = 10;
+    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 1).accepted);
+    lane->wall_ms = 1010;
+    to.items[0].expires_ms = 0;
+    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 2).accepted);
+    CHECK(atomic_load(&lane->counters.undeliverable[UNDELIVERABLE_EXPIRED]) == 1);
+    CHECK(atomic_load(&lane->counters.undeliverable[UNDELIVERABLE_EVICTED]) == 0);
+    struct endpoint *endpoint = join(0, "bob");
+    CHECK(take(endpoint) == 0 && take(endpoint) == 2 && take(endpoint) == -1);
+    leave(endpoint);
+    stop();
+}
+
 TEST("a list of decisions reaches each recipient once")
 {
     start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
@@ -620,6 +643,71 @@ TEST("a list of decisions reaches each recipient once")
     CHECK(take(a) == 5 && take(a) == -1 && take(b) == 5 && take(b) == -1);
     CHECK(registry_queued_count() == 1);
     leave(a), leave(b);
+    stop();
+}
+
+static char previewed[256];
+
+static void note(void *context, struct slice id, bool connected)
+{
+    (void)context;
+    size_t length = strlen(previewed);
+    snprintf(previewed + length, sizeof previewed - length, "%s%.*s%s", length > 0 ? " " : "", (int)id.length, id.data,
+             connected ? "" : "?");
+}
+
+static struct preview look(const struct decision *decision, const char *to, const char *sender)
+{
+    struct preview preview = {.decision = decision, .found = note};
+    preview.to = to ? slice_from_string(to) : slice_from(NULL, 0);
+    preview.sender = sender ? slice_from_string(sender) : slice_from(NULL, 0);
+    previewed[0] = '\0';
+    preview_recipients(&preview);
+    return preview;
+}
+
+TEST("a preview names those who would get it, and gives nobody anything")
+{
+    start(1, &wide, 1u << 20, SLOW_AGENT_QUEUE);
+    struct endpoint *ann = join_as(0, "ann", "worker", "[]", 1, true),
+                    *ben = join_as(0, "ben", "worker", "[]", 1, true);
+    const struct selector workers = {.role = SLICE("worker")}, nobody = {.role = SLICE("boss")};
+    struct slice ids[] = {SLICE("ann"), SLICE("away")};
+    const struct decision to = {.count = 1, .items = {{.kind = DECISION_TO, .ids = ids, .id_count = 2}}},
+                          all = {.count = 1, .items = {{.kind = DECISION_ALL, .selector = workers}}},
+                          any = {.count = 1, .items = {{.kind = DECISION_ANY, .selector = workers}}},
+                          none = {.count = 1, .items = {{.kind = DECISION_ANY, .selector = nobody}}},
+                          later = {.count = 1, .items = {{.kind = DECISION_ANY, .selector = nobody, .wait = true}}},
+                          reply = {.count = 1, .items = {{.kind = DECISION_REPLY, .payload = SLICE("1")}}},
+                          drop = {.count = 1, .items = {{.kind = DECISION_DROP, .reason = SLICE("no")}}};
+
+    CHECK(!look(&to, NULL, NULL).refused);
+    CHECK_TEXT(previewed, strlen(previewed), "ann away?");
+    look(&by_default, "away", "ann");
+    CHECK_TEXT(previewed, strlen(previewed), "away?");
+    look(&by_default, NULL, "ann");
+    CHECK_TEXT(previewed, strlen(previewed), "ben");
+    look(&all, NULL, "ben");
+    CHECK_TEXT(previewed, strlen(previewed), "ann");
+    look(&reply, NULL, "ben");
+    CHECK_TEXT(previewed, strlen(previewed), "ben");
+    CHECK(look(&reply, NULL, NULL).refused);
+    CHECK(look(&none, NULL, NULL).refused);
+    struct preview waiting = look(&later, NULL, NULL);
+    CHECK(waiting.waits && !waiting.refused);
+    CHECK(!look(&drop, NULL, NULL).refused && previewed[0] == '\0');
+
+    /* Looking chooses nobody: whoever is next stays next. */
+    look(&any, NULL, NULL);
+    char first[sizeof previewed];
+    snprintf(first, sizeof first, "%s", previewed);
+    look(&any, NULL, NULL);
+    CHECK_TEXT(previewed, strlen(previewed), first);
+    CHECK(send(lanes_get(0), NULL, &any, NULL, NULL, NULL, 1).accepted);
+    CHECK(take(strcmp(first, "ann") == 0 ? ann : ben) == 1);
+    CHECK(take(ann) == -1 && take(ben) == -1 && registry_queued_count() == 0);
+    leave(ann);
+    leave(ben);
     stop();
 }
 

@@ -36,7 +36,7 @@ local DEFAULTS = {
         memory = "auto",
     },
     http = { corsOrigins = {}, hosts = {}, rateMax = 120, rateWindowMs = 60000, headerTimeoutMs = 10000 },
-    auth = { tokenIsAdmin = false },
+    auth = { tokenIsAdmin = false, hook = false, jwt = { leewayMs = 10000, idClaim = { "sub" } } },
     tls = { certs = {}, requireClientCert = false, minVersion = "1.2", ciphers = {}, handshakeTimeoutMs = 10000,
         maxHandshakes = 1024, handshakeThreads = "auto" },
     performance = { cache_enabled = true, worker_threads = "auto", binary_protocol = true, compression = true },
@@ -218,8 +218,8 @@ describe("a wrong value", function()
             file .. ': log.level: expected "debug", "info", "warn" or "error", got 1',
             '--http-port (listen.httpPort): expected a whole number from 0 to 65535, got "x"',
             'AI_BRIDGE_MAX_QUEUE (agents.maxQueue): expected a whole number from 1 to 1000000000, got "y"',
-            file .. ': listen.host: "0.0.0.0" may be reached from other machines, which takes TLS (tls.cert and '
-                .. "tls.key) and a credential (auth.token, or tls.requireClientCert); listen.insecure = true (or "
+            file .. ': listen.host: "0.0.0.0" may be reached from other machines, which takes TLS (tls.cert and tls.key) '
+                .. "and a credential (auth.token, auth.tokens, auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or "
                 .. "AI_BRIDGE_INSECURE=1) allows it without",
         }, problems)
     end)
@@ -326,7 +326,7 @@ describe("a key of a later version", function()
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["limits.trustedProxies"] = 1, ["policies.access"] = 1,
+        local later = { ["limits.trustedProxies"] = 1,
             console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
@@ -511,8 +511,8 @@ describe("the host", function()
             "localhost.example", "2130706433", "1::1", "0:0:0:0:0:0:1" }) do
             local body = string.format("host = %q", host)
             refuses("listen = {" .. body .. "}", string.format("FILE: listen.host: %q may be reached from other "
-                .. "machines, which takes TLS (tls.cert and tls.key) and a credential (auth.token, or "
-                .. "tls.requireClientCert); listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it without", host))
+                .. "machines, which takes TLS (tls.cert and tls.key) and a credential (auth.token, auth.tokens, "
+                .. "auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it without", host))
             accepts("listen = {" .. body .. ", insecure = true }")
             accepts("listen = {" .. body .. "}", nil, { AI_BRIDGE_INSECURE = "1" })
         end
@@ -609,6 +609,51 @@ describe("the token", function()
         assert.is_true(accepts('auth = { token = "t", tokenIsAdmin = true }').auth.tokenIsAdmin)
         refuses("auth = { tokenIsAdmin = true }", "FILE: auth.tokenIsAdmin: expected auth.token (or "
             .. "AI_BRIDGE_AUTH_TOKEN) beside it; without a token it has no use")
+    end)
+end)
+
+describe("the keys for JSON Web Tokens", function()
+    it("are in files beside the config file, which are there", function()
+        write(folder .. "/jwks.json", "{}")
+        write(folder .. "/public.pem", "PEM")
+        write(folder .. "/secret", "s\n")
+        local jwt = accepts('auth = { jwt = { keys = "jwks.json", key = "public.pem", secret = { file = "secret" } } }')
+            .auth.jwt
+        assert.are.same({ folder .. "/jwks.json", folder .. "/public.pem", "s" }, { jwt.keys, jwt.key, jwt.secret })
+        refuses('auth = { jwt = { keys = "none" } }', "FILE: auth.jwt.keys: expected a JWK set that can be read, got "
+            .. '"' .. folder .. '/none" (No such file or directory)')
+        refuses('auth = { jwt = { key = "none" } }', "FILE: auth.jwt.key: expected a public key that can be read, got "
+            .. '"' .. folder .. '/none" (No such file or directory)')
+        refuses('auth = { jwt = { secret = { file = "none" } } }',
+            'FILE: auth.jwt.secret: cannot read the token file "' .. folder .. '/none": No such file or directory')
+    end)
+
+    it("must be there for what is said of tokens", function()
+        for key, value in pairs({ issuer = '"a"', audience = '"a"', rolesClaim = '"a"', algorithms = '{ "RS256" }' }) do
+            refuses(string.format("auth = { jwt = { %s = %s } }", key, value), "FILE: auth.jwt." .. key
+                .. ": expected auth.jwt.keys, auth.jwt.key or auth.jwt.secret beside it; without keys it has no use")
+        end
+    end)
+
+    it("are for algorithms that the program has", function()
+        local expected = 'FILE: auth.jwt.algorithms: expected a list of "HS256", "RS256" or "ES256" '
+            .. "(the crypto library has no EdDSA), got "
+        refuses('auth = { jwt = { secret = "s", algorithms = { "ES256", "EdDSA" } } }', expected .. '"EdDSA"')
+        refuses('auth = { jwt = { secret = "s", algorithms = { "none" } } }', expected .. '"none"')
+        refuses('auth = { jwt = { secret = "s", algorithms = {} } }', expected .. "a table")
+    end)
+end)
+
+describe("a claim", function()
+    it("is a name, or the names on the way to it", function()
+        local jwt = accepts('auth = { jwt = { secret = "s", idClaim = "a.b", rolesClaim = { "a", "b" } } }').auth.jwt
+        assert.are.same({ "a.b" }, jwt.idClaim)
+        assert.are.same({ "a", "b" }, jwt.rolesClaim)
+        local expected = "FILE: auth.jwt.idClaim: expected the name of a claim, or a list of at most 8 names, got "
+        refuses("auth = { jwt = { idClaim = {} } }", expected .. "a table")
+        refuses('auth = { jwt = { idClaim = { "a", 1 } } }', expected .. "1")
+        refuses('auth = { jwt = { idClaim = "" } }', expected .. '""')
+        refuses('auth = { jwt = { idClaim = { "1", "2", "3", "4", "5", "6", "7", "8", "9" } } }', expected .. "a table")
     end)
 end)
 

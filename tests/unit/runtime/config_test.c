@@ -3,6 +3,7 @@
 #include "../../support/unit.h"
 
 #include "base/system.h"
+#include "protocol/jwt/jwk.h"
 #include "runtime/config.h"
 
 #include <lauxlib.h>
@@ -141,6 +142,32 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK_STRING(config.log.file, "/tmp/bridge.log");
     config_free(&config);
     CHECK(config.auth.token == NULL && config.script.paths.items == NULL);
+}
+
+TEST("config: what is said of JSON Web Tokens arrives")
+{
+    struct config config;
+    load_good("return {}", &config);
+    CHECK(!config.auth.jwt.keys && config.auth.jwt.algorithms == 0 && !config.auth.required);
+    CHECK_STRING(config.auth.jwt.id_claim.items[0], "sub");
+    config_free(&config);
+    load_good("return { auth = { jwt = { keys = '/etc/passwd', key = '/dev/null', secret = 's', issuer = 'i',"
+              "audience = 'a', algorithms = { 'ES256', 'HS256' }, leewayMs = 7, idClaim = 'c', clientIdsClaim = 'd',"
+              "agentRolesClaim = 'e', rolesClaim = { 'f', 'g' }, labelsClaim = 'h' } } }",
+              &config);
+    CHECK(config.auth.required);
+    CHECK_STRING(config.auth.jwt.keys, "/etc/passwd");
+    CHECK_STRING(config.auth.jwt.key, "/dev/null");
+    CHECK_STRING(config.auth.jwt.secret, "s");
+    CHECK(config.auth.jwt.algorithms == (1u << JWT_ES256 | 1u << JWT_HS256) && config.auth.jwt.leeway_ms == 7);
+    CHECK_STRING(config.auth.jwt.issuer, "i");
+    CHECK_STRING(config.auth.jwt.audience, "a");
+    CHECK_STRING(config.auth.jwt.id_claim.items[0], "c");
+    CHECK_STRING(config.auth.jwt.client_ids_claim.items[0], "d");
+    CHECK_STRING(config.auth.jwt.agent_roles_claim.items[0], "e");
+    CHECK_STRING(config.auth.jwt.roles_claim.items[1], "g");
+    CHECK_STRING(config.auth.jwt.labels_claim.items[0], "h");
+    config_free(&config);
 }
 
 TEST("config: auto follows processors, open files and memory")

@@ -25,11 +25,20 @@ static struct http_gate check(const struct peer_address *address, const char *pa
     int length = snprintf(text, sizeof text, "%s%s HTTP/1.1\r\n%s\r\n", method, path, headers);
     CHECK(http_request_parse(&scan, text, (size_t)length, &limits, &request) == HTTP_DONE);
     reactor.config = &config;
+    reactor.lane = &lane;
+    if (!reactor.standing.access)
+        reactor.standing.access = access_policy_load(&config, NULL, text, sizeof text);
     reactor.now_ms = 1000;
     connection.address = *address;
     limits_start(&config);
     http_gate_check(&connection, &request, request.path, &gate);
     return gate;
+}
+
+static void with_token(void)
+{
+    config.auth.required = true;
+    config.auth.token = "secret";
 }
 
 #define HOST "Host: 127.0.0.1\r\n"
@@ -47,7 +56,7 @@ TEST("without a credential lets everyone in, and makes those on this machine adm
 
 TEST("asks those elsewhere for the token even for health, readiness and metrics")
 {
-    config.auth.token = "secret";
+    with_token();
     const char *probes[] = {"/health", "/ready", "/metrics"};
     for (unsigned i = 0; i < 3; i++) {
         CHECK(check(&loopback_4, probes[i], HOST).code == CODE_OK);
@@ -61,7 +70,7 @@ TEST("asks those elsewhere for the token even for health, readiness and metrics"
 
 TEST("makes nobody an administrator by the shared token unless the configuration says so")
 {
-    config.auth.token = "secret";
+    with_token();
     CHECK(check(&loopback_4, "/agents", HOST RIGHT).code == CODE_OK);
     CHECK(!check(&loopback_4, "/agents", HOST RIGHT).admin);
     CHECK(!check(&loopback_4, "/health", HOST).admin);
@@ -72,7 +81,7 @@ TEST("makes nobody an administrator by the shared token unless the configuration
 
 TEST("takes no token that is wrong, given twice or of another scheme")
 {
-    config.auth.token = "secret";
+    with_token();
     CHECK(check(&loopback_4, "/agents", HOST WRONG).code == CODE_UNAUTHORIZED);
     CHECK(check(&loopback_4, "/agents", HOST RIGHT RIGHT).code == CODE_UNAUTHORIZED);
     CHECK(check(&loopback_4, "/agents", HOST RIGHT WRONG).code == CODE_UNAUTHORIZED);
@@ -82,16 +91,16 @@ TEST("takes no token that is wrong, given twice or of another scheme")
 
 TEST("lets an upgrade bring its token later, but not a wrong one")
 {
-    config.auth.token = "secret";
-    CHECK(check(&elsewhere_4, "/", HOST UPGRADE).code == CODE_OK && !check(&elsewhere_4, "/", HOST UPGRADE).authorized);
-    CHECK(check(&elsewhere_4, "/", HOST UPGRADE RIGHT).authorized);
+    with_token();
+    CHECK(check(&elsewhere_4, "/", HOST UPGRADE).code == CODE_OK && !check(&elsewhere_4, "/", HOST UPGRADE).identity);
+    CHECK(check(&elsewhere_4, "/", HOST UPGRADE RIGHT).identity);
     CHECK(check(&elsewhere_4, "/", HOST UPGRADE WRONG).code == CODE_UNAUTHORIZED);
 }
 
 TEST("refuses an origin before it looks at token or rate, and answers a preflight before both")
 {
     char *allowed[] = {"https://good.example"};
-    config.auth.token = "secret";
+    with_token();
     config.http.cors_origins.items = allowed;
     config.http.cors_origins.count = 1;
     config.http.rate_max = 1;
@@ -110,7 +119,7 @@ TEST("refuses an origin before it looks at token or rate, and answers a prefligh
 
 TEST("counts a wrong token against the rate, and neither probes nor upgrades")
 {
-    config.auth.token = "secret";
+    with_token();
     config.http.rate_max = 2;
     config.http.rate_window_ms = 60000;
     for (int i = 0; i < 5; i++) {
@@ -128,7 +137,7 @@ TEST("holds the host to account only while there is no credential")
 {
     CHECK(check(&loopback_4, "/health", "Host: rebound.example\r\n").code == CODE_FORBIDDEN);
     CHECK(check(&loopback_4, "/", "Host: rebound.example\r\n" UPGRADE).code == CODE_FORBIDDEN);
-    config.auth.token = "secret";
+    with_token();
     CHECK(check(&loopback_4, "/agents", "Host: bridge.example\r\n" RIGHT).code == CODE_OK);
 }
 

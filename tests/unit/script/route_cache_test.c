@@ -18,6 +18,7 @@ static char logged[65536], problem[512];
 static struct script_sender *sender;
 static struct decision *decision;
 static uint64_t memory_limit = 16u << 20;
+static bool jit;
 
 static void keep_log(void *context, enum script_log_level level, struct slice text)
 {
@@ -47,6 +48,7 @@ static bool load_chain(enum route_caching caching, const char *first, const char
                                      .budget_ms = 1000,
                                      .memory_limit = memory_limit,
                                      .caching = caching,
+                                     .jit = jit,
                                      .log = keep_log,
                                      .wake_fd = -1,
                                      .open_bundle = open_bundle};
@@ -130,12 +132,12 @@ TEST("route cache: each kind of decision comes back as it was decided")
         {"bridge.to{envelope.to, \"carol\"}", "to{\"bob\", \"carol\"}"},
         {"bridge.role(\"coder\")", "all{role = \"coder\"}"},
         {"bridge.all{label = \"x\", intent = \"y\"}", "all{label = \"x\", intent = \"y\"}"},
-        {"bridge.any{tool = envelope.to, wait = true}", "any{tool = \"bob\"}"},
+        {"bridge.any{tool = envelope.to, wait = true}", "any{tool = \"bob\", wait = true}"},
         {"bridge.broadcast()", "broadcast()"},
         {"bridge.reply{text = envelope.to}", "reply({\"text\":\"bob\"})"},
         {"bridge.drop(\"no \" .. envelope.to, {tell = true})", "drop(\"no bob\", {tell = true})"},
         {"{bridge.to(\"a\"), bridge.label(\"b\", {expiresMs = 5}), bridge.to{\"c\", \"d\"}}",
-         "{to{\"a\"}, all{label = \"b\"}, to{\"c\", \"d\"}}"},
+         "{to{\"a\"}, all{label = \"b\", expiresMs = 5}, to{\"c\", \"d\"}}"},
     };
     for (size_t i = 0; i < sizeof decisions / sizeof *decisions; i++) {
         char body[128];
@@ -371,6 +373,22 @@ TEST("route cache: what no declared field tells, and what is more than a decisio
     check_failure("math.random()", "math.random: not in a route");
     check_failure("pcall(math.randomseed, 7)", "math.random: not in a route");
     check_failure("coroutine.wrap(function() return envelope.intent end)()", "envelope.intent: this route declares");
+}
+
+TEST("route cache: compiled code is held to the declaration as well")
+{
+    jit = true;
+    load(ROUTE_CACHING_OFF, "\"to\"",
+         "local n = 0\n"
+         "for i = 1, 1000 do n = n + #envelope.to end\n"
+         "if envelope.to == \"read\" then for i = 1, 1000 do n = n + #envelope.intent end end\n"
+         "if envelope.to == \"roll\" then for i = 1, 1000 do n = n + math.random() end end\n"
+         "return bridge.to(envelope.to)");
+    for (int i = 0; i < 200; i++)
+        check_route("{\"id\":\"1\",\"to\":\"bob\"}", "to{\"bob\"}");
+    CHECK(route("{\"id\":\"1\",\"to\":\"read\"}") == SCRIPT_FAILED && strstr(logged, "envelope.intent: this route"));
+    CHECK(route("{\"id\":\"1\",\"to\":\"roll\"}") == SCRIPT_FAILED && strstr(logged, "math.random: not in a route"));
+    script_state_free(state);
 }
 
 TEST("route cache: what depends on nothing else stays allowed")

@@ -867,7 +867,6 @@ TEST("scripts: one that does not load says file, line and why in one line")
     check_load_error("return 5", "one.lua: expected the script to return a table of hooks, got a number");
     check_load_error("return { route = 5 }", "one.lua: expected a function as route, got a number");
     check_load_error("return { on_disconect = function() end }", "one.lua: there is no hook on_disconect");
-    check_load_error("return { authenticate = function() end }", "one.lua: the hook authenticate is not available yet");
     check_load_error("error({})", "the script raised an error that is a table");
     check_load_error("local s = 'x' while true do s = s .. s end", "not enough memory");
     check_load_error("require('absent')", "absent.lua: No such file or directory");

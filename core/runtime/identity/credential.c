@@ -1,4 +1,4 @@
-#include "runtime/credential.h"
+#include "runtime/identity/credential.h"
 
 bool credential_matches(const struct config *config, struct slice token)
 {

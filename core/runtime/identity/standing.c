@@ -1,0 +1,113 @@
+/* A reactor takes its references when a version comes into use (reload/scripts.c), so that asking takes no lock. */
+#include "runtime/identity/standing.h"
+
+#include <pthread.h>
+
+#include "runtime/agent/session.h"
+#include "runtime/http/http_session.h"
+#include "runtime/identity/certificate.h"
+#include "runtime/identity/jwt_keys.h"
+#include "runtime/reactor.h"
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct standing current; /* with the mutex */
+
+bool standing_load(const struct config *config, script_log *log, struct standing *out, char *error, size_t error_size)
+{
+    *out = (struct standing){.tokens = token_store_load(config->auth.tokens, error, error_size)};
+    if (!out->tokens)
+        return false;
+    out->access = access_policy_load(config, log, error, error_size);
+    if (out->access && jwt_keys_load(config, &out->keys, error, error_size))
+        return true;
+    standing_release(out);
+    return false;
+}
+
+void standing_release(struct standing *standing)
+{
+    token_store_release(standing->tokens);
+    access_policy_release(standing->access);
+    jwk_set_release(standing->keys);
+    *standing = (struct standing){0};
+}
+
+struct standing standing_use(struct standing standing)
+{
+    pthread_mutex_lock(&mutex);
+    struct standing before = current;
+    current = standing;
+    pthread_mutex_unlock(&mutex);
+    return before;
+}
+
+struct standing standing_current(void)
+{
+    pthread_mutex_lock(&mutex);
+    struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access),
+                            current.keys ? jwk_set_retain(current.keys) : NULL};
+    pthread_mutex_unlock(&mutex);
+    return copy;
+}
+
+/* --- Looking again --- */
+
+struct identity *standing_of(const struct connection *connection)
+{
+    return connection->phase == CONNECTION_HTTP        ? http_session_listener(connection)
+           : connection->phase == CONNECTION_WEBSOCKET ? connection->identity
+                                                       : NULL;
+}
+
+void standing_end(struct connection *connection)
+{
+    access_refused(REFUSED_CREDENTIAL, standing_of(connection), SLICE("its credential is not valid any more"));
+    if (connection->phase == CONNECTION_WEBSOCKET)
+        session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
+    else
+        connection_kill(connection);
+}
+
+/* What the identity is now, a reference; NULL: it is not valid any more. */
+static struct identity *renewed(struct connection *connection, struct identity *identity)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct identity *now = NULL;
+    if (identity->kind == IDENTITY_TOKEN)
+        now = identity_retain(token_store_same(reactor->standing.tokens, identity));
+    else if (identity->kind == IDENTITY_CERTIFICATE)
+        certificate_identify(reactor, connection, &now);
+    else
+        now = identity_retain(identity);
+    if (now && !identity_expired(now, reactor->lane->wall_ms) && identity_same(now, identity))
+        return now;
+    identity_release(now);
+    return NULL;
+}
+
+static void review(struct connection *connection)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct identity *identity = standing_of(connection), *now = identity ? renewed(connection, identity) : NULL;
+    if (identity && !now) {
+        standing_end(connection);
+        return;
+    }
+    if (now)
+        lifetime_watch(reactor, now->expires_ms);
+    if (connection->phase == CONNECTION_WEBSOCKET) {
+        identity_put(&connection->identity, now);
+        session_review(connection);
+    } else {
+        identity_release(now);
+        identity_put(&connection->identity, NULL); /* a certificate's is asked for anew */
+    }
+}
+
+void standing_review(struct reactor *reactor)
+{
+    for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
+        next = connection->next;
+        review(connection);
+    }
+}

@@ -1,0 +1,45 @@
+/* The named tokens, the keys of JSON Web Tokens and the access policy in use, for all reactors and whatever version of
+ * the scripts is in use: always as the files were when they were last read well. So a token that was revoked stays so
+ * when somebody returns to an older version. */
+#ifndef LUADUCT_RUNTIME_STANDING_H
+#define LUADUCT_RUNTIME_STANDING_H
+
+#include "protocol/jwt/jwk.h"
+#include "runtime/identity/access.h"
+#include "runtime/identity/token_store.h"
+
+struct connection;
+struct reactor;
+
+/* A reference to each; all zero: none. */
+struct standing {
+    struct token_store *tokens;
+    struct access_policy *access;
+    struct jwk_set *keys; /* of JSON Web Tokens; NULL: none are configured */
+};
+
+/* Reads the files that the configuration names. False: `error` is one line with the file, and nothing is taken. Not on
+ * a reactor; watchdog_install must have been called. */
+bool standing_load(const struct config *config, script_log *log, struct standing *out, char *error, size_t error_size);
+
+/* Gives the references back, and empties it. */
+void standing_release(struct standing *standing);
+
+/* Makes it current, with the caller's references, and gives those that were. Main or the loader. */
+struct standing standing_use(struct standing standing);
+
+/* References to the current ones. Any thread. */
+struct standing standing_current(void);
+
+/* Looks at the reactor's connections again: whose token is revoked or expired, or does not allow any more what its
+ * agent is, is closed; the others get what their token says now, and new grants. On the reactor's thread, inside a
+ * pass. */
+void standing_review(struct reactor *reactor);
+
+/* Whose connection it is: a WebSocket's, or that of an answer that goes on with events; NULL: nobody's. Borrowed. */
+struct identity *standing_of(const struct connection *connection);
+
+/* Its credential is none any more: an agent is told `unauthorized` and closed with 1008. */
+void standing_end(struct connection *connection);
+
+#endif

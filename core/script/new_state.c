@@ -1,0 +1,70 @@
+/* While the state is made, what the allocator refuses comes from a reserve, so that making it does not fail half way. A
+ * state that needed the reserve is whole, and closed at once. */
+#include "script/new_state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A fresh state takes less than 20 KiB. */
+#define RESERVE_BYTES (64u * 1024)
+#define ALIGNMENT 16u
+
+struct birth {
+    lua_Alloc allocate;
+    void *context;
+    char *reserve;
+    size_t used;
+};
+
+static bool is_reserved(const struct birth *birth, const void *block)
+{
+    return (uintptr_t)block - (uintptr_t)birth->reserve < RESERVE_BYTES;
+}
+
+static void *take(struct birth *birth, size_t size)
+{
+    size_t whole = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    if (whole > RESERVE_BYTES - birth->used)
+        return NULL;
+    void *block = birth->reserve + birth->used;
+    birth->used += whole;
+    return block;
+}
+
+static void *allocate_at_birth(void *context, void *block, size_t old_size, size_t size)
+{
+    struct birth *birth = context;
+    bool reserved = block && is_reserved(birth, block);
+    if (!reserved) {
+        void *moved = birth->allocate(birth->context, block, old_size, size);
+        if (moved || size == 0)
+            return moved;
+    } else if (size <= old_size) {
+        return size == 0 ? NULL : block;
+    }
+    void *moved = take(birth, size);
+    if (moved && block) {
+        memcpy(moved, block, old_size < size ? old_size : size);
+        if (!reserved)
+            birth->allocate(birth->context, block, old_size, 0);
+    }
+    return moved;
+}
+
+lua_State *new_state(lua_Alloc allocate, void *context)
+{
+    struct birth birth = {.allocate = allocate, .context = context, .reserve = malloc(RESERVE_BYTES)};
+    if (!birth.reserve)
+        return NULL;
+    lua_State *lua = lua_newstate(allocate_at_birth, &birth);
+    if (lua && birth.used == 0) {
+        lua_setallocf(lua, allocate, context);
+    } else if (lua) {
+        lua_close(lua);
+        lua = NULL;
+    }
+    free(birth.reserve);
+    return lua;
+}
