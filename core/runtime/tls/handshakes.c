@@ -341,10 +341,10 @@ static bool start_one(struct handshaker *own, unsigned index, char *error, size_
     own->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     own->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     struct epoll_event event = {.events = EPOLLIN};
-    int failure = own->epoll_fd < 0 || own->wake_fd < 0 ||
-                          epoll_ctl(own->epoll_fd, EPOLL_CTL_ADD, own->wake_fd, &event) != 0
-                      ? errno
-                      : 0;
+    int failure =
+        own->epoll_fd < 0 || own->wake_fd < 0 || epoll_ctl(own->epoll_fd, EPOLL_CTL_ADD, own->wake_fd, &event) != 0
+            ? errno
+            : 0;
     pthread_mutex_init(&own->mutex, NULL);
     if (failure == 0)
         failure = pthread_create(&own->thread, NULL, run, own);
@@ -408,11 +408,16 @@ void handshakes_read(struct handshake_figures *out)
 const char *handshake_failure_name(unsigned failure)
 {
     static const char *const names[HANDSHAKE_FAILURES] = {
-        [TLS_FAILURE_CLOSED] = "closed",           [TLS_FAILURE_ALERT] = "refusedByPeer",
-        [TLS_FAILURE_VERSION] = "version",         [TLS_FAILURE_CIPHER] = "cipher",
-        [TLS_FAILURE_CERTIFICATE] = "certificate", [TLS_FAILURE_MEMORY] = "memory",
-        [TLS_FAILURE_PROTOCOL] = "protocol",       [HANDSHAKE_TIMEOUT] = "timeout",
-        [HANDSHAKE_PLAIN] = "plain",               [HANDSHAKE_OVERLOADED] = "overloaded",
+        [TLS_FAILURE_CLOSED] = "closed",
+        [TLS_FAILURE_ALERT] = "refusedByPeer",
+        [TLS_FAILURE_VERSION] = "version",
+        [TLS_FAILURE_CIPHER] = "cipher",
+        [TLS_FAILURE_CERTIFICATE] = "certificate",
+        [TLS_FAILURE_MEMORY] = "memory",
+        [TLS_FAILURE_PROTOCOL] = "protocol",
+        [HANDSHAKE_TIMEOUT] = "timeout",
+        [HANDSHAKE_PLAIN] = "plain",
+        [HANDSHAKE_OVERLOADED] = "overloaded",
     };
     return failure < HANDSHAKE_FAILURES ? names[failure] : NULL;
 }
