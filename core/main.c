@@ -312,7 +312,7 @@ static int command_check(int argc, char **argv)
         good = check_script(&config, config.script.paths.items[i]) && good;
     char problem[4096];
     struct standing standing;
-    const char *asked[] = {config.auth.tokens, config.policies.access};
+    const char *asked[] = {config.auth.tokens, config.auth.jwt.keys, config.auth.jwt.key, config.policies.access};
     bool standing_good = watched && standing_load(&config, show_script_log, &standing, problem, sizeof problem);
     for (size_t i = 0; standing_good && i < sizeof asked / sizeof *asked; i++)
         if (asked[i])
