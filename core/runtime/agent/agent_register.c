@@ -37,6 +37,11 @@ static enum authentication authenticate(struct connection *connection, struct sl
     return AUTHENTICATION_OK;
 }
 
+static struct access_subject subject_of(const struct connection *connection, const struct profile *profile)
+{
+    return (struct access_subject){.identity = connection->identity, .agent = profile->id, .agent_role = profile->role};
+}
+
 static void answer_register(struct connection *connection)
 {
     struct reactor *reactor = connection_reactor(connection);
@@ -44,7 +49,9 @@ static void answer_register(struct connection *connection)
     struct agent_view view;
     struct frame *history[REGISTERED_HISTORY];
     attachment_view(&connection->endpoint, &view);
-    unsigned count = history_newest(history, REGISTERED_HISTORY, enhanced ? hash_slice(view.profile->id) : 0);
+    struct access_subject who = subject_of(connection, view.profile);
+    bool own_only = enhanced || !access_may_see(reactor->standing.access, &who, ACCESS_HISTORY);
+    unsigned count = history_newest(history, REGISTERED_HISTORY, own_only ? hash_slice(view.profile->id) : 0);
     reactor_answer(connection, answer_registered(&view, enhanced, reactor->lane->wall_ms, history, count,
                                                  connection->endpoint.outbox.form & OUTBOX_BINARY));
     for (unsigned i = 0; i < count; i++)
@@ -68,11 +75,6 @@ static enum code join(struct connection *connection, struct profile *profile, bo
     sender_fragment_free(&connection->fragment);
     connection->fragment = fragment;
     return CODE_OK;
-}
-
-static struct access_subject subject_of(const struct connection *connection, const struct profile *profile)
-{
-    return (struct access_subject){.identity = connection->identity, .agent = profile->id, .agent_role = profile->role};
 }
 
 /* False: no memory. */

@@ -133,7 +133,7 @@ static enum code identity_refusal(struct connection *connection, const struct en
 static enum code access_refusal(struct connection *connection, struct envelope *envelope,
                                 const struct envelope_defaults *defaults, bool executes, struct slice *text)
 {
-    const struct grant *grant = connection->grant;
+    struct grant *grant = connection->grant;
     bool broadcasts = !executes && !envelope_has(envelope, FIELD_TO);
     if (grant && (broadcasts ? grant->broadcasts_all : grant->sends_all))
         return CODE_OK;

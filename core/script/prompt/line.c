@@ -240,6 +240,7 @@ static bool answer_line(struct prompt *prompt, struct stretch *stretch)
     call_next_generation(state);
     stretch->answer = &answer;
     good = protect(prompt, push_answer, stretch);
+    stretch->answer = NULL;
     buffer_free(&answer);
     return good;
 }
