@@ -19,8 +19,7 @@
 static const char help[] =
     "usage: luaduct repl [OPTION]…\n"
     "Runs lines of Lua in a running bridge, in a state of its scripts as they are now, and shows what they give:\n"
-    "agents, and what the scripts would decide about an envelope. It only reads: what would send, write or wait "
-    "raises.\n"
+    "agents, and what the scripts would decide about an envelope. It only reads: what would act on the bridge raises.\n"
     "\n"
     "  luaduct repl\n"
     "  echo 'route(envelope{from = \"ann\", to = \"ben\"})' | luaduct repl\n"

@@ -5,6 +5,7 @@
 #include "net/tls/tls_context.h"
 
 #include <mbedtls/ctr_drbg.h>
+#include <mbedtls/ecdsa.h>
 #include <mbedtls/oid.h>
 #include <mbedtls/sha256.h>
 #include <mbedtls/ssl.h>
@@ -18,8 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
+#include "base/random.h"
 #include "net/tls/tls_files.h"
 #include "net/tls/tls_session.h"
 #include "net/tls/tls_time.h"
@@ -90,18 +91,17 @@ const char *tls_cipher_name(unsigned index)
     return index < CIPHERS ? ciphers[index].name : NULL;
 }
 
+int tls_cipher_id(unsigned index)
+{
+    return index < CIPHERS ? ciphers[index].id : 0;
+}
+
 /* --- What the library calls --- */
 
 static int kernel_entropy(void *context, unsigned char *out, size_t length)
 {
     (void)context;
-    for (size_t at = 0; at < length;) {
-        ssize_t n = getrandom(out + at, length - at, 0);
-        if (n < 0)
-            return MBEDTLS_ERR_CTR_DRBG_ENTROPY_SOURCE_FAILED;
-        at += (size_t)n;
-    }
-    return 0;
+    return random_kernel_bytes(out, length) ? 0 : MBEDTLS_ERR_CTR_DRBG_ENTROPY_SOURCE_FAILED;
 }
 
 static int take_ticket(void *context, mbedtls_ssl_session *session, unsigned char *ticket, size_t length)
@@ -265,9 +265,27 @@ static bool copy_labels(struct tls_context *context, const struct tls_options *o
     return true;
 }
 
+/* This is also where the library first looks for the processor's AES instructions, for which it has no lock: a context
+ * is made before any thread works with it. */
 static bool seed(mbedtls_ctr_drbg_context *random)
 {
     return mbedtls_ctr_drbg_seed(random, kernel_entropy, NULL, NULL, 0) == 0;
+}
+
+/* As it is parsed, a key on a curve is copied for each signature, and the curve's table with it computed anew, which
+ * takes longer than the signature. As a key for ECDSA alone it keeps both. */
+static bool keep_table(mbedtls_pk_context *key)
+{
+    if (mbedtls_pk_get_type(key) != MBEDTLS_PK_ECKEY)
+        return true;
+    mbedtls_pk_context kept;
+    mbedtls_pk_init(&kept);
+    bool good = mbedtls_pk_setup(&kept, mbedtls_pk_info_from_type(MBEDTLS_PK_ECDSA)) == 0 &&
+                mbedtls_ecdsa_from_keypair(kept.pk_ctx, mbedtls_pk_ec(*key)) == 0;
+    mbedtls_pk_free(good ? key : &kept);
+    if (good)
+        *key = kept;
+    return good;
 }
 
 static bool parse_pairs(struct slot *slot, const struct tls_files *files)
@@ -281,7 +299,7 @@ static bool parse_pairs(struct slot *slot, const struct tls_files *files)
         mbedtls_x509_crt_init(&slot->chains[i]);
         mbedtls_pk_init(&slot->keys[i]);
         if (mbedtls_x509_crt_parse(&slot->chains[i], chain->bytes, chain->length) != 0 ||
-            mbedtls_pk_parse_key(&slot->keys[i], key->bytes, key->length, NULL, 0) != 0)
+            mbedtls_pk_parse_key(&slot->keys[i], key->bytes, key->length, NULL, 0) != 0 || !keep_table(&slot->keys[i]))
             return false;
     }
     return true;

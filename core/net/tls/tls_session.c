@@ -22,12 +22,17 @@
 #include "memory/pool.h"
 #include "net/transport.h"
 
+/* A record that comes in pieces brings no content for so long, and alerts and refused renegotiations never do: a peer
+ * that sends more of them only wants us to compute. */
+#define IDLE_BYTES (4 * TLS_RECORD_BYTES)
+
 struct tls_session {
     mbedtls_ssl_context ssl;
     struct tls_context *context;
     struct tls_peer *peer;
     const unsigned char *ahead; /* within tls_session_receive: what came from the socket and is not taken yet */
     size_t ahead_left;
+    size_t idle_bytes; /* that came since the last content */
     int fd;
     int error;          /* the library's, of a handshake that failed */
     uint32_t flags;     /* of the peer's certificate */
@@ -320,8 +325,11 @@ long tls_session_receive(struct tls_session *session, char *buffer, size_t size)
     size_t length = decrypt(session, buffer, size - most);
     session->ahead = NULL;
     session->ahead_left = 0;
+    session->idle_bytes = length > 0 ? 0 : session->idle_bytes + (size_t)n;
     if (length > 0)
         return (long)length;
+    if (session->idle_bytes > IDLE_BYTES)
+        session->broken = true;
     return session->broken ? TRANSPORT_BROKEN : session->ended ? 0 : TRANSPORT_BLOCKED;
 }
 

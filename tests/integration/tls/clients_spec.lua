@@ -37,7 +37,8 @@ describe("with tls.cert the bridge", function()
         local _, said = tls.s_client(server)
         assert.match("certificate verify failed", said, 1, true)
         wait.eventually(function()
-            return tls.figures(server, {"--insecure"}).handshakes.failed.refusedByPeer == 2
+            local failed = tls.figures(server, {"--insecure"}).handshakes.failed
+            return failed.refusedByPeer + failed.closed == 2 -- its alert may be lost in the reset behind it
         end)
     end)
 

@@ -209,8 +209,8 @@ TEST("a batch is one message over TLS too")
     static unsigned char got[4000];
     open_wire(&wire, 1 << 20);
     for (unsigned i = 0; i < 3; i++)
-        CHECK(outbox_push(&outbox, frame_from(FRAME_ENVELOPE, 1,
-                                              slice_from_string("{\"type\":\"envelope\",\"envelope\":{}}"))));
+        CHECK(outbox_push(&outbox,
+                          frame_from(FRAME_ENVELOPE, 1, slice_from_string("{\"type\":\"envelope\",\"envelope\":{}}"))));
     CHECK(outbox_flush(&outbox, &wire.ours, &scratch, &bytes, &frames) == OUTBOX_EMPTY);
     CHECK(frames == 3 && client_read(&wire, got, sizeof got) == bytes && wire.client.records == 1);
     CHECK(memmem(got, bytes, "{\"type\":\"batch\",\"envelopes\":[", 29));
@@ -248,7 +248,8 @@ TEST("one receive gives all that came, however many records it was")
         CHECK(mbedtls_ssl_write(&wire.client.ssl, sent + length, piece) == (int)piece);
         length += piece;
     }
-    CHECK(transport_receive(&wire.ours, room, TRANSPORT_RECEIVE_LEAST - 1) == TRANSPORT_BROKEN); /* said by the header */
+    /* As the header says. */
+    CHECK(transport_receive(&wire.ours, room, TRANSPORT_RECEIVE_LEAST - 1) == TRANSPORT_BROKEN);
     for (long n; (n = transport_receive(&wire.ours, room, sizeof room)) > 0; received += (size_t)n)
         CHECK(memcmp(room, sent + received, (size_t)n) == 0);
     CHECK(received == length);
@@ -340,7 +341,21 @@ TEST("a renegotiation is refused, and the connection goes on")
     close_wire(&wire);
 }
 
-TEST("a client certificate gives its names, and none that could be read in two ways")
+TEST("a peer that sends nothing but alerts is not listened to for long")
+{
+    struct wire wire;
+    unsigned alerts = 0;
+    open_wire(&wire, 1 << 20);
+    while (alerts < 10000 && transport_receive(&wire.ours, room, sizeof room) == TRANSPORT_BLOCKED)
+        for (unsigned i = 0; i < 20; i++, alerts++)
+            TLS_MUST(mbedtls_ssl_send_alert_message(&wire.client.ssl, MBEDTLS_SSL_ALERT_LEVEL_WARNING,
+                                                    MBEDTLS_SSL_ALERT_MSG_USER_CANCELED));
+    CHECK(alerts > 1000 && alerts < 4000); /* of 23 or 31 bytes each */
+    CHECK(transport_send(&wire.ours, "x", 1) == TRANSPORT_BROKEN);
+    close_wire(&wire);
+}
+
+TEST("a client certificate gives its names, also later by its session, and none that could be read in two ways")
 {
     struct wire wire;
     unsigned char names[300], *at = names + sizeof names;
@@ -363,6 +378,18 @@ TEST("a client certificate gives its names, and none that could be read in two w
     CHECK_TEXT(peer->names[0].text.data, peer->names[0].text.length, "urn:agent:7");
     CHECK_TEXT(peer->names[1].text.data, peer->names[1].text.length, "agent.example");
     CHECK(peer->not_after_s == 2493072000); /* date -u -d 2049-01-01 +%s */
+    mbedtls_ssl_session session;
+    mbedtls_ssl_session_init(&session);
+    CHECK(mbedtls_ssl_get_session(&wire.client.ssl, &session) == 0 && !tls_session_resumed(wire.ours.tls));
+    transport_close(&wire.ours);
+    tls_test_client_close(&wire.client);
+    connect_wire(&wire, 1 << 20, NULL, MBEDTLS_SSL_MAX_FRAG_LEN_NONE); /* by the session alone */
+    CHECK(mbedtls_ssl_set_session(&wire.client.ssl, &session) == 0);
+    CHECK(shake_hands(&wire) && tls_session_resumed(wire.ours.tls));
+    peer = transport_peer_certificate(&wire.ours);
+    CHECK(peer && peer->name_count == 2);
+    CHECK_TEXT(peer->common_name.data, peer->common_name.length, "agent-7");
+    mbedtls_ssl_session_free(&session);
     tls_test_free(&wire.client_pair);
     close_wire(&wire);
 }
@@ -405,8 +432,7 @@ TEST("contexts of the same contents are equal, others are not")
     make_context(&two, true);
     CHECK(tls_context_equal(one.context, one.context) && !tls_context_equal(one.context, two.context));
     struct tls_pair pair = {.certificate = one.server.cert_path, .key = one.server.key_path, .label = "tls."};
-    struct tls_options options = {
-        .pairs = &pair, .pair_count = 1, .client_ca = one.authority.cert_path, .slots = 3};
+    struct tls_options options = {.pairs = &pair, .pair_count = 1, .client_ca = one.authority.cert_path, .slots = 3};
     struct tls_context *same = tls_context_load(&options, error, sizeof error);
     CHECK(tls_context_equal(one.context, same));
     options.require_client_certificate = true;

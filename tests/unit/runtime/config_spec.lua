@@ -11,7 +11,7 @@ local validate = require("luaduct.config.validate")
 local DEFAULTS = {
     mode = "enhanced",
     environment = "development",
-    listen = { host = "localhost", wsPort = 4567, httpPort = 4568, insecure = false },
+    listen = { host = "localhost", wsPort = 4567, httpPort = 4568, insecure = false, proxyProtocol = false },
     script = {
         budgetMs = 50, onError = "default", suspendMs = 30000, memoryLimit = 64 * 2 ^ 20, jit = false, watch = false,
         stateBytes = 2 ^ 20, sharedBytes = 16 * 2 ^ 20,
@@ -33,9 +33,13 @@ local DEFAULTS = {
     limits = {
         messageBytes = 2 ^ 20, bodyBytes = 2 ^ 20, jsonDepth = 128, connections = "auto", connectionsPerAddress = 0,
         messagesPerSecond = 0, messageBurst = 0, bytesPerSecond = 0, sendQueueBytes = 4 * 2 ^ 20, slowAgent = "queue",
-        memory = "auto",
+        memory = "auto", connectionsPerIdentity = 0, handshakesPerSecond = 0, handshakesPerSecondPerAddress = 0,
+        agents = 0, agentsPerAddress = 0, agentsPerIdentity = 0, messagesPerSecondPerAddress = 0,
+        bytesPerSecondPerAddress = 0, messagesPerSecondTotal = 0, bytesPerSecondTotal = 0, scriptMsPerSecond = 0,
+        mailboxBytesPerSender = 0, messageTimeoutMs = 0, trustedProxies = {},
     },
-    http = { corsOrigins = {}, hosts = {}, rateMax = 120, rateWindowMs = 60000, headerTimeoutMs = 10000 },
+    http = { corsOrigins = {}, hosts = {}, rateMax = 120, rateWindowMs = 60000, headerTimeoutMs = 10000,
+        bodyTimeoutMs = 30000, headerBytes = 16384 },
     auth = { tokenIsAdmin = false, hook = false, jwt = { leewayMs = 10000, idClaim = { "sub" } } },
     tls = { certs = {}, requireClientCert = false, minVersion = "1.2", ciphers = {}, handshakeTimeoutMs = 10000,
         maxHandshakes = 1024, handshakeThreads = "auto" },
@@ -218,9 +222,9 @@ describe("a wrong value", function()
             file .. ': log.level: expected "debug", "info", "warn" or "error", got 1',
             '--http-port (listen.httpPort): expected a whole number from 0 to 65535, got "x"',
             'AI_BRIDGE_MAX_QUEUE (agents.maxQueue): expected a whole number from 1 to 1000000000, got "y"',
-            file .. ': listen.host: "0.0.0.0" may be reached from other machines, which takes TLS (tls.cert and tls.key) '
-                .. "and a credential (auth.token, auth.tokens, auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or "
-                .. "AI_BRIDGE_INSECURE=1) allows it without",
+            file .. ': listen.host: "0.0.0.0" may be reached from other machines, which takes TLS (tls.cert and '
+                .. "tls.key) and a credential (auth.token, auth.tokens, auth.jwt, auth.hook or tls.clientCa); "
+                .. "listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it without",
         }, problems)
     end)
 end)
@@ -326,8 +330,7 @@ describe("a key of a later version", function()
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["limits.trustedProxies"] = 1,
-            console = 1, tracing = 1, store = 1,
+        local later = { console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
         for _, key in ipairs(schema.keys) do
@@ -512,7 +515,8 @@ describe("the host", function()
             local body = string.format("host = %q", host)
             refuses("listen = {" .. body .. "}", string.format("FILE: listen.host: %q may be reached from other "
                 .. "machines, which takes TLS (tls.cert and tls.key) and a credential (auth.token, auth.tokens, "
-                .. "auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it without", host))
+                .. "auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it "
+                .. "without", host))
             accepts("listen = {" .. body .. ", insecure = true }")
             accepts("listen = {" .. body .. "}", nil, { AI_BRIDGE_INSECURE = "1" })
         end
