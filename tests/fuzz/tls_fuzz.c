@@ -4,8 +4,9 @@
  *   24 to 30  hands are shaken by a client whose bytes are changed on their way: the rest is places and what is done
  *             to them
  *   31        the same, for a full handshake with a certificate of the client's, which takes milliseconds
- * Of the others, 32 is a talk in both directions where hands are shaken, up to the end that the client says; 64 a
- * certificate that every client must show; 128 memory that fails, or a client that is gone before the first answer. */
+ * Of the others, 32 is a talk in both directions (of warnings alone, with an odd byte) where hands are shaken, up to
+ * the end that the client says; 64 a certificate that every client must show; 128 memory that fails, or a client that
+ * is gone before the first answer. */
 #include <stdint.h>
 
 #include "../support/tls_peer.h"
@@ -126,6 +127,7 @@ static void start(void)
     tls_test_make(&server, folder, "server", "CN=server", &authority, NULL, 0);
     tls_test_name(&at, names, 0x82, "agent.example", 13);
     tls_test_name(&at, names, 0x86, "urn:agent:1", 11);
+    tls_test_name(&at, names, 0x82, "a\nb", 3);
     size_t length = (size_t)(names + sizeof names - at);
     REQUIRE(mbedtls_asn1_write_len(&at, names, length) > 0 && mbedtls_asn1_write_tag(&at, names, 0x30) > 0);
     tls_test_make(&client_pair, folder, "client", "CN=client", &authority, at, (size_t)(names + sizeof names - at));
@@ -221,6 +223,19 @@ static void talk(struct wire *wire)
     transport_end_sending(&wire->ours);
 }
 
+/* A peer that says nothing but warnings is not listened to for ever. */
+static void warn(struct wire *wire)
+{
+    long n = TRANSPORT_BLOCKED;
+    for (unsigned i = 0; i < 10000 && n == TRANSPORT_BLOCKED; i++) {
+        mbedtls_ssl_send_alert_message(&wire->client.ssl, MBEDTLS_SSL_ALERT_LEVEL_WARNING,
+                                       MBEDTLS_SSL_ALERT_MSG_USER_CANCELED);
+        pass_on(wire, &(struct changes){0});
+        n = transport_receive(&wire->ours, room, sizeof room);
+    }
+    REQUIRE(n == TRANSPORT_BROKEN);
+}
+
 /* The session that there is no memory for is none; one that gets no memory on the way fails. */
 static void run_out_of_memory(unsigned n)
 {
@@ -265,7 +280,7 @@ static void change_bytes(const uint8_t *bytes, size_t length, bool full, unsigne
         REQUIRE(!full || !transport_peer_certificate(&wire.ours) ||
                 transport_peer_certificate(&wire.ours)->common_name.length == 6);
         if (n == 7 && extra & TALK)
-            talk(&wire);
+            (extra & 1 ? warn : talk)(&wire);
     }
     close_wire(&wire);
     pool_set_enabled(true);
