@@ -22,9 +22,9 @@ struct dispatch_result {
 struct dispatch {
     struct envelope *envelope; /* scanned */
     const struct envelope_defaults *defaults;
-    struct endpoint *sender; /* NULL over HTTP, and once its connection has ended while a hook waited: */
+    struct endpoint *sender;   /* NULL over HTTP, and once its connection has ended while a hook waited: */
     struct identity *identity; /* over HTTP: who asks; NULL: nobody has said */
-    struct slice sender_id;  /* … then the id of its agent; data NULL: it had none */
+    struct slice sender_id;    /* … then the id of its agent; data NULL: it had none */
     /* To scan again what was sent, when a script failed after it had changed fields. */
     struct slice text;
     bool is_message; /* text is a whole message in the read buffer, not a bare envelope */
