@@ -66,10 +66,13 @@ return {
 }
 ]]
 
+-- Handshake threads are nice: beside other work on the same processor a thousand of them take their time.
+local TLS = 'tls = {cert = "server.pem", key = "server.key", handshakeTimeoutMs = 120000}'
+
 local function start_luaduct(options, secure)
     local port, http = process.free_port(), process.free_port()
     local path = options.folder .. (secure and "/secure.lua" or "/plain.lua")
-    support.write(path, CONFIG:format(port, http, secure and 'tls = {cert = "server.pem", key = "server.key"}' or ""))
+    support.write(path, CONFIG:format(port, http, secure and TLS or ""))
     local pid = start(options, "luaduct", options.build .. "/luaduct run " .. path, port)
     return {pids = {pid}, port = port, http = http, url = secure and "wss" or "ws"}
 end

@@ -89,6 +89,7 @@ static const struct command {
     {"send", command_send, "send one envelope", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},
     {"cert", command_cert, "make certificates for developing", NULL},
+    {"token", command_token, "make, list and revoke named tokens", NULL},
     {"new", command_new, "write a script and its spec to start from", NULL},
     {"test", command_test, "run the specs of scripts, without a server", NULL},
     {"version", command_version, "print the version", version_help},
@@ -311,7 +312,7 @@ static int command_check(int argc, char **argv)
         good = check_script(&config, config.script.paths.items[i]) && good;
     char problem[4096];
     struct standing standing;
-    const char *asked[] = {config.auth.tokens, config.policies.access};
+    const char *asked[] = {config.auth.tokens, config.auth.jwt.keys, config.auth.jwt.key, config.policies.access};
     bool standing_good = watched && standing_load(&config, show_script_log, &standing, problem, sizeof problem);
     for (size_t i = 0; standing_good && i < sizeof asked / sizeof *asked; i++)
         if (asked[i])

@@ -1,11 +1,12 @@
-/* The commands for people who write scripts. They stand beside main.c, right of every room: they run scripts in the
- * real script room and deliver with the real bridge, but without a server. Argument and exit codes as in
- * client/commands.h. */
+/* The commands for people who write scripts and run bridges. They stand beside main.c, right of every room: they run
+ * scripts in the real script room, deliver with the real bridge and edit what it reads, but without a server. Argument
+ * and exit codes as in client/commands.h. */
 #ifndef LUADUCT_AUTHOR_COMMANDS_H
 #define LUADUCT_AUTHOR_COMMANDS_H
 
 int command_test(int argc, char **argv);   /* runs specs of scripts with busted */
 int command_new(int argc, char **argv);    /* writes a script and its spec */
 int command_replay(int argc, char **argv); /* a recorded trace through scripts, decisions compared */
+int command_token(int argc, char **argv);  /* makes, lists and revokes named tokens */
 
 #endif

@@ -70,18 +70,24 @@ static void chacha8_blocks(const uint32_t key[8], uint64_t counter, unsigned cha
     memcpy(out, x, sizeof x);
 }
 
-static void rekey(void)
+bool random_kernel_bytes(void *out, size_t length)
 {
-    uint32_t fresh[8];
-    size_t got = 0;
-    while (got < sizeof fresh) {
-        ssize_t n = getrandom((char *)fresh + got, sizeof fresh - got, 0);
+    for (size_t got = 0; got < length;) {
+        ssize_t n = getrandom((char *)out + got, length - got, 0);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
-            abort(); /* a kernel without getrandom: no id of ours would be safe */
+            return false;
         got += (size_t)n;
     }
+    return true;
+}
+
+static void rekey(void)
+{
+    uint32_t fresh[8];
+    if (!random_kernel_bytes(fresh, sizeof fresh))
+        abort(); /* no id of ours would be safe */
     for (int i = 0; i < 8; i++)
         stream.key[i] ^= fresh[i];
     stream.since_rekey = 0;

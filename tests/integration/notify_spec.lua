@@ -122,7 +122,9 @@ describe("a webhook", function()
         peer:close()
     end)
 
-    for _, url in ipairs({"https://example.com", "localhost:9000", "http://", "http://a b", "http://user@host/"}) do
+    for _, url in ipairs({
+        "localhost:9000", "http://", "https://", "http://a b", "http://user@host/", "https://user@host/",
+    }) do
         it("at " .. url .. " is refused", function()
             local status, errors = bridge.start_failing({config = {alerts = {webhook = {url = url}}}})
             assert.equal(1, status)

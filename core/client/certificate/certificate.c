@@ -13,7 +13,8 @@
 #include <mbedtls/x509_crt.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
+
+#include "base/random.h"
 
 #define DAY_S 86400
 #define AUTHORITY_DAYS 3650
@@ -25,14 +26,7 @@ enum { SAN_DNS = 2, SAN_URI = 6, SAN_IP = 7 }; /* RFC 5280 4.2.1.6 */
 static int kernel_random(void *context, unsigned char *out, size_t length)
 {
     (void)context;
-    while (length > 0) {
-        ssize_t got = getrandom(out, length, 0);
-        if (got < 0)
-            return MBEDTLS_ERR_PK_BAD_INPUT_DATA;
-        out += got;
-        length -= (size_t)got;
-    }
-    return 0;
+    return random_kernel_bytes(out, length) ? 0 : MBEDTLS_ERR_PK_BAD_INPUT_DATA;
 }
 
 bool certificate_is_name(const char *text)

@@ -13,11 +13,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/socket.h>
+
+#include "base/random.h"
+#include "net/tls/tls_session.h"
+
+/* More than there are: the list ends with 0. */
+#define CIPHERS_MAXIMUM 16
 
 struct tls_client {
     mbedtls_ssl_config config;
+    int ciphers[CIPHERS_MAXIMUM + 1];
     mbedtls_x509_crt authorities, own;
     mbedtls_pk_context key;
     bool shows_certificate;
@@ -47,14 +53,7 @@ const char *tls_problem(void)
 static int kernel_random(void *context, unsigned char *out, size_t length)
 {
     (void)context;
-    while (length > 0) {
-        ssize_t got = getrandom(out, length, 0);
-        if (got < 0)
-            return MBEDTLS_ERR_SSL_INTERNAL_ERROR;
-        out += got;
-        length -= (size_t)got;
-    }
-    return 0;
+    return random_kernel_bytes(out, length) ? 0 : MBEDTLS_ERR_SSL_INTERNAL_ERROR;
 }
 
 /* ---- what to trust, and to show ---- */
@@ -112,15 +111,6 @@ static bool show(struct tls_client *client, const char *cert, const char *key, c
 
 static bool set_up(struct tls_client *client, const struct tls_client_options *options, char error[TLS_ERROR_SIZE])
 {
-    static const int suites[] = {
-        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
-        MBEDTLS_TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
-        MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
-        MBEDTLS_TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
-        MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
-        MBEDTLS_TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
-        0,
-    };
     static const char *protocols[] = {"http/1.1", NULL};
     mbedtls_ssl_config *config = &client->config;
     snprintf(error, TLS_ERROR_SIZE, "out of memory");
@@ -128,7 +118,9 @@ static bool set_up(struct tls_client *client, const struct tls_client_options *o
                                     MBEDTLS_SSL_PRESET_DEFAULT) != 0)
         return false;
     mbedtls_ssl_conf_min_version(config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
-    mbedtls_ssl_conf_ciphersuites(config, suites);
+    for (unsigned i = 0; i < CIPHERS_MAXIMUM; i++)
+        client->ciphers[i] = tls_cipher_id(i);
+    mbedtls_ssl_conf_ciphersuites(config, client->ciphers);
     mbedtls_ssl_conf_rng(config, kernel_random, NULL);
     if (mbedtls_ssl_conf_alpn_protocols(config, protocols) != 0)
         return false;
@@ -369,7 +361,7 @@ ssize_t tls_stream_write(struct tls_stream *stream, const void *data, size_t len
         size_t ask = stream->in_flight > 0 ? stream->in_flight : length - taken;
         int code = mbedtls_ssl_write(&stream->ssl, bytes + taken, ask);
         if (code == MBEDTLS_ERR_SSL_WANT_WRITE && stream->in_flight == 0)
-            stream->in_flight = ask < TLS_RECORD_MAXIMUM ? ask : TLS_RECORD_MAXIMUM;
+            stream->in_flight = ask < TLS_RECORD_BYTES ? ask : TLS_RECORD_BYTES;
         if (code < 0) {
             int result = settle(stream, code);
             return taken > 0 ? (ssize_t)taken : result;
@@ -399,7 +391,7 @@ ssize_t tls_stream_read(struct tls_stream *stream, void *data, size_t capacity)
             return got > 0 ? (ssize_t)got : stream->failure; /* else told at the next call */
         }
         got += (size_t)code;
-    } while (capacity - got >= TLS_RECORD_MAXIMUM); /* so that none stays behind in part, where no poll sees it */
+    } while (capacity - got >= TLS_RECORD_BYTES); /* so that none stays behind in part, where no poll sees it */
     return (ssize_t)got;
 }
 

@@ -19,8 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/random.h>
 
+#include "base/random.h"
 #include "net/tls/tls_files.h"
 #include "net/tls/tls_session.h"
 #include "net/tls/tls_time.h"
@@ -91,18 +91,17 @@ const char *tls_cipher_name(unsigned index)
     return index < CIPHERS ? ciphers[index].name : NULL;
 }
 
+int tls_cipher_id(unsigned index)
+{
+    return index < CIPHERS ? ciphers[index].id : 0;
+}
+
 /* --- What the library calls --- */
 
 static int kernel_entropy(void *context, unsigned char *out, size_t length)
 {
     (void)context;
-    for (size_t at = 0; at < length;) {
-        ssize_t n = getrandom(out + at, length - at, 0);
-        if (n < 0)
-            return MBEDTLS_ERR_CTR_DRBG_ENTROPY_SOURCE_FAILED;
-        at += (size_t)n;
-    }
-    return 0;
+    return random_kernel_bytes(out, length) ? 0 : MBEDTLS_ERR_CTR_DRBG_ENTROPY_SOURCE_FAILED;
 }
 
 static int take_ticket(void *context, mbedtls_ssl_session *session, unsigned char *ticket, size_t length)

@@ -36,6 +36,7 @@ struct tls_options {
 
 /* The suites there are, best first (TLS 1.2, ECDHE, AEAD); NULL past the last. Names as the IANA registry has them. */
 const char *tls_cipher_name(unsigned index);
+int tls_cipher_id(unsigned index); /* the same as the library and the registry number them; 0 past the last */
 
 /* Reads and checks everything. NULL: *error says in one line which key is wrong and why. Reads files: not on a reactor.
  */

@@ -1,5 +1,5 @@
 /* No list of credentials by time is kept: when the first runs out, all connections are looked at, and the next is found
- * on the way. With ten thousand connections that takes a millisecond, and it happens once a second at most. */
+ * on the way. It happens once a second at most. */
 #include "runtime/identity/lifetime.h"
 
 #include "runtime/reactor.h"

@@ -1,5 +1,5 @@
 /* A thread that verifies the signatures of tokens that are too slow for a reactor: an ES256 signature takes mbedtls one
- * and a half milliseconds, in which a reactor carries a thousand messages. It is one thread of its own and no worker,
+ * and a half milliseconds, in which a reactor would serve nobody. It is one thread of its own and no worker,
  * because nobody's tasks may keep others from logging in, and attempts to log in may not keep tasks waiting.
  *
  * What waits for it is bounded, in all and for each address, so that one peer with many wrong tokens holds up others by

@@ -5,6 +5,8 @@ local process = require "tests.support.process"
 local tls = require "tests.support.tls"
 
 describe("a client certificate", function()
+    -- Any agent, that may send and read.
+    local ANY = "URI:luaduct:agent:*,URI:luaduct:role:agent,URI:luaduct:role:reader"
     local clients -- the authority that tls.clientCa names
 
     before_each(function()
@@ -43,7 +45,7 @@ describe("a client certificate", function()
     end)
 
     it("may be absent until it is required, and then lets in curl, openssl and Node", function()
-        local cert, key = clients:issue("agent", {usage = "clientAuth", subject = "/CN=agent"})
+        local cert, key = clients:issue("agent", {usage = "clientAuth", subject = "/CN=agent", names = ANY})
         local server = start({})
         passes(server)
         passes(server, cert, key)
@@ -90,7 +92,7 @@ describe("a client certificate", function()
     end)
 
     it("is refused once a reload brings a list that revokes it, by an old session too; who is in stays", function()
-        local cert, key = clients:issue("agent", {subject = "/CN=agent"})
+        local cert, key = clients:issue("agent", {subject = "/CN=agent", names = ANY})
         local other, other_key = clients:issue("other")
         local crl = clients:crl()
         local server = start({requireClientCert = true, crl = crl})
@@ -127,7 +129,7 @@ describe("a client certificate", function()
     end)
 
     it("is a credential: with it required the bridge listens on other addresses, and answers by any name", function()
-        local cert, key = clients:issue("agent")
+        local cert, key = clients:issue("agent", {names = ANY})
         local server = tls.start({config = {
             listen = {host = "0.0.0.0"}, tls = {clientCa = clients.ca, requireClientCert = true},
         }})

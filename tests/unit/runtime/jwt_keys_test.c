@@ -51,8 +51,15 @@ TEST("jwt keys: the same keys have the same fingerprint, and others another")
     CHECK(jwt_keys_load(&config, &other, error, sizeof error));
     CHECK(memcmp(jwk_set_fingerprint(first), jwk_set_fingerprint(same), JWK_FINGERPRINT_BYTES) == 0);
     CHECK(memcmp(jwk_set_fingerprint(first), jwk_set_fingerprint(other), JWK_FINGERPRINT_BYTES) != 0);
-    jwk_set_release(first);
     jwk_set_release(same);
+    jwk_set_release(other);
+    unlink(file);
+    strcpy(file, "/tmp/luaduct-jwt-XXXXXX");
+    write_file("{\"keys\":[" JWKS_SECRET "]}");
+    config.auth.jwt.secret = NULL;
+    CHECK(jwt_keys_load(&config, &other, error, sizeof error));
+    CHECK(memcmp(jwk_set_fingerprint(first), jwk_set_fingerprint(other), JWK_FINGERPRINT_BYTES) != 0);
+    jwk_set_release(first);
     jwk_set_release(other);
     unlink(file);
 }
