@@ -206,7 +206,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {
-        access_refused(REFUSED_CREDENTIAL, NULL, path);
+        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a request")); /* its path is whatever it says */
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
     }
 }
