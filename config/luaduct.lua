@@ -15,6 +15,8 @@ return {
         -- admin = "luaduct.sock",          -- a Unix socket for administration, mode 0600
         -- true: allow a host that is not loopback without TLS or without a credential
         insecure = false,
+        -- connections of limits.trustedProxies begin with a PROXY header, version 1 or 2
+        proxyProtocol = false,
     },
 
     -- The routing scripts and what bounds them. Relative paths, here and below, start at this file's folder.
@@ -90,12 +92,29 @@ return {
         jsonDepth = 128,                    -- nested arrays and objects
         connections = "auto",               -- past it a new one is answered 503; "auto" follows the limit of open files
         connectionsPerAddress = 0,          -- of one remote address
-        messagesPerSecond = 0,              -- of one agent
+        connectionsPerIdentity = 0,         -- of one identity, once its credential has come
+        handshakesPerSecond = 0,            -- new connections, of all; past it 429
+        handshakesPerSecondPerAddress = 0,  -- new connections of one remote address; past it 429
+        agents = 0,                         -- registered, in all
+        agentsPerAddress = 0,               -- registered from one remote address
+        agentsPerIdentity = 0,              -- registered with one identity
+        messagesPerSecond = 0,              -- of one sender: its identity, else its clientId
         messageBurst = 0,                   -- messages at once before that rate counts
-        bytesPerSecond = 0,                 -- of one agent
+        bytesPerSecond = 0,                 -- of one sender
+        messagesPerSecondPerAddress = 0,    -- of all senders of one remote address
+        bytesPerSecondPerAddress = 0,       -- of all senders of one remote address
+        messagesPerSecondTotal = 0,         -- of everybody together
+        bytesPerSecondTotal = 0,            -- of everybody together
+        scriptMsPerSecond = 0,              -- of a reactor's time, for routing and delivering what one sender sends
+        -- in all mailboxes together, from one sender: its identity, else its address
+        mailboxBytesPerSender = 0,
+        -- a WebSocket message that is not complete so long after its first byte closes the connection
+        messageTimeoutMs = 0,
         sendQueueBytes = "4MiB",            -- waiting for one slow agent; past it slowAgent decides
         slowAgent = "queue",                -- into its mailbox, the oldest dropped, or closed with 1013
         memory = "auto",                    -- of the process; "auto" is 80 % of what machine and container allow
+        -- proxies that are believed whom they speak for: addresses or ranges such as "10.0.0.0/8"
+        trustedProxies = {},
     },
 
     -- Web pages, and what a single address may ask.
@@ -107,6 +126,8 @@ return {
         rateMax = 120,                      -- requests of one address in a window
         rateWindowMs = 60000,               -- that window
         headerTimeoutMs = 10000,            -- a request whose header is not complete by then is closed
+        bodyTimeoutMs = 30000,              -- the same of its body, counted from the end of the header
+        headerBytes = "16KiB",              -- of a request's header; past it 431
     },
 
     -- The credential. Without one, whoever reaches the port may call.

@@ -431,6 +431,7 @@ static void send(struct work *work, const struct decision *decision)
     }
     result->frame->expires_ms = expires_ms;
     result->frame->dead_letter = delivery->dead_letter;
+    result->frame->share = delivery->share;
     if (__builtin_expect(work->task_effect == TASK_OPENS, 0) && !work->everyone) /* what goes to all is nobody's task */
         result->frame->task = work->task;
     if (__builtin_expect(levels_ordered, 0))

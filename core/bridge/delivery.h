@@ -23,6 +23,7 @@ struct delivery {
     enum delivery_telling telling;
     bool dead_letter;       /* makes its frame one; it is in no history */
     bool again;             /* on_undeliverable sends it on: what its sender said of its expiry is over */
+    uint16_t share;         /* of the mailboxes, that its frame takes; 0: nobody's */
     struct slice answer_to; /* without either: the id that a reply goes to; data NULL: nobody */
 };
 

@@ -4,6 +4,8 @@
 
 static struct mailbox_limits limits;
 static atomic_ullong envelopes_in_all, bytes_in_all, mailboxes_in_all;
+static atomic_ullong bytes_by_share[UINT16_MAX + 1], share_refusals;
+static bool shares_counted;
 
 uint32_t mailbox_ttl_ms(void)
 {
@@ -13,6 +15,7 @@ uint32_t mailbox_ttl_ms(void)
 void mailbox_start(const struct mailbox_limits *configured)
 {
     limits = *configured;
+    shares_counted = limits.share_bytes > 0;
 }
 
 void mailbox_count_absent(struct agent *agent, bool absent)
@@ -28,6 +31,36 @@ static void account(uint64_t envelopes, uint64_t bytes, bool added)
 {
     atomic_fetch_add_explicit(&envelopes_in_all, added ? envelopes : -envelopes, memory_order_relaxed);
     atomic_fetch_add_explicit(&bytes_in_all, added ? bytes : -bytes, memory_order_relaxed);
+}
+
+static void account_share(const struct frame *frame, bool added)
+{
+    if (__builtin_expect(shares_counted && frame->share, 0))
+        atomic_fetch_add_explicit(&bytes_by_share[frame->share], added ? frame->length : -(uint64_t)frame->length,
+                                  memory_order_relaxed);
+}
+
+static void account_frame(const struct frame *frame, bool added)
+{
+    account(1, frame->length, added);
+    account_share(frame, added);
+}
+
+/* All of them at once; their sums are the caller's to account for. */
+static void account_shares(const struct levels *frames, bool added)
+{
+    if (!shares_counted)
+        return;
+    for (unsigned level = 0; level < LEVEL_COUNT; level++)
+        for (uint32_t i = 0; i < frames->queues[level].count; i++)
+            account_share(frame_queue_at(&frames->queues[level], i), added);
+}
+
+static bool share_full(const struct frame *frame)
+{
+    return shares_counted && frame->share &&
+           atomic_load_explicit(&bytes_by_share[frame->share], memory_order_relaxed) + frame->length >
+               limits.share_bytes;
 }
 
 bool mailbox_reserve(uint64_t bytes)
@@ -46,7 +79,7 @@ void mailbox_unreserve(uint64_t bytes)
 struct frame *mailbox_pop(struct agent *agent, enum level level)
 {
     struct frame *oldest = levels_pop(&agent->mailbox, level);
-    account(1, oldest->length, false);
+    account_frame(oldest, false);
     return oldest;
 }
 
@@ -59,7 +92,7 @@ static void note_expiry(struct agent *agent, int64_t expires_ms)
 /* Of what is out of the mailbox already. */
 static void lose(struct lane *lane, struct agent *agent, struct frame *frame, enum undeliverable_reason reason)
 {
-    account(1, frame->length, false);
+    account_frame(frame, false);
     task_lost(lane, agent, frame);
     lane_report_lost(lane, frame, agent_id(agent), reason);
     frame_release(frame);
@@ -111,6 +144,10 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
         return MAILBOX_FULL;
     if (atomic_load_explicit(&bytes_in_all, memory_order_relaxed) + frame->length > limits.total_bytes)
         return MAILBOX_FULL;
+    if (__builtin_expect(share_full(frame), 0)) {
+        atomic_fetch_add_explicit(&share_refusals, 1, memory_order_relaxed);
+        return MAILBOX_FULL;
+    }
     if (absent && !agent->counted && !agent->detachments &&
         atomic_load_explicit(&mailboxes_in_all, memory_order_relaxed) >= limits.mailboxes)
         return MAILBOX_FULL;
@@ -118,7 +155,7 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
         return MAILBOX_NO_MEMORY;
     frame_retain(frame);
     note_expiry(agent, frame->expires_ms);
-    account(1, frame->length, true);
+    account_frame(frame, true);
     agent->stored_at_ms = lane->wall_ms;
     mailbox_count_absent(agent, absent);
     evict_past_limits(lane, agent);
@@ -132,7 +169,9 @@ void mailbox_return(struct lane *lane, struct agent *agent, struct levels *frame
             note_expiry(agent, frame_queue_at(&frames->queues[level], i)->expires_ms);
     account(frames->count, frames->bytes, true);
     uint64_t before = agent->mailbox.bytes + frames->bytes;
+    account_shares(&agent->mailbox, false); /* what is lost on the way is not named */
     uint32_t lost = levels_prepend(&agent->mailbox, frames);
+    account_shares(&agent->mailbox, true);
     if (lost > 0) {
         account(lost, before - agent->mailbox.bytes, false);
         counter_add(&lane->counters.lost_without_memory, lost);
@@ -148,6 +187,7 @@ void mailbox_return(struct lane *lane, struct agent *agent, struct levels *frame
 void mailbox_take(struct agent *agent, struct levels *into)
 {
     account(agent->mailbox.count, agent->mailbox.bytes, false);
+    account_shares(&agent->mailbox, false);
     *into = agent->mailbox;
     agent->mailbox = (struct levels){0};
 }
@@ -166,6 +206,11 @@ void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)
 uint64_t mailbox_envelopes_in_all(void)
 {
     return atomic_load_explicit(&envelopes_in_all, memory_order_relaxed);
+}
+
+uint64_t mailbox_share_refusals(void)
+{
+    return atomic_load_explicit(&share_refusals, memory_order_relaxed);
 }
 
 uint64_t mailbox_bytes_in_all(void)

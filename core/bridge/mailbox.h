@@ -9,8 +9,17 @@ struct mailbox_limits {
     uint32_t mailboxes;   /* of absent agents */
     uint64_t bytes;       /* in one mailbox; past it the oldest go */
     uint64_t total_bytes; /* in all; past it nothing is taken */
+    uint64_t share_bytes; /* in all, from one sender; past it nothing of that sender is taken; 0: no limit */
     uint32_t ttl_ms;      /* since the last envelope was stored */
 };
+
+/* Senders are known to the mailboxes by a part of a keyed hash, which each frame carries: whom it concerns need not be
+ * found again when the frame goes. Two senders in 65,536 share a share. Never 0. */
+static inline uint16_t mailbox_share(uint64_t hash)
+{
+    uint16_t share = (uint16_t)(hash >> 48);
+    return share ? share : 1;
+}
 
 /* Main thread, before any lane runs. */
 void mailbox_start(const struct mailbox_limits *limits);
@@ -47,5 +56,6 @@ void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms);
 
 uint64_t mailbox_envelopes_in_all(void);
 uint64_t mailbox_bytes_in_all(void);
+uint64_t mailbox_share_refusals(void);
 
 #endif

@@ -12,36 +12,31 @@
 
 #include "base/log.h"
 #include "runtime/limits.h"
+#include "runtime/proxied.h"
 #include "runtime/reactor.h"
 #include "runtime/tls/certificates.h"
 #include "runtime/tls/handshakes.h"
 
-#define ACCEPTS_PER_TURN 64
+/* To turn one away takes some 20 us: those who are connected wait for no more than these. */
+#define ACCEPTS_PER_TURN 16
 /* After descriptors ran out: how long until the listeners are tried again. */
 #define ACCEPT_PAUSE_SECONDS 0.2
 
-static void peer_address_from(const struct sockaddr_storage *from, struct peer_address *out)
-{
-    memset(out, 0, sizeof *out);
-    if (from->ss_family == AF_INET) {
-        out->bytes[10] = out->bytes[11] = 0xff;
-        memcpy(out->bytes + 12, &((const struct sockaddr_in *)from)->sin_addr, 4);
-    } else if (from->ss_family == AF_INET6) {
-        memcpy(out->bytes, &((const struct sockaddr_in6 *)from)->sin6_addr, 16);
-        if (!IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)from)->sin6_addr))
-            memset(out->bytes + 8, 0, 8);
-    }
-}
-
-#define TURN_AWAY_BODY "{\"error\":\"the bridge can take no more connections\",\"code\":\"overloaded\"}"
-_Static_assert(sizeof TURN_AWAY_BODY - 1 == 71, "Content-Length below says it");
+#define TURN_AWAY_HEAD(status, length)                                                                                 \
+    "HTTP/1.1 " status                                                                                                 \
+    "\r\nConnection: close\r\nRetry-After: 1\r\nContent-Type: application/json\r\nContent-Length: " length "\r\n\r\n"
+#define OVERLOADED_BODY "{\"error\":\"the bridge can take no more connections\",\"code\":\"overloaded\"}"
+#define RATE_LIMITED_BODY "{\"error\":\"too many new connections in too short a time\",\"code\":\"rate_limited\"}"
+_Static_assert(sizeof OVERLOADED_BODY - 1 == 71 && sizeof RATE_LIMITED_BODY - 1 == 78, "the lengths below say it");
 
 /* One answer for those that cannot be served, written without a connection of their own. */
-static void turn_away(int fd)
+static void turn_away(struct reactor *reactor, int fd, enum code code)
 {
-    static const char answer[] = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
-                                 "Content-Type: application/json\r\nContent-Length: 71\r\n\r\n" TURN_AWAY_BODY;
-    if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
+    static const char overloaded[] = TURN_AWAY_HEAD("503 Service Unavailable", "71") OVERLOADED_BODY;
+    static const char rate_limited[] = TURN_AWAY_HEAD("429 Too Many Requests", "78") RATE_LIMITED_BODY;
+    struct slice answer = code == CODE_RATE_LIMITED ? SLICE(rate_limited) : SLICE(overloaded);
+    counter_add(&reactor->lane->counters.refused[code], 1);
+    if (send(fd, answer.data, answer.length, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) {
         /* Closing with unread bytes would reset the connection and take the answer with it. */
         char ignored[4096];
         shutdown(fd, SHUT_WR);
@@ -51,12 +46,14 @@ static void turn_away(int fd)
 }
 
 /* Whom that answer would only confuse, before hands are shaken, hears nothing. */
-static void close_or_turn_away(int fd, bool speaks_tls)
+static void close_or_turn_away(struct reactor *reactor, int fd, bool speaks_tls, enum code code)
 {
-    if (speaks_tls)
-        close(fd);
-    else
-        turn_away(fd);
+    if (!speaks_tls) {
+        turn_away(reactor, fd, code);
+        return;
+    }
+    counter_add(&reactor->lane->counters.refused[code], 1);
+    close(fd);
 }
 
 static void pause_accepting(struct reactor *reactor)
@@ -86,22 +83,56 @@ static void accept_without_descriptors(struct reactor *reactor, int listener)
         close(reactor->reserve_fd);
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd >= 0)
-            close_or_turn_away(fd, certificates_in_use());
+            close_or_turn_away(reactor, fd, certificates_in_use(), CODE_OVERLOADED);
         reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     }
     pause_accepting(reactor);
+}
+
+static bool count_whole(struct reactor *reactor, int fd)
+{
+    /* At critical new connections come in and hear why at their first request (http_gate.c), so that probes are
+     * answered; past that there is no room even for them. */
+    if (atomic_load_explicit(&admission_state, memory_order_relaxed) == ADMISSION_CLOSED) {
+        counter_add(&reactor->shed.refused_connections, 1);
+        close_or_turn_away(reactor, fd, certificates_in_use(), CODE_OVERLOADED);
+        return false;
+    }
+    enum limit limit = limits_take_connection(clock_coarse_ns());
+    if (limit != LIMIT_NONE)
+        close_or_turn_away(reactor, fd, certificates_in_use(), limit_code(limit));
+    return limit == LIMIT_NONE;
+}
+
+void acceptor_open(struct reactor *reactor, int fd, const struct address *from, enum peer_kind kind)
+{
+    bool speaks_tls = kind != PEER_ADMIN && certificates_in_use();
+    struct arrival arrival = {.address = peer_address_of(from), .kind = (uint8_t)kind, .counted = kind != PEER_ADMIN};
+    /* Many come by one proxy: each is counted when the proxy has said who it is. */
+    if (kind == PEER_DIRECT || kind == PEER_FORWARDED)
+        arrival.party = party_of_address(&arrival.address);
+    enum limit limit = party_take_connection(arrival.party, clock_coarse_ns());
+    if (limit != LIMIT_NONE) {
+        party_release(arrival.party);
+        arrival.party = NULL;
+    } else if (speaks_tls ? handshakes_take(reactor, fd, &arrival)
+                          : connection_open(reactor, (struct transport){.fd = fd}, &arrival)) {
+        return;
+    }
+    arrival_leave(&arrival);
+    close_or_turn_away(reactor, fd, speaks_tls, limit == LIMIT_NONE ? CODE_OVERLOADED : limit_code(limit));
 }
 
 static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
 {
     struct reactor_listener *listener = watcher->data;
     struct reactor *reactor = listener->reactor;
+    const struct config *config = reactor->config;
     (void)loop;
     if (events & EV_ERROR) { /* libev could not have it watched, for want of memory, and has stopped it */
         pause_accepting(reactor);
         return;
     }
-    bool speaks_tls = !listener->is_admin && certificates_in_use();
     reactor_begin_pass(reactor);
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
         struct sockaddr_storage from;
@@ -114,30 +145,20 @@ static void on_accept(struct ev_loop *loop, ev_io *watcher, int events)
                 continue;
             break;
         }
-        struct peer_address address;
-        peer_address_from(&from, &address);
-        /* At critical new connections come in and hear why at their first request (http_gate.c), so that probes are
-         * answered; past that there is no room even for them. */
-        if (atomic_load_explicit(&admission_state, memory_order_relaxed) == ADMISSION_CLOSED) {
-            counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
-            counter_add(&reactor->shed.refused_connections, 1);
-            close_or_turn_away(fd, speaks_tls);
-            continue;
-        }
-        if (!limits_connection_opened(&address)) {
-            counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
-            close_or_turn_away(fd, speaks_tls);
-            continue;
-        }
         int on = 1;
-        if (!listener->is_admin)
-            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        bool taken = speaks_tls ? handshakes_take(reactor, fd, &address)
-                                : connection_open(reactor, (struct transport){.fd = fd}, &address, listener->is_admin);
-        if (!taken) {
-            limits_connection_closed(&address);
-            close_or_turn_away(fd, speaks_tls);
+        struct address address = address_of(&from);
+        if (listener->is_admin) { /* whoever opens it may stop the process: no limit is in its way */
+            acceptor_open(reactor, fd, &address, PEER_ADMIN);
+            continue;
         }
+        if (!count_whole(reactor, fd))
+            continue;
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+        bool trusted = address_in_any(&address, &config->limits.trusted_proxies);
+        if (trusted && config->listen.proxy_protocol)
+            proxied_begin(reactor, fd, &address);
+        else
+            acceptor_open(reactor, fd, &address, trusted ? PEER_PROXY : PEER_DIRECT);
     }
     reactor_end_pass(reactor);
 }

@@ -158,6 +158,7 @@ static void read_general(lua_State *L, struct config *config, const char *file)
     config->listen.http_port = (uint16_t)read_count(L, "listen.httpPort");
     config->listen.admin = read_text(L, "listen.admin");
     config->listen.insecure = read_boolean(L, "listen.insecure");
+    config->listen.proxy_protocol = read_boolean(L, "listen.proxyProtocol");
 }
 
 static void read_script(lua_State *L, struct config *config)
@@ -257,11 +258,24 @@ static void read_limits(lua_State *L, struct config *config, uint64_t auto_memor
         config->limits.connections = number ? number : UINT32_MAX;
     }
     config->limits.connections_per_address = read_count(L, "limits.connectionsPerAddress");
+    config->limits.connections_per_identity = read_count(L, "limits.connectionsPerIdentity");
+    config->limits.handshakes_per_second = read_count(L, "limits.handshakesPerSecond");
+    config->limits.handshakes_per_second_per_address = read_count(L, "limits.handshakesPerSecondPerAddress");
+    config->limits.agents = read_count(L, "limits.agents");
+    config->limits.agents_per_address = read_count(L, "limits.agentsPerAddress");
+    config->limits.agents_per_identity = read_count(L, "limits.agentsPerIdentity");
+    config->limits.messages_per_second_per_address = read_count(L, "limits.messagesPerSecondPerAddress");
+    config->limits.messages_per_second_total = read_count(L, "limits.messagesPerSecondTotal");
+    config->limits.bytes_per_second_per_address = read_size(L, "limits.bytesPerSecondPerAddress");
+    config->limits.bytes_per_second_total = read_size(L, "limits.bytesPerSecondTotal");
+    config->limits.script_ms_per_second = read_count(L, "limits.scriptMsPerSecond");
+    config->limits.message_timeout_ms = read_count(L, "limits.messageTimeoutMs");
     config->limits.messages_per_second = read_count(L, "limits.messagesPerSecond");
     config->limits.message_burst = read_count(L, "limits.messageBurst");
     config->limits.bytes_per_second = read_size(L, "limits.bytesPerSecond");
     uint64_t size = read_size(L, "limits.sendQueueBytes");
     config->limits.send_queue_bytes = size ? size : CONFIG_UNLIMITED;
+    config->limits.mailbox_bytes_per_sender = read_size(L, "limits.mailboxBytesPerSender");
     config->limits.slow_agent = (enum config_slow_agent)read_choice(L, "limits.slowAgent", ways);
 
     config->limits.memory_is_auto = is_auto(L, "limits.memory");
@@ -278,6 +292,8 @@ static void read_http(lua_State *L, struct config *config)
     config->http.rate_max = read_count(L, "http.rateMax");
     config->http.rate_window_ms = read_count(L, "http.rateWindowMs");
     config->http.header_timeout_ms = read_count(L, "http.headerTimeoutMs");
+    config->http.body_timeout_ms = read_count(L, "http.bodyTimeoutMs");
+    config->http.header_bytes = read_count(L, "http.headerBytes");
     config->auth.token = read_text(L, "auth.token");
     config->auth.token_is_admin = read_boolean(L, "auth.tokenIsAdmin");
     config->auth.tokens = read_text(L, "auth.tokens");
@@ -498,6 +514,13 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_rights(L, config);
 }
 
+static bool problem(lua_State *L, const struct load *load, const char *text)
+{
+    const char *label = load->config->file ? load->config->file : "built-in configuration";
+    *load->problems = checked(L, strdup(lua_pushfstring(L, "%s: %s\n", label, text)));
+    return false;
+}
+
 /* A number in the file that the limit of open files does not carry would only be found out under load. */
 static bool check_connections(lua_State *L, const struct load *load)
 {
@@ -507,11 +530,39 @@ static bool check_connections(lua_State *L, const struct load *load)
         config->limits.connections <= affordable)
         return true;
     char numbers[160];
-    snprintf(numbers, sizeof(numbers), "expected at most %llu, got %u: the limit of open files is %llu (ulimit -n)\n",
+    snprintf(numbers, sizeof(numbers),
+             "limits.connections: expected at most %llu, got %u: the limit of open files is %llu (ulimit -n)",
              (unsigned long long)affordable, config->limits.connections, (unsigned long long)system_file_limit());
-    const char *label = config->file ? config->file : "built-in configuration";
-    *load->problems = checked(L, strdup(lua_pushfstring(L, "%s: limits.connections: %s", label, numbers)));
-    return false;
+    return problem(L, load, numbers);
+}
+
+/* The schema has looked at their characters alone. */
+static bool read_proxies(lua_State *L, const struct load *load)
+{
+    struct address_ranges *ranges = &load->config->limits.trusted_proxies;
+    push_path(L, CONFIG_INDEX, "limits.trustedProxies");
+    size_t count = lua_objlen(L, -1);
+    if (count)
+        ranges->items = checked(L, calloc(count, sizeof *ranges->items));
+    for (size_t i = 0; i < count; i++) {
+        size_t length;
+        lua_rawgeti(L, -1, (int)i + 1);
+        const char *text = luaL_checklstring(L, -1, &length);
+        if (!address_range_parse(slice_from(text, length), &ranges->items[i]))
+            return problem(L, load,
+                           lua_pushfstring(L,
+                                           "limits.trustedProxies[%d]: expected an IP address, or a range such as "
+                                           "\"10.0.0.0/8\" without bits past its length, got \"%s\"",
+                                           (int)i + 1, text));
+        ranges->count = i + 1;
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    if (load->config->listen.proxy_protocol && ranges->count == 0)
+        return problem(L, load,
+                       "listen.proxyProtocol: no proxy is trusted: name those whose PROXY header counts in "
+                       "limits.trustedProxies");
+    return true;
 }
 
 /* One problem a line; the list is at the top of the stack. */
@@ -570,7 +621,7 @@ static int load_protected(lua_State *L)
     if (load->restart_needed)
         *load->restart_needed = checked(L, strdup(luaL_checkstring(L, 3)));
     read_config(L, load->config, load->source->path);
-    load->good = check_connections(L, load);
+    load->good = check_connections(L, load) && read_proxies(L, load);
     return 0;
 }
 
@@ -668,6 +719,7 @@ void config_free(struct config *config)
     free_list(&config->agents.task_open_intents);
     free_list(&config->agents.task_close_intents);
     free(config->agents.dead_letters);
+    free(config->limits.trusted_proxies.items);
     free_list(&config->http.cors_origins);
     free_list(&config->http.hosts);
     free_list(&config->phase2.worker_pool.allow_roles);

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/address.h"
+
 struct lua_State;
 
 enum config_mode { CONFIG_MODE_ENHANCED, CONFIG_MODE_ORIGINAL };
@@ -59,6 +61,7 @@ struct config {
         uint16_t ws_port, http_port; /* 0: the kernel picks a free port; equal and not 0: one listener */
         char *admin;                 /* path of the administration socket; NULL: none */
         bool insecure;
+        bool proxy_protocol; /* a header from limits.trusted_proxies comes first */
     } listen;
 
     struct {
@@ -104,11 +107,20 @@ struct config {
         uint32_t json_depth;                /* 1 to CONFIG_JSON_DEPTH_CEILING */
         uint32_t connections;               /* never 0; UINT32_MAX: no limit */
         bool connections_is_auto;
-        uint32_t connections_per_address; /* 0: no limit */
-        uint32_t messages_per_second;     /* for one agent; 0: no limit */
-        uint32_t message_burst;           /* at least 1 when messages_per_second is not 0 */
-        uint64_t bytes_per_second;        /* for one agent; 0: no limit */
-        uint64_t send_queue_bytes;        /* CONFIG_UNLIMITED: no limit */
+        /* 0: no limit, for all from here to script_ms_per_second */
+        uint32_t connections_per_address, connections_per_identity;
+        uint32_t handshakes_per_second, handshakes_per_second_per_address;
+        uint32_t agents, agents_per_address, agents_per_identity;
+        uint32_t messages_per_second; /* for one sender */
+        uint32_t message_burst;       /* at least 1 when messages_per_second is not 0 */
+        uint64_t bytes_per_second;    /* for one sender */
+        uint32_t messages_per_second_per_address, messages_per_second_total;
+        uint64_t bytes_per_second_per_address, bytes_per_second_total;
+        uint32_t script_ms_per_second;     /* for one sender */
+        uint64_t mailbox_bytes_per_sender; /* 0: no limit */
+        uint32_t message_timeout_ms;       /* 0: no limit */
+        struct address_ranges trusted_proxies;
+        uint64_t send_queue_bytes; /* CONFIG_UNLIMITED: no limit */
         enum config_slow_agent slow_agent;
         uint64_t memory; /* the budget of the process; CONFIG_UNLIMITED: no limit */
         bool memory_is_auto;
@@ -119,7 +131,8 @@ struct config {
         struct config_list cors_origins; /* as a browser sends them: lower case, no default port */
         struct config_list hosts;        /* lower case, without port */
         uint32_t rate_max;               /* requests of one address in a window; 0: no limit */
-        uint32_t rate_window_ms, header_timeout_ms;
+        uint32_t rate_window_ms, header_timeout_ms, body_timeout_ms;
+        uint32_t header_bytes;
     } http;
 
     struct {

@@ -4,11 +4,13 @@
 #include <sys/socket.h>
 
 #include "bridge/attachment.h"
+#include "bridge/mailbox.h"
 #include "memory/pool.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/http/http_session.h"
 #include "runtime/identity/access.h"
+#include "runtime/identity/identity.h"
 #include "runtime/limits.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
@@ -22,8 +24,7 @@ static bool epoll_change(struct connection *connection, int operation)
     return epoll_ctl(connection_reactor(connection)->epoll_fd, operation, connection->transport.fd, &event) == 0;
 }
 
-bool connection_open(struct reactor *reactor, struct transport transport, const struct peer_address *address,
-                     bool is_admin)
+bool connection_open(struct reactor *reactor, struct transport transport, const struct arrival *arrival)
 {
     struct connection *connection = pool_acquire(POOL_ARRAYS, sizeof *connection);
     if (!connection)
@@ -33,13 +34,17 @@ bool connection_open(struct reactor *reactor, struct transport transport, const 
     connection->transport = transport;
     connection->deadline = DEADLINE_NONE;
     connection->reads = true;
-    connection->address = *address;
-    connection->is_admin = is_admin;
+    connection->address = arrival->address;
+    connection->is_admin = arrival->kind == PEER_ADMIN;
+    connection->by_proxy = arrival->kind == PEER_PROXY;
+    connection->forwarded = arrival->kind == PEER_FORWARDED;
     connection->last_byte_ms = reactor->now_ms;
     if (!epoll_change(connection, EPOLL_CTL_ADD)) {
         pool_release(POOL_ARRAYS, connection, sizeof *connection);
         return false;
     }
+    connection->party = arrival->party;
+    connection->counted = arrival->counted;
     connection->next = reactor->connections;
     connection->previous = &reactor->connections;
     if (connection->next)
@@ -144,6 +149,58 @@ void connection_deadline_passed(struct connection *connection)
         http_session_deadline(connection);
 }
 
+/* Who has the shared token may be anybody: then each agent is a sender. The operator is none. */
+static const struct identity *counted_identity(const struct connection *connection)
+{
+    const struct identity *identity = connection->identity;
+    return identity && identity->kind != IDENTITY_SHARED && identity->kind != IDENTITY_SOCKET ? identity : NULL;
+}
+
+enum limit connection_count_identity(struct connection *connection)
+{
+    const struct identity *identity = counted_identity(connection);
+    connection->share = connection_share(connection);
+    if (!identity)
+        return LIMIT_NONE;
+    struct party *party = identity_party(identity);
+    /* The same identity: only its limits may have changed. An agent is counted among its identity's, and keeps it. */
+    enum limit limit = LIMIT_NONE;
+    if (party == connection->sender || connection->counted_agent ||
+        (limit = party_take_connection(party, clock_coarse_ns())) != LIMIT_NONE) {
+        party_release(party);
+        return limit;
+    }
+    if (connection->counted_sender)
+        party_drop_connection(connection->sender);
+    party_release(connection->sender);
+    connection->sender = party;
+    connection->counted_sender = party != NULL;
+    return LIMIT_NONE;
+}
+
+uint16_t connection_share(const struct connection *connection)
+{
+    const struct identity *identity = counted_identity(connection);
+    return mailbox_share(identity ? identity_key(identity) : peer_address_hash(&connection->address));
+}
+
+/* Its place is free again, whenever its memory is. */
+static void give_up_limits(struct connection *connection)
+{
+    if (connection->counted_agent)
+        limits_drop_agent(connection->sender, connection->party);
+    if (connection->counted) {
+        limits_drop_connection();
+        party_drop_connection(connection->party);
+    }
+    if (connection->counted_sender)
+        party_drop_connection(connection->sender);
+    party_release(connection->party);
+    party_release(connection->sender);
+    connection->party = connection->sender = NULL;
+    connection->counted = connection->counted_sender = connection->counted_agent = false;
+}
+
 void connection_kill(struct connection *connection)
 {
     if (connection->phase == CONNECTION_GONE)
@@ -151,13 +208,14 @@ void connection_kill(struct connection *connection)
     struct reactor *reactor = connection_reactor(connection);
     connection_wait_for(connection, DEADLINE_NONE);
     shed_forget(connection);
+    reactor_forget_held(connection);
     if (connection->is_websocket)
         agent_session_end(connection);
     else
         http_session_end(connection);
     connection->phase = CONNECTION_GONE;
     transport_close(&connection->transport); /* also takes it out of the epoll set */
-    limits_connection_closed(&connection->address);
+    give_up_limits(connection);
     /* Freed at the end of a pass: events of this one, or a caller further up, may still name it. */
     connection->deadline_next = reactor->gone;
     reactor->gone = connection;
@@ -174,7 +232,6 @@ static void free_connection(struct connection *connection)
     atomic_fetch_sub_explicit(&connection_reactor(connection)->connection_count, 1, memory_order_relaxed);
     sender_fragment_free(&connection->fragment);
     backlog_free(connection->backlog);
-    rate_bucket_free(connection->rate);
     identity_release(connection->identity);
     grant_free(connection->grant);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);

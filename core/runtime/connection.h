@@ -16,6 +16,7 @@
 #include "net/transport.h"
 #include "protocol/envelope.h"
 #include "protocol/websocket/websocket.h"
+#include "runtime/limits.h"
 
 struct reactor;
 struct backlog;
@@ -29,18 +30,14 @@ enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSIN
 
 /* What a connection is waiting for; each kind has one duration, so each has one list in order of due time. */
 enum deadline {
-    DEADLINE_HEADER,   /* a request's head and body */
+    DEADLINE_HEADER,   /* a request's head; the taking of an answer; the next request */
+    DEADLINE_BODY,     /* a request's body */
     DEADLINE_REGISTER, /* a register message */
     DEADLINE_GRACE,    /* deliveries to a fresh agent */
     DEADLINE_IDLE,     /* a ping, or the end of an agent that answers none */
     DEADLINE_LINGER,   /* the peer's side of closing */
     DEADLINE_COUNT,
     DEADLINE_NONE = DEADLINE_COUNT,
-};
-
-/* An address as limits see it: IPv4 mapped into IPv6, IPv6 by its /64. */
-struct peer_address {
-    unsigned char bytes[16];
 };
 
 struct connection {
@@ -56,13 +53,20 @@ struct connection {
     bool reads;            /* epoll tells of bytes */
     bool known_at_upgrade; /* who it is: no register needs to show a credential again */
     bool close_sent : 1, close_received : 1;
-    bool holds : 1;        /* bytes of it wait on the reactor's list: none are read before those */
-    bool hook_waits : 1;   /* a hook that one of its messages called: the next ones join the backlog */
-    bool backlog_full : 1; /* no more is read until the backlog is empty */
-    uint32_t executing;    /* tasks of bridge.execute that are with the workers: it is not freed before */
-    bool is_admin : 1;     /* came by the administration socket, which only the bridge's own user can open */
-    bool paused : 1;       /* not read while memory is short: see runtime/pressure/shed.h */
-    uint32_t answer_bytes; /* of answers queued since the outbox was last empty */
+    bool holds : 1;          /* bytes of it wait on the reactor's list: none are read before those */
+    bool hook_waits : 1;     /* a hook that one of its messages called: the next ones join the backlog */
+    bool backlog_full : 1;   /* no more is read until the backlog is empty */
+    uint32_t executing;      /* tasks of bridge.execute that are with the workers: it is not freed before */
+    bool is_admin : 1;       /* came by the administration socket, which only the bridge's own user can open */
+    bool counted : 1;        /* among the connections of the whole bridge and of `party` */
+    bool counted_sender : 1; /* among the connections of `sender`, an identity */
+    bool counted_agent : 1;
+    bool by_proxy : 1;         /* of a trusted proxy: each request says for whom */
+    bool forwarded : 1;        /* `address` is what a trusted proxy said */
+    bool paused : 1;           /* not read while memory is short: see runtime/pressure/shed.h */
+    uint16_t share;            /* of the mailboxes, that it takes: its identity's, else its address's */
+    uint32_t message_began_ms; /* steady clock, not 0, while a message has begun and is not complete; else 0 */
+    uint32_t answer_bytes;     /* of answers queued since the outbox was last empty */
     uint32_t recent_second, recent_bytes; /* what came lately, halved each second: shed_count_received */
     struct peer_address address;
     union {
@@ -75,7 +79,8 @@ struct connection {
     struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
     struct grant *grant;               /* what its agent may send; NULL before it registered */
     struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
-    struct rate_bucket *rate;          /* with a rate limit configured; else NULL */
+    struct party *party;               /* of its address; NULL: it needs none (runtime/limits.h) */
+    struct party *sender;              /* of its identity or, once registered, its clientId; NULL: not known yet */
 };
 
 static inline struct connection *connection_of(struct endpoint *endpoint)
@@ -107,9 +112,9 @@ static inline bool connection_registered(const struct connection *connection)
 
 /* All on the reactor's thread. */
 
-/* Takes over an accepted socket. False: no memory, and the socket (with its TLS) stays the caller's. */
-bool connection_open(struct reactor *reactor, struct transport transport, const struct peer_address *address,
-                     bool is_admin);
+/* Takes over an accepted socket and its place among the counted. False: no memory, and both (the socket with its TLS)
+ * stay the caller's. */
+bool connection_open(struct reactor *reactor, struct transport transport, const struct arrival *arrival);
 
 /* Bytes from the socket, or its end, are there. */
 void connection_readable(struct connection *connection);
@@ -119,6 +124,13 @@ void connection_writable(struct connection *connection);
 
 /* Writes what waits; starts or stops waiting for the socket as needed. */
 void connection_flush(struct connection *connection);
+
+/* Its identity is known, or another than before: from now on it is one of that sender's connections, and its messages
+ * count as that sender's. LIMIT_NONE: fine, or it has nothing of its own by which to count. */
+enum limit connection_count_identity(struct connection *connection);
+
+/* What is told from all others by the connection's identity, or without one by its address. */
+uint16_t connection_share(const struct connection *connection);
 
 /* Tells epoll whether bytes are wanted: a peer that does not read its answers is not read either. */
 void connection_read_on(struct connection *connection, bool on);

@@ -271,6 +271,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
                                 .envelope = dispatch->envelope,
                                 .defaults = dispatch->defaults,
                                 .sender = dispatch->sender,
+                                .share = dispatch->share,
                                 .sender_id = dispatch->sender_id};
     struct delivery_result delivered;
     delivery_carry_out(&delivery, decision, &delivered);

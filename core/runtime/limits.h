@@ -1,36 +1,136 @@
-/* Limits that hold across reactors: connections in all and of one address, HTTP requests of one address; and the token
- * bucket of one agent. */
+/* Limits that hold across reactors and reconnects: of the whole bridge, of one address, of one sender (its identity, or
+ * without one its clientId). Those who are counted are parties: an address or a sender, with what it has open and the
+ * buckets of its rates. A party is kept while a connection holds it and until its buckets are full again, so that to
+ * reconnect gains nothing. Any thread, unless said otherwise. */
 #ifndef LUADUCT_RUNTIME_LIMITS_H
 #define LUADUCT_RUNTIME_LIMITS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/rate.h"
+#include "base/slice.h"
+#include "net/address.h"
+#include "protocol/code.h"
 #include "runtime/config.h"
-#include "runtime/connection.h"
+
+/* An address as limits see it: IPv4 mapped into IPv6, IPv6 by its /64 (loopback whole). */
+struct peer_address {
+    unsigned char bytes[16];
+};
+
+/* The address as limits see it. */
+struct peer_address peer_address_of(const struct address *address);
+
+/* By which tables know it. */
+uint64_t peer_address_hash(const struct peer_address *address);
+
+/* What refused. Each is a figure on /metrics: luaduct_limited. */
+enum limit {
+    LIMIT_NONE,
+    LIMIT_CONNECTIONS,
+    LIMIT_CONNECTIONS_PER_ADDRESS,
+    LIMIT_CONNECTIONS_PER_IDENTITY,
+    LIMIT_HANDSHAKES,
+    LIMIT_HANDSHAKES_PER_ADDRESS,
+    LIMIT_AGENTS,
+    LIMIT_AGENTS_PER_ADDRESS,
+    LIMIT_AGENTS_PER_IDENTITY,
+    LIMIT_MESSAGES,
+    LIMIT_MESSAGES_PER_ADDRESS,
+    LIMIT_MESSAGES_TOTAL,
+    LIMIT_BYTES,
+    LIMIT_BYTES_PER_ADDRESS,
+    LIMIT_BYTES_TOTAL,
+    LIMIT_REQUESTS,
+    LIMIT_SCRIPT_TIME,
+    LIMIT_MAILBOX_PER_SENDER,
+    LIMIT_MESSAGE_TIME,
+    LIMIT_COSTLY,
+    LIMIT_PINGS,
+    LIMIT_PROXY_HEADER,
+    LIMIT_COUNT,
+};
+
+enum code limit_code(enum limit limit);   /* rate_limited where it is a matter of time, else overloaded */
+const char *limit_name(enum limit limit); /* "connections", "connections_per_address" … */
+void limit_count(enum limit limit);
+uint64_t limit_counted(enum limit limit);
 
 /* Main thread, before the reactors. False: no memory. */
 bool limits_start(const struct config *config);
 void limits_stop(void);
 
-/* Any reactor. False: the limit of all connections, or of this address, is reached. */
-bool limits_connection_opened(const struct peer_address *address);
-void limits_connection_closed(const struct peer_address *address);
+struct party;
 
-/* Counts one HTTP request. 0: go on; else the seconds after which the address may ask again. */
-unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms);
-
-/* An agent's rate: messages with a burst, and bytes with one second's worth of burst. One thread. */
-struct rate_bucket {
-    double messages, bytes; /* what may still be sent */
-    uint64_t filled_ms;
+/* What an identity's credential says in the place of the config's limits of one sender; 0: nothing. */
+struct own_limits {
+    uint32_t connections, messages_per_second, message_burst;
+    uint64_t bytes_per_second;
 };
 
-/* NULL when no rate is configured or memory is out (then nothing is limited). */
-struct rate_bucket *rate_bucket_new(const struct config *config, uint64_t now_ms);
-void rate_bucket_free(struct rate_bucket *bucket);
+/* A reference to the party of that address or sender. NULL: no limit is configured that would need it; every function
+ * below takes that as "no limit". An identity's own limits hold from then on for all its connections. */
+struct party *party_of_address(const struct peer_address *address);
+struct party *party_of_agent(struct slice client_id);
+struct party *party_of_identity(struct slice owner, const struct own_limits *own);
+void party_release(struct party *party);
 
-/* Whether one message of that many bytes may pass; takes it from the bucket if so. NULL passes. */
-bool rate_bucket_take(struct rate_bucket *bucket, const struct config *config, size_t bytes, uint64_t now_ms);
+/* --- Connections --- */
+
+/* One more of the whole bridge, or of that party; LIMIT_NONE: taken, and to be dropped once. */
+enum limit limits_take_connection(uint64_t now_ns);
+void limits_drop_connection(void);
+enum limit party_take_connection(struct party *party, uint64_t now_ns);
+void party_drop_connection(struct party *party);
+
+/* Who is at the other end. */
+enum peer_kind {
+    PEER_DIRECT,
+    PEER_PROXY,     /* one of limits.trustedProxies: who is behind it, its requests say */
+    PEER_FORWARDED, /* a proxy's header has said who */
+    PEER_ADMIN,     /* the administration socket: no limit is in its way */
+};
+
+/* An accepted connection and its place among the counted, until it is open. */
+struct arrival {
+    struct peer_address address;
+    struct party *party; /* of the address, a reference, and one of its connections; NULL: it needs none */
+    uint8_t kind;        /* enum peer_kind */
+    bool counted;        /* by limits_take_connection */
+};
+
+/* It does not become a connection: gives its place up. */
+void arrival_leave(struct arrival *arrival);
+
+/* --- Agents --- */
+
+/* `returns`: an agent of that id is connected, and is about to be replaced: it counts, but is not refused. */
+enum limit limits_take_agent(struct party *sender, struct party *address, bool returns);
+void limits_drop_agent(struct party *sender, struct party *address);
+
+/* --- Messages --- */
+
+/* Whether one message of that many bytes may pass: takes it from all buckets, or from none. */
+extern atomic_bool limits_messages_bounded;
+enum limit limits_take_message_bounded(struct party *sender, struct party *address, uint64_t bytes, uint64_t now_ns);
+static inline enum limit limits_take_message(struct party *sender, struct party *address, uint64_t bytes,
+                                             uint64_t now_ns)
+{
+    return __builtin_expect(!atomic_load_explicit(&limits_messages_bounded, memory_order_relaxed), 1)
+               ? LIMIT_NONE
+               : limits_take_message_bounded(sender, address, bytes, now_ns);
+}
+
+/* Whether time spent on its messages is counted, and nothing is left of it now. */
+bool party_counts_time(const struct party *party);
+bool party_out_of_time(const struct party *party, uint64_t now_ns);
+void party_charge_time(struct party *party, uint64_t took_ns, uint64_t now_ns);
+
+/* --- HTTP --- */
+
+/* Counts one request of the address. 0: go on; else the seconds after which it may ask again. */
+unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms);
 
 #endif

@@ -22,6 +22,7 @@
 #include "runtime/http/api.h"
 #include "runtime/http/http_session.h"
 #include "runtime/policies/notify.h"
+#include "runtime/proxied.h"
 #include "runtime/supervision.h"
 #include "runtime/work/timers.h"
 #include "runtime/work/waiting.h"
@@ -189,20 +190,45 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
 
 /* --- Taking turns --- */
 
-bool reactor_hold(struct connection *connection, const char *bytes, size_t length)
+bool reactor_turn_over(const struct reactor *reactor)
 {
-    struct reactor *reactor = connection_reactor(connection);
-    struct held_bytes *held = pool_acquire(POOL_BUFFERS, sizeof *held + length);
-    if (!held)
-        return false;
-    *held = (struct held_bytes){.connection = connection, .length = length};
-    memcpy(held->bytes, bytes, length);
+    return clock_steady_ns() > reactor->pass_start_ns + REACTOR_TURN_NS;
+}
+
+static void line_up(struct reactor *reactor, struct held_bytes *held)
+{
+    struct connection *connection = held->connection;
+    held->next = NULL;
     *reactor->held_last = held;
     reactor->held_last = &held->next;
     connection_read_on(connection, false);
     connection->holds = true;
     if (!ev_is_active(&reactor->held_timer))
         ev_timer_start(reactor->loop, &reactor->held_timer);
+}
+
+static void free_held(struct held_bytes *held)
+{
+    pool_release(POOL_BUFFERS, held, sizeof *held + held->length + WEBSOCKET_SLACK);
+}
+
+bool reactor_hold(struct connection *connection, const char *bytes, size_t length)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct held_bytes *held = reactor->turn;
+    if (held && length > 0 && bytes + length == held->bytes + held->length) { /* what is left of the turn's own */
+        reactor->turn = NULL;
+        held->at = held->length - length;
+        line_up(reactor, held);
+        return true;
+    }
+    held = pool_acquire(POOL_BUFFERS, sizeof *held + length + WEBSOCKET_SLACK);
+    if (!held)
+        return false;
+    *held = (struct held_bytes){.connection = connection, .length = length};
+    if (length > 0)
+        memcpy(held->bytes, bytes, length);
+    line_up(reactor, held);
     return true;
 }
 
@@ -212,6 +238,7 @@ static void take_held(struct reactor *reactor, struct held_bytes **place)
     *place = held->next;
     if (!held->next)
         reactor->held_last = place;
+    held->connection->holds = false;
 }
 
 void reactor_forget_held(struct connection *connection)
@@ -222,34 +249,40 @@ void reactor_forget_held(struct connection *connection)
         if (held->connection != connection)
             continue;
         take_held(reactor, place);
-        pool_release(POOL_BUFFERS, held, sizeof *held + held->length);
-        connection->holds = false;
+        free_held(held);
         return;
     }
 }
 
-/* Every connection that holds bytes gets one turn; what is held again meanwhile waits for the next. */
+static void take_turn(struct reactor *reactor)
+{
+    struct held_bytes *held = reactor->held;
+    struct connection *connection = held->connection;
+    take_held(reactor, &reactor->held);
+    reactor_begin_pass(reactor);
+    connection_read_on(connection, true);
+    admission_heavy = true; /* who sends more than a turn has time for */
+    reactor->turn = held;
+    if (connection->is_websocket)
+        agent_session_bytes(connection, held->bytes + held->at, held->length - held->at);
+    else
+        connection_flush(connection);
+    if (reactor->turn == held) /* it was not held again */
+        free_held(held);
+    reactor->turn = NULL;
+    reactor_flush(reactor);
+}
+
+/* One turn after the other, first in, first out, for as long as one turn of the loop may take: then those come who ask
+ * for little, and it goes on. However many want much, nobody else waits for more than that. */
 static void on_held(struct ev_loop *loop, ev_timer *watcher, int events)
 {
     struct reactor *reactor = watcher->data;
+    uint64_t till_ns = clock_steady_ns() + REACTOR_TURN_NS;
     (void)loop, (void)events;
-    unsigned waiting = 0;
-    for (struct held_bytes *held = reactor->held; held; held = held->next)
-        waiting++;
-    for (; waiting > 0 && reactor->held; waiting--) {
-        struct held_bytes *held = reactor->held;
-        struct connection *connection = held->connection;
-        take_held(reactor, &reactor->held);
-        reactor_begin_pass(reactor);
-        memcpy(reactor->read_buffer, held->bytes, held->length);
-        size_t length = held->length;
-        pool_release(POOL_BUFFERS, held, sizeof *held + length);
-        connection->holds = false;
-        connection_read_on(connection, true);
-        admission_heavy = true; /* who sends more than a turn has time for */
-        agent_session_bytes(connection, reactor->read_buffer, length);
-        reactor_flush(reactor);
-    }
+    reactor_begin_pass(reactor); /* those that held bytes may all be gone */
+    while (reactor->held && clock_steady_ns() < till_ns)
+        take_turn(reactor);
     reactor_end_pass(reactor);
     if (reactor->held && !ev_is_active(&reactor->held_timer))
         ev_timer_start(reactor->loop, &reactor->held_timer);
@@ -286,6 +319,7 @@ static void begin_drain(struct reactor *reactor)
     reactor->draining = true;
     reactor->drain_started_ms = reactor->now_ms;
     acceptor_stop(reactor);
+    proxied_stop(reactor);
     script_stop_timers(reactor->script);
     waiting_hurry(reactor, NULL, REACTOR_DRAIN_HOOKS_MS);
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
@@ -364,11 +398,10 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
         snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
         return false;
     }
-    const uint32_t after_ms[DEADLINE_COUNT] = {[DEADLINE_HEADER] = config->http.header_timeout_ms,
-                                               [DEADLINE_REGISTER] = config->agents.register_timeout_ms,
-                                               [DEADLINE_GRACE] = config->agents.register_grace_ms,
-                                               [DEADLINE_IDLE] = config->agents.ping_interval_ms,
-                                               [DEADLINE_LINGER] = LINGER_MS};
+    const uint32_t after_ms[DEADLINE_COUNT] = {
+        [DEADLINE_HEADER] = config->http.header_timeout_ms,       [DEADLINE_BODY] = config->http.body_timeout_ms,
+        [DEADLINE_REGISTER] = config->agents.register_timeout_ms, [DEADLINE_GRACE] = config->agents.register_grace_ms,
+        [DEADLINE_IDLE] = config->agents.ping_interval_ms,        [DEADLINE_LINGER] = LINGER_MS};
     for (unsigned kind = 0; kind < DEADLINE_COUNT; kind++) {
         reactor->deadlines[kind].last = &reactor->deadlines[kind].first;
         /* At least one: a deadline that is set again when it passes must lie ahead. */

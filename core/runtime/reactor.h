@@ -20,6 +20,7 @@
 #include "script/hook.h"
 
 struct lua_State;
+struct proxied;
 struct script_slot;
 
 /* One read takes at most this much; 64 KiB would cost 10 % on messages of 16 KiB. */
@@ -35,11 +36,15 @@ struct script_slot;
 /* WebSocket and HTTP listener, each on up to two addresses, and the administration socket. */
 #define REACTOR_LISTENERS_MAXIMUM 5
 
-/* Bytes that a connection's turn had no time for. */
+/* After so long a connection with more to do has to wait for its next turn, which comes when those have been served who
+ * ask for little. */
+#define REACTOR_TURN_NS 1000000u
+
+/* Bytes that a connection's turn had no time for. None: its session knows how to go on. */
 struct held_bytes {
     struct held_bytes *next;
     struct connection *connection;
-    size_t length;
+    size_t length, at; /* used up to `at` */
     char bytes[];
 };
 
@@ -75,7 +80,9 @@ struct reactor {
     int reserve_fd; /* given up for a moment when descriptors run out, to answer 503 */
 
     struct connection *connections;
+    struct proxied *proxied;              /* sockets whose PROXY header is awaited */
     struct held_bytes *held, **held_last; /* first in, first out */
+    struct held_bytes *turn;              /* the one whose turn it is */
     struct connection *gone;              /* closed ones, to be freed at the end of a pass */
     struct {
         struct connection *first, **last;
@@ -137,8 +144,11 @@ void reactor_end_pass(struct reactor *reactor);
 /* In the middle of a pass: writes everything that is due. */
 void reactor_flush(struct reactor *reactor);
 
+/* Whether this pass has lasted for as long as one connection may take. */
+bool reactor_turn_over(const struct reactor *reactor);
+
 /* Keeps the rest of what a connection sent for its next turn, which comes after one of everybody else's; it is not read
- * meanwhile. False: no memory. */
+ * meanwhile. Length 0, of an HTTP connection: it is flushed then. False: no memory. */
 bool reactor_hold(struct connection *connection, const char *bytes, size_t length);
 void reactor_forget_held(struct connection *connection);
 

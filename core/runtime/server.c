@@ -161,6 +161,7 @@ static bool start_bridge(const struct config *config)
                                        .mailboxes = config->agents.max_mailboxes,
                                        .bytes = config->agents.mailbox_bytes,
                                        .total_bytes = config->agents.mailbox_total_bytes,
+                                       .share_bytes = config->limits.mailbox_bytes_per_sender,
                                        .ttl_ms = config->agents.mailbox_ttl_ms};
     struct task_options tasks = {.opening = config->agents.task_open_intents.items,
                                  .opening_count = config->agents.task_open_intents.count,

@@ -33,6 +33,7 @@ static bool carry_out_decision(struct reactor *reactor, struct resolution *resol
                                 .sender_id = resolution->sender_id,
                                 .telling = TELL_NOTHING,
                                 .dead_letter = resolution->failure->frame->dead_letter,
+                                .share = resolution->failure->frame->share,
                                 .again = true};
     struct slice from = envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
     if (!client_id_reserved(from))

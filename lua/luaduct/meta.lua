@@ -255,6 +255,32 @@ function Bridge.request(request) end
 ---@return {to: string, index: integer, code: string?, text: string?}[] missing
 function Bridge.gather(gathering) end
 
+---A client certificate, as on_identify and authenticate are given it.
+---@class luaduct.Certificate
+---@field commonName? string
+---@field uris string[]
+---@field dns string[]
+---@field fingerprint string SHA-256, hexadecimal
+---@field expires string
+
+---What `authenticate` is given.
+---@class luaduct.Credentials
+---@field token? string Bearer, or authToken
+---@field address string of an IPv6 peer its /64
+---@field path? string of the request; nil in a register message
+---@field headers table<string, string> names in lower case, without authorization
+---@field certificate? luaduct.Certificate
+
+---Who somebody is.
+---@class luaduct.Identity
+---@field name string
+---@field roles? string[]
+---@field clientIds? string[] that it may take; * stands for any text
+---@field agentRoles? string[] that it may register as
+---@field labels? string[]
+---@field limits? {messagesPerSecond: integer?, messageBurst: integer?, bytesPerSecond: integer?, connections: integer?}
+---@field expires? string|number
+
 ---The table that a script returns.
 ---@class luaduct.Script
 ---@field route? fun(envelope: luaduct.Envelope, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
@@ -263,3 +289,5 @@ function Bridge.gather(gathering) end
 ---@field on_undeliverable? fun(envelope: luaduct.Envelope, reason: "no_recipient"|"mailbox_full"|"evicted"|"expired"|"slow_agent", recipient: string?, bridge: luaduct.Bridge): luaduct.Decision|luaduct.Decision[]|nil
 ---@field on_disconnect? fun(agent: luaduct.Agent, reason: string, bridge: luaduct.Bridge)
 ---@field on_reload? fun(previous_version: integer, state: table)
+---@field authenticate? fun(credentials: luaduct.Credentials): luaduct.Identity|false|nil, string?
+---@field on_identify? fun(certificate: luaduct.Certificate): luaduct.Identity|false|nil, string?

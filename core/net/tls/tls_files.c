@@ -14,8 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-#include "net/tls/tls_time.h"
+#include "base/log.h"
 
 /* A bundle of all public authorities has a quarter of a megabyte; revocation lists grow larger. */
 #define LARGEST_FILE (16u << 20)
@@ -170,6 +169,9 @@ static bool read_pair(struct tls_files *out, size_t index, const struct tls_pair
     if (!read_file(pair->certificate, &out->certificates[index], pair->label, "cert", error, size) ||
         !read_file(pair->key, &out->keys[index], pair->label, "key", error, size))
         return false;
+    struct stat status;
+    if (stat(pair->key, &status) == 0 && (status.st_mode & S_IROTH))
+        log_warn("%skey: everybody on this machine can read %s", pair->label, pair->key);
     const char *blamed, *problem = pair_problem(&out->certificates[index], &out->keys[index], &blamed);
     if (problem)
         say(error, size, pair->label, blamed, strcmp(blamed, "key") == 0 ? pair->key : pair->certificate, problem);

@@ -30,6 +30,11 @@
 #define INFLATE_FIRST_LEAST 512u
 #define INFLATE_FIRST_MOST (64u << 10)
 
+/* A block with Huffman codes of its own costs some microseconds to set up, whatever it holds, and as few as 12 bytes to
+ * send. Real ones hold thousands of bytes: so many of them may hold little, and more only by what they give. */
+#define DYNAMIC_BLOCKS_FREE 64u
+#define DYNAMIC_BLOCK_BYTES 512u
+
 struct deflate_history {
     z_stream stream;
 };
@@ -141,6 +146,26 @@ static bool output_grow(struct deflate_output *out, uint64_t *room, uint64_t mos
     return true;
 }
 
+/* Whether the block that begins with these three bits has Huffman codes of its own (RFC 1951 3.2.3). */
+static bool is_dynamic(unsigned bits)
+{
+    return (bits >> 1 & 3) == 2;
+}
+
+/* After inflate(Z_BLOCK): data_type says that it stands between two blocks, and how many bits of the last byte it took
+ * are left. Where the three bits are not all in hand the block is not counted: that is the case at the end of a message
+ * only. */
+static bool next_is_dynamic(const z_stream *stream)
+{
+    unsigned left = (unsigned)stream->data_type & 7;
+    if (!(stream->data_type & 128) || (left < 3 && stream->avail_in == 0))
+        return false;
+    unsigned bits = left ? (unsigned)stream->next_in[-1] >> (8 - left) : 0;
+    if (left < 3)
+        bits |= (unsigned)stream->next_in[0] << left;
+    return is_dynamic(bits);
+}
+
 static enum deflate_result inflate_all(z_stream *stream, struct slice message, uint32_t limit,
                                        struct deflate_output *out)
 {
@@ -156,6 +181,8 @@ static enum deflate_result inflate_all(z_stream *stream, struct slice message, u
         return DEFLATE_OUT_OF_MEMORY;
 
     bool in_tail = false;
+    /* The message before ended on a byte's border. */
+    uint32_t dynamic_blocks = message.length > 0 && is_dynamic((unsigned char)message.data[0]);
     stream->next_in = (unsigned char *)(uintptr_t)message.data;
     stream->avail_in = (unsigned)message.length;
     for (;;) {
@@ -166,7 +193,7 @@ static enum deflate_result inflate_all(z_stream *stream, struct slice message, u
         }
         stream->next_out = (unsigned char *)out->data + out->length;
         stream->avail_out = (unsigned)(room - out->length);
-        int result = inflate(stream, Z_SYNC_FLUSH);
+        int result = inflate(stream, Z_BLOCK); /* as far as the end of a block */
         out->length = (uint32_t)(room - stream->avail_out);
         if (out->length > limit)
             return DEFLATE_TOO_LARGE;
@@ -178,10 +205,16 @@ static enum deflate_result inflate_all(z_stream *stream, struct slice message, u
                 return DEFLATE_BAD_DATA;
             if (stream->avail_in == 0 && in_tail)
                 return DEFLATE_DONE;
-            continue;
-        }
-        if (result != Z_OK && result != Z_BUF_ERROR)
+            dynamic_blocks += stream->avail_in > 0 && is_dynamic(stream->next_in[0]);
+        } else if (result == Z_OK || result == Z_BUF_ERROR) {
+            dynamic_blocks += next_is_dynamic(stream);
+        } else {
             return DEFLATE_BAD_DATA;
+        }
+        if (dynamic_blocks > DYNAMIC_BLOCKS_FREE + out->length / DYNAMIC_BLOCK_BYTES)
+            return DEFLATE_TOO_COSTLY;
+        if (result == Z_STREAM_END)
+            continue;
         if (stream->avail_out == 0) {
             if (!output_grow(out, &room, most))
                 return DEFLATE_OUT_OF_MEMORY;

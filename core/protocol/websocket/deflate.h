@@ -48,6 +48,7 @@ enum deflate_result {
     DEFLATE_DONE,
     DEFLATE_TOO_LARGE,     /* more than limit bytes would come out: close with 1009 */
     DEFLATE_BAD_DATA,      /* not a deflated message: close with 1007 */
+    DEFLATE_TOO_COSTLY,    /* many blocks that take long to begin and hold next to nothing: close with 1008 */
     DEFLATE_OUT_OF_MEMORY, /* close with 1013 */
 };
 

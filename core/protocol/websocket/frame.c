@@ -22,6 +22,7 @@ static inline struct frame *make(enum frame_kind kind, unsigned opcode, size_t p
     frame->form = FRAME_PLAIN;
     frame->level = 0;
     frame->dead_letter = 0;
+    frame->share = 0;
     atomic_init(&frame->twins, NULL);
     frame->next_twin = NULL;
     frame->expires_ms = 0;

@@ -18,10 +18,11 @@ struct frame {
     uint32_t length;               /* bytes of data in use */
     uint32_t capacity;             /* bytes of data acquired, for the pool */
     uint8_t header_length;         /* WebSocket header at the start of data: 2, 4 or 10 bytes */
-    uint8_t kind;                  /* enum frame_kind */
-    uint8_t form;                  /* FRAME_PLAIN, FRAME_MSGPACK, or 9 to 15: deflated with that LZ77 window */
-    uint8_t level : 2;             /* of priority, for who orders by it; 0: normal. Both set before it is shared */
+    uint8_t kind : 1;              /* enum frame_kind */
+    uint8_t level : 2;             /* of priority, for who orders by it; 0: normal. These three set before sharing */
     uint8_t dead_letter : 1;       /* of the bridge's own: losing it makes no other */
+    uint8_t form : 4;              /* FRAME_PLAIN, FRAME_MSGPACK, or 9 to 15: deflated with that LZ77 window */
+    uint16_t share;                /* whose share of the mailboxes it takes: bridge/mailbox.h; 0: nobody's */
     _Atomic(struct frame *) twins; /* this frame in other forms, a list */
     struct frame *next_twin;
     int64_t expires_ms; /* wall clock; past it no mailbox gives it out; 0: never. Set before it is shared */

@@ -28,6 +28,11 @@
 /* Sizes are kept in 32 bits together with slack and a control frame. */
 #define LIMIT_MOST (UINT32_MAX - 4096u)
 
+/* A fragment that is not the last and brings fewer bytes than this costs us more than its sender. So many of them in
+ * one message are taken: none that is cut up for a reason, such as text that grows by a word, comes near. */
+#define TINY_FRAGMENT_BYTES 16u
+#define TINY_FRAGMENTS_MOST 16384u
+
 enum state {
     STATE_HEADER,  /* between frames, or inside a header */
     STATE_PAYLOAD, /* inside a frame's payload */
@@ -52,6 +57,11 @@ static void release_buffer(struct websocket *websocket)
     websocket->buffer = NULL;
     websocket->buffer_size = 0;
     websocket->assembled = 0;
+}
+
+bool websocket_in_message(const struct websocket *websocket)
+{
+    return websocket->message || websocket->header_length > 0 || websocket->state == STATE_PAYLOAD;
 }
 
 void websocket_message_done(struct websocket *websocket)
@@ -172,6 +182,7 @@ static void enter_frame(struct websocket *websocket, const unsigned char *header
 {
     if (!(header[0] & CONTROL) && !websocket->message)
         websocket->message = header[0];
+    websocket->tiny_fragments += !(header[0] & (FIN | CONTROL)) && payload_length(header) < TINY_FRAGMENT_BYTES;
     websocket->frame = header[0];
     websocket->remaining = (uint32_t)payload_length(header);
     memcpy(&websocket->mask, header + 2 + extended_length(header[1]), sizeof websocket->mask);
@@ -335,6 +346,8 @@ static enum websocket_event inflate_message(struct websocket *websocket, uint32_
         return fail(websocket, out, WEBSOCKET_TOO_LARGE, "message is too large");
     case DEFLATE_BAD_DATA:
         return fail(websocket, out, WEBSOCKET_BAD_DATA, "message cannot be inflated");
+    case DEFLATE_TOO_COSTLY:
+        return fail(websocket, out, WEBSOCKET_POLICY, "message costs too much to inflate");
     case DEFLATE_OUT_OF_MEMORY:
         return fail_memory(websocket, out);
     }
@@ -376,8 +389,11 @@ static enum websocket_event read_data(struct websocket *websocket, char **at, ch
         if (websocket->remaining > 0)
             return WEBSOCKET_NEED_BYTES;
         websocket->state = STATE_HEADER;
-        if (!last)
+        if (!last) {
+            if (websocket->tiny_fragments > TINY_FRAGMENTS_MOST)
+                return fail(websocket, out, WEBSOCKET_POLICY, "too many tiny fragments");
             return WEBSOCKET_NEED_BYTES;
+        }
         if (text && !utf8_stream_complete(&websocket->utf8))
             return fail(websocket, out, WEBSOCKET_BAD_DATA, "text is not UTF-8");
         out->data = websocket->buffer;
@@ -385,6 +401,7 @@ static enum websocket_event read_data(struct websocket *websocket, char **at, ch
     }
     websocket->message = 0;
     websocket->assembled = 0;
+    websocket->tiny_fragments = 0;
     if (compressed && inflate_message(websocket, message_limit, out) == WEBSOCKET_ON_FAIL)
         return WEBSOCKET_ON_FAIL;
     websocket->state = websocket->buffer ? STATE_GIVEN : STATE_HEADER;

@@ -23,6 +23,7 @@ enum websocket_status {
     WEBSOCKET_PROTOCOL_ERROR = 1002,
     WEBSOCKET_NO_STATUS = 1005, /* said of a close frame without one; never on the wire */
     WEBSOCKET_BAD_DATA = 1007,
+    WEBSOCKET_POLICY = 1008,
     WEBSOCKET_TOO_LARGE = 1009,
     WEBSOCKET_TRY_LATER = 1013,
 };
@@ -65,6 +66,7 @@ struct websocket {
     uint32_t mask;                   /* turned so that the next payload byte meets its first byte in memory */
     struct utf8_stream utf8;         /* of the text message so far */
     uint8_t header[14];              /* the part of a frame header that has come */
+    uint16_t tiny_fragments;         /* of the message so far */
     uint8_t header_length;
     uint8_t control_length; /* bytes of a control frame's payload, behind the message in the buffer */
     uint8_t frame;          /* first byte of the current frame while its payload is incomplete */
@@ -86,6 +88,9 @@ void websocket_start(struct websocket *websocket, const struct deflate_agreement
  * unmasked where it lies. After ON_CLOSE and ON_FAIL the rest is swallowed. */
 enum websocket_event websocket_next(struct websocket *websocket, char **at, char *end, uint32_t message_limit,
                                     struct websocket_message *out);
+
+/* Whether a message or a frame has begun and is not complete. */
+bool websocket_in_message(const struct websocket *websocket);
 
 /* Gives the block of the message last returned back to its pool now and not at the next call: for a connection that
  * may stay quiet. Harmless when there is none. */

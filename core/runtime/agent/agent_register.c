@@ -7,6 +7,7 @@
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
 #include "bridge/history.h"
+#include "bridge/registry.h"
 #include "memory/pool.h"
 #include "protocol/json/json_write.h"
 #include "protocol/registration.h"
@@ -36,6 +37,11 @@ static enum authentication authenticate(struct connection *connection, struct sl
     return AUTHENTICATION_OK;
 }
 
+static struct access_subject subject_of(const struct connection *connection, const struct profile *profile)
+{
+    return (struct access_subject){.identity = connection->identity, .agent = profile->id, .agent_role = profile->role};
+}
+
 static void answer_register(struct connection *connection)
 {
     struct reactor *reactor = connection_reactor(connection);
@@ -43,7 +49,9 @@ static void answer_register(struct connection *connection)
     struct agent_view view;
     struct frame *history[REGISTERED_HISTORY];
     attachment_view(&connection->endpoint, &view);
-    unsigned count = history_newest(history, REGISTERED_HISTORY, enhanced ? hash_slice(view.profile->id) : 0);
+    struct access_subject who = subject_of(connection, view.profile);
+    bool own_only = enhanced || !access_may_see(reactor->standing.access, &who, ACCESS_HISTORY);
+    unsigned count = history_newest(history, REGISTERED_HISTORY, own_only ? hash_slice(view.profile->id) : 0);
     reactor_answer(connection, answer_registered(&view, enhanced, reactor->lane->wall_ms, history, count,
                                                  connection->endpoint.outbox.form & OUTBOX_BINARY));
     for (unsigned i = 0; i < count; i++)
@@ -69,11 +77,6 @@ static enum code join(struct connection *connection, struct profile *profile, bo
     return CODE_OK;
 }
 
-static struct access_subject subject_of(const struct connection *connection, const struct profile *profile)
-{
-    return (struct access_subject){.identity = connection->identity, .agent = profile->id, .agent_role = profile->role};
-}
-
 /* False: no memory. */
 static bool resolve_grant(struct connection *connection, const struct profile *profile)
 {
@@ -91,6 +94,20 @@ struct registering {
     struct script_registration wanted;
     bool has_features, wants_batches, again;
 };
+
+/* Counts it among the agents. One that comes back before its old connection is known to be dead is not refused. */
+static enum limit take_agent(struct connection *connection, struct slice id)
+{
+    struct agent_view view;
+    bool returns = registry_find(id, &view);
+    if (returns)
+        agent_view_release(&view);
+    if (!connection->sender)
+        connection->sender = party_of_agent(id);
+    enum limit limit = limits_take_agent(connection->sender, connection->party, returns);
+    connection->counted_agent = limit == LIMIT_NONE;
+    return limit;
+}
 
 /* A connection that may not be an agent is of no use; one that is an agent stays so. */
 static void forbid(struct connection *connection, bool again, struct slice reason)
@@ -122,6 +139,12 @@ static void finish_register(struct connection *connection, const struct register
         .has_features = registering->has_features,
         .wants_batches = registering->wants_batches,
     });
+    enum limit limit = again ? LIMIT_NONE : take_agent(connection, wanted->id);
+    if (limit != LIMIT_NONE) {
+        profile_release(profile);
+        session_refuse(connection, limit_code(limit), SLICE("too many agents are registered"), slice_from(NULL, 0));
+        return;
+    }
     enum code code = profile && resolve_grant(connection, profile) ? join(connection, profile, again) : CODE_OVERLOADED;
     if (code != CODE_OK)
         profile_release(profile);
@@ -201,8 +224,7 @@ static void ask_to_register(struct connection *connection, const struct register
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
         return;
     }
-    job->registering.wanted.origin =
-        hash_slice(slice_from((const char *)connection->address.bytes, sizeof connection->address.bytes));
+    job->registering.wanted.origin = peer_address_hash(&connection->address);
     struct slice reason;
     struct script_state *script =
         scripts_pick(&reactor->scripts, job->registering.wanted.id, job->registering.wanted.labels);
@@ -289,6 +311,11 @@ void session_register(struct connection *connection, struct slice text, const st
         return;
     }
     identity_put(&connection->identity, identity);
+    if (connection_count_identity(connection) != LIMIT_NONE) {
+        session_refuse(connection, CODE_OVERLOADED, SLICE("too many connections of this identity"),
+                       slice_from(NULL, 0));
+        return;
+    }
     if (code != CODE_OK) {
         session_refuse(connection, code, slice_from_string(error), slice_from(NULL, 0));
         return;

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "bridge/answer.h"
 #include "bridge/attachment.h"
+#include "bridge/mailbox.h"
 #include "memory/pool.h"
 #include "protocol/msgpack/msgpack.h"
 #include "runtime/agent/backlog.h"
@@ -23,8 +24,12 @@
 /* … and is closed past this many. */
 #define ANSWERS_UNREAD_BYTES (4u << 20)
 
-/* A connection whose messages take this long has the rest of them wait for the others' turns. */
-#define SESSION_TURN_NS 5000000u
+/* Pings that are answered each for itself in one turn of a connection; of those past it only the last is, which is all
+ * that is asked of us (RFC 6455 5.5.3). So pings earn no more than they cost. */
+#define PONGS_PER_TURN 32u
+
+/* The time is looked at after so many events, and the coarse clock, which costs nothing, after each. */
+#define EVENTS_PER_LOOK 8u
 
 /* Nothing comes after on_disconnect. */
 static void disconnect_told(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
@@ -128,7 +133,7 @@ static enum code identity_refusal(struct connection *connection, const struct en
 static enum code access_refusal(struct connection *connection, struct envelope *envelope,
                                 const struct envelope_defaults *defaults, bool executes, struct slice *text)
 {
-    const struct grant *grant = connection->grant;
+    struct grant *grant = connection->grant;
     bool broadcasts = !executes && !envelope_has(envelope, FIELD_TO);
     if (grant && (broadcasts ? grant->broadcasts_all : grant->sends_all))
         return CODE_OK;
@@ -175,9 +180,10 @@ static void handle_envelope(struct connection *connection, struct slice text)
     struct message *message = &reactor->message;
     struct slice why;
     enum code code = identity_refusal(connection, &message->envelope, &why);
-    if (code == CODE_OK && !rate_bucket_take(connection->rate, reactor->config, text.length, reactor->now_ms)) {
+    if (code == CODE_OK && __builtin_expect(party_out_of_time(connection->sender, reactor->now_ms * 1000000), 0)) {
         code = CODE_RATE_LIMITED;
-        why = SLICE("too many messages or bytes in too short a time: the envelope was not taken");
+        why = SLICE("what this sender sent lately took the bridge too much time: the envelope was not taken");
+        limit_count(LIMIT_SCRIPT_TIME);
     }
     bool registered = connection_registered(connection);
     struct envelope_defaults defaults = {.sender = registered ? &connection->fragment : NULL,
@@ -198,12 +204,20 @@ static void handle_envelope(struct connection *connection, struct slice text)
     struct dispatch dispatch = {.envelope = &message->envelope,
                                 .defaults = &defaults,
                                 .sender = registered ? &connection->endpoint : NULL,
+                                .share = connection->share,
                                 .text = text,
                                 .is_message = true,
                                 .done = dispatched_later,
                                 .context = connection};
     struct dispatch_result result;
-    if (dispatch_envelope(reactor, &dispatch, &result)) {
+    bool counts_time = party_counts_time(connection->sender);
+    uint64_t began_ns = counts_time ? clock_steady_ns() : 0;
+    struct dispatch_job *job = dispatch_envelope(reactor, &dispatch, &result);
+    if (counts_time) {
+        uint64_t now_ns = clock_steady_ns();
+        party_charge_time(connection->sender, now_ns - began_ns, now_ns);
+    }
+    if (job) {
         connection->hook_waits = true;
         return;
     }
@@ -252,16 +266,24 @@ static void drop_unpacked(struct reactor *reactor)
         buffer_free(&reactor->unpacked);
 }
 
-/* A message that was scanned with that result; `text` is its JSON. */
+/* A message that was scanned with that result; `text` is its JSON. Whatever it is, it counts. */
 static inline void handle_scanned(struct connection *connection, enum code code, struct slice text,
                                   const struct message_rules *rules)
 {
     struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
+    enum limit limit =
+        limits_take_message(connection->sender, connection->party, text.length, reactor->now_ms * 1000000);
     if (config->auth.required && !connection->identity && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
         access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a message before an authenticated register"));
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
+        return;
+    }
+    if (__builtin_expect(limit != LIMIT_NONE, 0)) {
+        session_object(connection, CODE_RATE_LIMITED,
+                       SLICE("too many messages or bytes in too short a time: this one was not taken"),
+                       message_error_id(message));
         return;
     }
     if (code != CODE_OK) {
@@ -392,11 +414,40 @@ void session_hook_ended(struct connection *connection)
 
 /* --- bytes --- */
 
+/* In the place of the one before; where memory is out that one goes. */
+static void keep_pong(struct frame **pong, struct slice payload)
+{
+    struct frame *newer = websocket_pong(payload);
+    if (!newer)
+        return;
+    if (*pong)
+        frame_release(*pong);
+    *pong = newer;
+}
+
+/* A message that takes too long to come: its sender holds memory and a place. Looked at when bytes come and when the
+ * connection is idle, which is often enough to close it. */
+static void look_at_time(struct connection *connection)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    uint32_t most_ms = reactor->config->limits.message_timeout_ms;
+    if (connection->phase != CONNECTION_WEBSOCKET || !websocket_in_message(&connection->websocket)) {
+        connection->message_began_ms = 0;
+    } else if (connection->message_began_ms == 0) {
+        connection->message_began_ms = (uint32_t)reactor->now_ms | 1;
+    } else if (most_ms > 0 && (uint32_t)reactor->now_ms - connection->message_began_ms >= most_ms) {
+        limit_count(LIMIT_MESSAGE_TIME);
+        agent_session_close(connection, WEBSOCKET_POLICY, SLICE("a message took too long to come"));
+    }
+}
+
 void agent_session_bytes(struct connection *connection, char *bytes, size_t length)
 {
     struct reactor *reactor = connection_reactor(connection);
     char *at = bytes, *end = bytes + length;
     struct websocket_message received;
+    struct frame *last_pong = NULL; /* owed for the newest ping past PONGS_PER_TURN */
+    unsigned pings = 0, events = 0;
     attachment_prefetch(&connection->endpoint);
     __builtin_prefetch(connection->fragment.data);
     while (connection->phase != CONNECTION_GONE) {
@@ -419,7 +470,12 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             websocket_message_done(&connection->websocket);
             break;
         case WEBSOCKET_ON_PING:
-            reactor_answer(connection, websocket_pong(slice_from(received.data, received.length)));
+            if (++pings <= PONGS_PER_TURN) {
+                reactor_answer(connection, websocket_pong(slice_from(received.data, received.length)));
+            } else {
+                limit_count(LIMIT_PINGS);
+                keep_pong(&last_pong, slice_from(received.data, received.length));
+            }
             break;
         case WEBSOCKET_ON_PONG:
         case WEBSOCKET_NEED_BYTES:
@@ -431,6 +487,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             counter_add(&reactor->lane->counters
                              .refused[received.status == WEBSOCKET_TOO_LARGE ? CODE_TOO_LARGE : CODE_BAD_MESSAGE],
                         1);
+            if (received.status == WEBSOCKET_POLICY)
+                limit_count(LIMIT_COSTLY);
             if (received.status == WEBSOCKET_TOO_LARGE)
                 reactor_answer(connection,
                                answer_error(CODE_TOO_LARGE, slice_from_string(received.reason), slice_from(NULL, 0)));
@@ -438,7 +496,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             break;
         }
         if (at < end && connection->phase != CONNECTION_GONE &&
-            clock_coarse_ns() > reactor->pass_start_ns + SESSION_TURN_NS &&
+            (++events % EVENTS_PER_LOOK == 0 ? reactor_turn_over(reactor)
+                                             : clock_coarse_ns() > reactor->pass_start_ns + REACTOR_TURN_NS) &&
             reactor_hold(connection, at, (size_t)(end - at)))
             break;
         if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {
@@ -447,8 +506,11 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
                 agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("answers are not read"));
         }
     }
+    if (last_pong)
+        reactor_answer(connection, last_pong);
     if (connection->phase != CONNECTION_GONE && connection_registered(connection))
         attachment_touch(&connection->endpoint, 0, 0);
+    look_at_time(connection);
     if (connection->endpoint.outbox.queue.bytes > ANSWERS_WAITING_BYTES && connection_blocked(connection))
         connection_read_on(connection, false);
 }
@@ -461,8 +523,8 @@ void agent_session_start(struct connection *connection, const struct handshake *
     connection->phase = CONNECTION_WEBSOCKET;
     connection->is_websocket = true;
     connection->known_at_upgrade = connection->identity != NULL;
+    connection->share = connection_share(connection);
     connection->endpoint.grace_over = config->agents.register_grace_ms == 0;
-    connection->rate = rate_bucket_new(config, connection_reactor(connection)->now_ms);
     websocket_start(&connection->websocket, &handshake->agreement);
     connection->endpoint.outbox.form = handshake->agreement.send_window_bits | (handshake->msgpack ? OUTBOX_BINARY : 0);
     bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.required;
@@ -519,6 +581,9 @@ void agent_session_deadline(struct connection *connection)
         break;
     case DEADLINE_IDLE:
         connection_wait_for(connection, DEADLINE_IDLE);
+        look_at_time(connection);
+        if (connection->phase != CONNECTION_WEBSOCKET)
+            break;
         if (reactor->now_ms - connection->last_byte_ms >= config->agents.ttl_ms) {
             agent_session_close(connection, WEBSOCKET_GOING_AWAY, SLICE("no sign of life"));
         } else if (reactor->now_ms - connection->last_byte_ms + 1 >= config->agents.ping_interval_ms) {
@@ -533,7 +598,6 @@ void agent_session_deadline(struct connection *connection)
 
 void agent_session_end(struct connection *connection)
 {
-    reactor_forget_held(connection);
     session_forget_pause(connection);
     leave(connection, SLICE("connection closed"));
     attachment_linger_end(&connection->endpoint);

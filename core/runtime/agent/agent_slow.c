@@ -58,9 +58,8 @@ void session_forget_pause(struct connection *connection)
 
 void session_slow_down(struct connection *connection, struct slice sender)
 {
-    const struct peer_address *address = &connection->address;
-    struct slice known = sender.data ? sender : slice_from((const char *)address->bytes, sizeof address->bytes);
-    wait_ms(connection, slowdown_strike(hash_slice(known), connection_reactor(connection)->config->script.budget_ms,
+    uint64_t known = sender.data ? hash_slice(sender) : peer_address_hash(&connection->address);
+    wait_ms(connection, slowdown_strike(known, connection_reactor(connection)->config->script.budget_ms,
                                         clock_steady_ns() / 1000000));
 }
 

@@ -14,6 +14,7 @@
 #include "protocol/websocket/deflate.h"
 #include "runtime/http/api_native.h"
 #include "runtime/identity/verifier.h"
+#include "runtime/limits.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/slot.h"
@@ -132,6 +133,10 @@ static void push_traffic(lua_State *L, uint64_t now_ms)
     set_number(L, "refused", (double)verifier_refused());
     lua_setfield(L, -2, "slow_signatures");
     set_number(L, "errors", (double)errors);
+    lua_newtable(L);
+    for (unsigned limit = LIMIT_NONE + 1; limit < LIMIT_COUNT; limit++)
+        set_number(L, limit_name((enum limit)limit), (double)limit_counted((enum limit)limit));
+    lua_setfield(L, -2, "limited");
     lua_newtable(L);
     for (unsigned reason = 0; reason < UNDELIVERABLE_REASONS; reason++)
         set_number(L, undeliverable_reason_name(reason), (double)sum.undeliverable[reason]);

@@ -7,6 +7,7 @@
 #include "base/wildcard.h"
 #include "bridge/answer.h"
 #include "bridge/history.h"
+#include "bridge/mailbox.h"
 #include "memory/pool.h"
 #include "protocol/http/url.h"
 #include "protocol/json/json_write.h"
@@ -200,8 +201,36 @@ static int push_dispatched(lua_State *L, struct api_call *call, const struct dis
 
 static uint64_t caller_of(const struct api_call *call)
 {
-    const struct peer_address *address = &call->connection->address;
-    return hash_slice(slice_from((const char *)address->bytes, sizeof address->bytes));
+    return peer_address_hash(&call->connection->http->request.gate.address);
+}
+
+/* Who has the shared token may be anybody. */
+static const struct identity *counted_identity(const struct api_call *call)
+{
+    return call->identity && call->identity->kind != IDENTITY_SHARED && call->identity->kind != IDENTITY_SOCKET
+               ? call->identity
+               : NULL;
+}
+
+static uint16_t share_of(const struct api_call *call)
+{
+    const struct identity *identity = counted_identity(call);
+    return mailbox_share(identity ? identity_key(identity) : caller_of(call));
+}
+
+/* Whether the caller is past a rate. Takes from it what the body costs if not. */
+static enum limit take_rates(const struct api_call *call, struct party *sender)
+{
+    uint64_t now_ns = clock_coarse_ns();
+    if (party_out_of_time(sender, now_ns)) {
+        limit_count(LIMIT_SCRIPT_TIME);
+        return LIMIT_SCRIPT_TIME;
+    }
+    struct party *address =
+        call->connection->is_admin ? NULL : party_of_address(&call->connection->http->request.gate.address);
+    enum limit limit = limits_take_message(sender, address, call->body.length, now_ns);
+    party_release(address);
+    return limit;
 }
 
 static void slow_down(const struct api_call *call, const struct dispatch_result *result)
@@ -258,15 +287,28 @@ static int native_send(lua_State *L)
     if (slowdown_left(caller_of(call), clock_steady_ns() / 1000000) > 0)
         return push_refusal(L, CODE_RATE_LIMITED,
                             SLICE("the script took too long over what this address sent: the envelope was not taken"));
+    const struct identity *identity = counted_identity(call);
+    struct party *sender = identity ? identity_party(identity) : NULL;
+    if (take_rates(call, sender) != LIMIT_NONE) {
+        party_release(sender);
+        return push_refusal(
+            L, CODE_RATE_LIMITED,
+            SLICE("too much was sent in too short a time, or took the bridge too long: the envelope was not taken"));
+    }
     struct frame *rewritten = call->sent; /* the text lies in it */
     struct dispatch dispatch = {.envelope = &envelope,
                                 .defaults = &defaults,
+                                .share = share_of(call),
                                 .identity = call->identity,
                                 .text = text,
                                 .done = sent_later,
                                 .context = call};
     struct dispatch_result result;
+    uint64_t began_ns = clock_steady_ns(), ended_ns;
     call->job = dispatch_envelope(reactor, &dispatch, &result);
+    ended_ns = clock_steady_ns();
+    party_charge_time(sender, ended_ns - began_ns, ended_ns);
+    party_release(sender);
     if (call->job) {
         call->sent = NULL;
         frame_release(rewritten); /* the job has its text */

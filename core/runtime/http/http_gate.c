@@ -158,11 +158,40 @@ static bool counted_before(struct connection *connection)
     return counted;
 }
 
+/* A proxy adds the address it got the request from at the end of X-Forwarded-For, so the list is read from there: the
+ * first that is no trusted proxy itself is who asks, and what stands before it was said by that one and proves nothing.
+ * An entry that is no address ("unknown") ends the list: then it is somebody behind that proxy, and no more is known.
+ */
+static void read_forwarded(const struct config *config, const struct http_request *request, struct http_gate *out)
+{
+    struct address address;
+    for (unsigned i = request->header_count; i-- > 0;) {
+        if (!slice_equal_ignoring_case(request->headers[i].name, SLICE("x-forwarded-for")))
+            continue;
+        struct slice list = request->headers[i].value;
+        out->forwarded = true;
+        while (list.length > 0) {
+            size_t start = list.length;
+            while (start > 0 && list.data[start - 1] != ',')
+                start--;
+            struct slice entry = slice_trim_space(slice_from(list.data + start, list.length - start));
+            if (!address_parse(entry, true, &address))
+                return;
+            out->address = peer_address_of(&address);
+            if (!address_in_any(&address, &config->limits.trusted_proxies))
+                return;
+            list.length = start > 0 ? start - 1 : 0;
+        }
+    }
+}
+
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out)
 {
     const struct config *config = connection_reactor(connection)->config;
-    *out = (struct http_gate){0};
+    *out = (struct http_gate){.address = connection->address, .forwarded = connection->forwarded};
+    if (connection->by_proxy)
+        read_forwarded(config, request, out);
     if (connection->is_admin) { /* no browser opens a Unix socket, and its mode says who may */
         out->identity = identity_socket();
         out->admin = true;
@@ -176,7 +205,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     }
     if (!request->upgrade && !is_probe(path) && !counted_before(connection)) {
-        out->retry_after = limits_http_request(&connection->address, connection_reactor(connection)->now_ms);
+        out->retry_after = limits_http_request(&out->address, connection_reactor(connection)->now_ms);
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
     }
@@ -185,10 +214,11 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->retry_after = 1;
         return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
     }
-    bool loopback = is_loopback(&connection->address);
+    bool loopback = is_loopback(&out->address) && !out->forwarded;
     if (!config->auth.required) {
-        /* Nothing but its address speaks for the caller: so a page has to be the bridge's own, whatever is let in. */
-        out->admin = loopback && page <= PAGE_OWN && may_administer(connection, NULL);
+        /* Nothing but its address speaks for the caller: so a page has to be the bridge's own, whatever is let in; and
+         * on the port of a proxy one cannot tell who is really here. */
+        out->admin = loopback && !connection->by_proxy && page <= PAGE_OWN && may_administer(connection, NULL);
         return;
     }
     enum authentication result = authenticate(connection, request, page, out);

@@ -11,14 +11,15 @@ struct http_gate {
     unsigned retry_after;      /* seconds; 0: says nothing of it */
     bool waits;                /* who asks is being found out: check again when http_session_authenticated is called */
     bool preflight;            /* a browser asks whether it may ask: answer with what is allowed */
+    bool forwarded;            /* `address` is what a trusted proxy said */
     bool admin;                /* may speak for others and change things */
     struct identity *identity; /* who asks, a reference; NULL: nobody has said */
-    struct slice origin;       /* of a browser that is let in, in the request's head; empty: no browser */
+    struct peer_address address; /* who asks, as far as limits are concerned */
+    struct slice origin;         /* of a browser that is let in, in the request's head; empty: no browser */
 };
 
-/* Checks, in this order: origin, host, (preflight ends here,) rate, credential. A second check of a request that waited
- * counts no second time. `path` is decoded. On the reactor's
- * thread. */
+/* Checks, in this order: for whom a trusted proxy speaks, origin, host, (preflight ends here,) rate, credential. A
+ * second check of a request that waited counts no second time. `path` is decoded. On the reactor's thread. */
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out);
 

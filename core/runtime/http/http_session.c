@@ -1,7 +1,7 @@
 /* Bytes that came are kept in `input` until a request is whole; answers are collected in `output` until the socket has
- * taken them. Pipelined requests are answered one after the other while little output waits; past that, and while an
- * endpoint is making its answer piece by piece, the session goes on only when the socket took what waited and epoll
- * says so: a turn of its own, between those of other connections.
+ * taken them. Pipelined requests are answered one after the other while little output waits and the turn is not over;
+ * past that, and while an endpoint is making its answer piece by piece, the session goes on when the socket took what
+ * waited and its next turn has come (reactor_hold).
  *
  * What an answer needs of a request's head is copied out of it (`kept`), because input moves while the body comes. */
 #include "runtime/http/http_session.h"
@@ -14,9 +14,6 @@
 #include "runtime/http/http_exchange.h"
 #include "runtime/identity/identity.h"
 #include "runtime/reactor.h"
-
-/* Browsers with many cookies send some 8 KiB; every common server allows that or twice as much. */
-#define HEAD_BYTES (16u << 10)
 
 /* While an answer is on its way, this much of further requests may wait before the peer is not read any more. */
 #define WAITING_INPUT_BYTES (16u << 10)
@@ -36,10 +33,15 @@ static struct kept_text keep(struct http_exchange *exchange, struct slice text)
 
 /* The time for a request to come, for the next byte of an answer to be taken, and for the next request. A stop has set
  * a deadline of its own, which stays. */
-static void restart_deadline(struct connection *connection)
+static void wait_for_peer(struct connection *connection, enum deadline deadline)
 {
     if (!connection_reactor(connection)->draining)
-        connection_wait_for(connection, DEADLINE_HEADER);
+        connection_wait_for(connection, deadline);
+}
+
+static void restart_deadline(struct connection *connection)
+{
+    wait_for_peer(connection, DEADLINE_HEADER);
 }
 
 /* --- Life of an exchange --- */
@@ -171,7 +173,6 @@ static void become_websocket(struct connection *connection, const struct handsha
         connection_kill(connection);
         return;
     }
-    identity_put(&connection->identity, identity_retain(exchange->request.gate.identity));
     /* What came behind the head is the beginning of the WebSocket. */
     struct buffer input = exchange->input;
     size_t at = exchange->input_at;
@@ -191,6 +192,23 @@ static void become_websocket(struct connection *connection, const struct handsha
     buffer_free(&input);
 }
 
+/* From here on the connection is one peer's, whom the proxy has named: it counts as that address's. */
+static enum limit count_forwarded(struct connection *connection, const struct http_gate *gate)
+{
+    if (!connection->by_proxy || !gate->forwarded || connection->party)
+        return LIMIT_NONE;
+    struct party *party = party_of_address(&gate->address);
+    enum limit limit = party_take_connection(party, clock_coarse_ns());
+    if (limit != LIMIT_NONE) {
+        party_release(party);
+        return limit;
+    }
+    connection->party = party;
+    connection->address = gate->address;
+    connection->forwarded = true;
+    return LIMIT_NONE;
+}
+
 static void upgrade(struct connection *connection, const struct http_request *request, struct slice path)
 {
     struct http_exchange *exchange = connection->http;
@@ -208,6 +226,17 @@ static void upgrade(struct connection *connection, const struct http_request *re
     }
     if (http_gate_path_reserved(path)) {
         http_answer_last(connection, CODE_NOT_FOUND, 404, "no WebSocket opens here");
+        return;
+    }
+    identity_put(&connection->identity, identity_retain(gate->identity));
+    enum limit limit = count_forwarded(connection, gate);
+    if (limit == LIMIT_NONE)
+        limit = connection_count_identity(connection);
+    if (limit != LIMIT_NONE) {
+        enum code code = limit_code(limit);
+        http_answer_error(connection, code, (struct http_answer){.status = code_http_status(code), .retry_after = 1},
+                          limit == LIMIT_CONNECTIONS_PER_IDENTITY ? "too many connections of this identity"
+                                                                  : "too many connections from this address");
         return;
     }
     struct handshake handshake;
@@ -231,7 +260,7 @@ static struct http_limits limits_of(const struct connection *connection, struct 
 {
     const struct config *config = connection_reactor(connection)->config;
     struct http_limits limits = {
-        .head_bytes = HEAD_BYTES, .headers = HTTP_HEADERS_MAX, .body_bytes = config->limits.body_bytes};
+        .head_bytes = config->http.header_bytes, .headers = HTTP_HEADERS_MAX, .body_bytes = config->limits.body_bytes};
     uint64_t execute = config->phase2.worker_pool.execute_bytes + EXECUTE_MEMBERS_BYTES;
     if (admin && slice_equal(path, SLICE("/workers/execute")) && execute > limits.body_bytes)
         limits.body_bytes = execute < CONFIG_MESSAGE_CEILING ? execute : CONFIG_MESSAGE_CEILING;
@@ -273,6 +302,8 @@ static bool take_head(struct connection *connection, const struct http_request *
     }
     struct http_limits limits = limits_of(connection, path, exchange->request.gate.admin);
     exchange->request.in_body = true;
+    if (request->chunked || request->content_length > 0)
+        wait_for_peer(connection, DEADLINE_BODY);
     http_body_start(&exchange->request.reader, request, &limits);
     if (request->expect_continue && exchange->input_at == exchange->input.length) {
         if (exchange->request.gate.code != CODE_OK) {
@@ -290,7 +321,9 @@ static bool read_head(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
     /* How large the body may be depends on the path: http_body_start sees to it. */
-    struct http_limits limits = {.head_bytes = HEAD_BYTES, .headers = HTTP_HEADERS_MAX, .body_bytes = UINT64_MAX};
+    struct http_limits limits = {.head_bytes = connection_reactor(connection)->config->http.header_bytes,
+                                 .headers = HTTP_HEADERS_MAX,
+                                 .body_bytes = UINT64_MAX};
     struct http_request request;
     switch (http_request_parse(&exchange->request.scan, exchange->input.data + exchange->input_at,
                                exchange->input.length - exchange->input_at, &limits, &request)) {
@@ -328,14 +361,17 @@ static bool read_body(struct connection *connection)
 static void advance(struct connection *connection)
 {
     struct http_exchange *exchange;
-    bool more = true;
+    bool more = true, first = true;
     while (more && connection->phase == CONNECTION_HTTP && (exchange = connection->http)) {
         if (exchange->output.failed) {
             connection_kill(connection);
             return;
         }
-        exchange->paused =
-            exchange->request.calling || exchange->verifying || http_exchange_waiting(exchange) >= API_PIECE_BYTES;
+        exchange->paused = exchange->request.calling || exchange->verifying ||
+                           http_exchange_waiting(exchange) >= API_PIECE_BYTES ||
+                           (!first && exchange->input_at < exchange->input.length &&
+                            reactor_turn_over(connection_reactor(connection)));
+        first = false;
         if (exchange->paused || exchange->last)
             return;
         if (!exchange->request.in_body && exchange->input_at == exchange->input.length)
@@ -482,6 +518,8 @@ enum outbox_result http_session_flush(struct connection *connection)
         return OUTBOX_EMPTY;
     if (listens(exchange))
         return flush_events(connection);
+    if (connection->holds)
+        return OUTBOX_EMPTY; /* its turn comes */
     if (exchange->its_turn && http_exchange_waiting(exchange) == 0) {
         exchange->its_turn = false;
         if (exchange->request.calling && !exchange->request.call.waits)
@@ -498,7 +536,8 @@ enum outbox_result http_session_flush(struct connection *connection)
         return OUTBOX_EMPTY; /* http_session_authenticated or http_session_answered goes on */
     if (exchange->request.calling || (exchange->paused && !exchange->last)) {
         exchange->its_turn = true;
-        return OUTBOX_BLOCKED;
+        /* Without memory to remember it by, the loop says when. */
+        return reactor_hold(connection, NULL, 0) ? OUTBOX_EMPTY : OUTBOX_BLOCKED;
     }
     if (exchange->last)
         return close_gently(connection);

@@ -17,8 +17,8 @@
  */
 void http_session_bytes(struct connection *connection, char *bytes, size_t length);
 
-/* Writes what waits. OUTBOX_BLOCKED also while an answer is still being made piece by piece: a call from
- * connection_writable goes on with it, so that one large answer never holds the other connections up. */
+/* Writes what waits, and goes on with what is still to be answered when this is the connection's turn, so that one
+ * large answer, or many requests, never hold the other connections up. */
 enum outbox_result http_session_flush(struct connection *connection);
 
 /* DEADLINE_HEADER passed: 408 for a request that dawdles; the end for an idle connection, or a peer that does not take

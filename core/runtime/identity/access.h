@@ -37,8 +37,15 @@ bool access_may_administer(const struct access_policy *policy, const struct acce
 
 /* --- Of an agent --- */
 
+/* Rules that are asked each time; with more of them the last answers are kept, which costs two hashes (bench/access).
+ */
+#define GRANT_ASKED 4u
+#define GRANT_ANSWERS 64u
+
 struct grant {
     struct access_policy *policy;         /* a reference */
+    uint64_t *answers;                    /* GRANT_ANSWERS: a keyed hash of intent and recipient, its last bit the
+                                             answer; NULL: there are few rules about sending */
     bool sends_all, broadcasts_all;       /* without a look at the rules */
     bool sends_else, broadcasts_else;     /* what no rule decides */
     uint32_t send_count, broadcast_count; /* of rules: first those about sending */
@@ -49,7 +56,7 @@ struct grant {
 struct grant *grant_new(struct access_policy *policy, const struct access_subject *who);
 void grant_free(struct grant *grant); /* NULL is fine */
 
-bool grant_may_send(const struct grant *grant, struct slice intent, struct slice to);
+bool grant_may_send(struct grant *grant, struct slice intent, struct slice to);
 bool grant_may_broadcast(const struct grant *grant, struct slice intent);
 
 /* --- Counting --- */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/wildcard.h"
+#include "runtime/limits.h"
 
 static const char *const kind_names[IDENTITY_KINDS] = {"shared", "token", "jwt", "certificate", "hook", "socket"};
 
@@ -92,6 +93,15 @@ void identity_release(struct identity *identity)
 {
     if (identity && atomic_fetch_sub_explicit(&identity->references, 1, memory_order_acq_rel) == 1)
         free(identity);
+}
+
+struct party *identity_party(const struct identity *identity)
+{
+    const struct identity_limits *limits = &identity->limits;
+    return party_of_identity(identity->owner, &(struct own_limits){.connections = limits->connections,
+                                                                   .messages_per_second = limits->messages_per_second,
+                                                                   .message_burst = limits->message_burst,
+                                                                   .bytes_per_second = limits->bytes_per_second});
 }
 
 bool identity_same(const struct identity *a, const struct identity *b)

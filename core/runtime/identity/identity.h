@@ -89,6 +89,11 @@ static inline struct slice identity_owner(const struct identity *identity)
     return identity ? identity->owner : slice_from("", 0);
 }
 
+struct party;
+
+/* By which limits know it, with the limits that its credential gives it: a reference, see party_of_identity. */
+struct party *identity_party(const struct identity *identity);
+
 /* For tables that are shared by all who are the same: limits, counters. */
 static inline uint64_t identity_key(const struct identity *identity)
 {

@@ -97,6 +97,7 @@ static void review(struct connection *connection)
         lifetime_watch(reactor, now->expires_ms);
     if (connection->phase == CONNECTION_WEBSOCKET) {
         identity_put(&connection->identity, now);
+        connection_count_identity(connection);
         session_review(connection);
     } else {
         identity_release(now);

@@ -27,8 +27,8 @@
 
 #define EVENTS_PER_POLL 64
 
-/* The kernel's weight of a thread at 10 is a tenth of one at 0. */
-#define NICE 10
+/* The kernel gives a thread at 5 a third of what one at 0 gets, where both want the processor. */
+#define NICE 5
 
 /* What a session takes while hands are shaken: the library's two buffers and what it computes with. */
 #define SESSION_BYTES (44u << 10)
@@ -47,7 +47,7 @@ struct handshake {
     uint64_t due_ms;             /* steady clock */
     int fd;
     bool writes; /* waits for the socket to take bytes */
-    struct peer_address address;
+    struct arrival arrival;
 };
 
 static struct handshaker {
@@ -98,7 +98,7 @@ static void release(struct handshake *handshake)
 {
     tls_session_free(handshake->session);
     close_socket(handshake->fd);
-    limits_connection_closed(&handshake->address);
+    arrival_leave(&handshake->arrival);
     pool_release(POOL_ARRAYS, handshake, sizeof *handshake);
 }
 
@@ -114,7 +114,7 @@ static void arrive(struct reactor *reactor, struct errand *errand)
 {
     struct handshake *handshake = (struct handshake *)errand;
     struct transport transport = {.fd = handshake->fd, .tls = handshake->session};
-    if (!reactor->draining && connection_open(reactor, transport, &handshake->address, false))
+    if (!reactor->draining && connection_open(reactor, transport, &handshake->arrival))
         pool_release(POOL_ARRAYS, handshake, sizeof *handshake);
     else
         release(handshake);
@@ -298,7 +298,7 @@ static void wake(const struct handshaker *handshaker)
     (void)!write(handshaker->wake_fd, &one, sizeof one);
 }
 
-bool handshakes_take(struct reactor *reactor, int fd, const struct peer_address *address)
+bool handshakes_take(struct reactor *reactor, int fd, const struct arrival *arrival)
 {
     struct handshaker *chosen = &handshakers[reactor->index % running];
     for (unsigned i = 0; i < running; i++)
@@ -311,7 +311,7 @@ bool handshakes_take(struct reactor *reactor, int fd, const struct peer_address 
     *handshake = (struct handshake){.reactor = reactor,
                                     .fd = fd,
                                     .due_ms = reactor->now_ms + atomic_load_explicit(&timeout_ms, memory_order_relaxed),
-                                    .address = *address};
+                                    .arrival = *arrival};
     struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = handshake};
     pthread_mutex_lock(&chosen->mutex);
     /* Once the thread is told to stop it may have looked at its list for the last time. */

@@ -16,7 +16,7 @@
 
 #include "net/tls/tls_session.h"
 
-struct peer_address;
+struct arrival;
 struct reactor;
 
 /* As many as there may be: each costs parsed copies of all certificates. */
@@ -31,9 +31,9 @@ void handshakes_configure(uint32_t timeout_ms, uint32_t most);
 /* Main, before the reactors stop: those under way are closed. Harmless when nothing was started. */
 void handshakes_stop(void);
 
-/* Takes over an accepted socket, counted by limits_connection_opened; the count goes with it. False: no memory, the
- * socket and the count stay the caller's. On the reactor's thread. */
-bool handshakes_take(struct reactor *reactor, int fd, const struct peer_address *address);
+/* Takes over an accepted socket and its place among the counted. False: no memory, and both stay the caller's. On the
+ * reactor's thread. */
+bool handshakes_take(struct reactor *reactor, int fd, const struct arrival *arrival);
 
 /* Why a handshake failed: enum tls_failure, and what never came that far. */
 enum handshake_failure {

@@ -59,6 +59,10 @@ local keys = {
         path = "listen.insecure", type = "boolean", default = false, variables = { "AI_BRIDGE_INSECURE" },
         help = "true: allow a host that is not loopback without TLS or without a credential",
     },
+    {
+        path = "listen.proxyProtocol", type = "boolean", default = false,
+        help = "connections of limits.trustedProxies begin with a PROXY header, version 1 or 2",
+    },
 
     {
         path = "script.path", type = "files", live = true, example = '"routes/main.lua"',
@@ -239,8 +243,32 @@ local keys = {
         default = 0, help = "of one remote address",
     },
     {
-        path = "limits.messagesPerSecond", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit",
-        default = 0, help = "of one agent",
+        path = "limits.connectionsPerIdentity", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
+        help = "of one identity, once its credential has come",
+    },
+    {
+        path = "limits.handshakesPerSecond", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
+        help = "new connections, of all; past it 429",
+    },
+    {
+        path = "limits.handshakesPerSecondPerAddress", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
+        help = "new connections of one remote address; past it 429",
+    },
+    {
+        path = "limits.agents", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
+        help = "registered, in all",
+    },
+    {
+        path = "limits.agentsPerAddress", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
+        help = "registered from one remote address",
+    },
+    {
+        path = "limits.agentsPerIdentity", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
+        help = "registered with one identity",
+    },
+    {
+        path = "limits.messagesPerSecond", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
+        help = "of one sender: its identity, else its clientId",
     },
     {
         path = "limits.messageBurst", type = "integer", min = 1, max = MAX_COUNT, zero = "as messagesPerSecond",
@@ -248,7 +276,35 @@ local keys = {
     },
     {
         path = "limits.bytesPerSecond", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = 0,
-        help = "of one agent",
+        help = "of one sender",
+    },
+    {
+        path = "limits.messagesPerSecondPerAddress", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
+        help = "of all senders of one remote address",
+    },
+    {
+        path = "limits.bytesPerSecondPerAddress", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = 0,
+        help = "of all senders of one remote address",
+    },
+    {
+        path = "limits.messagesPerSecondTotal", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
+        help = "of everybody together",
+    },
+    {
+        path = "limits.bytesPerSecondTotal", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = 0,
+        help = "of everybody together",
+    },
+    {
+        path = "limits.scriptMsPerSecond", type = "integer", min = 1, max = 1000, zero = "no limit", default = 0,
+        help = "of a reactor's time, for routing and delivering what one sender sends",
+    },
+    {
+        path = "limits.mailboxBytesPerSender", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = 0,
+        help = "in all mailboxes together, from one sender: its identity, else its address",
+    },
+    {
+        path = "limits.messageTimeoutMs", type = "integer", min = 1, max = MAX_MS, zero = "no limit", default = 0,
+        help = "a WebSocket message that is not complete so long after its first byte closes the connection",
     },
     {
         path = "limits.sendQueueBytes", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = "4MiB",
@@ -263,8 +319,8 @@ local keys = {
         auto = true, help = 'of the process; "auto" is 80 % of what machine and container allow',
     },
     {
-        path = "limits.trustedProxies", type = "any", feature = "trust in proxies",
-        help = "proxies whose X-Forwarded-For counts",
+        path = "limits.trustedProxies", type = "addresses", default = {},
+        help = "proxies that are believed whom they speak for: addresses or ranges such as \"10.0.0.0/8\"",
     },
 
     {
@@ -287,6 +343,14 @@ local keys = {
     {
         path = "http.headerTimeoutMs", type = "integer", min = 1, max = MAX_MS, default = 10000,
         help = "a request whose header is not complete by then is closed",
+    },
+    {
+        path = "http.bodyTimeoutMs", type = "integer", min = 1, max = MAX_MS, default = 30000,
+        help = "the same of its body, counted from the end of the header",
+    },
+    {
+        path = "http.headerBytes", type = "size", min = 1024, max = "1MiB", default = "16KiB",
+        help = "of a request's header; past it 431",
     },
 
     {

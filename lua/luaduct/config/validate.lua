@@ -242,6 +242,13 @@ function kinds.hosts(_, value)
     return list_of(value, host_name)
 end
 
+-- Which of them are addresses the program itself finds out: core/runtime/config.c.
+function kinds.addresses(_, value)
+    return list_of(value, function(item)
+        return is_text(item) and match(item, "^[%x.:]+/?%d*$") and lower(item) or nil
+    end)
+end
+
 local function pair(value)
     if type(value) ~= "table" then
         return nil
@@ -298,6 +305,7 @@ local EXPECTED = {
     host = '"localhost", an IP address or a host name',
     origins = '"*" or a list of origins such as "https://app.example", without a path',
     hosts = 'a list of host names such as "bridge.example", without a port',
+    addresses = 'a list of IP addresses, or ranges of them such as "10.0.0.0/8"',
     pairs = 'a list of { cert = "…", key = "…", names = { "…" } }, names of servers being optional',
     token = format('1 to %d bytes without control characters, or { file = "…" }', LONGEST_TOKEN),
 }

@@ -17,6 +17,8 @@ local FAMILIES = {
     {"luaduct_received_bytes", "counter", "Bytes read from peers.", function(f) return f.messages.bytes_in end},
     {"luaduct_sent_bytes", "counter", "Bytes written to peers.", function(f) return f.messages.bytes_out end},
     {"luaduct_refused", "counter", "Refusals, by code.", function(f) return f.messages.refused end, "code"},
+    {"luaduct_limited", "counter", "What went past a limit and was refused, closed or left unanswered, by limit.",
+        function(f) return f.messages.limited end, "limit"},
     {"luaduct_denied", "counter", "What was refused because of who asked, by what it was.",
         function(f) return f.messages.denied end, "what"},
     {"luaduct_slow_signatures", "counter",

@@ -141,7 +141,7 @@ describe("an HTTP request with", function()
     end)
 
     it("a body that dawdles is closed in the end", function()
-        local server = bridge.start({config = {http = {headerTimeoutMs = 200}}})
+        local server = bridge.start({config = {http = {bodyTimeoutMs = 200}}})
         local connection = http.connect(server)
         connection:send_bytes(POST .. "Content-Length: 10\r\n\r\n{")
 

@@ -355,7 +355,7 @@ TEST("a peer that sends nothing but alerts is not listened to for long")
     close_wire(&wire);
 }
 
-TEST("a client certificate gives its names, and none that could be read in two ways")
+TEST("a client certificate gives its names, also later by its session, and none that could be read in two ways")
 {
     struct wire wire;
     unsigned char names[300], *at = names + sizeof names;
@@ -378,6 +378,18 @@ TEST("a client certificate gives its names, and none that could be read in two w
     CHECK_TEXT(peer->names[0].text.data, peer->names[0].text.length, "urn:agent:7");
     CHECK_TEXT(peer->names[1].text.data, peer->names[1].text.length, "agent.example");
     CHECK(peer->not_after_s == 2493072000); /* date -u -d 2049-01-01 +%s */
+    mbedtls_ssl_session session;
+    mbedtls_ssl_session_init(&session);
+    CHECK(mbedtls_ssl_get_session(&wire.client.ssl, &session) == 0 && !tls_session_resumed(wire.ours.tls));
+    transport_close(&wire.ours);
+    tls_test_client_close(&wire.client);
+    connect_wire(&wire, 1 << 20, NULL, MBEDTLS_SSL_MAX_FRAG_LEN_NONE); /* by the session alone */
+    CHECK(mbedtls_ssl_set_session(&wire.client.ssl, &session) == 0);
+    CHECK(shake_hands(&wire) && tls_session_resumed(wire.ours.tls));
+    peer = transport_peer_certificate(&wire.ours);
+    CHECK(peer && peer->name_count == 2);
+    CHECK_TEXT(peer->common_name.data, peer->common_name.length, "agent-7");
+    mbedtls_ssl_session_free(&session);
     tls_test_free(&wire.client_pair);
     close_wire(&wire);
 }

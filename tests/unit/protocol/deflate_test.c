@@ -2,6 +2,7 @@
 #include "../../support/unit.h"
 
 #include <pthread.h>
+#include <zlib.h>
 
 #include "base/random.h"
 #include "memory/pool.h"
@@ -240,6 +241,84 @@ TEST("deflate: a bomb ends at the limit and never holds more than twice that")
 }
 
 /* Compressing. */
+
+/* --- Blocks that take long to set up --- */
+
+struct bits {
+    unsigned char bytes[1 << 20];
+    size_t count; /* of bits */
+};
+
+static void put(struct bits *out, unsigned value, unsigned width)
+{
+    for (unsigned i = 0; i < width; i++, out->count++)
+        out->bytes[out->count / 8] = (unsigned char)(out->bytes[out->count / 8] | (value >> i & 1) << out->count % 8);
+}
+
+/* A block with codes of its own (RFC 1951 3.2.7) for nothing but its end, which it then is: 90 bits. */
+static void put_empty_block(struct bits *out, bool last)
+{
+    put(out, last, 1);
+    put(out, 2, 2);
+    put(out, 0, 5); /* 257 lengths of literals, 1 of distances */
+    put(out, 0, 5);
+    put(out, 14, 4); /* 18 lengths of the lengths' code: 18 and 1 have one bit each */
+    for (unsigned i = 0; i < 18; i++)
+        put(out, i == 2 || i == 17, 3);
+    put(out, 1, 1), put(out, 127, 7); /* 138 zeros */
+    put(out, 1, 1), put(out, 107, 7); /* 118 zeros */
+    put(out, 0, 1), put(out, 0, 1);   /* the end and a distance: one bit each */
+    put(out, 0, 1);                   /* the end */
+}
+
+static enum deflate_result inflate_blocks(unsigned count, bool last)
+{
+    static struct bits bits;
+    memset(&bits, 0, sizeof bits);
+    for (unsigned i = 0; i < count; i++) {
+        put_empty_block(&bits, last);
+        if (last)
+            bits.count = (bits.count + 7) / 8 * 8;
+    }
+    put(&bits, 0, 3); /* the stored block whose length the sender took off */
+    return try_inflate(slice_from((const char *)bits.bytes, (bits.count + 7) / 8), 1u << 20);
+}
+
+TEST("deflate: blocks that cost time and hold nothing are a limited number in one message")
+{
+    CHECK(inflate_blocks(1, false) == DEFLATE_DONE);
+    CHECK(inflate_blocks(64, false) == DEFLATE_DONE);
+    CHECK(inflate_blocks(65, false) == DEFLATE_TOO_COSTLY);
+    CHECK(inflate_blocks(90000, false) == DEFLATE_TOO_COSTLY);
+    CHECK(inflate_blocks(64, true) == DEFLATE_DONE);
+    CHECK(inflate_blocks(65, true) == DEFLATE_TOO_COSTLY);
+}
+
+TEST("deflate: text in as many blocks as zlib makes of it, and flushed every 512 bytes, is none of them")
+{
+    enum { LENGTH = 1 << 20 };
+    char *text = malloc(LENGTH), *packed = malloc(2 * LENGTH);
+    CHECK(text && packed);
+    for (size_t i = 0; i < LENGTH; i++)
+        text[i] = (char)(' ' + (i * i * 31 + i * 7) % 90);
+    static const size_t pieces[] = {512, 4096, LENGTH};
+    for (unsigned i = 0; i < sizeof pieces / sizeof *pieces; i++) {
+        z_stream stream = {0};
+        CHECK(deflateInit2(&stream, 9, Z_DEFLATED, -15, 1, Z_DEFAULT_STRATEGY) == Z_OK); /* the smallest blocks */
+        stream.next_out = (unsigned char *)packed;
+        stream.avail_out = 2 * LENGTH;
+        for (size_t at = 0; at < LENGTH; at += pieces[i]) {
+            stream.next_in = (unsigned char *)text + at;
+            stream.avail_in = (unsigned)pieces[i];
+            CHECK(deflate(&stream, Z_SYNC_FLUSH) == Z_OK);
+        }
+        size_t length = 2 * LENGTH - stream.avail_out - 4;
+        deflateEnd(&stream);
+        CHECK(try_inflate(slice_from(packed, length), LENGTH) == DEFLATE_DONE);
+    }
+    free(text);
+    free(packed);
+}
 
 TEST("deflate: compresses as the examples of RFC 7692 7.2.3 do")
 {

@@ -11,7 +11,7 @@
 
 /* A stream of client frames being written. */
 struct stream {
-    unsigned char bytes[300000];
+    unsigned char bytes[500000];
     size_t length;
 };
 
@@ -407,14 +407,54 @@ TEST("websocket: many small fragments cost few copies, and no more memory than t
     pool_read_statistics(POOL_BUFFERS, &before);
     start();
     add(0x02, "x");
-    for (int i = 0; i < 30000; i++)
+    for (int i = 0; i < 16000; i++)
         add(0x00, "x");
     whole.length = 0;
-    feed(&websocket, stream.bytes, stream.length, 30001, &whole);
+    feed(&websocket, stream.bytes, stream.length, 16001, &whole);
     pool_read_statistics(POOL_BUFFERS, &after);
     CHECK(after.acquired - before.acquired < 20);
-    CHECK(whole.length == 0 && websocket.assembled == 30001);
-    CHECK(websocket.buffer_size == pool_usable_size(30001 + WEBSOCKET_SLACK));
+    CHECK(whole.length == 0 && websocket.assembled == 16001);
+    CHECK(websocket.buffer_size == pool_usable_size(16001 + WEBSOCKET_SLACK));
+    websocket_stop(&websocket);
+}
+
+/* How a message of so many fragments of that text ends: "" when it does not. */
+static const char *after_fragments(unsigned count, const char *text)
+{
+    struct websocket websocket = {0};
+    start();
+    add(0x02, text);
+    for (unsigned i = 1; i < count; i++)
+        add(0x00, text);
+    whole.length = 0;
+    whole.text[0] = 0;
+    feed(&websocket, stream.bytes, stream.length, 1u << 20, &whole);
+    websocket_stop(&websocket);
+    return whole.text;
+}
+
+TEST("websocket: fragments that bring next to nothing are a limited number in one message")
+{
+    CHECK(strcmp(after_fragments(16384, ""), "") == 0);
+    CHECK(strstr(after_fragments(16385, ""), "F:1008"));
+    CHECK(strstr(after_fragments(16385, "123456789012345"), "F:1008"));
+    CHECK(strcmp(after_fragments(20000, "1234567890123456"), "") == 0);
+}
+
+TEST("websocket: the next message may have as many again")
+{
+    struct websocket websocket = {0};
+    for (unsigned round = 0; round < 3; round++) {
+        start();
+        add(0x02, "");
+        for (unsigned i = 1; i < 16000; i++)
+            add(0x00, "");
+        add(0x80, "x");
+        whole.length = 0;
+        whole.text[0] = 0;
+        feed(&websocket, stream.bytes, stream.length, 100, &whole);
+        CHECK(!strstr(whole.text, "F:"));
+    }
     websocket_stop(&websocket);
 }
 

@@ -11,7 +11,7 @@ local validate = require("luaduct.config.validate")
 local DEFAULTS = {
     mode = "enhanced",
     environment = "development",
-    listen = { host = "localhost", wsPort = 4567, httpPort = 4568, insecure = false },
+    listen = { host = "localhost", wsPort = 4567, httpPort = 4568, insecure = false, proxyProtocol = false },
     script = {
         budgetMs = 50, onError = "default", suspendMs = 30000, memoryLimit = 64 * 2 ^ 20, jit = false, watch = false,
         stateBytes = 2 ^ 20, sharedBytes = 16 * 2 ^ 20,
@@ -33,9 +33,13 @@ local DEFAULTS = {
     limits = {
         messageBytes = 2 ^ 20, bodyBytes = 2 ^ 20, jsonDepth = 128, connections = "auto", connectionsPerAddress = 0,
         messagesPerSecond = 0, messageBurst = 0, bytesPerSecond = 0, sendQueueBytes = 4 * 2 ^ 20, slowAgent = "queue",
-        memory = "auto",
+        memory = "auto", connectionsPerIdentity = 0, handshakesPerSecond = 0, handshakesPerSecondPerAddress = 0,
+        agents = 0, agentsPerAddress = 0, agentsPerIdentity = 0, messagesPerSecondPerAddress = 0,
+        bytesPerSecondPerAddress = 0, messagesPerSecondTotal = 0, bytesPerSecondTotal = 0, scriptMsPerSecond = 0,
+        mailboxBytesPerSender = 0, messageTimeoutMs = 0, trustedProxies = {},
     },
-    http = { corsOrigins = {}, hosts = {}, rateMax = 120, rateWindowMs = 60000, headerTimeoutMs = 10000 },
+    http = { corsOrigins = {}, hosts = {}, rateMax = 120, rateWindowMs = 60000, headerTimeoutMs = 10000,
+        bodyTimeoutMs = 30000, headerBytes = 16384 },
     auth = { tokenIsAdmin = false, hook = false, jwt = { leewayMs = 10000, idClaim = { "sub" } } },
     tls = { certs = {}, requireClientCert = false, minVersion = "1.2", ciphers = {}, handshakeTimeoutMs = 10000,
         maxHandshakes = 1024, handshakeThreads = "auto" },
@@ -326,8 +330,7 @@ describe("a key of a later version", function()
     end)
 
     it("is one of these, and no other", function()
-        local later = { ["limits.trustedProxies"] = 1,
-            console = 1, tracing = 1, store = 1,
+        local later = { console = 1, tracing = 1, store = 1,
             cluster = 1 }
         local expected = 0
         for _, key in ipairs(schema.keys) do
