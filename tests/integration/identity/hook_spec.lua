@@ -131,7 +131,8 @@ describe("the hook authenticate", function()
     it("is tried before it comes into use", function()
         local server = start()
 
-        process.write_file(server.folder .. "/script.lua", "return {authenticate = function(c) return c.nothing.there end}")
+        process.write_file(server.folder .. "/script.lua",
+            "return {authenticate = function(c) return c.nothing.there end}")
         server:signal("SIGHUP")
 
         server:wait_log("(in a trial call of authenticate)")
