@@ -1,17 +1,17 @@
 -- A bridge in production: what differs from config/luaduct.lua, which names every key.
 --
--- It listens on loopback, behind a proxy on the same machine that ends TLS and sets X-Forwarded-For. The credential comes
--- from the environment: AI_BRIDGE_AUTH_TOKEN; without it whoever reaches the port may call.
+-- It listens on loopback, behind a proxy on the same machine that ends TLS and sets X-Forwarded-For. The credential
+-- comes from the environment: AI_BRIDGE_AUTH_TOKEN; without it whoever reaches the port may call.
 -- `luaduct check config/production.lua` checks it.
 
 return {
     environment = "production",
 
-    -- What strangers may take. An address may be an office, so it gets room for many; what a sender gets is enough for an
-    -- agent that works hard: raise it for agents that stream. docs/security.md says what each of them holds.
+    -- What strangers may take. An address may be an office, so it gets room for many; what a sender gets is enough for
+    -- an agent that works hard: raise it for agents that stream. docs/security.md says what each of them holds.
     limits = {
         -- Who the proxy says it speaks for is believed. For HAProxy and others that can, the PROXY protocol is better:
-        -- listen.proxyProtocol = true. Without a proxy: an empty list, or this machine's own callers are nobody in particular.
+        -- listen.proxyProtocol = true. Without a proxy: leave it out.
         trustedProxies = { "127.0.0.1", "::1" },
 
         connectionsPerAddress = 100,

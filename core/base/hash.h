@@ -1,6 +1,6 @@
-/* Keyed hashing of text that peers choose: the key is random per process, so that nobody outside can aim for one bucket,
- * nor find texts that meet whatever the key is. SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast short-input PRF"):
- * 13 ns for an id of 8 bytes, 20 ns for a UUID; an unkeyed hash of today takes 10. */
+/* Keyed hashing of text that peers choose: the key is random per process, so that nobody outside can aim for one
+ * bucket, nor find texts that meet whatever the key is. SipHash-1-3 (Aumasson and Bernstein, "SipHash: a fast
+ * short-input PRF"): 13 ns for an id of 8 bytes, 20 ns for a UUID; an unkeyed hash of today takes 10. */
 #ifndef LUADUCT_BASE_HASH_H
 #define LUADUCT_BASE_HASH_H
 

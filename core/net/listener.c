@@ -72,7 +72,7 @@ void listener_set_port(struct listener_address *address, uint16_t port)
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage storage;
+    struct sockaddr_storage storage = {0};
     socklen_t length = sizeof storage;
     if (getsockname(fd, (struct sockaddr *)&storage, &length) != 0)
         return 0;

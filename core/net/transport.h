@@ -18,7 +18,7 @@ struct transport {
 enum { TRANSPORT_BLOCKED = -1, TRANSPORT_BROKEN = -2 };
 
 /* With TLS a receive needs a buffer of at least this: half of it takes what comes, half what it means. */
-#define TRANSPORT_RECEIVE_LEAST (64u * 1024)
+#define TRANSPORT_RECEIVE_LEAST (64u << 10)
 
 /* Bytes read (1 or more), 0 at the peer's end of stream, or one of the answers above. */
 long transport_receive(struct transport *transport, void *buffer, size_t size);

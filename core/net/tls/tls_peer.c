@@ -54,7 +54,7 @@ static struct slice copy(const mbedtls_x509_buf *text, char **at)
     return copied;
 }
 
-struct tls_peer *tls_peer_new(const mbedtls_x509_crt *certificate)
+__attribute__((nonnull)) struct tls_peer *tls_peer_new(const mbedtls_x509_crt *certificate)
 {
     const mbedtls_x509_buf *common_name = find_common_name(certificate);
     unsigned count = 0;

@@ -24,7 +24,7 @@
 
 /* A record that comes in pieces brings no content for so long, and alerts and refused renegotiations never do: a peer
  * that sends more of them only wants us to compute. */
-#define IDLE_BYTES (4 * TLS_RECORD_BYTES)
+#define IDLE_BYTES ((size_t)4 * TLS_RECORD_BYTES)
 
 struct tls_session {
     mbedtls_ssl_context ssl;

@@ -19,7 +19,7 @@ struct tls_session;
 #define TLS_RECORD_BYTES 16384u
 
 /* What a receive needs beside twice the bytes that it takes from the socket: see tls_session_receive. */
-#define TLS_RECEIVE_LEAST (4 * TLS_RECORD_BYTES)
+#define TLS_RECEIVE_LEAST ((size_t)4 * TLS_RECORD_BYTES)
 
 enum tls_step { TLS_STEP_DONE, TLS_STEP_WANTS_READ, TLS_STEP_WANTS_WRITE, TLS_STEP_FAILED };
 

@@ -19,7 +19,7 @@
 #include "runtime/work/waiting.h"
 
 /* A peer that makes us answer and does not read the answers is not read from past this many waiting bytes. */
-#define ANSWERS_WAITING_BYTES (256u * 1024)
+#define ANSWERS_WAITING_BYTES (256u << 10)
 
 /* … and is closed past this many. */
 #define ANSWERS_UNREAD_BYTES (4u << 20)
@@ -258,7 +258,7 @@ static enum code scan_packed(struct connection *connection, struct websocket_mes
 }
 
 /* What was unpacked is not needed any more; a large block is not kept. */
-#define UNPACKED_KEPT_BYTES (256u * 1024)
+#define UNPACKED_KEPT_BYTES (256u << 10)
 
 static void drop_unpacked(struct reactor *reactor)
 {

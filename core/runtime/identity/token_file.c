@@ -85,7 +85,7 @@ static bool read_digest(struct slice value, unsigned char out[TOKEN_DIGEST_BYTES
     if (json_kind(value) != JSON_STRING || value.length != 2 + 2 * TOKEN_DIGEST_BYTES)
         return false;
     const char *at = value.data + 1;
-    for (size_t i = 0; i < 2 * TOKEN_DIGEST_BYTES; i++) {
+    for (size_t i = 0; i < (size_t)2 * TOKEN_DIGEST_BYTES; i++) {
         char c = at[i];
         int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
         if (digit < 0)
@@ -147,7 +147,9 @@ static bool read_member(enum member member, struct slice value, struct text_stor
                refuse(error, "limits",
                       "whole numbers from 1 for messagesPerSecond, messageBurst, bytesPerSecond, connections");
     default:
-        return (read_text(value, store, &text) && clock_parse_iso(text, &source->expires_ms)) ||
+        /* 0 is "never"; a token that ran out before 1970 is a mistake. */
+        return (read_text(value, store, &text) && clock_parse_iso(text, &source->expires_ms) &&
+                source->expires_ms > 0) ||
                refuse(error, "expires", "a time such as \"2030-01-01T00:00:00Z\"");
     }
 }

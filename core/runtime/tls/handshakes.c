@@ -31,7 +31,7 @@
 #define NICE 5
 
 /* What a session takes while hands are shaken: the library's two buffers and what it computes with. */
-#define SESSION_BYTES (44u * 1024)
+#define SESSION_BYTES (44u << 10)
 
 /* How often memory that the thread's pools keep and do not use goes back. */
 #define AGE_MS 10000u

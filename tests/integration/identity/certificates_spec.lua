@@ -19,8 +19,9 @@ end
 local function call(server, path, certificate, arguments)
     local list = {"-w", "\n%{http_code}"}
     if certificate then
-        local cert, key = server.authority:issue(certificate[1], {subject = certificate.subject or "/CN=" .. certificate[1],
-            names = certificate.names})
+        local cert, key = server.authority:issue(certificate[1], {
+            subject = "/CN=" .. certificate[1], names = certificate.names,
+        })
         list = {"-w", "\n%{http_code}", "--cert", cert, "--key", key}
     end
     for _, argument in ipairs(arguments or {}) do
@@ -39,8 +40,8 @@ end
 -- A WebSocket behind openssl s_client with that certificate.
 local function connect(server, name, options)
     local cert, key = server.authority:issue(name, options)
-    local client = process.start({"openssl", "s_client", "-quiet", "-connect", "localhost:" .. server.ws_port, "-CAfile",
-        server.authority.ca, "-cert", cert, "-key", key}, {input = "pipe"})
+    local client = process.start({"openssl", "s_client", "-quiet", "-connect", "localhost:" .. server.ws_port,
+        "-CAfile", server.authority.ca, "-cert", cert, "-key", key}, {input = "pipe"})
     client:send_input(websocket.request({port = server.ws_port}))
     local self = {}
     function self.expect(text)
@@ -86,8 +87,10 @@ describe("a client certificate", function()
 
     it("makes an administrator, where it says so", function()
         local server = start()
-        assert.equal(403, (call(server, "/admin/scripts", {"a", names = "URI:luaduct:agent:a,URI:luaduct:role:reader"})))
-        assert.equal(200, (call(server, "/admin/scripts", {"b", names = "URI:luaduct:agent:b,URI:luaduct:role:admin"})))
+        local reader = {"a", names = "URI:luaduct:agent:a,URI:luaduct:role:reader"}
+        local admin = {"b", names = "URI:luaduct:agent:b,URI:luaduct:role:admin"}
+        assert.equal(403, (call(server, "/admin/scripts", reader)))
+        assert.equal(200, (call(server, "/admin/scripts", admin)))
     end)
 
     it("lets its agent register without a token, as what it names and nothing else", function()
@@ -111,7 +114,8 @@ describe("a client certificate", function()
 
         assert.equal(200, (call(server, "/history", certificate)))
         assert.equal(401, (call(server, "/history", {"b"}, {"-H", "Authorization: Bearer wrong"})))
-        assert.equal(202, (call(server, "/send", {"c"}, {"-H", "Authorization: Bearer secret", "--json", '{"to":"x"}'})))
+        local right = {"-H", "Authorization: Bearer secret", "--json", '{"to":"x"}'}
+        assert.equal(202, (call(server, "/send", {"c"}, right)))
     end)
 
     it("that a browser shows for a page of any origin is not looked at; for a listed one it is", function()

@@ -48,7 +48,7 @@ TEST("address: proxies may write a port, and brackets")
     const char *right[] = {"192.0.2.1", "192.0.2.1:80", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:65535", "::1"};
     for (unsigned i = 0; i < sizeof right / sizeof *right; i++)
         CHECK(is_address(right[i], true));
-    const char *wrong[] = {"",      "unknown", "_hidden", "192.0.2.1:",      "192.0.2.1:x", "[192.0.2.1]", "[::1",
+    const char *wrong[] = {"",       "unknown", "_hidden", "192.0.2.1:",       "192.0.2.1:x", "[192.0.2.1]", "[::1",
                            "[::1]x", "::1%lo",  "[]",      "192.0.2.1:123456", "[::1]:",      " 192.0.2.1"};
     for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++)
         CHECK(!is_address(wrong[i], true));

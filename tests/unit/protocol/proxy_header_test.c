@@ -76,12 +76,13 @@ TEST("proxy header: what is no line of version 1 is refused")
 TEST("proxy header: version 2 names the peer, and its extensions are passed over")
 {
     struct proxy_header header;
-    const struct slice ipv4 =
-        SLICE(SIGNATURE "\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x07\xdc\x04\x01\xbb" "rest");
+    const struct slice ipv4 = SLICE(SIGNATURE "\x21\x11\0\x0c\xc0\0\x02\x01\xc6\x33\x64\x07\xdc\x04\x01\xbb"
+                                              "rest");
     CHECK(names(ipv4, "192.0.2.1"));
     CHECK(parse(ipv4, &header) == PROXY_DONE && header.length == 28);
-    CHECK(names(SLICE(SIGNATURE "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"
-                                "\0\x01\0\x02"),
+    CHECK(names(SLICE(SIGNATURE
+                      "\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01"
+                      "\0\x01\0\x02"),
                 "2001:db8::1"));
     const struct slice extended =
         SLICE(SIGNATURE "\x21\x11\0\x10\xc0\0\x02\x01\xc6\x33\x64\x07\xdc\x04\x01\xbb\x04\0\x01x");

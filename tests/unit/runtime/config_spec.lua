@@ -222,9 +222,9 @@ describe("a wrong value", function()
             file .. ': log.level: expected "debug", "info", "warn" or "error", got 1',
             '--http-port (listen.httpPort): expected a whole number from 0 to 65535, got "x"',
             'AI_BRIDGE_MAX_QUEUE (agents.maxQueue): expected a whole number from 1 to 1000000000, got "y"',
-            file .. ': listen.host: "0.0.0.0" may be reached from other machines, which takes TLS (tls.cert and tls.key) '
-                .. "and a credential (auth.token, auth.tokens, auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or "
-                .. "AI_BRIDGE_INSECURE=1) allows it without",
+            file .. ': listen.host: "0.0.0.0" may be reached from other machines, which takes TLS (tls.cert and '
+                .. "tls.key) and a credential (auth.token, auth.tokens, auth.jwt, auth.hook or tls.clientCa); "
+                .. "listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it without",
         }, problems)
     end)
 end)
@@ -515,7 +515,8 @@ describe("the host", function()
             local body = string.format("host = %q", host)
             refuses("listen = {" .. body .. "}", string.format("FILE: listen.host: %q may be reached from other "
                 .. "machines, which takes TLS (tls.cert and tls.key) and a credential (auth.token, auth.tokens, "
-                .. "auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it without", host))
+                .. "auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it "
+                .. "without", host))
             accepts("listen = {" .. body .. ", insecure = true }")
             accepts("listen = {" .. body .. "}", nil, { AI_BRIDGE_INSECURE = "1" })
         end
