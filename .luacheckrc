@@ -8,7 +8,7 @@ files["tests/**/*_spec.lua"] = {std = "luajit+busted"}
 
 -- What a routing script may use: see docs/lua-api.md.
 files["config/policies"] = {read_globals = {"luaduct"}}
-files["config/policies/access.lua"] = {read_globals = {"allow", "deny"}} -- rules of access: docs/security.md
+files["config/policies/access.lua"] = {read_globals = {"allow", "deny"}}
 files["examples"] = {
     read_globals = {luaduct = {other_fields = true, fields = {state = {read_only = false, other_fields = true}}}},
 }

@@ -8,8 +8,10 @@ CC = gcc
 CFLAGS = -O2 -g $(if $(filter gcc,$(CC)),-flto=auto)
 # Of gcc and clang: address,undefined or thread; for a build folder of its own.
 SANITIZE =
-# Seconds for each fuzz target.
+# Seconds for each fuzz target; of fuzz-campaign: which targets, and how many inputs for each.
 FUZZ_SECONDS ?= 10
+FUZZ_NAMES ?= $(fuzz_names)
+RUNS ?= 10000000
 # The tests to run, and how busted shows them.
 SPECS ?= $(sort $(shell find tests -name node_modules -prune -o -name '*_spec.lua' -print))
 BUSTED_OUTPUT ?= utfTerminal
@@ -152,6 +154,16 @@ fuzz: ## Fuzz every parser for FUZZ_SECONDS (10) each, from the kept corpus
 	@$(MAKE) fuzz-build
 	@for name in $(fuzz_names); do $(MAKE) "fuzz-$$name" || exit 1; done
 
+fuzz-campaign: ## Give each fuzz target RUNS (10000000) inputs, two at a time; ends with a table (FUZZ_NAMES=… for some)
+	@$(MAKE) fuzz-build
+	@scripts/fuzz-campaign $(BUILD)/fuzz $(RUNS) $(FUZZ_NAMES)
+
+fuzz-coverage: ## List the share of lines of each parser that its kept inputs and those found run (FUZZ_NAMES=… for some)
+	@scripts/setup lint
+	@$(MAKE) BUILD=$(BUILD)/fuzz-coverage CC=clang CFLAGS='-O1 -g -fprofile-instr-generate -fcoverage-mapping' \
+		LDFLAGS=-fprofile-instr-generate replays
+	@scripts/fuzz-coverage $(BUILD)/fuzz-coverage $(BUILD)/fuzz/found $(FUZZ_NAMES)
+
 coverage: ## Run all tests, and list the share of lines that they ran, by file
 	@scripts/setup test
 	@rm -rf $(BUILD)/coverage
@@ -270,6 +282,8 @@ fuzz-build:
 
 fuzzers: $(fuzz_names:%=$(BUILD)/fuzzers/%)
 
+replays: $(replays)
+
 peers: $(peers)
 
 # New finds go to the build folder first named, so the kept corpus changes only by hand.
@@ -324,13 +338,16 @@ $(preloaded): $(BUILD)/tests/%.so: tests/support/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@$(CC) $(compile_flags) -fPIC -shared -o $@ $<
 
-$(BUILD)/replay/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/core.a
-	@mkdir -p $(@D)
-	@$(CC) $(link_flags) -o $@ $^ $(libraries)
+# Allocations go through tests/fuzz/memory.c, which can let them fail.
+failing_memory = -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
 
-$(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/core.a
+$(BUILD)/replay/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/replay.o $(BUILD)/obj/tests/fuzz/memory.o $(BUILD)/core.a
 	@mkdir -p $(@D)
-	@$(CC) $(link_flags) -fsanitize=fuzzer -o $@ $^ $(libraries)
+	@$(CC) $(link_flags) $(failing_memory) -o $@ $^ $(libraries)
+
+$(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/memory.o $(BUILD)/core.a
+	@mkdir -p $(@D)
+	@$(CC) $(link_flags) $(failing_memory) -fsanitize=fuzzer -o $@ $^ $(libraries)
 
 $(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/core.a
 	@mkdir -p $(@D)
@@ -342,7 +359,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz coverage bench \
+.PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE

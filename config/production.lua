@@ -11,8 +11,7 @@ return {
     -- an agent that works hard: raise it for agents that stream. docs/security.md says what each of them holds.
     limits = {
         -- Who the proxy says it speaks for is believed. For HAProxy and others that can, the PROXY protocol is better:
-        -- listen.proxyProtocol = true. Without a proxy: an empty list, or this machine's own callers are nobody in
-        -- particular.
+        -- listen.proxyProtocol = true. Without a proxy: leave it out.
         trustedProxies = { "127.0.0.1", "::1" },
 
         connectionsPerAddress = 100,

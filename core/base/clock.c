@@ -89,6 +89,9 @@ void clock_format_iso(int64_t wall_ms, char out[CLOCK_ISO_LENGTH])
     out[23] = 'Z';
 }
 
+/* Minutes from 1970 to the year 10000, which does not fit into four digits. */
+#define MINUTES_MOST INT64_C(4223371680)
+
 /* Takes that many digits; -1 when there are fewer. */
 static int take_digits(struct slice *text, unsigned count)
 {
@@ -185,6 +188,8 @@ bool clock_parse_iso(struct slice text, int64_t *wall_ms)
     if (!take_zone(&text, &zone) || text.length > 0)
         return false;
     int64_t minutes = (days_of(year, month, day) * 24 + hour) * 60 + minute - zone;
+    if (minutes >= MINUTES_MOST) /* by its zone, or its leap second: clock_format_iso could not write it */
+        return false;
     *wall_ms = (minutes * 60 + second) * 1000 + milliseconds;
     return true;
 }

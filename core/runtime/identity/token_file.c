@@ -147,7 +147,9 @@ static bool read_member(enum member member, struct slice value, struct text_stor
                refuse(error, "limits",
                       "whole numbers from 1 for messagesPerSecond, messageBurst, bytesPerSecond, connections");
     default:
-        return (read_text(value, store, &text) && clock_parse_iso(text, &source->expires_ms)) ||
+        /* 0 is "never"; a token that ran out before 1970 is a mistake. */
+        return (read_text(value, store, &text) && clock_parse_iso(text, &source->expires_ms) &&
+                source->expires_ms > 0) ||
                refuse(error, "expires", "a time such as \"2030-01-01T00:00:00Z\"");
     }
 }

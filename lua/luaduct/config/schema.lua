@@ -243,8 +243,8 @@ local keys = {
         default = 0, help = "of one remote address",
     },
     {
-        path = "limits.connectionsPerIdentity", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit",
-        default = 0,
+        path = "limits.connectionsPerIdentity", type = "integer",
+        min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
         help = "of one identity, once its credential has come",
     },
     {
@@ -252,8 +252,8 @@ local keys = {
         help = "new connections, of all; past it 429",
     },
     {
-        path = "limits.handshakesPerSecondPerAddress", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit",
-        default = 0,
+        path = "limits.handshakesPerSecondPerAddress", type = "integer",
+        min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
         help = "new connections of one remote address; past it 429",
     },
     {
@@ -281,18 +281,18 @@ local keys = {
         help = "of one sender",
     },
     {
-        path = "limits.messagesPerSecondPerAddress", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit",
-        default = 0,
+        path = "limits.messagesPerSecondPerAddress", type = "integer",
+        min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
         help = "of all senders of one remote address",
     },
     {
-        path = "limits.bytesPerSecondPerAddress", type = "size", min = 1, max = MAX_SIZE, zero = "no limit",
-        default = 0,
+        path = "limits.bytesPerSecondPerAddress", type = "size",
+        min = 1, max = MAX_SIZE, zero = "no limit", default = 0,
         help = "of all senders of one remote address",
     },
     {
-        path = "limits.messagesPerSecondTotal", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit",
-        default = 0,
+        path = "limits.messagesPerSecondTotal", type = "integer",
+        min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
         help = "of everybody together",
     },
     {

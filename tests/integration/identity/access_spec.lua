@@ -119,6 +119,24 @@ describe("access rules", function()
         assert.is_false(sends(second, {to = "x", intent = "c"}))
     end)
 
+    it("give the same answer again and again, however many there are", function()
+        local server = start(DENY_PROBE .. [[
+            for i = 1, 40 do
+                deny { role = "worker", send = "task.secret", to = "w-" .. i }
+                allow { role = "worker", send = { "task.*", "chat" }, to = "w-" .. i }
+            end
+        ]])
+        local worker = agent(server, "w-99", {authToken = "worker"})
+
+        for _ = 1, 3 do
+            for i = 38, 42 do
+                assert.equal(i <= 40, sends(worker, {to = "w-" .. i, intent = "task.done"}))
+                assert.is_false(sends(worker, {to = "w-" .. i, intent = "task.secret"}))
+                assert.equal(i <= 40, sends(worker, {to = "w-" .. i, intent = "chat"}))
+            end
+        end
+    end)
+
     it("hold over HTTP too", function()
         local server = start('allow { role = "planner", send = "task.*", to = "w-*", broadcast = "news" }')
         local function post(path, envelope)
@@ -240,8 +258,9 @@ describe("access rules", function()
     end)
 
     it("hold for envelopes of a connection that has not registered, where that is allowed", function()
-        local server = start('deny { kind = "nobody", send = "secret" }',
-            {people = false, config = {mode = "original"}})
+        local server = start('deny { kind = "nobody", send = "secret" }', {
+            people = false, config = {mode = "original"},
+        })
         local client = websocket.connect(server)
 
         client:send_envelope({id = "e1", to = "x", intent = "secret"})

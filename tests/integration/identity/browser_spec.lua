@@ -17,8 +17,8 @@ describe("a page of a foreign origin", function()
     it("can post nothing, not even by a simple request that needs no preflight", function()
         local server = bridge.start()
         for path, body in pairs({
-            ["/send"] = '{"to":"bob","from":"alice"}', ["/broadcast"] = "{}",
-            ["/admin/gc"] = "", ["/admin/reload"] = "",
+            ["/send"] = '{"to":"bob","from":"alice"}', ["/broadcast"] = "{}", ["/admin/gc"] = "",
+            ["/admin/reload"] = "",
             ["/workers/execute"] = '{"operation":"sha256","data":"x"}', ["/admin/engines"] = "{}",
         }) do
             for _, kind in ipairs({"text/plain", "application/x-www-form-urlencoded", "multipart/form-data"}) do
@@ -95,8 +95,9 @@ describe("CORS", function()
     after_each(bridge.clean)
 
     it("names the one origin that asked and is listed, and allows no credentials of the browser's own", function()
-        local origins = {"https://good.example", "https://fine.example"}
-        local server = bridge.start({config = {http = {corsOrigins = origins}}})
+        local server = bridge.start({config = {
+            http = {corsOrigins = {"https://good.example", "https://fine.example"}},
+        }})
         for _, origin in ipairs({"https://good.example", "https://fine.example"}) do
             local answer = request(server, "GET", "/agents", {Origin = origin})
             assert.equal(origin, answer.headers["access-control-allow-origin"])

@@ -44,9 +44,9 @@ describe("luaduct token", function()
     end)
 
     it("new writes everything that can be said of one, and the bridge takes it up", function()
-        local secret = new("crew", "--role", "agent", "--client-id", "crew-*", "--agent-role", "worker",
-            "--label", "eu", "--expires", "1d", "--messages-per-second", "100", "--message-burst", "200",
-            "--bytes-per-second", "1000000", "--connections", "5")
+        local secret = new("crew", "--role", "agent", "--client-id", "crew-*", "--agent-role", "worker", "--label",
+            "eu", "--expires", "1d", "--messages-per-second", "100", "--message-burst", "200", "--bytes-per-second",
+            "1000000", "--connections", "5")
         local server = bridge.start({config = {auth = {tokens = file}}})
         local client = websocket.connect(server)
 

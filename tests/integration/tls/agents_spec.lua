@@ -9,6 +9,9 @@ local wait = require "tests.support.wait"
 
 local MODULES = os.getenv("LUADUCT_NODE_MODULES") or (unistd.getcwd() .. "/build/interop/node_modules")
 
+-- Whoever has a certificate may do what agents do.
+local ACCESS = 'allow { kind = "certificate", send = "*", broadcast = "*", see = "*" }'
+
 local folder
 
 -- A bridge with the folder's certificates; `tls` wins over each of its keys.
@@ -18,6 +21,10 @@ local function start(tls, options)
     options.config.tls = {cert = folder .. "/server.pem", key = folder .. "/server.key"}
     for key, value in pairs(tls or {}) do
         options.config.tls[key] = value
+    end
+    if options.config.tls.clientCa then
+        options.config.policies = {access = "access.lua"}
+        options.files = {["access.lua"] = ACCESS}
     end
     return bridge.start(options)
 end
@@ -158,6 +165,9 @@ describe("the commands, with a bridge that speaks TLS,", function()
         assert.equal(0, status, errors)
         local alice = agent("alice", wss(server), unpack(shown))
         wait_output(alice, '"payload":{}')
+        local mallory = agent("mallory", wss(server), unpack(shown)) -- with alice's certificate
+        assert.equal(1, mallory:wait_exit())
+        assert.truthy(mallory:errors():find("this credential does not allow that clientId", 1, true), mallory:errors())
 
         assert_refused("the server wants a client certificate", send(https(server), "{}", "--ca", ca))
         local without = agent("alice", wss(server), "--ca", ca)
@@ -184,14 +194,14 @@ end)
 
 describe("certificates of luaduct cert dev", function()
     before_each(function()
-        folder = dev_certs.certs("--agent", "alice")
+        folder = dev_certs.certs("--agent", "stayer") -- as tests/interop/tls.js calls itself
     end)
 
     after_each(bridge.clean)
 
     it("are good for curl and for Node's ws, with a client's and without", function()
         local server = start({clientCa = folder .. "/ca.pem", requireClientCert = true})
-        local ca, certificate, key = folder .. "/ca.pem", folder .. "/agent-alice.pem", folder .. "/agent-alice.key"
+        local ca, certificate, key = folder .. "/ca.pem", folder .. "/agent-stayer.pem", folder .. "/agent-stayer.key"
         for _, host in ipairs({"localhost", "127.0.0.1", "[::1]"}) do
             local status, body, errors = process.run({
                 "curl", "-sS", "--max-time", "20", "--cacert", ca, "--cert", certificate, "--key", key,
@@ -200,10 +210,14 @@ describe("certificates of luaduct cert dev", function()
             assert.equal(0, status, errors)
             assert.equal("ok", json.decode(body).status)
         end
-        local status, _, errors = process.run({
-            "node", "tests/interop/tls.js", "round trip", tostring(server.ws_port), ca, certificate, key,
-        }, {env = {NODE_PATH = MODULES}, seconds = 60})
-        assert.equal(0, status, errors)
+        local node = process.start({
+            "node", "tests/interop/tls.js", "stay", tostring(server.ws_port), ca, certificate, key,
+        }, {env = {NODE_PATH = MODULES}, input = "pipe"})
+        wait_output(node, "registered")
+        node:send_input("hello\n")
+        wait_output(node, "hello")
+        node:send_input("end\n")
+        assert.equal(0, node:wait_exit(), node:errors())
     end)
 
     it("let a webhook be told over https, by a bridge that trusts their authority", function()

@@ -515,8 +515,8 @@ describe("the host", function()
             local body = string.format("host = %q", host)
             refuses("listen = {" .. body .. "}", string.format("FILE: listen.host: %q may be reached from other "
                 .. "machines, which takes TLS (tls.cert and tls.key) and a credential (auth.token, auth.tokens, "
-                .. "auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or AI_BRIDGE_INSECURE=1) "
-                .. "allows it without", host))
+                .. "auth.jwt, auth.hook or tls.clientCa); listen.insecure = true (or AI_BRIDGE_INSECURE=1) allows it "
+                .. "without", host))
             accepts("listen = {" .. body .. ", insecure = true }")
             accepts("listen = {" .. body .. "}", nil, { AI_BRIDGE_INSECURE = "1" })
         end

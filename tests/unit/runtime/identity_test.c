@@ -69,6 +69,8 @@ TEST("says in which line a file of tokens is wrong, and how")
             ":1: roles: expected a list of at most 256 texts of 1 to 256 bytes without control characters");
     refuses(LINE("a", ALPHA, ",\"expires\":\"tomorrow\""),
             ":1: expires: expected a time such as \"2030-01-01T00:00:00Z\"");
+    refuses(LINE("a", ALPHA, ",\"expires\":\"1970-01-01T00:00:00Z\""),
+            ":1: expires: expected a time such as \"2030-01-01T00:00:00Z\"");
     refuses(LINE("a", ALPHA, ",\"limits\":{\"messagesPerSecond\":0}"),
             ":1: limits: expected whole numbers from 1 for messagesPerSecond, messageBurst, bytesPerSecond, "
             "connections");
