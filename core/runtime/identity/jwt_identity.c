@@ -54,7 +54,7 @@ struct reading {
 static bool read_text(struct reading *reading, struct slice value, struct slice *text)
 {
     bool lone_surrogate = false;
-    if (json_kind(value) != JSON_STRING)
+    if (value.length < 2 || json_kind(value) != JSON_STRING)
         return false;
     *text = json_string_inside(value);
     if (json_has_escape(*text)) {
