@@ -357,8 +357,16 @@ static bool start_one(struct handshaker *own, unsigned index, char *error, size_
     return false;
 }
 
+unsigned handshakes_threads(unsigned wanted)
+{
+    unsigned now = atomic_load_explicit(&running, memory_order_relaxed);
+    return now > 0 ? now : wanted;
+}
+
 bool handshakes_start(unsigned threads, char *error, size_t size)
 {
+    if (running > 0)
+        return true;
     while (running < threads) {
         if (!start_one(&handshakers[running], running, error, size))
             return running > 0; /* fewer are enough */
