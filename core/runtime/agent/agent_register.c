@@ -27,7 +27,7 @@ static enum authentication authenticate(struct connection *connection, struct sl
 {
     struct reactor *reactor = connection_reactor(connection);
     *identity = NULL;
-    if (!reactor->config->auth.required)
+    if (!reactor->standing.config->auth.required)
         return AUTHENTICATION_OK;
     if (token.length > 0)
         return identity_authenticate(&(struct credentials){.connection = connection, .token = token}, identity);

@@ -52,7 +52,7 @@ enum page {
 
 static enum page judge_origin(const struct connection *connection, struct slice origin, struct slice host)
 {
-    const struct config *config = connection_reactor(connection)->config;
+    const struct config *config = connection_reactor(connection)->standing.config;
     struct slice own = connection->transport.tls ? SLICE("https") : SLICE("http");
     if (origin_allowed(origin, own, host, NULL, 0))
         return PAGE_OWN;
@@ -84,7 +84,7 @@ static enum page judge_page(const struct connection *connection, const struct ht
         *origin = header->value;
     }
     while (origin->length == 0 && (header = http_request_header(request, SLICE("sec-fetch-site"), header))) {
-        enum page page = judge_site(connection_reactor(connection)->config, header->value);
+        enum page page = judge_site(connection_reactor(connection)->standing.config, header->value);
         worst = page > worst ? page : worst;
     }
     return worst;
@@ -111,7 +111,7 @@ static void refuse(struct http_gate *out, enum code code, const char *text)
 static bool check_browser(const struct connection *connection, const struct http_request *request, enum page *page,
                           struct http_gate *out)
 {
-    const struct config *config = connection_reactor(connection)->config;
+    const struct config *config = connection_reactor(connection)->standing.config;
     struct slice origin = {NULL, 0};
     *page = judge_page(connection, request, &origin);
     if (*page == PAGE_REFUSED) {
@@ -215,7 +215,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
     }
     bool loopback = is_loopback(&out->address) && !out->forwarded;
-    if (!config->auth.required) {
+    if (!connection_reactor(connection)->standing.config->auth.required) {
         /* Nothing but its address speaks for the caller: so a page has to be the bridge's own, whatever is let in; and
          * on the port of a proxy one cannot tell who is really here. */
         out->admin = loopback && !connection->by_proxy && page <= PAGE_OWN && may_administer(connection, NULL);
