@@ -1,6 +1,7 @@
 /* The order matters. A web page that was not let in learns nothing, not even whether its token is right; a preflight
  * carries no token (Fetch standard, CORS-preflight fetch), so it is answered before one is asked for; and the rate is
- * counted before the token is looked at, so that tokens cannot be tried at will. */
+ * counted before the token is looked at, so that tokens cannot be tried at will: of what counts for no rate, upgrades and
+ * probes, wrong ones are counted by themselves. */
 #include "runtime/http/http_gate.h"
 
 #include "protocol/http/origin.h"
@@ -221,7 +222,18 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->admin = loopback && !connection->by_proxy && page <= PAGE_OWN && may_administer(connection, NULL);
         return;
     }
+    /* Without one an `authenticate` may look at other headers. */
+    bool tries = http_request_header(request, SLICE("authorization"), NULL) ||
+                 (request->upgrade && connection_reactor(connection)->standing.config->auth.hook);
+    bool counted_by_itself = tries && (request->upgrade || is_probe(path));
+    if (counted_by_itself) {
+        out->retry_after = limits_credential(&out->address, connection_reactor(connection)->now_ms);
+        if (out->retry_after > 0)
+            return refuse(out, CODE_RATE_LIMITED, "too many wrong credentials from this address: see Retry-After");
+    }
     enum authentication result = authenticate(connection, request, page, out);
+    if (counted_by_itself && result == AUTHENTICATION_WRONG)
+        limits_credential_wrong(&out->address, connection_reactor(connection)->now_ms);
     out->waits = result == AUTHENTICATION_WAITS;
     if (out->waits)
         return;
