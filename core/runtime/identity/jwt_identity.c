@@ -128,7 +128,7 @@ static struct identity *read_identity(struct reading *reading, const struct conf
 
 enum authentication identity_by_jwt(struct reactor *reactor, const struct credentials *shown, struct identity **out)
 {
-    const struct config *config = reactor->config;
+    const struct config *config = reactor->standing.config;
     struct jwt jwt;
     const char *why;
     struct jwk_set *keys = reactor->standing.keys;
