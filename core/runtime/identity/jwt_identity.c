@@ -97,7 +97,7 @@ static bool read_id(struct reading *reading, const struct config_list *way, stru
 {
     if (!read_text(reading, claim(reading, way), id))
         reading->why = "the claim of auth.jwt.idClaim is not text of 1 to 256 bytes without control characters";
-    else if (memchr(id->data, '*', id->length)) /* where clientIds are compared it would stand for any text */
+    else if (id->data && memchr(id->data, '*', id->length)) /* as a clientId it would stand for any text */
         reading->why = "the claim of auth.jwt.idClaim has a *";
     return !reading->why;
 }

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "bridge/answer.h"
 #include "bridge/delivery.h"
 #include "memory/pool.h"
@@ -276,15 +277,12 @@ bool notify_start(const struct config *from, char *error, size_t size)
 void notify_stop(void)
 {
     struct buffer left;
-    struct timespec until;
     atomic_store(&stop, true);
     pthread_mutex_lock(&mutex);
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&mutex);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 2;
     /* One that looks a name up cannot be told: it is left behind. */
-    if (running && pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+    if (running && !thread_join_within(thread, 2000))
         pthread_detach(thread);
     running = false;
     pthread_mutex_lock(&mutex);
