@@ -107,6 +107,7 @@ static bool shake_hands(struct wire *wire, struct changes *changes)
         if (step == TLS_STEP_FAILED) {
             char why[100];
             REQUIRE(tls_session_failure(wire->ours.tls) != TLS_FAILURE_NONE);
+            tls_session_explain(wire->ours.tls, why, 0);
             tls_session_explain(wire->ours.tls, why, sizeof why);
             return false;
         }
@@ -183,6 +184,13 @@ static void forge_records(const uint8_t *bytes, size_t length)
         if (n == TRANSPORT_BROKEN)
             break;
     }
+    if (tls_session_count() == 1 && length % 2 == 0) {
+        shutdown(wire.real, SHUT_RDWR); /* gone without a word: what had come may have been cut off */
+        REQUIRE(transport_receive(&wire.ours, room, sizeof room) == TRANSPORT_BROKEN);
+        REQUIRE(transport_send(&wire.ours, "x", 1) == TRANSPORT_BROKEN);
+        REQUIRE(transport_send(&wire.ours, "x", 1) == TRANSPORT_BROKEN);
+        REQUIRE(transport_send_rest(&wire.ours) == TRANSPORT_BROKEN);
+    }
     close_wire(&wire);
 }
 
@@ -242,7 +250,11 @@ static void change_bytes(const uint8_t *bytes, size_t length, bool full, unsigne
     open_wire(&wire, full ? &client_pair : NULL);
     if (!full)
         REQUIRE(mbedtls_ssl_set_session(&wire.client.ssl, &earlier) == 0);
-    if (shake_hands(&wire, &changes)) {
+    pool_set_enabled(!(extra & FAILURE)); /* the one block of ours is for what the certificate says */
+    memory_fail(extra & FAILURE && full);
+    bool shaken = shake_hands(&wire, &changes);
+    REQUIRE(!memory_failed() || !shaken);
+    if (shaken) {
         mbedtls_ssl_write(&wire.client.ssl, (const unsigned char *)"content", 7);
         pass_on(&wire, &changes);
         long n = transport_receive(&wire.ours, room, sizeof room);
@@ -253,6 +265,7 @@ static void change_bytes(const uint8_t *bytes, size_t length, bool full, unsigne
             talk(&wire);
     }
     close_wire(&wire);
+    pool_set_enabled(true);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
