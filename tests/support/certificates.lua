@@ -107,7 +107,7 @@ function methods:crl(seconds)
     local arguments = {"ca", "-batch", "-config", self.folder .. "/openssl.cnf", "-gencrl", "-out", path}
     if seconds then
         arguments[#arguments + 1] = "-crlsec"
-        arguments[#arguments + 1] = tostring(seconds)
+        arguments[#arguments + 1] = ("%d"):format(math.ceil(seconds))
     end
     openssl(unpack(arguments))
     return path

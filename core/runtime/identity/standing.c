@@ -15,7 +15,7 @@ static struct standing current; /* with the mutex */
 
 bool standing_load(const struct config *config, script_log *log, struct standing *out, char *error, size_t error_size)
 {
-    *out = (struct standing){.tokens = token_store_load(config->auth.tokens, error, error_size)};
+    *out = (struct standing){.tokens = token_store_load(config->auth.tokens, error, error_size), .config = config};
     if (!out->tokens)
         return false;
     out->access = access_policy_load(config, log, error, error_size);
@@ -30,7 +30,23 @@ void standing_release(struct standing *standing)
     token_store_release(standing->tokens);
     access_policy_release(standing->access);
     jwk_set_release(standing->keys);
+    version_release(standing->version);
     *standing = (struct standing){0};
+}
+
+/* Versions have numbers in the order in which they were read; one that was never in use has none yet. */
+bool standing_load_for(struct version *version, script_log *log, struct standing *out, char *error, size_t error_size)
+{
+    struct standing now = standing_current();
+    unsigned number = now.version ? now.version->number : 1;
+    bool newer = version->number == 0 || version->number > number;
+    bool good = standing_load(newer ? version->config : now.config, log, out, error, error_size);
+    if (good && newer)
+        out->version = version_retain(version);
+    else if (good && now.version)
+        out->version = version_retain(now.version);
+    standing_release(&now);
+    return good;
 }
 
 struct standing standing_use(struct standing standing)
@@ -46,7 +62,8 @@ struct standing standing_current(void)
 {
     pthread_mutex_lock(&mutex);
     struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access),
-                            current.keys ? jwk_set_retain(current.keys) : NULL};
+                            current.keys ? jwk_set_retain(current.keys) : NULL, current.config,
+                            current.version ? version_retain(current.version) : NULL};
     pthread_mutex_unlock(&mutex);
     return copy;
 }
