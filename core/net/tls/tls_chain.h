@@ -1,6 +1,6 @@
-/* What a client may send as its certificate, looked at before any of it is verified: the library tries every certificate
- * of a chain that has the right name as the signer of every other, and each try is a computation with a key that the
- * client chose. */
+/* What a client may send as its certificate, looked at before any of it is verified: the library tries every
+ * certificate of a chain that has the right name as the signer of every other, and each try is a computation with a key
+ * that the client chose. */
 #ifndef LUADUCT_NET_TLS_CHAIN_H
 #define LUADUCT_NET_TLS_CHAIN_H
 

@@ -36,12 +36,14 @@ struct tls_session {
     mbedtls_ssl_context ssl;
     struct tls_context *context;
     struct tls_peer *peer;
-    const unsigned char *ahead; /* within tls_session_receive: what came from the socket and is not taken yet */
+    const mbedtls_x509_crt *signer; /* within judge_certificate: of the next one */
+    const unsigned char *ahead;     /* within tls_session_receive: what came from the socket and is not taken yet */
     size_t ahead_left;
     size_t idle_bytes; /* that came since the last content; before the first: for the handshake */
     int fd;
-    int error;          /* the library's, of a handshake that failed */
-    uint32_t flags;     /* of the peer's certificate */
+    int error;      /* the library's, of a handshake that failed */
+    uint32_t flags; /* of the peer's certificate */
+    struct tls_issue issue;
     uint16_t in_flight; /* content of the record that the socket has in part; 0: none */
     uint16_t record;    /* the most content of one record */
     bool receives;      /* the library gets its bytes from `ahead` */
@@ -113,6 +115,9 @@ static int give_bytes(void *context, const unsigned char *bytes, size_t length)
 static int judge_certificate(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
 {
     struct tls_session *session = context;
+    if (depth == 0 && session->signer)
+        session->issue = tls_issue_of(certificate, session->signer);
+    session->signer = depth == 1 ? certificate : NULL; /* the library goes down the chain */
     if (depth == 0 && mbedtls_x509_crt_check_extended_key_usage(certificate, MBEDTLS_OID_CLIENT_AUTH,
                                                                 MBEDTLS_OID_SIZE(MBEDTLS_OID_CLIENT_AUTH)) != 0)
         *flags |= MBEDTLS_X509_BADCERT_EXT_KEY_USAGE;
@@ -211,7 +216,9 @@ static bool keep_peer(struct tls_session *session)
         session->flags |= MBEDTLS_X509_BADCERT_EXPIRED;
     if (session->flags != 0)
         return false;
-    session->peer = tls_peer_new(own->peer_cert);
+    if (session->resumed) /* who signed it was not looked at again */
+        session->issue = tls_context_issue(session->context, own->peer_cert);
+    session->peer = tls_peer_new(own->peer_cert, &session->issue);
     if (!session->peer)
         return false;
     mbedtls_x509_crt_free(own->peer_cert);
@@ -313,6 +320,11 @@ bool tls_session_resumed(const struct tls_session *session)
 const struct tls_peer *tls_session_peer(const struct tls_session *session)
 {
     return session->peer;
+}
+
+bool tls_session_stands(const struct tls_session *session, const struct tls_context *now)
+{
+    return !session->peer || tls_context_vouches(now, session->context, &session->peer->issue);
 }
 
 /* --- Receiving --- */

@@ -35,7 +35,8 @@ static void read_names(const struct tls_peer *peer, struct names *out)
 /* Common names with * are made for web servers: where clientIds are compared it would stand for any text. */
 static bool names_one(struct slice common_name)
 {
-    return common_name.length > 0 && identifier_valid(common_name) && !memchr(common_name.data, '*', common_name.length);
+    return common_name.length > 0 && identifier_valid(common_name) &&
+           !memchr(common_name.data, '*', common_name.length);
 }
 
 enum authentication certificate_identity(const struct tls_peer *peer, struct identity **out)

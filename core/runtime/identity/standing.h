@@ -44,6 +44,10 @@ struct standing standing_current(void);
  * pass. */
 void standing_review(struct reactor *reactor);
 
+/* Ends the reactor's connections whose client certificate the authorities and revocation lists in use do not let in any
+ * more. The same. */
+void standing_review_certificates(struct reactor *reactor);
+
 /* Whose connection it is: a WebSocket's, or that of an answer that goes on with events; NULL: nobody's. Borrowed. */
 struct identity *standing_of(const struct connection *connection);
 

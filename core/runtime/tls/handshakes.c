@@ -109,12 +109,22 @@ static void end(struct handshaker *own, struct handshake *handshake, unsigned fa
     release(handshake);
 }
 
+/* Authorities and revocation lists may have changed since it began: once it is the reactor's it is looked at whenever
+ * they do. */
+static bool still_stands(const struct handshake *handshake)
+{
+    struct tls_context *context = certificates_current();
+    bool stands = tls_session_stands(handshake->session, context);
+    tls_context_release(context);
+    return stands;
+}
+
 /* On the reactor's thread, with the handshake done. */
 static void arrive(struct reactor *reactor, struct errand *errand)
 {
     struct handshake *handshake = (struct handshake *)errand;
     struct transport transport = {.fd = handshake->fd, .tls = handshake->session};
-    if (!reactor->draining && connection_open(reactor, transport, &handshake->arrival))
+    if (!reactor->draining && still_stands(handshake) && connection_open(reactor, transport, &handshake->arrival))
         pool_release(POOL_ARRAYS, handshake, sizeof *handshake);
     else
         release(handshake);
