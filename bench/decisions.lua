@@ -1,5 +1,5 @@
--- bench/decisions: processor time of one decision by three routes (bench/routes), interpreted, compiled and kept, and of
--- the same routes as Node code, on the same envelopes, all by turns.
+-- bench/decisions: processor time of one decision by three routes (bench/routes), interpreted, compiled and kept, and
+-- of the same routes as Node code, on the same envelopes, all by turns.
 package.path = "./?.lua;" .. package.path
 
 local process = require("bench.process")
@@ -168,8 +168,9 @@ local version, has_node = process.capture("node --version 2>/dev/null")
 local columns = {unpack(LUA)}
 columns[#columns + 1] = has_node and {key = "node"} or nil
 check(options, few, has_node)
-print(("Medians of %d rounds of %g s by turns, nanoseconds of processor time a decision; Node %s; load %s."):format(options.rounds,
-    options.seconds, has_node and version or "is not there", (process.read_all("/proc/loadavg"):match("^%S+"))))
+local load = process.read_all("/proc/loadavg"):match("^%S+")
+print(("Medians of %d rounds of %g s by turns, nanoseconds of processor time a decision; Node %s; load %s."):format(
+    options.rounds, options.seconds, has_node and version or "is not there", load))
 print_table("The decision, of an envelope that is scanned (Node: parsed) already:",
     measure(options, few, ROUTES, columns, ""), has_node)
 print_table("From the text of the message to the decision:",

@@ -80,7 +80,7 @@ static int take_log(lua_State *lua)
 static void *supervise(void *context)
 {
     (void)context;
-    const struct timespec tick = {0, WATCHDOG_TICK_MS * 1000000};
+    const struct timespec tick = {0, WATCHDOG_TICK_MS * 1000000L};
     while (!atomic_load(&supervisor.ending)) {
         pthread_mutex_lock(&supervisor.mutex);
         if (supervisor.running)

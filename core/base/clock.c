@@ -187,7 +187,7 @@ bool clock_parse_iso(struct slice text, int64_t *wall_ms)
         return false;
     if (!take_zone(&text, &zone) || text.length > 0)
         return false;
-    int64_t minutes = days_of(year, month, day) * 1440 + hour * 60 + minute - zone;
+    int64_t minutes = (days_of(year, month, day) * 24 + hour) * 60 + minute - zone;
     if (minutes >= MINUTES_MOST) /* by its zone, or its leap second: clock_format_iso could not write it */
         return false;
     *wall_ms = (minutes * 60 + second) * 1000 + milliseconds;

@@ -18,7 +18,7 @@
 #define NO_LIMIT ((uint64_t)1 << 62)
 
 /* Of mountinfo; a machine with more mounts than fit shows those of control groups among its first. */
-#define MOUNTS_BYTES (128 * 1024)
+#define MOUNTS_BYTES (128u << 10)
 
 static uint64_t least(uint64_t a, uint64_t b)
 {
@@ -55,10 +55,11 @@ static char *next_line(char **rest)
 /* The number in a one-line file; UINT64_MAX for "max", for no number and for no file. */
 static uint64_t read_limit(const char *path)
 {
-    char text[64];
-    unsigned long long value;
-    return read_text(path, text, sizeof(text)) && sscanf(text, "%llu", &value) == 1 && value < NO_LIMIT ? value
-                                                                                                        : UINT64_MAX;
+    char text[64], *end;
+    if (!read_text(path, text, sizeof(text)))
+        return UINT64_MAX;
+    uint64_t value = strtoull(text, &end, 10);
+    return end != text && value < NO_LIMIT ? value : UINT64_MAX;
 }
 
 /* The least limit from `mount` + `group` up to `mount` itself. */
@@ -183,15 +184,23 @@ struct system_cgroup_memory system_cgroup_memory(const char *root)
     return memory;
 }
 
+static bool take_share(const char *text, const char *name, double *out)
+{
+    const char *at = strstr(text, name);
+    char *end;
+    if (!at)
+        return false;
+    at += strlen(name);
+    *out = strtod(at, &end);
+    return end != at;
+}
+
 /* "some avg10=0.00 avg60=… " and the same for "full". */
 static bool read_stall(const char *path, struct system_memory_stall *out)
 {
     char text[256];
-    if (!read_text(path, text, sizeof(text)))
-        return false;
-    const char *some = strstr(text, "some avg10="), *full = strstr(text, "full avg10=");
-    return some && full && sscanf(some, "some avg10=%lf", &out->some) == 1 &&
-           sscanf(full, "full avg10=%lf", &out->full) == 1;
+    return read_text(path, text, sizeof(text)) && take_share(text, "some avg10=", &out->some) &&
+           take_share(text, "full avg10=", &out->full);
 }
 
 struct stall_search {
@@ -223,10 +232,8 @@ bool system_memory_stall(const char *root, struct system_memory_stall *out)
 uint64_t system_resident_bytes(void)
 {
     char text[128];
-    unsigned long long resident;
-    if (!read_text("/proc/self/statm", text, sizeof(text)) || sscanf(text, "%*u %llu", &resident) != 1)
-        return 0;
-    return resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    const char *resident = read_text("/proc/self/statm", text, sizeof(text)) ? strchr(text, ' ') : NULL;
+    return resident ? strtoull(resident, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
 static uint64_t soft_limit(__rlimit_resource_t resource)

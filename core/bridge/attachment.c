@@ -119,6 +119,7 @@ bool attachment_change_profile(struct endpoint *endpoint, struct profile *profil
     if (agent->endpoint == endpoint) {
         before = agent->profile;
         agent->profile = profile_retain(profile);
+        agent->owner = profile->yields ? 0 : owner_of(profile);
     }
     lock_release(lock);
     note_change();
@@ -158,7 +159,7 @@ static bool move_one(struct endpoint *endpoint, struct agent *mailbox_of)
     if ((line_up ? line_up->count : 0) + (mailbox ? mailbox->count : 0) == 0)
         return false;
     enum level level = levels_next(turns, line_up ? mailbox : NULL);
-    bool lined_up = line_up && line_up->queues[level].count > 0;
+    bool lined_up = line_up && (!mailbox || line_up->queues[level].count > 0);
     if (!outbox_push(&endpoint->outbox, levels_peek(lined_up ? line_up : mailbox, level)))
         return false;
     levels_take_turn(turns, level);
@@ -175,7 +176,7 @@ static bool move_one(struct endpoint *endpoint, struct agent *mailbox_of)
 }
 
 /* What is in the outbox is not ordered any more: so that little is, it gets no more than one good send at a time. */
-#define ORDERED_PORTION (64u * 1024)
+#define ORDERED_PORTION (64u << 10)
 
 static bool has_room(const struct endpoint *endpoint)
 {

@@ -56,8 +56,10 @@ enum code expiry_read(struct slice context, int64_t now_ms, int64_t *until_ms, s
     while (json_next_member(&context, &key, &value))
         if (json_inside_equals(key, SLICE(KEY)))
             said = value; /* given twice: the last one, as JSON readers do */
+    if (!said.data)
+        return CODE_OK;
     enum json_kind kind = json_kind(said);
-    if (kind == JSON_NONE || kind == JSON_NULL)
+    if (kind == JSON_NULL)
         return CODE_OK;
     bool good =
         (kind == JSON_NUMBER && read_number(said, until_ms)) || (kind == JSON_STRING && read_text(said, until_ms));

@@ -174,7 +174,7 @@ struct lane *lanes_get(unsigned index);
 
 /* Handles what other lanes sent, up to LANE_DRAIN_BYTES of it. Endpoints that need the runtime (to flush, to close) are
  * on the dirty list after. True: there is more: flush, then call again. */
-#define LANE_DRAIN_BYTES (128u * 1024)
+#define LANE_DRAIN_BYTES (128u << 10)
 bool lane_drain(struct lane *lane);
 
 /* The number that the next broadcast of any lane will have. */

@@ -45,7 +45,7 @@ static bool await_upgrade(struct client_connection *connection, struct slice key
     uint64_t deadline = deadline_in(timeout_ms);
     char why[UPGRADE_ERROR_SIZE];
     while (wait_readable(connection, deadline)) {
-        struct slice bytes;
+        struct slice bytes = {0};
         size_t used = 0;
         int got = tcp_flush(&connection->stream);
         if (got == 0)

@@ -64,7 +64,7 @@ static bool read_token(const char *command, const char *file, struct target *tar
             fprintf(stderr, "luaduct %s: AI_BRIDGE_AUTH_TOKEN is too long\n", command);
             return false;
         }
-        strcpy(text, from_environment);
+        memcpy(text, from_environment, strlen(from_environment) + 1);
     } else {
         return true;
     }

@@ -4,10 +4,10 @@
 
 /* What a thread gets at a time: small beside any budget that makes sense with that many threads, large enough that
  * adding up the pools' counters for it does not show. */
-#define GRANT_BYTES (64 * 1024)
+#define GRANT_BYTES (64u << 10)
 
 /* With no line at all nobody needs to ask again soon; bounded so that a line drawn later is noticed. */
-#define GRANT_UNLIMITED (16 * 1024 * 1024)
+#define GRANT_UNLIMITED (16u << 20)
 
 /* By this share of the light line the estimate may move away from what was measured: one in … */
 #define MEASURE_SHARE 32

@@ -29,7 +29,7 @@ static inline bool admission_is_tight(void)
 }
 
 /* One slow agent may keep this much waiting while memory is tight, whatever limits.sendQueueBytes says. */
-#define ADMISSION_QUEUE_BYTES (64u * 1024)
+#define ADMISSION_QUEUE_BYTES (64u << 10)
 
 /* Below this a block is too small to ask for by itself. */
 #define ADMISSION_SMALL_BYTES 4096u

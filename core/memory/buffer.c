@@ -24,7 +24,7 @@ char *buffer_reserve(struct buffer *buffer, size_t more)
         buffer->failed = true;
         return NULL;
     }
-    if (buffer->length > 0)
+    if (buffer->data)
         memcpy(data, buffer->data, buffer->length);
     pool_release(POOL_BUFFERS, buffer->data, buffer->capacity);
     buffer->data = data;

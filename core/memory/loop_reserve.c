@@ -11,7 +11,7 @@
 #include <string.h>
 
 /* Each table of each of 64 loops once over would be less. */
-#define RESERVE_BYTES (256u * 1024)
+#define RESERVE_BYTES (256u << 10)
 #define ALIGNMENT 16u
 
 static _Alignas(ALIGNMENT) char reserve[RESERVE_BYTES];

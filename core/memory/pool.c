@@ -23,20 +23,20 @@
 #include "base/random.h"
 
 #define SMALLEST 64u
-#define LARGEST (64u * 1024)
+#define LARGEST (64u << 10)
 #define CLASSES 41 /* 64, 80, 96, 112, 128, 160 … 65536 */
 
 /* A magazine holds at most this many bytes of one class, so that many threads do not hoard; at least MINIMUM blocks. */
-#define MAGAZINE_BYTES (32u * 1024)
+#define MAGAZINE_BYTES (32u << 10)
 #define MAGAZINE_MINIMUM 4u
 #define MAGAZINE_MAXIMUM 64u
 /* The size of a depot, in bytes of its class: what a burst leaves beyond it goes at once. */
-#define DEPOT_BYTES (4u * 1024 * 1024)
+#define DEPOT_BYTES (4u << 20)
 
 #define MAX_AGE_MS 60000u /* without pool_configure */
 
 /* malloc keeps freed memory to itself until it is told not to; telling it costs milliseconds, so only for this much. */
-#define RETURN_BYTES (1u * 1024 * 1024)
+#define RETURN_BYTES (1u << 20)
 
 #if defined(__SANITIZE_ADDRESS__)
 #define PLAIN_MALLOC 1 /* so that AddressSanitizer sees every block's own life */

@@ -8,6 +8,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -22,7 +23,7 @@ bool post_target_read(const char *url, struct post_target *out)
 {
     static const char plain[] = "http://", secure[] = "https://";
     *out = (struct post_target){.secure = strncmp(url, secure, sizeof secure - 1) == 0};
-    strcpy(out->port, out->secure ? "443" : "80");
+    snprintf(out->port, sizeof out->port, "%s", out->secure ? "443" : "80");
     if (!out->secure && strncmp(url, plain, sizeof plain - 1) != 0)
         return false;
     const char *at = url + (out->secure ? sizeof secure : sizeof plain) - 1;
@@ -30,7 +31,8 @@ bool post_target_read(const char *url, struct post_target *out)
         if (*byte <= ' ' || *byte == 0x7f || *byte == '@' || *byte == '#')
             return false;
     out->ipv6 = *at == '[';
-    at += out->ipv6;
+    if (out->ipv6)
+        at++;
     size_t length = strcspn(at, out->ipv6 ? "]" : ":/?");
     if (length == 0 || length >= sizeof out->host || (out->ipv6 && at[length] != ']'))
         return false;
@@ -187,7 +189,10 @@ static unsigned read_status(const struct exchange *exchange, char *error, size_t
         }
         length += (size_t)received;
     }
-    if (sscanf(line, "HTTP/1.%*1[0-9] %3u", &status) != 1 || status < 100)
+    if (strncmp(line, "HTTP/1.", 7) == 0 && strspn(line + 7, "0123456789") == 1 && line[8] == ' ' &&
+        strspn(line + 9, "0123456789") == 3)
+        status = (unsigned)strtoul(line + 9, NULL, 10);
+    if (status < 100)
         snprintf(error, size, "what came is no HTTP answer");
     return status < 100 ? 0 : status;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
+struct tls_context;
 struct tls_peer;
 struct tls_session;
 
@@ -18,7 +19,7 @@ struct transport {
 enum { TRANSPORT_BLOCKED = -1, TRANSPORT_BROKEN = -2 };
 
 /* With TLS a receive needs a buffer of at least this: half of it takes what comes, half what it means. */
-#define TRANSPORT_RECEIVE_LEAST (64u * 1024)
+#define TRANSPORT_RECEIVE_LEAST (64u << 10)
 
 /* Bytes read (1 or more), 0 at the peer's end of stream, or one of the answers above. */
 long transport_receive(struct transport *transport, void *buffer, size_t size);
@@ -41,6 +42,9 @@ long transport_send_rest(struct transport *transport);
 
 /* What the peer's verified certificate says; NULL: none was shown, or plain. Valid until the transport is closed. */
 const struct tls_peer *transport_peer_certificate(const struct transport *transport);
+
+/* Whether it would still be let in: see tls_session_stands. Who showed none is. */
+bool transport_peer_stands(const struct transport *transport, const struct tls_context *now);
 
 /* --- The end --- */
 

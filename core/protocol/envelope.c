@@ -325,7 +325,7 @@ enum code envelope_set_text(struct envelope *envelope, enum field field, struct 
                             char error[ERROR_TEXT_BYTES])
 {
     if (field >= FIELD_TEXT_COUNT) {
-        snprintf(error, ERROR_TEXT_BYTES, "%s: expected JSON, got a text", fields[field].name.data);
+        snprintf(error, ERROR_TEXT_BYTES, "%s: expected JSON, got a text", field_name(field).data);
         return CODE_BAD_FIELD;
     }
     /* Judged before it is quoted: quoting mends what is not UTF-8, and an id is not to be mended. */

@@ -17,8 +17,9 @@
 /* 64 Ki parties of 200 bytes in all: as many as one attacker with a /48 could fill, and no more than 13 MiB. */
 #define PARTIES_PER_SHARD 1024u
 
-/* An agent is a sender without an identity, an identity may have many agents; a name of one is no name of the other. */
-enum kind { ADDRESS, AGENT, IDENTITY, KINDS };
+/* An agent is a sender without an identity, an identity may have many agents; a name of one is no name of the other.
+ * GUESSES is an address too: its wrong credentials have a window of their own. */
+enum kind { ADDRESS, AGENT, IDENTITY, GUESSES, KINDS };
 
 /* What the config says of one party of a kind; 0: no limit. */
 struct party_limits {
@@ -84,6 +85,7 @@ const char *limit_name(enum limit limit)
         [LIMIT_COSTLY] = "costly_messages",
         [LIMIT_PINGS] = "pings",
         [LIMIT_PROXY_HEADER] = "proxy_header",
+        [LIMIT_CREDENTIALS] = "credentials",
     };
     return names[limit];
 }
@@ -488,23 +490,39 @@ void party_charge_time(struct party *party, uint64_t took_ns, uint64_t now_ns)
 
 /* --- HTTP --- */
 
-unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms)
+static unsigned take_of_window(enum kind kind, const struct peer_address *address, uint32_t amount, enum limit limit,
+                               uint64_t now_ms)
 {
     if (config->http.rate_max == 0)
         return 0;
     struct shard *shard;
     unsigned wait = 0;
-    struct party *party = lock_party(ADDRESS, address_key(address), now_ms, &shard);
+    struct party *party = lock_party(kind, address_key(address), now_ms, &shard);
     if (party->requests == 0 || window_over(party, now_ms)) {
         party->window_start_ms = now_ms;
         party->requests = 0;
     }
     if (party->requests >= config->http.rate_max) {
         wait = (unsigned)((party->window_start_ms + config->http.rate_window_ms - now_ms + 999) / 1000);
-        limit_count(LIMIT_REQUESTS);
+        limit_count(limit);
     } else {
-        party->requests++;
+        party->requests += amount;
     }
     pthread_mutex_unlock(&shard->mutex);
     return wait;
+}
+
+unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms)
+{
+    return take_of_window(ADDRESS, address, 1, LIMIT_REQUESTS, now_ms);
+}
+
+unsigned limits_credential(const struct peer_address *address, uint64_t now_ms)
+{
+    return take_of_window(GUESSES, address, 0, LIMIT_CREDENTIALS, now_ms);
+}
+
+void limits_credential_wrong(const struct peer_address *address, uint64_t now_ms)
+{
+    take_of_window(GUESSES, address, 1, LIMIT_CREDENTIALS, now_ms);
 }

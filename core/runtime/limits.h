@@ -50,6 +50,7 @@ enum limit {
     LIMIT_COSTLY,
     LIMIT_PINGS,
     LIMIT_PROXY_HEADER,
+    LIMIT_CREDENTIALS,
     LIMIT_COUNT,
 };
 
@@ -132,5 +133,10 @@ void party_charge_time(struct party *party, uint64_t took_ns, uint64_t now_ns);
 
 /* Counts one request of the address. 0: go on; else the seconds after which it may ask again. */
 unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms);
+
+/* The same for credentials that were wrong in an upgrade or a `register`, as many as requests may be. They count apart
+ * from requests, so that who asks a lot may still log in. To be asked before a credential is looked at. */
+unsigned limits_credential(const struct peer_address *address, uint64_t now_ms);
+void limits_credential_wrong(const struct peer_address *address, uint64_t now_ms);
 
 #endif

@@ -24,11 +24,11 @@ struct proxied;
 struct script_slot;
 
 /* One read takes at most this much; 64 KiB would cost 10 % on messages of 16 KiB. */
-#define REACTOR_READ_BYTES (256u * 1024)
+#define REACTOR_READ_BYTES (256u << 10)
 
 /* What one pass may build before it writes: past this the frames would fall out of the second-level cache before the
  * kernel copies them (64 to 256 KiB measure alike). */
-#define REACTOR_PASS_BYTES (128u * 1024)
+#define REACTOR_PASS_BYTES (128u << 10)
 
 /* While the bridge stops, hooks may take this long in all, and those that wait may wait as long. */
 #define REACTOR_DRAIN_HOOKS_MS 5000u

@@ -8,7 +8,7 @@
 #include "script/hook.h"
 
 /* Envelopes that take more are left out of the trace, which then has null in their place. */
-#define TRACE_ENVELOPE_BYTES (16u * 1024)
+#define TRACE_ENVELOPE_BYTES (16u << 10)
 
 /* What is known before anything is delivered, because delivering takes the decision's texts away. */
 struct trace_record {

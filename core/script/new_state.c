@@ -8,7 +8,7 @@
 #include <string.h>
 
 /* A fresh state takes less than 20 KiB. */
-#define RESERVE_BYTES (64u * 1024)
+#define RESERVE_BYTES (64u << 10)
 #define ALIGNMENT 16u
 
 struct birth {

@@ -43,7 +43,8 @@ static const char time_source[] = "local time, date, now = ...\n"
 static int wall_seconds(lua_State *lua)
 {
     declaration_check(lua, "the time now");
-    lua_pushnumber(lua, (lua_Number)(clock_wall_ms() / 1000));
+    int64_t seconds = clock_wall_ms() / 1000;
+    lua_pushnumber(lua, (lua_Number)seconds);
     return 1;
 }
 

@@ -20,7 +20,7 @@
 #define NO_BUDGET_MS UINT32_MAX
 
 /* The versions that operations come from. */
-#define VERSIONS 2
+#define VERSIONS ((size_t)2)
 
 struct versions {
     struct script_sources *sources[VERSIONS]; /* a reference each; the first that knows a name counts */

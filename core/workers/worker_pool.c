@@ -329,7 +329,7 @@ static uint64_t check_running(uint64_t now, struct answers *answers)
             then = run->deadline_ns;
         } else if (run->stopped_ns != 0 && now - run->stopped_ns >= GRACE_NS) {
             give_up(worker, answers);
-            if (now - pool.given_up_since_ns > 60u * 1000000000u) {
+            if (now - pool.given_up_since_ns > 60 * UINT64_C(1000000000)) {
                 pool.given_up_since_ns = now;
                 pool.given_up_in_it = 0;
             }

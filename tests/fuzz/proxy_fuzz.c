@@ -53,9 +53,9 @@ static void check_address(const uint8_t *data, size_t size)
     struct address address, again;
     struct address_range range;
     struct slice text = slice_from((const char *)data, size);
-    (void)address_parse(text, true, &address);
+    bool with_suffixes = address_parse(text, true, &again);
     if (address_parse(text, false, &address)) {
-        REQUIRE(address_parse(text, true, &again) && memcmp(&address, &again, sizeof address) == 0);
+        REQUIRE(with_suffixes && memcmp(&address, &again, sizeof address) == 0);
         REQUIRE(address_range_parse(text, &range) && memcmp(&range.first, &address, sizeof address) == 0);
     }
     if (address_range_parse(text, &range))

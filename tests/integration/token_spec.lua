@@ -138,4 +138,43 @@ describe("with a token configured", function()
         local with_file = {"send", "--token-file", folder .. "/token", "--to", "bob", "--url", server:url(), "{}"}
         assert.equal(0, (bridge.luaduct(with_file)))
     end)
+
+    it("wrong tokens of upgrades and registers are limited by http.rateMax: past it none is looked at", function()
+        local server = bridge.start({config = {auth = {token = TOKEN}, http = {rateMax = 4, rateWindowMs = 600000}}})
+        local inside = websocket.agent(server, "inside", {authToken = TOKEN})
+        local function upgrade(token)
+            return (websocket.upgrade(server, {headers = {Authorization = "Bearer " .. token}}))
+        end
+
+        for guess = 1, 2 do
+            assert.equal(401, upgrade("guess" .. guess))
+            local client = websocket.connect(server)
+            client:send_register("x", {authToken = "guess" .. guess})
+            client:expect_error("unauthorized")
+        end
+
+        assert.equal(429, upgrade(TOKEN))
+        local client = websocket.connect(server)
+        client:send_register("x", {authToken = TOKEN})
+        client:expect_error("rate_limited")
+        inside:send_register("inside", {authToken = TOKEN})
+        inside:expect_error("rate_limited")
+        inside:send_envelope({to = "inside", id = "e1"})
+        assert.equal("e1", inside:receive_envelope().id)
+        local metrics = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
+        assert.equal("3", metrics:match('luaduct_limited_total{limit="credentials"} (%d+)'))
+    end)
+
+    it("a registered agent cannot guess on without end", function()
+        local server = bridge.start({config = {auth = {token = TOKEN}, http = {rateMax = 4, rateWindowMs = 600000}}})
+        local agent = websocket.agent(server, "alice", {authToken = TOKEN})
+
+        for guess = 1, 4 do
+            agent:send_register("alice", {authToken = "guess" .. guess})
+            agent:expect_error("unauthorized")
+        end
+        agent:send_register("alice", {authToken = TOKEN})
+
+        agent:expect_error("rate_limited")
+    end)
 end)

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -186,9 +187,9 @@ int open(const char *path, int flags, ...)
 
 int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 
-typedef void *file_open(const char *, const char *);
+typedef FILE *file_open(const char *, const char *);
 
-static void *open_stream(const char *name, const char *path, const char *mode)
+static FILE *open_stream(const char *name, const char *path, const char *mode)
 {
     if (fails(OPEN)) {
         errno = EMFILE;
@@ -197,12 +198,12 @@ static void *open_stream(const char *name, const char *path, const char *mode)
     return ((file_open *)real(name))(path, mode);
 }
 
-void *fopen(const char *path, const char *mode)
+FILE *fopen(const char *path, const char *mode)
 {
     return open_stream("fopen", path, mode);
 }
 
-void *fopen64(const char *path, const char *mode)
+FILE *fopen64(const char *path, const char *mode)
 {
     return open_stream("fopen64", path, mode);
 }

@@ -278,7 +278,6 @@ struct answer {
 static void read_answer(struct slice body, struct answer *answer)
 {
     struct slice rest = body, key, value;
-    *answer = (struct answer){.ms = -1};
     if (json_validate(body, JSON_DEPTH_MAXIMUM, NULL) != CODE_OK)
         return;
     while (json_kind(body) == JSON_OBJECT && json_next_member(&rest, &key, &value)) {
@@ -312,7 +311,7 @@ static void on_answer(struct http_load *load, unsigned index, unsigned status, s
 {
     struct http_connection *connection = &load->connections[index];
     struct bench_kind *kind = &load->http->kinds[connection->request->kind];
-    struct answer answer = {.ms = -1};
+    struct answer answer = {.ms = -1, .result = SLICE("")};
     load->last_answer = load->now;
     if (status < 200 || status > 299) {
         kind->refused++;
@@ -520,9 +519,10 @@ static void measure(struct http_load *load)
     if (load->now >= end && !all_sent(load) && !load->failed) { /* due, and no connection was free in time */
         load->now = load->now < end ? load->now : end;
         send_what_is_due(load);
-        for (; plan->rate > 0 && load->due < (double)end; load->due += (double)SECOND / plan->rate) {
+        while (plan->rate > 0 && load->due < (double)end) {
             result->sent++;
             load->http->unanswered++;
+            load->due += (double)SECOND / plan->rate;
         }
     }
     load->sending = false;

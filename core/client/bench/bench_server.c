@@ -1,6 +1,8 @@
 #include "client/bench/bench_server.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 uint64_t server_cpu_ns(const struct server_processes *server)
@@ -25,14 +27,16 @@ uint64_t server_cpu_since(const struct server_processes *server, uint64_t before
 static uint64_t rss_bytes(pid_t pid)
 {
     char path[64], line[128];
-    unsigned long long kibibytes = 0;
+    uint64_t kibibytes = 0;
     snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
     FILE *status = fopen(path, "re");
     if (!status)
         return 0;
     while (fgets(line, sizeof line, status))
-        if (sscanf(line, "VmRSS: %llu kB", &kibibytes) == 1)
+        if (strncmp(line, "VmRSS:", 6) == 0) {
+            kibibytes = strtoull(line + 6, NULL, 10);
             break;
+        }
     fclose(status);
     return kibibytes * 1024;
 }

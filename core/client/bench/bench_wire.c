@@ -226,8 +226,7 @@ static bool write_token(char out[TOKEN_JSON_MAXIMUM], const char *token, const c
     struct slice text = slice_from_string(token);
     if (strlen(name) + json_string_length(text) >= TOKEN_JSON_MAXIMUM)
         return false;
-    strcpy(out, name);
-    *json_write_string(out + strlen(name), text) = '\0';
+    *json_write_string(stpcpy(out, name), text) = '\0';
     return true;
 }
 

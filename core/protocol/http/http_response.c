@@ -121,12 +121,12 @@ static void put_header(struct writer *writer, struct slice name, struct slice va
 
 static struct slice decimal(uint64_t value, char out[DECIMAL_MAX])
 {
-    char *at = out + DECIMAL_MAX;
+    size_t at = DECIMAL_MAX;
     do {
-        *--at = (char)('0' + value % 10);
+        out[--at] = (char)('0' + value % 10);
         value /= 10;
     } while (value > 0);
-    return slice_from(at, (size_t)(out + DECIMAL_MAX - at));
+    return slice_from(out + at, DECIMAL_MAX - at);
 }
 
 static bool header_sendable(const struct http_header *header)

@@ -142,7 +142,12 @@ struct frame *msgpack_list(struct slice head, struct frame *const *frames, unsig
         *at++ = (char)count;
     }
     for (unsigned i = 0; i < count; i++) {
-        struct slice envelope = envelope_of(msgpack_twin(frames[i]));
+        const struct frame *twin = msgpack_twin(frames[i]); /* the one of above, found */
+        if (!twin) {
+            frame_release(list);
+            return NULL;
+        }
+        struct slice envelope = envelope_of(twin);
         at = mempcpy(at, envelope.data, envelope.length);
     }
     list->form = FRAME_MSGPACK;

@@ -28,7 +28,7 @@
 /* What a first guess may take without more proof than the message's length times this: JSON shrinks to a fifth. */
 #define INFLATE_GUESS 4
 #define INFLATE_FIRST_LEAST 512u
-#define INFLATE_FIRST_MOST (64u * 1024)
+#define INFLATE_FIRST_MOST (64u << 10)
 
 /* A block with Huffman codes of its own costs some microseconds to set up, whatever it holds, and as few as 12 bytes to
  * send. Real ones hold thousands of bytes: so many of them may hold little, and more only by what they give. */

@@ -27,7 +27,7 @@ enum deflate_offer {
 
 /* The most that one connection may hold for client takeover: a window of 2^13 bytes and zlib's 7 KiB beside it. Clients
  * that cannot be held to such a window (no client_max_window_bits in the offer) get client_no_context_takeover. */
-#define DEFLATE_TAKEOVER_BYTES (16u * 1024)
+#define DEFLATE_TAKEOVER_BYTES (16u << 10)
 #define DEFLATE_TAKEOVER_WINDOW_BITS 13
 
 /* Reads the values of all Sec-WebSocket-Extensions headers in order and takes the first acceptable offer (RFC 7692 5,

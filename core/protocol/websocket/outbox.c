@@ -10,7 +10,7 @@
 #define SMALL 2048u
 #define VECTORS 64u
 /* One batch message holds at most this many bytes of envelopes, so that a receiver's buffer stays modest. */
-#define BATCH_BYTES (256u * 1024)
+#define BATCH_BYTES (256u << 10)
 #define BATCH_ENVELOPES 1024u
 
 static const char batch_start[] = "{\"type\":\"batch\",\"envelopes\":[";

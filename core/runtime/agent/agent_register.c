@@ -1,4 +1,5 @@
 /* How an agent joins: its token, the script's on_register, the registry. */
+#include <mbedtls/platform_util.h>
 #include <stdio.h>
 
 #include "base/hash.h"
@@ -27,7 +28,7 @@ static enum authentication authenticate(struct connection *connection, struct sl
 {
     struct reactor *reactor = connection_reactor(connection);
     *identity = NULL;
-    if (!reactor->config->auth.required)
+    if (!reactor->standing.config->auth.required)
         return AUTHENTICATION_OK;
     if (token.length > 0)
         return identity_authenticate(&(struct credentials){.connection = connection, .token = token}, identity);
@@ -287,14 +288,22 @@ void session_register(struct connection *connection, struct slice text, const st
     enum code code = registration_scan(text, rules, &reactor->store, &asked, error);
     bool again = connection_registered(connection);
     struct identity *identity;
-    enum authentication result =
-        authenticate(connection, code == CODE_OK ? asked.auth_token : slice_from(NULL, 0), &identity);
+    struct slice token = code == CODE_OK ? asked.auth_token : slice_from(NULL, 0);
+    bool tries = reactor->standing.config->auth.required && token.length > 0 && !connection->is_admin;
+    if (tries && limits_credential(&connection->address, reactor->now_ms) > 0) {
+        session_object(connection, CODE_RATE_LIMITED, SLICE("too many wrong credentials from this address: try later"),
+                       slice_from(NULL, 0));
+        return;
+    }
+    enum authentication result = authenticate(connection, token, &identity);
     if (result == AUTHENTICATION_WAITS) {
         session_hold_message(connection, text);
         return;
     }
     if (result != AUTHENTICATION_OK) {
         bool failed = result == AUTHENTICATION_FAILED;
+        if (tries && !failed)
+            limits_credential_wrong(&connection->address, reactor->now_ms);
         if (!failed)
             access_refused(REFUSED_CREDENTIAL, NULL, SLICE("register"));
         /* A second register that is refused leaves all as it was. */
@@ -303,7 +312,9 @@ void session_register(struct connection *connection, struct slice text, const st
             failed ? SLICE("the token cannot be judged now") : SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }
-    if (again && !identity_same(identity, connection->identity)) {
+    /* What showed it is not needed any more, and the buffer that it came in is kept. */
+    mbedtls_platform_zeroize((char *)asked.auth_token.data, asked.auth_token.length);
+    if (again && connection->identity && !identity_same(identity, connection->identity)) {
         access_refused(REFUSED_BINDING, identity, SLICE("a connection of another identity"));
         identity_release(identity);
         session_object(connection, CODE_FORBIDDEN, SLICE("this connection belongs to another identity"),

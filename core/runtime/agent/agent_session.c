@@ -19,7 +19,7 @@
 #include "runtime/work/waiting.h"
 
 /* A peer that makes us answer and does not read the answers is not read from past this many waiting bytes. */
-#define ANSWERS_WAITING_BYTES (256u * 1024)
+#define ANSWERS_WAITING_BYTES (256u << 10)
 
 /* … and is closed past this many. */
 #define ANSWERS_UNREAD_BYTES (4u << 20)
@@ -258,7 +258,7 @@ static enum code scan_packed(struct connection *connection, struct websocket_mes
 }
 
 /* What was unpacked is not needed any more; a large block is not kept. */
-#define UNPACKED_KEPT_BYTES (256u * 1024)
+#define UNPACKED_KEPT_BYTES (256u << 10)
 
 static void drop_unpacked(struct reactor *reactor)
 {
@@ -275,7 +275,7 @@ static inline void handle_scanned(struct connection *connection, enum code code,
     struct message *message = &reactor->message;
     enum limit limit =
         limits_take_message(connection->sender, connection->party, text.length, reactor->now_ms * 1000000);
-    if (config->auth.required && !connection->identity && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
+    if (reactor->standing.config->auth.required && !connection->identity && !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
         access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a message before an authenticated register"));
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
         return;
@@ -519,7 +519,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
 
 void agent_session_start(struct connection *connection, const struct handshake *handshake)
 {
-    const struct config *config = connection_reactor(connection)->config;
+    const struct reactor *reactor = connection_reactor(connection);
+    const struct config *config = reactor->config;
     connection->phase = CONNECTION_WEBSOCKET;
     connection->is_websocket = true;
     connection->known_at_upgrade = connection->identity != NULL;
@@ -527,7 +528,7 @@ void agent_session_start(struct connection *connection, const struct handshake *
     connection->endpoint.grace_over = config->agents.register_grace_ms == 0;
     websocket_start(&connection->websocket, &handshake->agreement);
     connection->endpoint.outbox.form = handshake->agreement.send_window_bits | (handshake->msgpack ? OUTBOX_BINARY : 0);
-    bool must_register = config->mode == CONFIG_MODE_ENHANCED || config->auth.required;
+    bool must_register = config->mode == CONFIG_MODE_ENHANCED || reactor->standing.config->auth.required;
     connection_wait_for(connection, must_register ? DEADLINE_REGISTER : DEADLINE_IDLE);
 }
 

@@ -56,7 +56,7 @@ static int allow(scmp_filter_ctx filter)
     }
     static const unsigned long ioctls[] = {IOCTL_FIONREAD, IOCTL_FIONBIO, IOCTL_TCGETS, IOCTL_TIOCGWINSZ};
     for (size_t i = 0; i < sizeof ioctls / sizeof ioctls[0]; i++) {
-        int failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, ioctls[i]));
+        int failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1, SCMP_A1(SCMP_CMP_EQ, ioctls[i], 0));
         if (failure != 0)
             return failure;
     }
@@ -64,12 +64,12 @@ static int allow(scmp_filter_ctx filter)
     static const int families[] = {AF_INET, AF_INET6, AF_UNIX, AF_NETLINK};
     for (size_t i = 0; i < sizeof families / sizeof families[0]; i++) {
         int failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                                       SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]));
+                                       SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0));
         if (failure != 0)
             return failure;
     }
     /* A thread's name; more of prctl could undo what was given up. 15 is PR_SET_NAME. */
-    int failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, 15));
+    int failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, 15, 0));
     if (failure != 0)
         return failure;
     /* Threads, not processes. clone3 has its flags where a filter cannot look; "not there" makes the C library take

@@ -63,7 +63,7 @@ void events_append_fields(struct buffer *out, const struct event_field *fields);
 
 /* At most so many at a time, and so much waits for each. */
 #define SUBSCRIBERS_MAXIMUM 64
-#define SUBSCRIBER_BYTES (256u * 1024)
+#define SUBSCRIBER_BYTES (256u << 10)
 
 struct subscription {
     unsigned kinds; /* a bit each */

@@ -26,7 +26,7 @@ struct lua_State *api_open(struct reactor *reactor);
 void api_close(struct lua_State *api);
 
 /* An endpoint stops for the peer when this much of its answer waits to be written. */
-#define API_PIECE_BYTES (64u * 1024)
+#define API_PIECE_BYTES (64u << 10)
 
 /* One run of an endpoint. All zero before api_start, but for what the caller sets. */
 struct api_call {

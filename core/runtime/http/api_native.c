@@ -21,7 +21,7 @@
 #include "runtime/work/execute.h"
 
 /* Looking at this many bytes takes about a millisecond: as long as one turn may be. */
-#define WORK_PER_TURN (1024u * 1024)
+#define WORK_PER_TURN (1024u << 10)
 
 /* Agents shown between two looks at how much waits. */
 #define AGENTS_AT_ONCE 64

@@ -1,7 +1,10 @@
 /* The order matters. A web page that was not let in learns nothing, not even whether its token is right; a preflight
  * carries no token (Fetch standard, CORS-preflight fetch), so it is answered before one is asked for; and the rate is
- * counted before the token is looked at, so that tokens cannot be tried at will. */
+ * counted before the token is looked at, so that tokens cannot be tried at will: of what counts for no rate, upgrades and
+ * probes, wrong ones are counted by themselves. */
 #include "runtime/http/http_gate.h"
+
+#include <mbedtls/platform_util.h>
 
 #include "protocol/http/origin.h"
 #include "runtime/identity/access.h"
@@ -52,7 +55,7 @@ enum page {
 
 static enum page judge_origin(const struct connection *connection, struct slice origin, struct slice host)
 {
-    const struct config *config = connection_reactor(connection)->config;
+    const struct config *config = connection_reactor(connection)->standing.config;
     struct slice own = connection->transport.tls ? SLICE("https") : SLICE("http");
     if (origin_allowed(origin, own, host, NULL, 0))
         return PAGE_OWN;
@@ -84,7 +87,7 @@ static enum page judge_page(const struct connection *connection, const struct ht
         *origin = header->value;
     }
     while (origin->length == 0 && (header = http_request_header(request, SLICE("sec-fetch-site"), header))) {
-        enum page page = judge_site(connection_reactor(connection)->config, header->value);
+        enum page page = judge_site(connection_reactor(connection)->standing.config, header->value);
         worst = page > worst ? page : worst;
     }
     return worst;
@@ -111,7 +114,7 @@ static void refuse(struct http_gate *out, enum code code, const char *text)
 static bool check_browser(const struct connection *connection, const struct http_request *request, enum page *page,
                           struct http_gate *out)
 {
-    const struct config *config = connection_reactor(connection)->config;
+    const struct config *config = connection_reactor(connection)->standing.config;
     struct slice origin = {NULL, 0};
     *page = judge_page(connection, request, &origin);
     if (*page == PAGE_REFUSED) {
@@ -139,7 +142,10 @@ static enum authentication authenticate(struct connection *connection, const str
         if (!shown.token.data || http_request_header(request, SLICE("authorization"), header))
             return AUTHENTICATION_WRONG;
     }
-    return identity_authenticate(&shown, &out->identity);
+    enum authentication result = identity_authenticate(&shown, &out->identity);
+    if (result != AUTHENTICATION_WAITS) /* it is not needed any more, and the buffer that it came in is kept */
+        mbedtls_platform_zeroize((char *)shown.token.data, shown.token.length);
+    return result;
 }
 
 static bool may_administer(const struct connection *connection, const struct identity *identity)
@@ -215,13 +221,24 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
     }
     bool loopback = is_loopback(&out->address) && !out->forwarded;
-    if (!config->auth.required) {
+    if (!connection_reactor(connection)->standing.config->auth.required) {
         /* Nothing but its address speaks for the caller: so a page has to be the bridge's own, whatever is let in; and
          * on the port of a proxy one cannot tell who is really here. */
         out->admin = loopback && !connection->by_proxy && page <= PAGE_OWN && may_administer(connection, NULL);
         return;
     }
+    /* Without one an `authenticate` may look at other headers. */
+    bool tries = http_request_header(request, SLICE("authorization"), NULL) ||
+                 (request->upgrade && connection_reactor(connection)->standing.config->auth.hook);
+    bool counted_by_itself = tries && (request->upgrade || is_probe(path));
+    if (counted_by_itself) {
+        out->retry_after = limits_credential(&out->address, connection_reactor(connection)->now_ms);
+        if (out->retry_after > 0)
+            return refuse(out, CODE_RATE_LIMITED, "too many wrong credentials from this address: see Retry-After");
+    }
     enum authentication result = authenticate(connection, request, page, out);
+    if (counted_by_itself && result == AUTHENTICATION_WRONG)
+        limits_credential_wrong(&out->address, connection_reactor(connection)->now_ms);
     out->waits = result == AUTHENTICATION_WAITS;
     if (out->waits)
         return;
@@ -231,7 +248,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {
-        access_refused(REFUSED_CREDENTIAL, NULL, path);
+        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a request")); /* its path is whatever it says */
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
     }
 }

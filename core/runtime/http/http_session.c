@@ -16,7 +16,7 @@
 #include "runtime/reactor.h"
 
 /* While an answer is on its way, this much of further requests may wait before the peer is not read any more. */
-#define WAITING_INPUT_BYTES (16u * 1024)
+#define WAITING_INPUT_BYTES (16u << 10)
 
 /* What stands around the data of POST /workers/execute. */
 #define EXECUTE_MEMBERS_BYTES 1024u

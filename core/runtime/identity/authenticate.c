@@ -11,9 +11,9 @@ static enum authentication by_shared_token(struct reactor *reactor, const struct
 {
     if (!shown->token.data)
         return AUTHENTICATION_NONE;
-    if (!credential_matches(reactor->config, shown->token))
+    if (!credential_matches(reactor->standing.config, shown->token))
         return AUTHENTICATION_WRONG;
-    *out = identity_shared(reactor->config->auth.token_is_admin);
+    *out = identity_shared(reactor->standing.config->auth.token_is_admin);
     return AUTHENTICATION_OK;
 }
 

@@ -92,7 +92,7 @@ static void log_denied(const char *hook, struct slice address, struct slice reas
 
 enum authentication identity_by_hook(struct reactor *reactor, const struct credentials *shown, struct identity **out)
 {
-    if (!reactor->config->auth.hook)
+    if (!reactor->standing.config->auth.hook)
         return AUTHENTICATION_NONE;
     const struct tls_peer *peer = transport_peer_certificate(&shown->connection->transport);
     struct script_header headers[HTTP_HEADERS_MAX];

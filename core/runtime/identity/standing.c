@@ -8,13 +8,14 @@
 #include "runtime/identity/certificate.h"
 #include "runtime/identity/jwt_keys.h"
 #include "runtime/reactor.h"
+#include "runtime/tls/certificates.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct standing current; /* with the mutex */
 
 bool standing_load(const struct config *config, script_log *log, struct standing *out, char *error, size_t error_size)
 {
-    *out = (struct standing){.tokens = token_store_load(config->auth.tokens, error, error_size)};
+    *out = (struct standing){.tokens = token_store_load(config->auth.tokens, error, error_size), .config = config};
     if (!out->tokens)
         return false;
     out->access = access_policy_load(config, log, error, error_size);
@@ -29,7 +30,23 @@ void standing_release(struct standing *standing)
     token_store_release(standing->tokens);
     access_policy_release(standing->access);
     jwk_set_release(standing->keys);
+    version_release(standing->version);
     *standing = (struct standing){0};
+}
+
+/* Versions have numbers in the order in which they were read; one that was never in use has none yet. */
+bool standing_load_for(struct version *version, script_log *log, struct standing *out, char *error, size_t error_size)
+{
+    struct standing now = standing_current();
+    unsigned number = now.version ? now.version->number : 1;
+    bool newer = version->number == 0 || version->number > number;
+    bool good = standing_load(newer ? version->config : now.config, log, out, error, error_size);
+    if (good && newer)
+        out->version = version_retain(version);
+    else if (good && now.version)
+        out->version = version_retain(now.version);
+    standing_release(&now);
+    return good;
 }
 
 struct standing standing_use(struct standing standing)
@@ -45,7 +62,8 @@ struct standing standing_current(void)
 {
     pthread_mutex_lock(&mutex);
     struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access),
-                            current.keys ? jwk_set_retain(current.keys) : NULL};
+                            current.keys ? jwk_set_retain(current.keys) : NULL, current.config,
+                            current.version ? version_retain(current.version) : NULL};
     pthread_mutex_unlock(&mutex);
     return copy;
 }
@@ -111,4 +129,16 @@ void standing_review(struct reactor *reactor)
         next = connection->next;
         review(connection);
     }
+}
+
+void standing_review_certificates(struct reactor *reactor)
+{
+    struct tls_context *context = certificates_current();
+    for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
+        next = connection->next;
+        if ((connection->phase == CONNECTION_HTTP || connection->phase == CONNECTION_WEBSOCKET) &&
+            !transport_peer_stands(&connection->transport, context))
+            standing_end(connection);
+    }
+    tls_context_release(context);
 }

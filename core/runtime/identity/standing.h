@@ -1,12 +1,13 @@
-/* The named tokens, the keys of JSON Web Tokens and the access policy in use, for all reactors and whatever version of
- * the scripts is in use: always as the files were when they were last read well. So a token that was revoked stays so
- * when somebody returns to an older version. */
+/* Who may come in and what he may do, for all reactors and whatever version of the scripts is in use: the named tokens,
+ * the keys of JSON Web Tokens and the access policy, always as the files were when they were last read well, and the
+ * configuration that came into use last. So what was revoked stays so when somebody returns to an older version. */
 #ifndef LUADUCT_RUNTIME_STANDING_H
 #define LUADUCT_RUNTIME_STANDING_H
 
 #include "protocol/jwt/jwk.h"
 #include "runtime/identity/access.h"
 #include "runtime/identity/token_store.h"
+#include "runtime/reload/version.h"
 
 struct connection;
 struct reactor;
@@ -16,11 +17,18 @@ struct standing {
     struct token_store *tokens;
     struct access_policy *access;
     struct jwk_set *keys; /* of JSON Web Tokens; NULL: none are configured */
+    /* By which credentials, origins and hosts are judged: auth, tls, http.corsOrigins, http.hosts, policies.access. */
+    const struct config *config;
+    struct version *version; /* whose configuration that is; NULL: the one that the process started with */
 };
 
-/* Reads the files that the configuration names. False: `error` is one line with the file, and nothing is taken. Not on
- * a reactor; watchdog_install must have been called. */
+/* Reads the files that the configuration names, which must live as long. False: `error` is one line with the file, and
+ * nothing is taken. Not on a reactor; watchdog_install must have been called. */
 bool standing_load(const struct config *config, script_log *log, struct standing *out, char *error, size_t error_size);
+
+/* The same for a version that is about to come into use: by its configuration when it was read after the one that
+ * counts now, else by that one again. */
+bool standing_load_for(struct version *version, script_log *log, struct standing *out, char *error, size_t error_size);
 
 /* Gives the references back, and empties it. */
 void standing_release(struct standing *standing);
@@ -35,6 +43,10 @@ struct standing standing_current(void);
  * agent is, is closed; the others get what their token says now, and new grants. On the reactor's thread, inside a
  * pass. */
 void standing_review(struct reactor *reactor);
+
+/* Ends the reactor's connections whose client certificate the authorities and revocation lists in use do not let in any
+ * more. The same. */
+void standing_review_certificates(struct reactor *reactor);
 
 /* Whose connection it is: a WebSocket's, or that of an answer that goes on with events; NULL: nobody's. Borrowed. */
 struct identity *standing_of(const struct connection *connection);

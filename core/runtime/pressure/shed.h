@@ -24,10 +24,10 @@ enum {
 };
 
 /* One who sent less than this lately is never paused and counts as light: bytes, halved each second. */
-#define SHED_LIGHT_BYTES (64u * 1024)
+#define SHED_LIGHT_BYTES (64u << 10)
 
 /* A connection that holds less than this is never closed for it. */
-#define SHED_CLOSE_BYTES (64u * 1024)
+#define SHED_CLOSE_BYTES (64u << 10)
 
 /* In struct reactor. */
 struct shed {

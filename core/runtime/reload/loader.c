@@ -212,7 +212,7 @@ bool loader_start(const struct config *config, const struct config_source *from,
     }
     bool good = true;
     for (unsigned i = 0; good && i < count; i++) { /* the first one reads the files */
-        all[i].scripts.current = slot_new(version, error, error_size);
+        all[i].scripts.current = slot_new(version, config, error, error_size);
         good = all[i].scripts.current != NULL;
         sources_seal(version->sources);
     }

@@ -102,10 +102,10 @@ static struct version *read_version(struct order *order, const struct version *c
     return version;
 }
 
-static bool read_standing(struct order *order, const struct version *version)
+static bool read_standing(struct order *order, struct version *version)
 {
     char problem[1024];
-    return standing_load(version->config, supervision_log_script, &order->standing, problem, sizeof problem) ||
+    return standing_load_for(version, supervision_log_script, &order->standing, problem, sizeof problem) ||
            order_refuse(order, CODE_RELOAD_FAILED, problem);
 }
 
@@ -140,7 +140,7 @@ static bool make_slots(struct order *order, struct version *version, struct part
 {
     char error[1024] = "";
     for (unsigned i = 0; i < in_use.reactor_count; i++) {
-        parts[i].slot = slot_new(version, error, sizeof error);
+        parts[i].slot = slot_new(version, order->standing.config, error, sizeof error);
         if (!parts[i].slot)
             return order_refuse(order, CODE_RELOAD_FAILED, error);
     }
@@ -224,7 +224,8 @@ static bool reload(struct order *order)
     return good;
 }
 
-/* What was revoked meanwhile stays so: tokens and access rules are those of the files as they are now. */
+/* What was revoked meanwhile stays so: credentials and access rules are those of the newest configuration, and of the
+ * files as they are now. */
 static bool return_to(struct order *order)
 {
     struct version *version = versions_find(order->number);

@@ -48,7 +48,7 @@ static bool hook_is_asked(const struct config *config, const struct script_state
     return false;
 }
 
-struct script_slot *slot_new(struct version *version, char *error, size_t error_size)
+struct script_slot *slot_new(struct version *version, const struct config *judged_by, char *error, size_t error_size)
 {
     struct script_options options = slot_options(version);
     struct script_slot *slot = calloc(1, sizeof *slot);
@@ -57,7 +57,7 @@ struct script_slot *slot_new(struct version *version, char *error, size_t error_
         return NULL;
     }
     slot->state = script_state_new(&options, error, error_size);
-    if (slot->state && !hook_is_asked(version->config, slot->state, error, error_size)) {
+    if (slot->state && !hook_is_asked(judged_by, slot->state, error, error_size)) {
         script_state_free(slot->state);
         slot->state = NULL;
     }

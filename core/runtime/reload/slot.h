@@ -19,8 +19,9 @@ struct script_slot {
 /* Fills in the options by which every state of that version is made. */
 struct script_options slot_options(const struct version *version);
 
-/* Loads the version's scripts. NULL: `error` says why in one line. */
-struct script_slot *slot_new(struct version *version, char *error, size_t error_size);
+/* Loads the version's scripts. `judged_by`: of the standing that they meet (auth.hook). NULL: `error` says why in one
+ * line. */
+struct script_slot *slot_new(struct version *version, const struct config *judged_by, char *error, size_t error_size);
 
 /* No reactor uses it any more, and it is not watched. NULL is fine. */
 void slot_free(struct script_slot *slot);

@@ -106,11 +106,11 @@ static void read_figures(struct canary_figures *current, struct canary_figures *
 }
 
 /* A file that has become bad meanwhile is no reason to take a version back: what is in use stays. */
-static void use_standing_of(const struct version *version)
+static void use_standing_of(struct version *version)
 {
     char problem[1024];
     struct standing fresh;
-    if (standing_load(version->config, supervision_log_script, &fresh, problem, sizeof problem)) {
+    if (standing_load_for(version, supervision_log_script, &fresh, problem, sizeof problem)) {
         fresh = standing_use(fresh);
         standing_release(&fresh);
     } else {
@@ -136,10 +136,13 @@ void trial_end(enum canary_state state, const char *why, const char *cause)
     parts_act(parts, act_end_trial);
     parts_free(parts);
     in_use_change(promote ? in_use.trial : in_use.current, NULL, VERSION_KEPT);
-    if (promote)
-        in_use_certificates(in_use.current->config, in_use.trial_certificates);
-    else
+    if (promote) {
+        struct standing now = standing_current();
+        in_use_certificates(now.config, in_use.trial_certificates);
+        standing_release(&now);
+    } else {
         tls_context_release(in_use.trial_certificates);
+    }
     in_use.trial_certificates = NULL;
     pthread_mutex_lock(&mutex);
     canary.state = state;

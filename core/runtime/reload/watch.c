@@ -45,7 +45,7 @@ static void add_file(struct watcher *to, const char *path)
         log_warn("script.watch: cannot watch %s: %s", path, strerror(errno));
         free(name);
     } else {
-        to->files[to->count++] = (struct watched_file){number, name};
+        to->files[to->count++] = (struct watched_file){.folder = number, .name = name};
     }
     free(folder);
 }

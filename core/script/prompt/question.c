@@ -114,7 +114,8 @@ static void write_outcome(struct buffer *out, struct asking *asking, const struc
     write_list(out, "mailboxes", &listing.absent, listing.absent_count);
     write_assigned(out, asking);
     value_write_string(out, SLICE("us"));
-    value_write_number(out, (double)(took_ns / 100) / 10);
+    uint64_t tenths = took_ns / 100;
+    value_write_number(out, (double)tenths / 10);
     const struct {
         const char *name;
         bool set;

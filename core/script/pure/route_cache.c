@@ -36,7 +36,7 @@ static bool add_to_key(struct route_cache *cache, struct slice text)
         return false;
     memcpy(cache->key + cache->key_length, &length, sizeof length);
     cache->key_length += sizeof length;
-    if (text.length > 0)
+    if (text.data)
         memcpy(cache->key + cache->key_length, text.data, text.length);
     cache->key_length += text.length;
     return true;

@@ -155,21 +155,22 @@ static int look_at_keys(lua_State *lua)
 }
 
 /* Says why the whole could not be saved. */
-static void explain(struct saving *saving, bool too_large, size_t most, char *error, size_t error_size)
+static void explain(const struct saving *failed, bool too_large, size_t most, char *error, size_t error_size)
 {
-    lua_State *lua = saving->state->lua;
+    lua_State *lua = failed->state->lua;
     struct buffer scratch = {0};
-    saving->out = &scratch;
-    saving->most = too_large ? most * 16 : VALUE_BYTES_MAXIMUM; /* far enough to see which it is */
-    saving->wants_largest = too_large;
-    snprintf(saving->name, sizeof saving->name, "luaduct.state");
-    int status = lua_cpcall(lua, look_at_keys, saving);
+    struct saving saving = *failed;
+    saving.out = &scratch;
+    saving.most = too_large ? most * 16 : VALUE_BYTES_MAXIMUM; /* far enough to see which it is */
+    saving.wants_largest = too_large;
+    snprintf(saving.name, sizeof saving.name, "luaduct.state");
+    int status = lua_cpcall(lua, look_at_keys, &saving);
     if (too_large)
         snprintf(error, error_size,
                  "%s: luaduct.state takes more than %zu bytes (script.stateBytes); the most, %zu, is in %s",
-                 saving->script->path, most, saving->largest, saving->name);
+                 saving.script->path, most, saving.largest, saving.name);
     else
-        snprintf(error, error_size, "%s: %s: %s", saving->script->path, saving->name,
+        snprintf(error, error_size, "%s: %s: %s", saving.script->path, saving.name,
                  status != 0 && lua_type(lua, -1) == LUA_TSTRING ? lua_tostring(lua, -1)
                                                                  : "it cannot be passed to the next version");
     lua_settop(lua, 0);

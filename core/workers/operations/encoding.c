@@ -3,7 +3,7 @@
 
 #include "workers/operations/inputs.h"
 
-#define BLOCK_BYTES (3u * 64 * 1024)
+#define BLOCK_BYTES ((size_t)3 * 64 * 1024)
 
 const char *const encoding_names[] = {"raw", "hex", "base64", NULL};
 

@@ -307,7 +307,7 @@ static enum operation_status find_top(struct operation_call *call)
     if (!search.query)
         return OPERATION_FAILED;
     search.best.heap = pool_acquire(POOL_ARRAYS, k * sizeof(struct candidate));
-    struct sums own;
+    struct sums own = {0, 0};
     enum operation_status status = OPERATION_DONE;
     if (!search.best.heap)
         status = inputs_refuse(call, "%s: out of memory", name);
@@ -315,7 +315,7 @@ static enum operation_status find_top(struct operation_call *call)
         status = OPERATION_STOPPED;
     else if (!isfinite(own.square))
         status = refuse_range(call);
-    if (status == OPERATION_DONE) {
+    if (status == OPERATION_DONE && search.best.heap) {
         search.query_square = own.square;
         status = score_rows(&search, matrix);
     }

@@ -1,7 +1,7 @@
 --- Reads a config file and what overrides it, and gives either the whole configuration, every key filled in, or the
 --- list of everything that is wrong. The steps, each on what the one before left:
 ---   run the file (Lua text, pure libraries) -> judge it by the schema -> overrides -> files that keys name ->
----   rules between keys.
+---   rules between keys -> for a reload, the values that stay, and the rules again.
 ---
 --- In the result sizes are bytes, script.path is a list, paths are joined to the file's folder, auth.token is the token
 --- itself, and what the mode decides is decided. "auto" stays "auto" and 0 stays 0: the program resolves those.
@@ -432,6 +432,9 @@ local function apply_rules(state)
     end
 end
 
+-- The rules that only look: they hold of what a reload leaves too, where some values stay those of the running process.
+local lasting_rules = { check_jwt, check_tls, check_webhook, check_open_listening, check_admin, check_workers }
+
 local function nested(values)
     local config = {}
     for _, key in ipairs(schema.keys) do
@@ -530,6 +533,18 @@ function loader.load(path, flags, env, snapshot)
         return nil, texts
     end
     local kept = snapshot and keep_running_values(values, snapshot) or {}
+    for _, rule in ipairs(#kept > 0 and lasting_rules or {}) do
+        rule({
+            values = values,
+            report = function(name, text)
+                texts[#texts + 1] = format("%s: %s: %s (%s keeps its value until a restart)", label, name, text,
+                    table.concat(kept, ", "))
+            end,
+        })
+    end
+    if #texts > 0 then
+        return nil, texts
+    end
     return nested(values), "return " .. literal(values), table.concat(kept, ", ")
 end
 

@@ -532,6 +532,44 @@ describe("the host", function()
         refuses('listen = { host = "0.0.0.0", insecure = 1 }', "FILE: listen.insecure: expected true or false, got 1")
     end)
 
+    describe("of a running bridge, which a reload cannot change,", function()
+        local PUBLIC = 'host = "0.0.0.0"'
+        local CREDENTIAL = 'auth = { token = "t" }, '
+
+        -- What a reload with `new` says while the bridge runs by `old`.
+        local function reloads(old, new)
+            local _, snapshot = load_table(old)
+            write(file, "return {" .. new .. "}")
+            local config, problems = load_config(file, nil, {}, snapshot)
+            return config, type(problems) == "table" and table.concat(problems, "\n") or problems
+        end
+
+        before_each(function()
+            write(folder .. "/cert.pem", "c")
+            write(folder .. "/key.pem", "k")
+        end)
+
+        it("is judged with the values that it gets", function()
+            local TLS = 'tls = { cert = "cert.pem", key = "key.pem" }, '
+            local old = TLS .. CREDENTIAL .. "listen = {" .. PUBLIC .. "}"
+            for _, new in ipairs({"", TLS, CREDENTIAL, 'listen = { host = "127.0.0.1" }'}) do
+                local config, problems = reloads(old, new)
+                assert.is_nil(config)
+                assert.truthy(problems:find('listen.host: "0.0.0.0" may be reached from other machines', 1, true),
+                    problems)
+                assert.truthy(problems:find("listen.host keeps its value until a restart", 1, true), problems)
+            end
+            assert.is_table((reloads(old, TLS .. CREDENTIAL .. 'listen = { host = "::1" }')))
+        end)
+
+        it("is not opened by a listen.insecure that does not hold yet", function()
+            local old = 'tls = { cert = "cert.pem", key = "key.pem" }, ' .. CREDENTIAL .. "listen = {" .. PUBLIC .. "}"
+            local config, problems = reloads(old, "listen = {" .. PUBLIC .. ", insecure = true }")
+            assert.is_nil(config)
+            assert.truthy(problems:find("which takes TLS", 1, true), problems)
+        end)
+    end)
+
     it("has no port, scheme or star", function()
         for _, host in ipairs({ "127.0.0.1:80", "http://localhost", "*", "a b", "" }) do
             refuses(string.format("listen = { host = %q }", host), string.format(

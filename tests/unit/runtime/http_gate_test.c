@@ -25,6 +25,7 @@ static struct http_gate check(const struct peer_address *address, const char *pa
     int length = snprintf(text, sizeof text, "%s%s HTTP/1.1\r\n%s\r\n", method, path, headers);
     CHECK(http_request_parse(&scan, text, (size_t)length, &limits, &request) == HTTP_DONE);
     reactor.config = &config;
+    reactor.standing.config = &config;
     reactor.lane = &lane;
     if (!reactor.standing.access)
         reactor.standing.access = access_policy_load(&config, NULL, text, sizeof text);
@@ -131,6 +132,23 @@ TEST("counts a wrong token against the rate, and neither probes nor upgrades")
     struct http_gate third = check(&elsewhere_4, "/agents", HOST RIGHT);
     CHECK(third.code == CODE_RATE_LIMITED && third.retry_after == 60);
     CHECK(check(&elsewhere_6, "/agents", HOST RIGHT).code == CODE_OK);
+}
+
+TEST("counts wrong tokens of upgrades and probes by themselves, and looks at none past the rate")
+{
+    with_token();
+    config.http.rate_max = 2;
+    config.http.rate_window_ms = 60000;
+    for (int i = 0; i < 5; i++)
+        CHECK(check(&elsewhere_4, "/", HOST UPGRADE RIGHT).code == CODE_OK);
+    CHECK(check(&elsewhere_4, "/", HOST UPGRADE WRONG).code == CODE_UNAUTHORIZED);
+    CHECK(check(&elsewhere_4, "/metrics", HOST WRONG).code == CODE_UNAUTHORIZED);
+    struct http_gate upgrade = check(&elsewhere_4, "/", HOST UPGRADE RIGHT);
+    CHECK(upgrade.code == CODE_RATE_LIMITED && upgrade.retry_after == 60);
+    CHECK(check(&elsewhere_4, "/metrics", HOST RIGHT).code == CODE_RATE_LIMITED);
+    CHECK(check(&elsewhere_4, "/agents", HOST RIGHT).code == CODE_OK);
+    CHECK(check(&elsewhere_4, "/", HOST UPGRADE).code == CODE_OK);
+    CHECK(check(&elsewhere_6, "/", HOST UPGRADE RIGHT).code == CODE_OK);
 }
 
 TEST("holds the host to account only while there is no credential")
