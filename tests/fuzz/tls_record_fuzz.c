@@ -77,9 +77,10 @@ static void keep_names(const uint8_t *bytes, size_t length, bool scarce)
     mbedtls_x509_crt certificate;
     mbedtls_x509_crt_init(&certificate);
     if (mbedtls_x509_crt_parse_der(&certificate, bytes, length) == 0) {
+        struct tls_issue issue = tls_issue_of(&certificate, &certificate);
         pool_set_enabled(!scarce);
         memory_fail(scarce);
-        struct tls_peer *peer = tls_peer_new(&certificate);
+        struct tls_peer *peer = tls_peer_new(&certificate, &issue);
         REQUIRE((peer == NULL) == memory_failed());
         pool_set_enabled(true);
         for (unsigned i = 0; peer && i < peer->name_count; i++) {
