@@ -98,7 +98,9 @@ describe("a client certificate", function()
     end
 
     local function wait_said(child, text)
-        wait.eventually(function() return child:output():find(text, 1, true) end, nil, function() return child:log() end)
+        wait.eventually(function()
+            return child:output():find(text, 1, true)
+        end, nil, function() return child:log() end)
     end
 
     -- `luaduct agent` with a certificate, registered.
