@@ -1,9 +1,11 @@
 -- Who may come in and what he may do is what the newest configuration says: when somebody returns to an older version of
 -- the scripts too, and for those who are in already.
 local bridge = require "tests.support.bridge"
+local events = require "tests.support.events"
 local http = require "tests.support.http"
 local process = require "tests.support.process"
 local tokens = require "tests.support.tokens"
+local websocket = require "tests.support.websocket"
 
 local SCRIPT = "return {}"
 
@@ -113,5 +115,147 @@ describe("a return to an older version", function()
 
         assert.equal(401, status(server, "/agents", new))
         assert.equal(200, status(server, "/agents", tokens.bearer("third-secret")))
+    end)
+end)
+
+describe("a reload", function()
+    after_each(bridge.clean)
+
+    local ADMIN = {token = "ops", roles = {"admin"}, clientIds = {"ops"}}
+
+    local function start_named(watcher, rules)
+        return start({listen = {admin = "admin.sock"}, auth = {tokens = "tokens"},
+            policies = rules and {access = "access.lua"} or nil},
+            {files = {tokens = tokens.file({ops = ADMIN, watcher = watcher}), ["access.lua"] = rules or ""}})
+    end
+
+    local function rewrite(server, watcher)
+        process.write_file(server.folder .. "/tokens", tokens.file({ops = ADMIN, watcher = watcher}))
+        order(server, {}, tokens.bearer("ops"))
+    end
+
+    -- That the stream ends by itself, without what happens from now on.
+    local function expect_ended(stream)
+        local event, reason
+        repeat
+            event, reason = stream:next()
+        until not event or event.kind
+        assert.is_nil(event)
+        assert.equal("ended", reason)
+    end
+
+    it("ends the events of who may not see them any more, and no other's", function()
+        local server = start_named({token = "w", roles = {"reader"}})
+        local stream = events.listen(server, "/events", {headers = tokens.bearer("w")})
+        local other = events.listen(server, "/events?kinds=agent", {headers = tokens.bearer("ops")})
+
+        rewrite(server, {token = "w"})
+
+        expect_ended(stream)
+        websocket.agent(server, "ops", {authToken = "ops"})
+        assert.equal("ops", other:wait_for("the agent", function(event) return event.kind == "agent" end).data.agent)
+    end)
+
+    it("ends the trace of who is no administrator any more, and events of kinds for administrators", function()
+        local server = start_named({token = "w", roles = {"admin"}})
+        local trace = events.listen(server, "/admin/trace", {headers = tokens.bearer("w")})
+        local kinds = events.listen(server, "/events?kinds=trace,agent", {headers = tokens.bearer("w")})
+        local plain = events.listen(server, "/events?kinds=agent", {headers = tokens.bearer("w")})
+
+        rewrite(server, {token = "w", roles = {"reader"}})
+
+        expect_ended(trace)
+        expect_ended(kinds)
+        websocket.agent(server, "ops", {authToken = "ops"})
+        assert.equal("ops", plain:wait_for("the agent", function(event) return event.kind == "agent" end).data.agent)
+    end)
+
+    it("that changes the access policy ends what it does not allow", function()
+        local server = start_named({token = "w"}, 'allow { name = "watcher", see = "events" }')
+        local stream = events.listen(server, "/events", {headers = tokens.bearer("w")})
+
+        process.write_file(server.folder .. "/access.lua", "")
+        order(server, {}, tokens.bearer("ops"))
+
+        expect_ended(stream)
+    end)
+
+    it("that takes auth.tokenIsAdmin ends the trace of who has the token", function()
+        local server = start({auth = {token = "secret", tokenIsAdmin = true}})
+        local trace = events.listen(server, "/admin/trace", {headers = tokens.bearer("secret")})
+
+        reload(server, {auth = {token = "secret"}}, tokens.bearer("secret"))
+
+        expect_ended(trace)
+    end)
+
+    it("that asks for a credential ends who has shown none: agents, listeners, the trace", function()
+        local server = start({})
+        local agent = websocket.agent(server, "early")
+        local stream = events.listen(server, "/events")
+        local trace = events.listen(server, "/admin/trace")
+
+        reload(server, {auth = {token = "secret"}})
+
+        agent:expect_error("unauthorized")
+        agent:expect_close(1008)
+        for _, one in ipairs({stream, trace}) do
+            local event
+            repeat
+                event = one:next()
+            until not event
+        end
+        websocket.agent(server, "late", {authToken = "secret"})
+        local known = http.get(server, "/agents", tokens.bearer("secret")).agents
+        assert.same({1, "late"}, {#known, known[1].id})
+    end)
+
+    it("that takes the shared token out ends who came in by it", function()
+        local server = start({auth = {token = "secret", tokens = "tokens"}}, {files = {tokens = tokens.file({ops = ADMIN})}})
+        local agent = websocket.agent(server, "shared", {authToken = "secret"})
+        local named = websocket.agent(server, "ops", {authToken = "ops"})
+
+        reload(server, {auth = {tokens = "tokens"}}, tokens.bearer("ops"))
+
+        agent:expect_error("unauthorized")
+        agent:expect_close(1008)
+        named:send_envelope({to = "ops", id = "e1"})
+        assert.equal("e1", named:receive_envelope().id)
+    end)
+
+    -- A request whose head is there, and whose body is to come.
+    local function begin_post(server, path, token)
+        local connection = http.connect(server)
+        connection:send_bytes(("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n%s\r\n")
+            :format(path, token and "Authorization: Bearer " .. token .. "\r\n" or ""))
+        assert.equal(100, connection:receive().status)
+        connection:send_bytes("{")
+        return connection
+    end
+
+    local function finish_post(connection)
+        connection:send_bytes("}")
+        return connection:receive().status
+    end
+
+    it("counts for a request whose body comes after it", function()
+        local server = start_named({token = "w", roles = {"admin"}})
+        local demoted, kept = begin_post(server, "/admin/gc", "w"), begin_post(server, "/admin/gc", "ops")
+        rewrite(server, {token = "w", roles = {"reader"}})
+        assert.equal(403, finish_post(demoted))
+        assert.equal(202, finish_post(kept))
+
+        local revoked = begin_post(server, "/send", "w")
+        rewrite(server, {token = "other"})
+        assert.equal(401, finish_post(revoked))
+    end)
+
+    it("counts for a request without a credential too", function()
+        local server = start({})
+        local early = begin_post(server, "/admin/gc")
+
+        reload(server, {auth = {token = "secret"}})
+
+        assert.equal(401, finish_post(early))
     end)
 end)
