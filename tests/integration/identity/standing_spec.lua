@@ -258,4 +258,44 @@ describe("a reload", function()
 
         assert.equal(401, finish_post(early))
     end)
+
+    describe("while on_register waits", function()
+        local WAITS = [[
+            return { on_register = function(agent)
+                if agent.id ~= "ops" then
+                    while not luaduct.shared.get("go") do luaduct.sleep(0.01) end
+                end
+            end,
+            route = function() luaduct.shared.set("go", true) end }
+        ]]
+
+        local function let_go(server, bearer)
+            assert.equal(202, select(2, http.post(server, "/send", {to = "x"}, bearer)).status)
+        end
+
+        it("keeps out who may not be that agent any more, and lets in who may", function()
+            local server = start({auth = {tokens = "tokens"}}, {script = WAITS, files = {tokens = tokens.file({
+                ops = ADMIN, crew = {token = "crew", roles = {"agent"}, clientIds = {"*"}, agentRoles = {"*"}},
+            })}})
+            local lost, kept, role = websocket.connect(server), websocket.connect(server), websocket.connect(server)
+            lost:send_register("boss", {authToken = "crew"})
+            kept:send_register("crew-1", {authToken = "crew"})
+            role:send_register("crew-2", {authToken = "crew", role = "scout"})
+            for _, client in ipairs({lost, kept, role}) do -- its register has been read then
+                client:send_frame({opcode = 9, payload = "p"})
+                assert.equal("pong", client:receive().type)
+            end
+
+            process.write_file(server.folder .. "/tokens", tokens.file({
+                ops = ADMIN, crew = {token = "crew", roles = {"agent"}, clientIds = {"crew-*"}},
+            }))
+            order(server, {}, tokens.bearer("ops"))
+            let_go(server, tokens.bearer("ops"))
+
+            lost:expect_error("forbidden")
+            lost:expect_close(1008)
+            role:expect_error("forbidden")
+            assert.equal("registered", kept:receive_json().type)
+        end)
+    end)
 end)
