@@ -1,7 +1,7 @@
 /* The order matters. A web page that was not let in learns nothing, not even whether its token is right; a preflight
  * carries no token (Fetch standard, CORS-preflight fetch), so it is answered before one is asked for; and the rate is
- * counted before the token is looked at, so that tokens cannot be tried at will: of what counts for no rate, upgrades and
- * probes, wrong ones are counted by themselves. */
+ * counted before the token is looked at, so that tokens cannot be tried at will: of what counts for no rate, upgrades
+ * and probes, wrong ones are counted by themselves. */
 #include "runtime/http/http_gate.h"
 
 #include "protocol/http/origin.h"

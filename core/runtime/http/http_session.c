@@ -515,8 +515,8 @@ static bool may_listen(struct connection *connection, const struct api_call *cal
 {
     struct access_subject who = {.identity = call->identity};
     bool for_admins = events_kinds(call->subscriber) & EVENT_ADMIN_KINDS;
-    if (call->admin || (!for_admins && access_may_see(connection_reactor(connection)->standing.access, &who,
-                                                      ACCESS_EVENTS)))
+    if (call->admin ||
+        (!for_admins && access_may_see(connection_reactor(connection)->standing.access, &who, ACCESS_EVENTS)))
         return true;
     access_refused(for_admins ? REFUSED_ADMIN : REFUSED_SEE, call->identity, SLICE("events, which it listened to"));
     return false;

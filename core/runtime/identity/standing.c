@@ -62,9 +62,12 @@ struct standing standing_use(struct standing standing)
 struct standing standing_current(void)
 {
     pthread_mutex_lock(&mutex);
-    struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access),
-                            current.keys ? jwk_set_retain(current.keys) : NULL, current.config,
-                            current.version ? version_retain(current.version) : NULL, current.serial};
+    struct standing copy = {token_store_retain(current.tokens),
+                            access_policy_retain(current.access),
+                            current.keys ? jwk_set_retain(current.keys) : NULL,
+                            current.config,
+                            current.version ? version_retain(current.version) : NULL,
+                            current.serial};
     pthread_mutex_unlock(&mutex);
     return copy;
 }

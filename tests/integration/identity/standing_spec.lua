@@ -1,5 +1,5 @@
--- Who may come in and what he may do is what the newest configuration says: when somebody returns to an older version of
--- the scripts too, and for those who are in already.
+-- Who may come in and what he may do is what the newest configuration says: when somebody returns to an older version
+-- of the scripts too, and for those who are in already.
 local bridge = require "tests.support.bridge"
 local events = require "tests.support.events"
 local http = require "tests.support.http"
@@ -96,7 +96,9 @@ describe("a return to an older version", function()
     it("is refused when its scripts lack the hook that is asked by now", function()
         local server = start({listen = {admin = "admin.sock"}})
         process.write_file(server.folder .. "/script.lua", [[
-            return { authenticate = function(shown) return shown.token == "x" and {name = "x", roles = {"admin"}} end }]])
+            return { authenticate = function(shown)
+                return shown.token == "x" and {name = "x", roles = {"admin"}}
+            end }]])
         reload(server, {listen = {admin = "admin.sock"}, auth = {hook = true}})
 
         local answer, raw = http.post(server, "/admin/reload", {to = 1}, tokens.bearer("x"))
@@ -211,7 +213,8 @@ describe("a reload", function()
     end)
 
     it("that takes the shared token out ends who came in by it", function()
-        local server = start({auth = {token = "secret", tokens = "tokens"}}, {files = {tokens = tokens.file({ops = ADMIN})}})
+        local server = start({auth = {token = "secret", tokens = "tokens"}},
+            {files = {tokens = tokens.file({ops = ADMIN})}})
         local agent = websocket.agent(server, "shared", {authToken = "secret"})
         local named = websocket.agent(server, "ops", {authToken = "ops"})
 
@@ -226,8 +229,9 @@ describe("a reload", function()
     -- A request whose head is there, and whose body is to come.
     local function begin_post(server, path, token)
         local connection = http.connect(server)
-        connection:send_bytes(("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\n%s\r\n")
-            :format(path, token and "Authorization: Bearer " .. token .. "\r\n" or ""))
+        connection:send_request({method = "POST", path = path, headers = {
+            ["Content-Length"] = 2, Expect = "100-continue", Authorization = token and "Bearer " .. token,
+        }})
         assert.equal(100, connection:receive().status)
         connection:send_bytes("{")
         return connection
