@@ -45,14 +45,11 @@ struct standing standing_current(void);
  * token says now, and new grants. On the reactor's thread, inside a pass. */
 void standing_review(struct reactor *reactor);
 
-<<<<<<< HEAD
 /* Ends the reactor's connections whose client certificate the authorities and revocation lists in use do not let in any
- * more. The same. */
+ * more. On the reactor's thread, inside a pass. */
 void standing_review_certificates(struct reactor *reactor);
-=======
 /* What an identity that was found before is now, a reference; NULL: it is not valid any more. The same. */
 struct identity *standing_renew(struct connection *connection, struct identity *identity);
->>>>>>> mendid
 
 /* Whose connection it is: a WebSocket's, or that of an answer that goes on with events; NULL: nobody's. Borrowed. */
 struct identity *standing_of(const struct connection *connection);
