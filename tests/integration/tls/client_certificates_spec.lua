@@ -97,12 +97,18 @@ describe("a client certificate", function()
         return authority:issue(id, {names = ("URI:luaduct:agent:%s,URI:luaduct:role:agent"):format(id)})
     end
 
+    local function wait_said(child, text)
+        wait.eventually(function()
+            return child:output():find(text, 1, true)
+        end, nil, function() return child:log() end)
+    end
+
     -- `luaduct agent` with a certificate, registered.
     local function agent(server, id, cert, key)
         local child = bridge.luaduct_start({"agent", id, "--url", "wss://localhost:" .. server.ws_port, "--ca",
             server.authority.ca, "--cert", cert, "--key", key}, {input = "pipe"})
         child:send_input(("@%s hello\n"):format(id))
-        wait.eventually(function() return child:output():find("hello", 1, true) end, nil, function() return child:log() end)
+        wait_said(child, "hello")
         return child
     end
 
@@ -115,13 +121,13 @@ describe("a client certificate", function()
         end
         local child = process.start(command, {input = "pipe"})
         child:send_input("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        wait.eventually(function() return child:output():find("200 OK", 1, true) end, nil, function() return child:log() end)
+        wait_said(child, "200 OK")
         return child
     end
 
     local function assert_stays(child, id)
         child:send_input(("@%s still here\n"):format(id))
-        wait.eventually(function() return child:output():find("still here", 1, true) end, nil, function() return child:log() end)
+        wait_said(child, "still here")
     end
 
     local function assert_ended(child)
@@ -205,7 +211,8 @@ describe("a client certificate", function()
         local gone, gone_key = clients:issue("leaving", {subject = "/CN=leaving"})
         assert.equal(1, tls.figures(server, {"--cert", cert, "--key", key}).handshakes.resumed)
         local other_session = server.folder .. "/leaving"
-        assert.equal(0, (tls.s_client(server, {"-tls1_2", "-sess_out", other_session, "-cert", gone, "-key", gone_key})))
+        local leaving = {"-tls1_2", "-sess_out", other_session, "-cert", gone, "-key", gone_key}
+        assert.equal(0, (tls.s_client(server, leaving)))
         local left = kept_alive(server, gone, gone_key, other_session)
 
         clients:revoke("leaving")
