@@ -11,6 +11,7 @@
 --   name       of the identity, such as the name of a token
 --   role       one that its credential gives it        label      the same
 --   agent      the clientId that it registered with    agentRole  the role that it registered as
+--              (over HTTP: those of the agent that `from` names)
 -- What:
 --   send       intents of envelopes that name a recipient, true for any; with `to`: to these ids only
 --   broadcast  intents of envelopes that name none

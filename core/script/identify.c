@@ -140,12 +140,12 @@ static void read_expires(lua_State *lua, struct script_identity *out)
 {
     struct slice text;
     double seconds = lua_type(lua, -1) == LUA_TNUMBER ? lua_tonumber(lua, -1) : 0;
-    if (seconds > 0 && seconds < 1e12) {
+    if (seconds >= 0.001 && seconds < 1e12) { /* 0 ms would be never */
         out->expires_ms = (int64_t)(seconds * 1000);
         return;
     }
     text.data = lua_type(lua, -1) == LUA_TSTRING ? lua_tolstring(lua, -1, &text.length) : NULL;
-    if (!text.data || !clock_parse_iso(text, &out->expires_ms) || out->expires_ms == 0)
+    if (!text.data || !clock_parse_iso(text, &out->expires_ms) || out->expires_ms <= 0)
         luaL_error(lua, "expected a time such as \"2030-01-01T00:00:00Z\", or seconds since 1970, as expires");
 }
 

@@ -32,7 +32,7 @@ static const char *const sources[SOURCES] = {"@lua/luaduct/config/validate.lua",
 
 __attribute__((section("__libfuzzer_extra_counters"))) static uint8_t counters[LINES];
 static const char *lines_file;
-static bool counting;
+static bool counting, bounded;
 static unsigned char seen[SOURCES][LINES], there[SOURCES][LINES];
 
 static int source_index(const char *source)
@@ -46,6 +46,11 @@ static int source_index(const char *source)
 /* Looking up the source costs more than all else, so libFuzzer is told of line numbers alone. */
 static void count_line(lua_State *L, lua_Debug *about)
 {
+    if (about->event == LUA_HOOKCOUNT) {
+        lua_getfield(L, LUA_REGISTRYINDEX, "bound");
+        lua_call(L, 0, 0);
+        return;
+    }
     int line = about->currentline;
     if (line <= 0 || line >= LINES)
         return;
@@ -58,9 +63,19 @@ static void count_line(lua_State *L, lua_Debug *about)
         seen[index][line] = 1;
 }
 
-static int recount(lua_State *L)
+static void recount(lua_State *L)
 {
-    lua_sethook(L, counting ? count_line : NULL, counting ? LUA_MASKLINE : 0, 0);
+    int mask = (counting ? LUA_MASKLINE : 0) | (bounded ? LUA_MASKCOUNT : 0);
+    lua_sethook(L, mask ? count_line : NULL, mask, 10000);
+}
+
+/* debug.sethook(function, "", count), and none without a function. */
+static int bound(lua_State *L)
+{
+    bounded = lua_gettop(L) > 0;
+    lua_settop(L, 1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "bound");
+    recount(L);
     return 0;
 }
 
@@ -94,8 +109,8 @@ static const char judge_source[] =
     "    return {read = function(_, count) if text == 'broken' then return nil, 'Is a directory' end\n"
     "        return #text > 0 and text:sub(1, count) or nil end, close = function() end}, nil, nil\n"
     "end\n"
-    "local set_hook, now = debug.sethook, 0\n"
-    "debug.sethook = function(...) if select('#', ...) > 0 then set_hook(...) else recount() end end\n"
+    "local now = 0\n"
+    "debug.sethook = bound\n"
     "os.clock = function() now = now + 1 return now end\n"
     "jit.off()\n"
     "local util = require('jit.util')\n"
@@ -126,15 +141,23 @@ static const char judge_source[] =
     "    if text == 'function' then return print end\n"
     "    return text:match('^\"(.*)\"$') or text\n"
     "end\n"
-    "local function read(text)\n"
+    "local read\n"
+    "local function read_item(items, item)\n"
+    "    local name, value = item:match('^(%w+)=(.*)$')\n"
+    "    if name then items[name] = read(value) elseif item ~= '' then items[#items + 1] = read(item) end\n"
+    "end\n"
+    "function read(text)\n"
     "    local inside = text:match('^{(.*)}$')\n"
     "    if not inside then return scalar(text) end\n"
-    "    local items = {}\n"
-    "    for item, nested in inside:gmatch('([^,{}]*)(%b{}?)') do\n"
-    "        local name, value = item:match('^(%w+)=(.*)$')\n"
-    "        if nested ~= '' then value = read(nested) else value = scalar(value or item) end\n"
-    "        if name then items[name] = value elseif item ~= '' or nested ~= '' then items[#items + 1] = value end\n"
+    "    local items, depth, from = {}, 0, 1\n"
+    "    for at, byte in inside:gmatch('()([{},])') do\n"
+    "        depth = depth + (byte == '{' and 1 or byte == '}' and -1 or 0)\n"
+    "        if byte == ',' and depth == 0 then\n"
+    "            read_item(items, inside:sub(from, at - 1))\n"
+    "            from = at + 1\n"
+    "        end\n"
     "    end\n"
+    "    read_item(items, inside:sub(from))\n"
     "    return items\n"
     "end\n"
     "local function one_line(text)\n"
@@ -244,7 +267,7 @@ static lua_State *open_state(void)
     counting = lines_file;
     recount(L);
     lua_register(L, "note", note_line);
-    lua_register(L, "recount", recount);
+    lua_register(L, "bound", bound);
     if (luaL_loadbuffer(L, judge_source, sizeof judge_source - 1, "=judge") != 0)
         lua_error(L);
     lua_getglobal(L, "note");

@@ -97,7 +97,8 @@ static void run_out_of_memory(char *text, size_t size, const struct message_rule
     char error[ERROR_TEXT_BYTES];
     pool_set_enabled(false);
     memory_fail(n);
-    bool made = sender_fragment_set(&sender, SLICE("a\n"), SLICE(""));
+    bool made =
+        sender_fragment_set(&sender, SLICE(""), SLICE("")) && sender_fragment_set(&sender, SLICE("a\n"), SLICE("b\n"));
     const struct envelope_defaults named = {made ? &sender : NULL, defaults.timestamp};
     enum code code = message_scan(text, size, rules, &store, &message);
     if (code == CODE_OK && message.type == MESSAGE_ENVELOPE) {
@@ -152,6 +153,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         if (envelope_set_text(&message.envelope, field, slice_from(text, size % 300 < size ? size % 300 : size),
                               error) == CODE_OK)
             frame_release(build_and_compare(&message.envelope, &rules));
+        MUST(envelope_set_text(&message.envelope, FIELD_PAYLOAD, SLICE("text"), error) == CODE_BAD_FIELD);
+        MUST(envelope_set_text(&message.envelope, FIELD_ID, SLICE("\xff"), error) == CODE_BAD_FIELD);
+        MUST(envelope_set_json(&message.envelope, FIELD_INTENT, SLICE(" \"a\" "), error) == CODE_OK);
+        MUST(field_from_name(SLICE("a name that is too long")) == FIELD_UNKNOWN);
         if (envelope_set_json(&message.envelope, field, message.envelope.json[FIELD_PAYLOAD], error) == CODE_OK)
             frame_release(build_and_compare(&message.envelope, &rules));
     } else if (message.type == MESSAGE_REGISTER) {

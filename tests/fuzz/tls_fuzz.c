@@ -4,8 +4,9 @@
  *   24 to 30  hands are shaken by a client whose bytes are changed on their way: the rest is places and what is done
  *             to them
  *   31        the same, for a full handshake with a certificate of the client's, which takes milliseconds
- * Of the others, 32 is a talk in both directions where hands are shaken, up to the end that the client says; 64 a
- * certificate that every client must show; 128 memory that fails, or a client that is gone before the first answer. */
+ * Of the others, 32 is a talk in both directions (of warnings alone, with an odd byte) where hands are shaken, up to
+ * the end that the client says; 64 a certificate that every client must show; 128 memory that fails, or a client that
+ * is gone before the first answer. */
 #include <stdint.h>
 
 #include "../support/tls_peer.h"
@@ -107,6 +108,7 @@ static bool shake_hands(struct wire *wire, struct changes *changes)
         if (step == TLS_STEP_FAILED) {
             char why[100];
             REQUIRE(tls_session_failure(wire->ours.tls) != TLS_FAILURE_NONE);
+            tls_session_explain(wire->ours.tls, why, 0);
             tls_session_explain(wire->ours.tls, why, sizeof why);
             return false;
         }
@@ -125,6 +127,7 @@ static void start(void)
     tls_test_make(&server, folder, "server", "CN=server", &authority, NULL, 0);
     tls_test_name(&at, names, 0x82, "agent.example", 13);
     tls_test_name(&at, names, 0x86, "urn:agent:1", 11);
+    tls_test_name(&at, names, 0x82, "a\nb", 3);
     size_t length = (size_t)(names + sizeof names - at);
     REQUIRE(mbedtls_asn1_write_len(&at, names, length) > 0 && mbedtls_asn1_write_tag(&at, names, 0x30) > 0);
     tls_test_make(&client_pair, folder, "client", "CN=client", &authority, at, (size_t)(names + sizeof names - at));
@@ -173,6 +176,7 @@ static void forge_records(const uint8_t *bytes, size_t length)
         close_wire(&wire);
         return;
     }
+    REQUIRE(transport_receive(&wire.ours, room, sizeof room) == TRANSPORT_BLOCKED);
     size_t piece = length > 0 ? 1 + bytes[0] * 31u : 1;
     for (size_t at = 0; at < length; at += piece) {
         size_t now = length - at < piece ? length - at : piece;
@@ -182,6 +186,13 @@ static void forge_records(const uint8_t *bytes, size_t length)
         REQUIRE(n == TRANSPORT_BLOCKED || n == TRANSPORT_BROKEN);
         if (n == TRANSPORT_BROKEN)
             break;
+    }
+    if (tls_session_count() == 1 && length % 2 == 0) {
+        shutdown(wire.real, SHUT_RDWR); /* gone without a word: what had come may have been cut off */
+        REQUIRE(transport_receive(&wire.ours, room, sizeof room) == TRANSPORT_BROKEN);
+        REQUIRE(transport_send(&wire.ours, "x", 1) == TRANSPORT_BROKEN);
+        REQUIRE(transport_send(&wire.ours, "x", 1) == TRANSPORT_BROKEN);
+        REQUIRE(transport_send_rest(&wire.ours) == TRANSPORT_BROKEN);
     }
     close_wire(&wire);
 }
@@ -210,6 +221,19 @@ static void talk(struct wire *wire)
     REQUIRE(transport_receive(&wire->ours, room, 100) == TRANSPORT_BROKEN);
     transport_end_sending(&wire->ours);
     transport_end_sending(&wire->ours);
+}
+
+/* A peer that says nothing but warnings is not listened to for ever. */
+static void warn(struct wire *wire)
+{
+    long n = TRANSPORT_BLOCKED;
+    for (unsigned i = 0; i < 10000 && n == TRANSPORT_BLOCKED; i++) {
+        mbedtls_ssl_send_alert_message(&wire->client.ssl, MBEDTLS_SSL_ALERT_LEVEL_WARNING,
+                                       MBEDTLS_SSL_ALERT_MSG_USER_CANCELED);
+        pass_on(wire, &(struct changes){0});
+        n = transport_receive(&wire->ours, room, sizeof room);
+    }
+    REQUIRE(n == TRANSPORT_BROKEN);
 }
 
 /* The session that there is no memory for is none; one that gets no memory on the way fails. */
@@ -242,7 +266,13 @@ static void change_bytes(const uint8_t *bytes, size_t length, bool full, unsigne
     open_wire(&wire, full ? &client_pair : NULL);
     if (!full)
         REQUIRE(mbedtls_ssl_set_session(&wire.client.ssl, &earlier) == 0);
-    if (shake_hands(&wire, &changes)) {
+    pool_set_enabled(!(extra & FAILURE)); /* the one block of ours is for what the certificate says */
+    memory_fail(extra & FAILURE && full);
+    if (extra & FAILURE) /* and the socket takes little at once */
+        REQUIRE(setsockopt(wire.ours.fd, SOL_SOCKET, SO_SNDBUF, &(int){1}, sizeof(int)) == 0);
+    bool shaken = shake_hands(&wire, &changes);
+    REQUIRE(!memory_failed() || !shaken);
+    if (shaken) {
         mbedtls_ssl_write(&wire.client.ssl, (const unsigned char *)"content", 7);
         pass_on(&wire, &changes);
         long n = transport_receive(&wire.ours, room, sizeof room);
@@ -250,9 +280,10 @@ static void change_bytes(const uint8_t *bytes, size_t length, bool full, unsigne
         REQUIRE(!full || !transport_peer_certificate(&wire.ours) ||
                 transport_peer_certificate(&wire.ours)->common_name.length == 6);
         if (n == 7 && extra & TALK)
-            talk(&wire);
+            (extra & 1 ? warn : talk)(&wire);
     }
     close_wire(&wire);
+    pool_set_enabled(true);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -41,7 +41,7 @@ static void digest_serial(const unsigned char authority[TLS_ISSUE_BYTES], const 
 
 struct tls_issue tls_issue_of(const mbedtls_x509_crt *certificate, const mbedtls_x509_crt *authority)
 {
-    struct tls_issue issue;
+    struct tls_issue issue = {0};
     digest_authority(authority, issue.authority);
     digest_serial(issue.authority, &certificate->serial, issue.serial);
     return issue;

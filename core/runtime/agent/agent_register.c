@@ -92,7 +92,8 @@ static bool resolve_grant(struct connection *connection, const struct profile *p
 
 /* What is asked of a register message once it has been read. */
 struct registering {
-    struct script_registration wanted;
+    struct script_registration wanted; /* … and what on_register made of it */
+    struct slice role, labels;         /* as asked */
     bool has_features, wants_batches, again;
 };
 
@@ -182,12 +183,52 @@ struct register_job {
     char texts[];
 };
 
+/* Whether the identity may be the agent that it asks to be. */
+static bool binding_holds(const struct identity *identity, const struct registration *asked, bool strict,
+                          struct slice *why)
+{
+    char buffer[TEXT_BYTES_MAXIMUM];
+    struct slice label;
+    if (!identity)
+        return true;
+    *why = SLICE("this credential does not allow that clientId");
+    if (client_id_reserved(asked->client_id) || !identity_may_take(identity, asked->client_id, strict))
+        return false;
+    *why = SLICE("this credential does not allow that role");
+    if (!identity_may_be(identity, asked->role, strict))
+        return false;
+    *why = SLICE("this credential does not allow one of those labels");
+    for (struct slice rest = asked->labels; identity->labels.count > 0 && registration_next(&rest, buffer, &label);)
+        if (!wildcard_list_matches(&identity->labels, label))
+            return false;
+    return true;
+}
+
+/* While the hook waited a reload may have taken away what its credential allowed, or asked for one. */
+static bool still_holds(struct connection *connection, const struct registering *registering)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    const struct registration asked = {
+        .client_id = registering->wanted.id, .role = registering->role, .labels = registering->labels};
+    struct slice why;
+    if (reactor->standing.config->auth.required && !connection->identity) {
+        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("register"));
+        session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
+        return false;
+    }
+    if (binding_holds(connection->identity, &asked, reactor->config->mode == CONFIG_MODE_ENHANCED, &why))
+        return true;
+    access_refused(REFUSED_BINDING, connection->identity, asked.client_id);
+    forbid(connection, registering->again, why);
+    return false;
+}
+
 static void registered_later(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
 {
     struct register_job *job = (struct register_job *)waiting;
     struct connection *connection = job->connection;
     connection->hook_waits = false; /* or an agent that is slowed down would escape its pause */
-    if (connection->phase == CONNECTION_WEBSOCKET)
+    if (connection->phase == CONNECTION_WEBSOCKET && still_holds(connection, &job->registering))
         finish_register(connection, &job->registering, result, outcome->reason);
     pool_release(POOL_BUFFERS, job, job->size);
     if (!connection->hook_waits)
@@ -214,6 +255,8 @@ static struct register_job *new_register_job(struct connection *connection, cons
         texts[i]->data = at;
         at += texts[i]->length;
     }
+    job->registering.role = copy->role;
+    job->registering.labels = copy->labels;
     return job;
 }
 
@@ -257,27 +300,6 @@ static bool say_labels(const struct identity *identity, struct text_store *store
         *out = slice_from(memcpy(text, list.data, list.length), list.length);
     buffer_free(&list);
     return text != NULL;
-}
-
-/* Whether the identity may be the agent that it asks to be. */
-static bool binding_holds(const struct identity *identity, const struct registration *asked, bool strict,
-                          struct slice *why)
-{
-    char buffer[TEXT_BYTES_MAXIMUM];
-    struct slice label;
-    if (!identity)
-        return true;
-    *why = SLICE("this credential does not allow that clientId");
-    if (client_id_reserved(asked->client_id) || !identity_may_take(identity, asked->client_id, strict))
-        return false;
-    *why = SLICE("this credential does not allow that role");
-    if (!identity_may_be(identity, asked->role, strict))
-        return false;
-    *why = SLICE("this credential does not allow one of those labels");
-    for (struct slice rest = asked->labels; identity->labels.count > 0 && registration_next(&rest, buffer, &label);)
-        if (!wildcard_list_matches(&identity->labels, label))
-            return false;
-    return true;
 }
 
 void session_register(struct connection *connection, struct slice text, const struct message_rules *rules)

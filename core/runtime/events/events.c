@@ -150,6 +150,11 @@ struct subscriber *events_join(struct connection *connection, const struct subsc
     return subscriber;
 }
 
+unsigned events_kinds(const struct subscriber *subscriber)
+{
+    return subscriber->subscription.kinds; /* which only its own reactor writes */
+}
+
 void events_leave(struct subscriber *subscriber)
 {
     if (!subscriber)

@@ -76,7 +76,8 @@ struct subscription {
 /* NULL: there are SUBSCRIBERS_MAXIMUM (the filter stays the caller's). Its connection is marked dirty in a pass of its
  * reactor when there is something to take. */
 struct subscriber *events_join(struct connection *connection, const struct subscription *subscription);
-void events_leave(struct subscriber *subscriber); /* NULL is fine */
+void events_leave(struct subscriber *subscriber);           /* NULL is fine */
+unsigned events_kinds(const struct subscriber *subscriber); /* of its subscription */
 
 /* Appends all that waits, as text/event-stream. False: there was nothing. */
 bool events_take(struct subscriber *subscriber, struct buffer *out);

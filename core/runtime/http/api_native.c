@@ -8,6 +8,7 @@
 #include "bridge/answer.h"
 #include "bridge/history.h"
 #include "bridge/mailbox.h"
+#include "bridge/registry.h"
 #include "memory/pool.h"
 #include "protocol/http/url.h"
 #include "protocol/json/json_write.h"
@@ -135,6 +136,11 @@ static enum code clear_recipient(struct api_call *call, struct envelope *envelop
     return envelope_scan(*text, rules, envelope->store, envelope, error);
 }
 
+static bool is_own_agent(const struct identity *identity, struct slice from)
+{
+    return identity && wildcard_list_matches(&identity->client_ids, from) && !client_id_reserved(from);
+}
+
 /* `from` may be api, or an agent that the caller's credential names. */
 static enum code identity_refusal(const struct api *api, const struct envelope *envelope)
 {
@@ -143,18 +149,46 @@ static enum code identity_refusal(const struct api *api, const struct envelope *
     if (!api->reactor->config->agents.verify_from || api->call->admin || !envelope_has(envelope, FIELD_FROM) ||
         slice_equal(from, SLICE("api")))
         return CODE_OK;
-    bool own = identity && wildcard_list_matches(&identity->client_ids, from) && !client_id_reserved(from);
-    return own ? CODE_OK : CODE_FROM_MISMATCH;
+    return is_own_agent(identity, from) ? CODE_OK : CODE_FROM_MISMATCH;
+}
+
+/* The role of an agent that somebody speaks for: as it registered or, while it is away, would have to. */
+static struct slice role_of(const struct api *api, const struct agent_view *view)
+{
+    const struct identity *identity = api->call->identity;
+    if (view->profile)
+        return view->profile->role;
+    struct slice only = identity ? identity_only(&identity->agent_roles) : slice_from(NULL, 0);
+    return only.data || (identity && identity->agent_roles.count > 0) ? only : SLICE("agent");
+}
+
+static bool may_send(const struct api *api, const struct access_subject *who, struct slice intent,
+                     const struct envelope *envelope, bool broadcast)
+{
+    const struct access_policy *policy = api->reactor->standing.access;
+    return broadcast ? access_may_broadcast(policy, who, intent)
+                     : access_may_send(policy, who, intent, envelope_sent_text(envelope, FIELD_TO));
 }
 
 static bool access_refused_for(const struct api *api, struct envelope *envelope,
                                const struct envelope_defaults *defaults, bool broadcast)
 {
-    const struct access_policy *policy = api->reactor->standing.access;
     struct access_subject who = {.identity = api->call->identity};
     struct slice intent = envelope_text(envelope, FIELD_INTENT, defaults);
-    if (broadcast ? access_may_broadcast(policy, &who, intent)
-                  : access_may_send(policy, &who, intent, envelope_sent_text(envelope, FIELD_TO)))
+    struct slice from = envelope_sent_text(envelope, FIELD_FROM);
+    struct agent_view view = {0};
+    bool may = true;
+    if (from.data && !slice_equal(from, SLICE("api"))) { /* it speaks for an agent, whose rules hold here too */
+        /* Where anybody may say anything, what the agent may do is not given away by saying its name. */
+        may = api->call->admin || is_own_agent(who.identity, from) || may_send(api, &who, intent, envelope, broadcast);
+        registry_find(from, &view);
+        who.agent = from;
+        who.agent_role = role_of(api, &view);
+    }
+    may = may && may_send(api, &who, intent, envelope, broadcast);
+    if (view.profile)
+        agent_view_release(&view);
+    if (may)
         return false;
     access_refused(broadcast ? REFUSED_BROADCAST : REFUSED_SEND, who.identity, intent);
     return true;

@@ -1,7 +1,7 @@
 /* The order matters. A web page that was not let in learns nothing, not even whether its token is right; a preflight
  * carries no token (Fetch standard, CORS-preflight fetch), so it is answered before one is asked for; and the rate is
- * counted before the token is looked at, so that tokens cannot be tried at will: of what counts for no rate, upgrades and
- * probes, wrong ones are counted by themselves. */
+ * counted before the token is looked at, so that tokens cannot be tried at will: of what counts for no rate, upgrades
+ * and probes, wrong ones are counted by themselves. */
 #include "runtime/http/http_gate.h"
 
 #include <mbedtls/platform_util.h>
@@ -195,7 +195,9 @@ void http_gate_check(struct connection *connection, const struct http_request *r
                      struct http_gate *out)
 {
     const struct config *config = connection_reactor(connection)->config;
-    *out = (struct http_gate){.address = connection->address, .forwarded = connection->forwarded};
+    *out = (struct http_gate){.address = connection->address,
+                              .forwarded = connection->forwarded,
+                              .standing = connection_reactor(connection)->standing.serial};
     if (connection->by_proxy)
         read_forwarded(config, request, out);
     if (connection->is_admin) { /* no browser opens a Unix socket, and its mode says who may */
@@ -251,6 +253,24 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a request")); /* its path is whatever it says */
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
     }
+}
+
+void http_gate_check_again(struct connection *connection, struct slice path, struct http_gate *gate)
+{
+    const struct reactor *reactor = connection_reactor(connection);
+    bool same = gate->standing == reactor->standing.serial && !identity_expired(gate->identity, reactor->lane->wall_ms);
+    if (same || gate->code != CODE_OK || gate->preflight || connection->is_admin)
+        return;
+    bool required = reactor->standing.config->auth.required, had = gate->identity != NULL;
+    bool probes = is_probe(path) && is_loopback(&gate->address) && !gate->forwarded;
+    struct identity *now = had ? standing_renew(connection, gate->identity) : NULL;
+    gate->standing = reactor->standing.serial;
+    gate->admin = (now || (!required && gate->admin)) && may_administer(connection, now);
+    if (had ? !now : required && !probes) {
+        access_refused(REFUSED_CREDENTIAL, gate->identity, SLICE("its credential is not valid any more"));
+        refuse(gate, CODE_UNAUTHORIZED, "unauthorized");
+    }
+    identity_put(&gate->identity, now);
 }
 
 void http_gate_end(struct http_gate *gate)

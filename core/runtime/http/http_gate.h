@@ -14,6 +14,7 @@ struct http_gate {
     bool forwarded;            /* `address` is what a trusted proxy said */
     bool admin;                /* may speak for others and change things */
     struct identity *identity; /* who asks, a reference; NULL: nobody has said */
+    uint64_t standing;         /* the serial of the standing that it was judged by */
     struct peer_address address; /* who asks, as far as limits are concerned */
     struct slice origin;         /* of a browser that is let in, in the request's head; empty: no browser */
 };
@@ -22,6 +23,10 @@ struct http_gate {
  * second check of a request that waited counts no second time. `path` is decoded. On the reactor's thread. */
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out);
+
+/* Judges again who asks, when the standing is another than when the head came, or his credential has run out: the body
+ * came later, or an answer goes on. A request that was let in may be refused then. */
+void http_gate_check_again(struct connection *connection, struct slice path, struct http_gate *gate);
 
 /* Gives back what it holds; harmless for one that holds nothing. */
 void http_gate_end(struct http_gate *gate);

@@ -12,7 +12,7 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/events/events.h"
 #include "runtime/http/http_exchange.h"
-#include "runtime/identity/identity.h"
+#include "runtime/identity/access.h"
 #include "runtime/reactor.h"
 
 /* While an answer is on its way, this much of further requests may wait before the peer is not read any more. */
@@ -124,6 +124,7 @@ static void answer_request(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
     struct http_gate *gate = &exchange->request.gate;
+    http_gate_check_again(connection, http_exchange_kept(exchange, exchange->request.path), gate);
     if (gate->code != CODE_OK) {
         http_answer_error(
             connection, gate->code,
@@ -499,6 +500,46 @@ static enum outbox_result flush_events(struct connection *connection)
 struct identity *http_session_listener(const struct connection *connection)
 {
     return listens(connection->http) ? connection->http->request.gate.identity : NULL;
+}
+
+/* What waits for a listener that is not allowed to listen any more goes with him. */
+static void refuse_events(struct connection *connection)
+{
+    connection->http->last = true;
+    end_pieces(connection);
+    settle(connection);
+}
+
+/* As when it began to: see /events and /admin/trace. */
+static bool may_listen(struct connection *connection, const struct api_call *call)
+{
+    struct access_subject who = {.identity = call->identity};
+    bool for_admins = events_kinds(call->subscriber) & EVENT_ADMIN_KINDS;
+    if (call->admin ||
+        (!for_admins && access_may_see(connection_reactor(connection)->standing.access, &who, ACCESS_EVENTS)))
+        return true;
+    access_refused(for_admins ? REFUSED_ADMIN : REFUSED_SEE, call->identity, SLICE("events, which it listened to"));
+    return false;
+}
+
+void http_session_review(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    if (!exchange)
+        return;
+    struct request *request = &exchange->request;
+    request->gate.standing = 0; /* one whose body comes is judged again when it is answered */
+    if (!listens(exchange))
+        return;
+    http_gate_check_again(connection, http_exchange_kept(exchange, request->path), &request->gate);
+    request->call.identity = request->gate.identity;
+    request->call.admin = request->gate.admin;
+    if (request->gate.code != CODE_OK) {
+        connection_kill(connection);
+        return;
+    }
+    if (!may_listen(connection, &request->call))
+        refuse_events(connection);
 }
 
 void http_session_end_stream(struct connection *connection)

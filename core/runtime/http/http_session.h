@@ -41,6 +41,9 @@ void http_session_authenticated(struct connection *connection);
 /* What the request's endpoint waited for (API_WAITS) has come. Inside a pass. */
 void http_session_answered(struct connection *connection);
 
+/* The standing is another: an answer that goes on with events ends when it would not begin now. Inside a pass. */
+void http_session_review(struct connection *connection);
+
 /* Who listens to events on this connection; NULL: nobody who has said who he is. */
 struct identity *http_session_listener(const struct connection *connection);
 

@@ -12,6 +12,7 @@
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct standing current; /* with the mutex */
+static uint64_t last_serial;    /* the same */
 
 bool standing_load(const struct config *config, script_log *log, struct standing *out, char *error, size_t error_size)
 {
@@ -54,6 +55,7 @@ struct standing standing_use(struct standing standing)
     pthread_mutex_lock(&mutex);
     struct standing before = current;
     current = standing;
+    current.serial = ++last_serial;
     pthread_mutex_unlock(&mutex);
     return before;
 }
@@ -61,9 +63,12 @@ struct standing standing_use(struct standing standing)
 struct standing standing_current(void)
 {
     pthread_mutex_lock(&mutex);
-    struct standing copy = {token_store_retain(current.tokens), access_policy_retain(current.access),
-                            current.keys ? jwk_set_retain(current.keys) : NULL, current.config,
-                            current.version ? version_retain(current.version) : NULL};
+    struct standing copy = {token_store_retain(current.tokens),
+                            access_policy_retain(current.access),
+                            current.keys ? jwk_set_retain(current.keys) : NULL,
+                            current.config,
+                            current.version ? version_retain(current.version) : NULL,
+                            current.serial};
     pthread_mutex_unlock(&mutex);
     return copy;
 }
@@ -86,48 +91,53 @@ void standing_end(struct connection *connection)
         connection_kill(connection);
 }
 
-/* What the identity is now, a reference; NULL: it is not valid any more. */
-static struct identity *renewed(struct connection *connection, struct identity *identity)
+struct identity *standing_renew(struct connection *connection, struct identity *identity)
 {
     struct reactor *reactor = connection_reactor(connection);
+    const struct config *config = reactor->standing.config;
     struct identity *now = NULL;
     if (identity->kind == IDENTITY_TOKEN)
         now = identity_retain(token_store_same(reactor->standing.tokens, identity));
     else if (identity->kind == IDENTITY_CERTIFICATE)
         certificate_identify(reactor, connection, &now);
+    else if (identity->kind == IDENTITY_SHARED && config->auth.required)
+        now = config->auth.token ? identity_shared(config->auth.token_is_admin) : NULL;
     else
         now = identity_retain(identity);
-    if (now && !identity_expired(now, reactor->lane->wall_ms) && identity_same(now, identity))
+    if (now && !identity_expired(now, reactor->lane->wall_ms) && identity_same(now, identity)) {
+        lifetime_watch(reactor, now->expires_ms);
         return now;
+    }
     identity_release(now);
     return NULL;
 }
 
-static void review(struct connection *connection)
+static void review_agent(struct connection *connection)
 {
-    struct reactor *reactor = connection_reactor(connection);
-    struct identity *identity = standing_of(connection), *now = identity ? renewed(connection, identity) : NULL;
-    if (identity && !now) {
+    struct identity *identity = connection->identity, *now = identity ? standing_renew(connection, identity) : NULL;
+    /* One that has not registered yet can do nothing else before it does. */
+    bool shows_none = !identity && connection_reactor(connection)->standing.config->auth.required &&
+                      connection_registered(connection) && !connection->is_admin;
+    if ((identity && !now) || shows_none) {
         standing_end(connection);
         return;
     }
-    if (now)
-        lifetime_watch(reactor, now->expires_ms);
-    if (connection->phase == CONNECTION_WEBSOCKET) {
-        identity_put(&connection->identity, now);
-        connection_count_identity(connection);
-        session_review(connection);
-    } else {
-        identity_release(now);
-        identity_put(&connection->identity, NULL); /* a certificate's is asked for anew */
-    }
+    identity_put(&connection->identity, now);
+    connection_count_identity(connection);
+    session_review(connection);
 }
 
 void standing_review(struct reactor *reactor)
 {
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
         next = connection->next;
-        review(connection);
+        if (connection->phase == CONNECTION_WEBSOCKET) {
+            review_agent(connection);
+            continue;
+        }
+        if (connection->phase == CONNECTION_HTTP)
+            http_session_review(connection);
+        identity_put(&connection->identity, NULL); /* a certificate's is asked for anew */
     }
 }
 

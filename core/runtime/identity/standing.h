@@ -20,6 +20,7 @@ struct standing {
     /* By which credentials, origins and hosts are judged: auth, tls, http.corsOrigins, http.hosts, policies.access. */
     const struct config *config;
     struct version *version; /* whose configuration that is; NULL: the one that the process started with */
+    uint64_t serial;         /* another after each standing_use */
 };
 
 /* Reads the files that the configuration names, which must live as long. False: `error` is one line with the file, and
@@ -40,13 +41,16 @@ struct standing standing_use(struct standing standing);
 struct standing standing_current(void);
 
 /* Looks at the reactor's connections again: whose token is revoked or expired, or does not allow any more what its
- * agent is, is closed; the others get what their token says now, and new grants. On the reactor's thread, inside a
- * pass. */
+ * agent is or listens to, and who has shown none where one is asked for by now, is closed; the others get what their
+ * token says now, and new grants. On the reactor's thread, inside a pass. */
 void standing_review(struct reactor *reactor);
 
 /* Ends the reactor's connections whose client certificate the authorities and revocation lists in use do not let in any
- * more. The same. */
+ * more. On the reactor's thread, inside a pass. */
 void standing_review_certificates(struct reactor *reactor);
+
+/* What an identity that was found before is now, a reference; NULL: it is not valid any more. The same. */
+struct identity *standing_renew(struct connection *connection, struct identity *identity);
 
 /* Whose connection it is: a WebSocket's, or that of an answer that goes on with events; NULL: nobody's. Borrowed. */
 struct identity *standing_of(const struct connection *connection);

@@ -198,6 +198,43 @@ describe("access rules", function()
         assert.not_equal("forbidden", boss:receive_json().code)
     end)
 
+    it("about an agent hold for who speaks for it over HTTP", function()
+        local server = start([[
+            deny { agent = "w-1", send = "secret" }
+            deny { agentRole = "planner", send = "plan" }
+            deny { agent = "w-1", broadcast = "*" }
+            allow { send = "*", broadcast = "*" }
+        ]])
+        local function post(path, token, from, intent)
+            local envelope = {from = from, intent = intent, to = path == "/send" and "x" or nil}
+            return select(2, http.post(server, path, envelope, tokens.bearer(token))).status
+        end
+
+        assert.equal(403, post("/send", "worker", "w-1", "secret"))
+        assert.equal(202, post("/send", "worker", "w-2", "secret"))
+        assert.equal(202, post("/send", "worker", "w-1", "other"))
+        assert.equal(403, post("/broadcast", "worker", "w-1", "other"))
+        assert.equal(403, post("/send", "boss", "boss", "plan"))
+        assert.equal(202, post("/send", "boss", nil, "plan"))
+        agent(server, "boss", {role = "planner"})
+        assert.equal(403, post("/send", "ops", "boss", "plan"))
+        assert.equal(202, post("/send", "ops", "a", "plan"))
+    end)
+
+    it("give nothing to who only says that it is somebody, where anybody may", function()
+        local server = start([[
+            allow { agent = "boss", send = "secret" }
+            deny { send = "secret" }
+        ]], {config = {agents = {verifyFrom = false}}})
+        local function post(token)
+            local envelope = {from = "boss", to = "x", intent = "secret"}
+            return select(2, http.post(server, "/send", envelope, tokens.bearer(token))).status
+        end
+
+        assert.equal(403, post("agent"))
+        assert.equal(202, post("boss"))
+    end)
+
     describe("that are built in", function()
         it("let agents send, readers read, admins everything, and others nothing", function()
             local server = start()

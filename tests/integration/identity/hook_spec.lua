@@ -15,6 +15,12 @@ return {
                 limits = {messagesPerSecond = 5}, expires = "2090-01-01T00:00:00Z"}
         elseif credentials.token == "over" then
             return {name = "over", expires = 1000}
+        elseif credentials.token == "epoch" then
+            return {name = "epoch", expires = "1970-01-01T00:00:00Z"}
+        elseif credentials.token == "before" then
+            return {name = "before", expires = "1969-12-31T23:59:59Z"}
+        elseif credentials.token == "almost" then
+            return {name = "almost", expires = 0.0009}
         elseif credentials.token == "no" then
             return false, "blocked"
         elseif credentials.token == "raise" then
@@ -85,7 +91,8 @@ describe("the hook authenticate", function()
 
     it("fails closed: a mistake, an overrun, waiting and a no are all no", function()
         local server = start()
-        for _, token in ipairs({"no", "raise", "nonsense", "typo", "wait", "loop", "over"}) do
+        for _, token in ipairs({"no", "raise", "nonsense", "typo", "wait", "loop", "over", "epoch", "before",
+            "almost"}) do
             assert.equal(401, status(server, "/agents", tokens.bearer(token)), token)
             local client = websocket.connect(server)
             client:send_register("x", {authToken = token})

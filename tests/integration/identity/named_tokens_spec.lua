@@ -315,6 +315,12 @@ describe("named tokens", function()
         })
         assert.equal(1, status)
         assert.truthy(errors:find("t:1: sha256: expected 64 hexadecimal digits in lower case", 1, true), errors)
+        status, errors = bridge.start_failing({ -- which is no "never"
+            config = {auth = {tokens = "t"}},
+            files = {t = tokens.file({a = {token = "a", expires = "1970-01-01T00:00:00Z"}})},
+        })
+        assert.equal(1, status)
+        assert.truthy(errors:find("t:1: expires: expected a time", 1, true), errors)
         status, errors = bridge.start_failing({config = {auth = {tokens = "none"}}})
         assert.equal(1, status)
         assert.truthy(errors:find("auth.tokens: expected a file of tokens that can be read", 1, true), errors)
