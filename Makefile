@@ -131,8 +131,8 @@ test: ## Install what the tests need, build, and run all of them (SPECS=… for 
 check: build ## Check the configs that come with the project and its examples
 	@for file in $(sort $(wildcard config/*.lua examples/*/config.lua)); do $(BUILD)/luaduct check "$$file" || exit 1; done
 
-lint: lint-setup ## Formatting, luacheck, cppcheck, and every warning of gcc and clang
-	@$(MAKE) lint-format lint-lua lint-shell lint-cppcheck lint-gcc lint-clang
+lint: lint-setup ## Formatting, luacheck, cppcheck, gcc's analyser, and every warning of gcc and clang
+	@$(MAKE) lint-format lint-lua lint-shell lint-cppcheck lint-analyzer lint-gcc lint-clang
 
 format: ## Format all C
 	@clang-format -i $(c_files)
@@ -255,7 +255,7 @@ lint-cppcheck:
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --suppressions-list=tests/cppcheck.supp \
 		--error-exitcode=1 -j$(JOBS) --include=tests/analysis.h -Icore -D_GNU_SOURCE core
 
-# The next two take minutes, so `make lint` leaves them out. What they say of the code goes to the standard output.
+# Takes ten minutes, so `make lint` leaves it out. What it says of the code goes to the standard output.
 lint-tidy:
 	@printf '%s\n' $(filter core/%.c,$(c_files)) | xargs -P $(JOBS) -n 4 sh -c \
 		'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(compile_flags) -include tests/analysis.h 2>/dev/null' tidy

@@ -15,13 +15,16 @@ Prints tables in Markdown: medians of the rounds.
   --seconds S       measured time of each run; standard 3
   --agents N        that exchange messages; standard 1000
   --idle N          idle agents; standard 500
+  --clients N       of quiet: that shake hands all the time; standard 3
+  --realtime        of quiet: all of it runs before other work on the machine, and nothing is nice to anything, which
+                    is harder for the pair. More than one client meets the kernel's bound on such work
   --only PART       messages, handshakes, quiet or idle; standard all
   --build FOLDER    where luaduct, bench/tls_primitives and peers/ are; standard build
   --server-core N, --generator-core N    processors; standard 0 and 1
 ]]
 
 local SUITE = "ECDHE-ECDSA-AES128-GCM-SHA256" -- of all: the work that is compared is the same
-local QUIET_RATE, SHAKERS = 200, 3
+local QUIET_RATE = 200
 
 local function fail(text)
     support.fail("tls", text)
@@ -124,9 +127,9 @@ end
 
 -- ---- load ----
 
-local function generator_line(options, server, arguments)
-    local line = ("ulimit -n $(ulimit -Hn); taskset -c %s %s/luaduct bench %s --json --url %s://127.0.0.1:%d"):format(
-        options["generator-core"], options.build, arguments, server.url, server.port)
+local function generator_line(options, server, arguments, prefix)
+    local line = ("ulimit -n $(ulimit -Hn); %staskset -c %s %s/luaduct bench %s --json --url %s://127.0.0.1:%d"):format(
+        prefix or "", options["generator-core"], options.build, arguments, server.url, server.port)
     if server.url == "wss" then
         line = line .. (" --ca %s/ca.pem"):format(options.folder)
     end
@@ -136,8 +139,8 @@ local function generator_line(options, server, arguments)
     return line
 end
 
-local function bench(options, server, arguments)
-    local text = process.capture(generator_line(options, server, arguments) .. " 2>&1")
+local function bench(options, server, arguments, prefix)
+    local text = process.capture(generator_line(options, server, arguments, prefix) .. " 2>&1")
     local figures = {}
     for key, value in (text:match("{.*}") or fail(text)):gmatch('"(%w+)":(-?[%d.]+)') do
         figures[key] = tonumber(value)
@@ -242,20 +245,24 @@ end
 
 local function measure_quiet(options)
     local p50, p99, counts = {{}, {}}, {{}, {}}, {}
+    local prefix = options.realtime and "chrt --rr 20 " or ""
     for round = 1, options.rounds do
         local server = start_luaduct(options, true)
+        if options.realtime then
+            run(("chrt --all-tasks --rr --pid 20 %d"):format(server.pids[1]))
+        end
         for busy = 1, 2 do
             local shakers = {}
             local seconds = options.seconds
             options.seconds = seconds + 3 -- longer than the generator, from before it begins
-            for i = 1, busy == 2 and SHAKERS or 0 do
-                shakers[i] = process.start(nil, shaker_line(options, server, "new"),
+            for i = 1, busy == 2 and options.clients or 0 do
+                shakers[i] = process.start(nil, prefix .. shaker_line(options, server, "new"),
                     ("%s/shaker-%d.log"):format(options.folder, i))
             end
             options.seconds = seconds
             process.sleep(busy == 2 and 0.5 or 0)
             local figures = bench(options, server, ("open --agents 2 --rate %d --size 256 --seconds %g"):format(
-                QUIET_RATE, seconds))
+                QUIET_RATE, seconds), prefix)
             local count = 0
             for i, pid in ipairs(shakers) do
                 while process.alive(pid) do
@@ -275,8 +282,8 @@ local function measure_quiet(options)
     end
     print(("| a pair of agents, %d messages a second | p50 | p99 |\n|---|---|---|"):format(QUIET_RATE))
     print(("| nothing else | %.2f ms | %.2f ms |"):format(support.median(p50[1]) / 1e3, support.median(p99[1]) / 1e3))
-    print(("| beside %.0f full handshakes a second, of %d clients at once | %.2f ms | %.2f ms |\n"):format(
-        support.median(counts), SHAKERS, support.median(p50[2]) / 1e3, support.median(p99[2]) / 1e3))
+    print(("| beside %.0f full handshakes a second, clients at once: %d | %.2f ms | %.2f ms |\n"):format(
+        support.median(counts), options.clients, support.median(p50[2]) / 1e3, support.median(p99[2]) / 1e3))
 end
 
 local function measure_idle(options)
@@ -299,7 +306,7 @@ end
 
 local options = support.options(help, {
     rounds = 5, seconds = 3, agents = 1000, idle = 500, build = "build", ["server-core"] = 0, ["generator-core"] = 1,
-    only = "all",
+    only = "all", realtime = false, clients = 3,
 }, arg)
 options.folder = options.build .. "/tls"
 math.randomseed(os.time())

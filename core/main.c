@@ -250,7 +250,8 @@ static void show_script_log(void *context, enum script_log_level level, struct s
     fprintf(stderr, "%.*s\n", (int)text.length, text.data);
 }
 
-static bool check_script(const struct config *config, const char *path)
+/* *authenticates becomes true when it has that hook. */
+static bool check_script(const struct config *config, const char *path, bool *authenticates)
 {
     const struct script_options options = {
         .paths = &path,
@@ -266,6 +267,7 @@ static bool check_script(const struct config *config, const char *path)
     };
     char problem[4096];
     struct script_state *state = script_state_new(&options, problem, sizeof problem);
+    *authenticates = *authenticates || (state && script_has_hook(state, HOOK_AUTHENTICATE));
     if (state)
         printf("%s: ok\n", path);
     else
@@ -303,13 +305,18 @@ static int command_check(int argc, char **argv)
             return EXIT_FAILED;
         }
     }
-    bool watched = watchdog_install();
+    bool authenticates = false, watched = watchdog_install();
     if (!watched)
         fprintf(stderr, "luaduct check: cannot watch over scripts: %s\n", strerror(errno));
     if (!shared_start(config.script.shared_bytes)) /* scripts may use it while they are loaded */
         fprintf(stderr, "luaduct check: not enough memory for script.sharedBytes\n");
     for (size_t i = 0; watched && i < config.script.paths.count; i++)
-        good = check_script(&config, config.script.paths.items[i]) && good;
+        good = check_script(&config, config.script.paths.items[i], &authenticates) && good;
+    if (good && authenticates != config.auth.hook) {
+        fprintf(stderr, "auth.hook: expected %s\n",
+                authenticates ? "true, for a script has the hook authenticate" : "a script with the hook authenticate");
+        good = false;
+    }
     char problem[4096];
     struct standing standing;
     const char *asked[] = {config.auth.tokens, config.auth.jwt.keys, config.auth.jwt.key, config.policies.access};
@@ -329,7 +336,7 @@ static int command_check(int argc, char **argv)
         good = false;
     }
     for (int i = 2; watched && i < argc; i++)
-        good = check_script(&config, argv[i]) && good;
+        good = check_script(&config, argv[i], &authenticates) && good;
     shared_stop();
     config_free(&config);
     return good && watched ? EXIT_DONE : EXIT_FAILED;

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/thread.h"
 
 /* Some 2,000 lines: a stalled disk of a second at a busy bridge's log. Pages of it that were never used cost nothing.
  */
@@ -496,10 +497,7 @@ void log_stop(void)
     pthread_cond_signal(&state.wake);
     pthread_mutex_unlock(&state.lock);
 
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += STOP_WAIT_SECONDS;
-    if (pthread_clockjoin_np(state.writer, NULL, CLOCK_MONOTONIC, &until) != 0) {
+    if (!thread_join_within(state.writer, STOP_WAIT_SECONDS * 1000)) {
         pthread_detach(state.writer); /* it still uses the file: leave that open */
         return;
     }

@@ -119,6 +119,7 @@ bool attachment_change_profile(struct endpoint *endpoint, struct profile *profil
     if (agent->endpoint == endpoint) {
         before = agent->profile;
         agent->profile = profile_retain(profile);
+        agent->owner = profile->yields ? 0 : owner_of(profile);
     }
     lock_release(lock);
     note_change();

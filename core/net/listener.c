@@ -72,10 +72,11 @@ void listener_set_port(struct listener_address *address, uint16_t port)
 
 static uint16_t port_of(int fd)
 {
-    struct sockaddr_storage storage = {0};
+    struct sockaddr_storage storage;
     socklen_t length = sizeof storage;
     if (getsockname(fd, (struct sockaddr *)&storage, &length) != 0)
         return 0;
+    /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): getsockname fills it in */
     return ntohs(storage.ss_family == AF_INET ? ((struct sockaddr_in *)&storage)->sin_port
                                               : ((struct sockaddr_in6 *)&storage)->sin6_port);
 }

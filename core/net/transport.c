@@ -71,6 +71,11 @@ const struct tls_peer *transport_peer_certificate(const struct transport *transp
     return transport->tls ? tls_session_peer(transport->tls) : NULL;
 }
 
+bool transport_peer_stands(const struct transport *transport, const struct tls_context *now)
+{
+    return !transport->tls || tls_session_stands(transport->tls, now);
+}
+
 bool transport_end_sending(struct transport *transport)
 {
     if (transport->tls)

@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <sys/uio.h>
 
+struct tls_context;
 struct tls_peer;
 struct tls_session;
 
@@ -41,6 +42,9 @@ long transport_send_rest(struct transport *transport);
 
 /* What the peer's verified certificate says; NULL: none was shown, or plain. Valid until the transport is closed. */
 const struct tls_peer *transport_peer_certificate(const struct transport *transport);
+
+/* Whether it would still be let in: see tls_session_stands. Who showed none is. */
+bool transport_peer_stands(const struct transport *transport, const struct tls_context *now);
 
 /* --- The end --- */
 

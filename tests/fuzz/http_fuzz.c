@@ -69,7 +69,7 @@ static void check_request(const struct http_request *request, const struct http_
     REQUIRE(request->host.length == 0 ? request->version_minor == 0 : url_authority_parse(request->host, &authority));
     REQUIRE(request->content_length <= limits->body_bytes);
     REQUIRE(!request->chunked || (request->content_length == 0 && request->version_minor == 1));
-    unsigned hosts = 0, lengths = 0, encodings = 0;
+    unsigned hosts = 0, lengths = 0, encodings = 0, found = 0;
     for (unsigned i = 0; i < request->header_count; i++) {
         const struct http_header *header = &request->headers[i];
         REQUIRE(http_token_valid(header->name) && http_value_valid(header->value));
@@ -77,12 +77,21 @@ static void check_request(const struct http_request *request, const struct http_
         lengths += slice_equal_ignoring_case(header->name, SLICE("content-length"));
         encodings += slice_equal_ignoring_case(header->name, SLICE("transfer-encoding"));
         if (slice_equal_ignoring_case(header->name, SLICE("origin"))) {
-            const struct slice listed = SLICE("http://a");
-            (void)origin_allowed(header->value, SLICE("http"), request->host, &listed, 1);
+            const struct slice listed[] = {SLICE("http://a"), SLICE("https://b:81"), SLICE("*")};
+            REQUIRE(origin_allowed(header->value, SLICE("http"), request->host, listed, 3));
+            bool own = origin_allowed(header->value, SLICE("https"), request->host, NULL, 0);
+            REQUIRE(!own || origin_allowed(header->value, SLICE("https"), request->host, listed, 2));
         }
+        check_url(header->value);
     }
     REQUIRE(hosts <= 1 && hosts >= request->version_minor && lengths + encodings <= 1);
     REQUIRE(request->chunked == (encodings == 1));
+    for (const struct http_header *at = NULL; (at = http_request_header(request, SLICE("host"), at));)
+        found++;
+    REQUIRE(found == hosts);
+    const struct slice names[] = {SLICE("a"), SLICE("b.:81")};
+    bool open = origin_host_allowed(request->host, NULL, 0);
+    REQUIRE(origin_host_allowed(request->host, names, 2) || !open);
     check_url(request->path);
     struct slice rest = request->query, name, value;
     while (url_query_next(&rest, &name, &value)) {
@@ -182,7 +191,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const char *text = (const char *)data + 1;
     struct outcome whole = connection_read(text, size - 1, size, &limits);
     /* Byte by byte costs a copy a byte; the middle of a long input is better reached in pieces. */
-    size_t pieces[] = {size <= 512 ? 1 : 97, 7 + data[0] / 8};
+    size_t pieces[] = {size <= 160 ? 1 : 61, 7 + data[0] / 8};
     for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
         struct outcome split = connection_read(text, size - 1, pieces[i], &limits);
         REQUIRE(split.hash == whole.hash && split.requests == whole.requests && split.used == whole.used);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
+#include "memory/pool.h"
 #include "protocol/json/json_object.h"
 #include "protocol/jwt/jwt.h"
 
@@ -51,6 +53,30 @@ static void judge_keys(struct slice text, add_keys *add)
         REQUIRE(count == 1);
     jwk_set_release(jwk_set_retain(set));
     jwk_set_release(set);
+}
+
+/* One allocation fails while keys are taken or a token is read: no key and no token is good by that. */
+static void run_out_of_memory(struct slice text, unsigned choice, const struct jwk_set *set,
+                              const struct jwt_rules *rules)
+{
+    char error[JWK_ERROR_BYTES];
+    const char *why = NULL;
+    struct jwt *jwt = malloc(sizeof *jwt);
+    REQUIRE(jwt);
+    pool_set_enabled(false);
+    memory_fail(1 + choice / 8 % 16);
+    struct jwk_set *fresh = jwk_set_new();
+    if (fresh && choice % 4 < 2)
+        (void)(choice % 4 == 0 ? jwk_set_add_jwks
+               : choice & 4    ? jwk_set_add_secret
+                               : jwk_set_add_pem)(fresh, text, error);
+    else
+        (void)jwt_read(jwt, text, set, rules, 1300000000000, &why);
+    (void)memory_failed();
+    pool_set_enabled(true);
+    if (fresh)
+        jwk_set_release(fresh);
+    free(jwt);
 }
 
 static size_t encode(char *out, const uint8_t *bytes, size_t length)
@@ -132,11 +158,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 jwk_set_add_secret(set, SLICE(SECRET), error));
     }
     struct slice text = slice_from((const char *)data + 1, size - 1);
+    const struct jwt_rules *rules = data[0] & 4 ? &any : &narrow;
+    if (data[0] & 0x80)
+        run_out_of_memory(text, data[0], set, rules);
     if (data[0] % 4 < 2) {
         judge_keys(text, data[0] % 4 == 0 ? jwk_set_add_jwks : data[0] & 4 ? jwk_set_add_secret : jwk_set_add_pem);
         return 0;
     }
-    const struct jwt_rules *rules = data[0] & 4 ? &any : &narrow;
     if (data[0] % 4 == 2) {
         judge_token(text, set, rules);
         return 0;

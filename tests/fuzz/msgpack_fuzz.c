@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "memory.h"
+#include "memory/pool.h"
 #include "protocol/message.h"
 #include "protocol/msgpack/msgpack.h"
 #include "protocol/msgpack/msgpack_frame.h"
@@ -52,6 +54,16 @@ static void check_envelope(struct envelope *envelope)
     MUST(slice_equal(slice_from(text.data, text.length), frame_payload_slice(frame)));
     buffer_free(&text);
 
+    struct frame *frames[17];
+    for (unsigned i = 0; i < 17; i++)
+        frames[i] = frame;
+    for (unsigned count = 1; count <= 17; count += 16) {
+        struct frame *list = msgpack_list(msgpack_batch_head, frames, count);
+        MUST(list && msgpack_skip(frame_payload_slice(list).data) ==
+                         frame_payload_slice(list).data + frame_payload_slice(list).length);
+        frame_release(list);
+    }
+
     struct envelope again;
     struct text_store store = {0};
     char error[ERROR_TEXT_BYTES];
@@ -65,6 +77,34 @@ static void check_envelope(struct envelope *envelope)
     }
     text_store_free(&store);
     frame_release(frame);
+}
+
+/* Whatever allocation fails, the answer is one. */
+static void run_out_of_memory(struct slice packed, const struct msgpack_rules *rules, unsigned n)
+{
+    static struct message message;
+    struct buffer text = {0};
+    struct msgpack_fields fields;
+    struct text_store store = {0};
+    struct message_rules scanning = {.depth = DEPTH, .utf8_checked = true};
+    pool_set_enabled(false);
+    memory_fail(n);
+    if (msgpack_to_json(packed, rules, &text, &fields, message.error) == CODE_OK) {
+        if (message_scan(text.data, text.length, &scanning, &store, &message) == CODE_OK &&
+            message.type == MESSAGE_ENVELOPE) {
+            msgpack_keep_fields(&fields, slice_from(text.data, text.length), &message.envelope);
+            struct frame *frame = envelope_build(&message.envelope, &defaults, FRAME_ENVELOPE);
+            struct frame *list = frame ? msgpack_list(msgpack_batch_head, &frame, 1) : NULL;
+            if (list)
+                frame_release(list);
+            if (frame)
+                frame_release(frame);
+        }
+    }
+    (void)memory_failed();
+    pool_set_enabled(true);
+    text_store_free(&store);
+    buffer_free(&text);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -101,6 +141,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         text_store_free(&store);
     }
     buffer_free(&text);
+    if (choice & 0x80)
+        run_out_of_memory(slice_from(copy, size), &rules, 1 + (choice >> 2) % 16);
     free(copy);
     return 0;
 }

@@ -1,6 +1,7 @@
 /* PROXY headers. A header that is taken must be taken at its last byte and not before, and whatever stands behind it;
  * what is refused must stay refused; and nothing is asked for past the longest header. X-Forwarded-For's addresses and
  * the config's ranges are parsed from the same bytes. */
+#include <netinet/in.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,13 +29,33 @@ static enum proxy_step parse_copy(const uint8_t *data, size_t size, struct proxy
     return step;
 }
 
+/* As it comes from the kernel: the first bytes as an address of IPv4, IPv6 or neither. */
+static void check_socket_address(const uint8_t *data, size_t size)
+{
+    struct sockaddr_storage from = {.ss_family = AF_UNIX};
+    struct sockaddr_in *four = (struct sockaddr_in *)&from;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)&from;
+    if (size >= 16) {
+        six->sin6_family = AF_INET6;
+        memcpy(&six->sin6_addr, data, 16);
+    } else if (size >= 4) {
+        four->sin_family = AF_INET;
+        memcpy(&four->sin_addr, data, 4);
+    }
+    struct address address = address_of(&from);
+    struct address_range other = {.first = address, .bits = 128};
+    other.first.bytes[15] ^= 1;
+    REQUIRE(!address_in_any(&address, &(struct address_ranges){&other, 1}));
+}
+
 static void check_address(const uint8_t *data, size_t size)
 {
     struct address address, again;
     struct address_range range;
     struct slice text = slice_from((const char *)data, size);
+    bool with_suffixes = address_parse(text, true, &again);
     if (address_parse(text, false, &address)) {
-        REQUIRE(address_parse(text, true, &again) && memcmp(&address, &again, sizeof address) == 0);
+        REQUIRE(with_suffixes && memcmp(&address, &again, sizeof address) == 0);
         REQUIRE(address_range_parse(text, &range) && memcmp(&range.first, &address, sizeof address) == 0);
     }
     if (address_range_parse(text, &range))
@@ -63,5 +84,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             i += 13; /* the middle of a long one is like its neighbours */
     }
     check_address(data, size < 64 ? size : 64);
+    check_socket_address(data, size);
     return 0;
 }

@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include "memory.h"
+#include "memory/pool.h"
 #include "workers/operation.h"
 
 #define MUST(condition)                                                                                                \
@@ -39,6 +41,27 @@ static void check_round_trip(struct slice text)
     buffer_free(&json_again);
 }
 
+/* An allocation fails, or somebody says stop: no value and no text, and a reason. */
+static void be_stopped(struct slice text, unsigned choice)
+{
+    static const atomic_bool now = true;
+    struct buffer value = {0}, json = {0};
+    char error[ERROR_TEXT_BYTES] = "";
+    const atomic_bool *stop = choice & 1 ? &now : NULL;
+    pool_set_enabled(false);
+    memory_fail(stop ? 0 : 1 + choice / 2 % 8);
+    enum code code = value_from_json(&value, text, VALUE_DEPTH_MAXIMUM, choice & 2 ? stop : NULL, error);
+    MUST(code == CODE_OK || error[0]);
+    if (code == CODE_OK) {
+        code = value_write_json(&json, root_of(&value), stop, error);
+        MUST(code == CODE_OK || error[0]);
+    }
+    (void)memory_failed();
+    pool_set_enabled(true);
+    buffer_free(&value);
+    buffer_free(&json);
+}
+
 /* The first byte chooses the operation, the rest is its input as JSON. */
 static void run_operation(unsigned char choice, struct slice text)
 {
@@ -64,6 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     check_round_trip(slice_from((const char *)data, size));
+    if (size > 1 && data[0] & 0x80)
+        be_stopped(slice_from((const char *)data + 1, size - 1), data[0] & 0x7f);
     if (size > 1)
         run_operation(data[0], slice_from((const char *)data + 1, size - 1));
     return 0;

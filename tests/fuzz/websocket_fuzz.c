@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory.h"
 #include "memory/pool.h"
 #include "protocol/json/utf8.h"
 #include "protocol/websocket/websocket.h"
@@ -25,9 +26,12 @@ enum choice {
     CHOOSE_COMPRESSION = 0x01,
     CHOOSE_TAKEOVER = 0x02,
     CHOOSE_SMALL_LIMIT = 0x04,
+    CHOOSE_FAILURE = 0x20, /* once more, and an allocation fails */
     CHOOSE_OFFER = 0x40,
     CHOOSE_ROUND_TRIP = 0x80,
 };
+
+static bool scarce; /* memory fails in this run */
 
 /* The events so far, folded (FNV-1a), and how many. */
 struct events {
@@ -48,7 +52,8 @@ static void note(struct events *events, enum websocket_event event, const struct
     fold(events, head, sizeof head);
     events->count++;
     if (event == WEBSOCKET_ON_FAIL) {
-        REQUIRE(message->status == 1002 || message->status == 1007 || message->status == 1009);
+        REQUIRE(message->status == 1002 || message->status == 1007 || message->status == 1009 ||
+                message->status == 1008 || (scarce && message->status == 1013));
         fold(events, message->reason, strlen(message->reason));
         return;
     }
@@ -56,6 +61,16 @@ static void note(struct events *events, enum websocket_event event, const struct
     REQUIRE(message->length <= (event == WEBSOCKET_ON_MESSAGE ? limit : 125));
     if ((event == WEBSOCKET_ON_MESSAGE && message->opcode == WEBSOCKET_TEXT) || event == WEBSOCKET_ON_CLOSE)
         REQUIRE(utf8_valid(message->data, message->length));
+    if (event != WEBSOCKET_ON_MESSAGE) {
+        struct slice said = slice_from(message->data, message->length);
+        struct frame *answer = event == WEBSOCKET_ON_CLOSE  ? websocket_close(message->status, said)
+                               : event == WEBSOCKET_ON_PING ? websocket_pong(said)
+                                                            : websocket_ping(said);
+        REQUIRE(answer || scarce);
+        REQUIRE(!answer || (answer->length >= 2 && answer->length <= 2 + 125));
+        if (answer)
+            frame_release(answer);
+    }
     char kept[WEBSOCKET_SLACK]; /* readers may write there and put it back */
     memcpy(kept, message->data + message->length, sizeof kept);
     memset(message->data, 'x', message->length + sizeof kept);
@@ -65,7 +80,7 @@ static void note(struct events *events, enum websocket_event event, const struct
 static void feed(struct websocket *websocket, const uint8_t *bytes, size_t length, uint32_t limit,
                  struct events *events)
 {
-    char *block = malloc(length + WEBSOCKET_SLACK);
+    char *block = aligned_alloc(1, length + WEBSOCKET_SLACK); /* which memory_fail does not see */
     REQUIRE(block);
     if (length > 0)
         memcpy(block, bytes, length);
@@ -156,6 +171,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         for (uint32_t seed = 1; seed <= 2; seed++) {
             struct events split = run(choice, data, size, seed * 2654435761u + (uint32_t)size);
             REQUIRE(split.count == whole.count && split.hash == whole.hash);
+        }
+        if (choice & CHOOSE_FAILURE) {
+            deflate_leave_thread();
+            pool_set_enabled(false);
+            scarce = true;
+            memory_fail(1 + size % 16);
+            run(choice, data, size, (uint32_t)size);
+            (void)memory_failed();
+            scarce = false;
+            pool_set_enabled(true);
         }
     }
     return 0;

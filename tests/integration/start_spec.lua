@@ -130,7 +130,6 @@ describe("the start", function()
 
     local NOT_YET = {
         ["store"] = {store = {path = "x"}}, ["cluster"] = {cluster = {}},
-        ["limits.trustedProxies"] = {limits = {trustedProxies = {"127.0.0.1"}}},
     }
     for path, config in pairs(NOT_YET) do
         it("is refused when it is asked for what is not there yet: " .. path, function()

@@ -86,6 +86,17 @@ function methods:issue(name, options)
     return base .. ".pem", key
 end
 
+-- An authority that this one vouches for.
+function methods:between(name)
+    local below = certificates.authority(name)
+    openssl("req", "-new", "-config", self.folder .. "/openssl.cnf", "-key", below.folder .. "/ca.key", "-out",
+        below.folder .. "/ca.csr", "-subj", "/CN=" .. name)
+    process.write_file(below.folder .. "/ca.ext", "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n")
+    openssl("ca", "-batch", "-notext", "-config", self.folder .. "/openssl.cnf", "-in", below.folder .. "/ca.csr",
+        "-out", below.ca, "-extfile", below.folder .. "/ca.ext")
+    return below
+end
+
 function methods:revoke(name)
     openssl("ca", "-batch", "-config", self.folder .. "/openssl.cnf", "-revoke", self.folder .. "/" .. name .. ".pem")
 end
@@ -96,7 +107,7 @@ function methods:crl(seconds)
     local arguments = {"ca", "-batch", "-config", self.folder .. "/openssl.cnf", "-gencrl", "-out", path}
     if seconds then
         arguments[#arguments + 1] = "-crlsec"
-        arguments[#arguments + 1] = tostring(seconds)
+        arguments[#arguments + 1] = ("%d"):format(math.ceil(seconds))
     end
     openssl(unpack(arguments))
     return path

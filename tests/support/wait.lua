@@ -21,7 +21,8 @@ function wait.left(deadline)
     return math.max(0, deadline - socket.gettime())
 end
 
--- Calls `condition` until it returns something true, and returns that; raises with `what` when the bound is over.
+-- Calls `condition` until it returns something true, and returns that; raises with `what` (text, or what gives it) when
+-- the bound is over.
 -- Other things (a process, a file) give no event to wait on, so it looks every few milliseconds.
 function wait.eventually(condition, seconds, what)
     local deadline = wait.deadline(seconds)
@@ -31,7 +32,8 @@ function wait.eventually(condition, seconds, what)
             return result
         end
         if socket.gettime() > deadline then
-            error("waited in vain for " .. (what or "a condition"), 2)
+            local text = type(what) == "function" and what() or what or "a condition"
+            error("waited in vain for " .. text, 2)
         end
         socket.sleep(0.003)
     end

@@ -44,7 +44,7 @@ struct slice view_member(struct slice object, struct slice name)
 
 void view_value(FILE *out, struct slice value)
 {
-    if (json_kind(value) != JSON_STRING) {
+    if (value.length < 2 || json_kind(value) != JSON_STRING) {
         view_text(out, value);
         return;
     }

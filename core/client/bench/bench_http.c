@@ -278,7 +278,6 @@ struct answer {
 static void read_answer(struct slice body, struct answer *answer)
 {
     struct slice rest = body, key, value;
-    *answer = (struct answer){.ms = -1};
     if (json_validate(body, JSON_DEPTH_MAXIMUM, NULL) != CODE_OK)
         return;
     while (json_kind(body) == JSON_OBJECT && json_next_member(&rest, &key, &value)) {

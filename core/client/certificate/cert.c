@@ -27,7 +27,7 @@ static const char help[] =
     "In a folder that has an authority already, it signs further agents, and what is there stays.\n"
     "\n"
     "  --name NAME   a further DNS name or IP address of the server; may be given several times\n"
-    "  --agent ID    a certificate for this agent, with the identity luaduct:agent:ID; may be given several times\n"
+    "  --agent ID    a certificate for this agent: luaduct:agent:ID, luaduct:role:agent; may be given several times\n"
     "  --force       make all anew, in place of what is there\n"
     "\n"
     "Exit status: 0; 1 when something could not be made; 2 wrong usage.\n";

@@ -105,8 +105,10 @@ static int set_alternatives(mbedtls_x509write_cert *out, const struct certificat
 {
     struct der der = {.at = der.bytes + sizeof der.bytes};
     if (subject->kind == CERTIFICATE_AGENT) {
+        static const char role[] = "luaduct:role:agent";
         char uri[96];
         int length = snprintf(uri, sizeof uri, "luaduct:agent:%s", subject->name);
+        put_alternative(&der, SAN_URI, role, sizeof role - 1);
         put_alternative(&der, SAN_URI, uri, (size_t)length);
     }
     for (size_t i = subject->name_count; i-- > 0;) { /* backwards, so that they stand in the order given */

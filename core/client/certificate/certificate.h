@@ -10,7 +10,7 @@
 enum certificate_kind {
     CERTIFICATE_AUTHORITY, /* signs the others; valid for ten years */
     CERTIFICATE_SERVER,    /* serverAuth */
-    CERTIFICATE_AGENT,     /* clientAuth; its subjectAltName is the URI luaduct:agent:NAME */
+    CERTIFICATE_AGENT,     /* clientAuth; subjectAltName: the URIs luaduct:agent:NAME and luaduct:role:agent */
 };
 
 #define CERTIFICATE_NAMES_MAXIMUM 32 /* of a server; more would be a mistake, and they all fit into a PEM */

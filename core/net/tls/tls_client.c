@@ -18,6 +18,10 @@
 #include "base/random.h"
 #include "net/tls/tls_session.h"
 
+/* Without any content so much is taken from the socket in one call: a server that sends alerts for ever does not keep
+ * the caller from looking at the time. */
+#define TURN_BYTES ((size_t)4 * TLS_RECORD_BYTES)
+
 /* More than there are: the list ends with 0. */
 #define CIPHERS_MAXIMUM 16
 
@@ -35,6 +39,7 @@ struct tls_stream {
     int descriptor;
     int system_error; /* of the last call on the socket that failed; negative */
     int failure;      /* what the stream has ended with, once it has; negative */
+    size_t turn;      /* bytes that this call took since the last content */
     size_t in_flight; /* bytes of the caller's that are sealed in a record which the socket has not taken whole */
     bool wants_write; /* the last step stopped at a full socket */
     bool is_address;  /* the host is an IP address, these bytes: */
@@ -175,9 +180,13 @@ static int send_bytes(void *context, const unsigned char *data, size_t length)
 static int receive_bytes(void *context, unsigned char *data, size_t length)
 {
     struct tls_stream *stream = context;
+    if (stream->turn >= TURN_BYTES)
+        return MBEDTLS_ERR_SSL_WANT_READ;
     ssize_t got = recv(stream->descriptor, data, length, 0);
-    if (got >= 0)
+    if (got >= 0) {
+        stream->turn += (size_t)got;
         return (int)got;
+    }
     if (errno == EAGAIN || errno == EINTR)
         return MBEDTLS_ERR_SSL_WANT_READ;
     stream->system_error = -errno;
@@ -341,6 +350,7 @@ int tls_stream_handshake(struct tls_stream *stream)
 {
     if (stream->failure != 0)
         return stream->failure;
+    stream->turn = 0;
     if (stream->ssl.state == MBEDTLS_SSL_HANDSHAKE_OVER)
         return 1;
     int code = mbedtls_ssl_handshake(&stream->ssl);
@@ -391,6 +401,7 @@ ssize_t tls_stream_read(struct tls_stream *stream, void *data, size_t capacity)
             return got > 0 ? (ssize_t)got : stream->failure; /* else told at the next call */
         }
         got += (size_t)code;
+        stream->turn = 0;
     } while (capacity - got >= TLS_RECORD_BYTES); /* so that none stays behind in part, where no poll sees it */
     return (ssize_t)got;
 }

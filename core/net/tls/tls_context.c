@@ -81,6 +81,8 @@ struct tls_context {
     int cipher_ids[CIPHERS + 1];
     bool asks_client, requires_client;
     unsigned char digest[DIGEST_BYTES];
+    unsigned char clients_digest[DIGEST_BYTES];
+    struct tls_authorities *authorities; /* of clients; NULL: they show no certificates */
     mbedtls_ssl_ticket_context tickets;
     mbedtls_ssl_cache_context cache;
     mbedtls_ctr_drbg_context random; /* of the tickets' keys */
@@ -203,6 +205,18 @@ static void digest_file(mbedtls_sha256_context *digest, const struct tls_file *f
 {
     mbedtls_sha256_update_ret(digest, (const unsigned char *)&file->length, sizeof file->length);
     mbedtls_sha256_update_ret(digest, file->bytes, file->length);
+}
+
+/* Who vouches for clients, and for whom not any more. */
+static void make_clients_digest(struct tls_context *context, const struct tls_files *files)
+{
+    mbedtls_sha256_context digest;
+    mbedtls_sha256_init(&digest);
+    mbedtls_sha256_starts_ret(&digest, 0);
+    digest_file(&digest, &files->client_ca);
+    digest_file(&digest, &files->crl);
+    mbedtls_sha256_finish_ret(&digest, context->clients_digest);
+    mbedtls_sha256_free(&digest);
 }
 
 static void make_digest(struct tls_context *context, const struct tls_options *options, const struct tls_files *files)
@@ -371,6 +385,13 @@ static bool make_slots(struct tls_context *context, const struct tls_options *op
     return true;
 }
 
+static bool list_authorities(struct tls_context *context)
+{
+    if (context->asks_client)
+        context->authorities = tls_authorities_new(&context->slots[0].client_ca, &context->slots[0].crl);
+    return !context->asks_client || context->authorities;
+}
+
 static bool start_resumption(struct tls_context *context)
 {
     mbedtls_ssl_cache_set_max_entries(&context->cache, CACHE_SESSIONS);
@@ -395,11 +416,13 @@ struct tls_context *tls_context_load(const struct tls_options *options, char *er
         context->asks_client = options->client_ca != NULL;
         context->requires_client = options->require_client_certificate;
         bool good = choose_ciphers(context, options, error, size) && copy_labels(context, options) &&
-                    start_resumption(context) && make_slots(context, options, &files);
-        if (good)
+                    start_resumption(context) && make_slots(context, options, &files) && list_authorities(context);
+        if (good) {
             make_digest(context, options, &files);
-        else
+            make_clients_digest(context, &files);
+        } else {
             tls_context_release(context);
+        }
         context = good ? context : NULL;
     }
     tls_files_free(&files);
@@ -437,6 +460,7 @@ void tls_context_release(struct tls_context *context)
     for (unsigned i = 0; i < context->slot_count; i++)
         free_slot(&context->slots[i], context->pair_count);
     free(context->slots);
+    tls_authorities_free(context->authorities);
     for (size_t i = 0; context->labels && i < context->pair_count; i++)
         free(context->labels[i]);
     for (size_t i = 0; context->names && i < context->pair_count; i++) {
@@ -471,6 +495,28 @@ bool tls_context_asks_client(const struct tls_context *context)
 bool tls_context_requires_client(const struct tls_context *context)
 {
     return context->requires_client;
+}
+
+struct tls_issue tls_context_issue(const struct tls_context *context, const mbedtls_x509_crt *certificate)
+{
+    const mbedtls_x509_crt *found = NULL;
+    for (const mbedtls_x509_crt *at = &context->slots[0].client_ca; at && at->raw.p; at = at->next) {
+        if (at->subject_raw.len != certificate->issuer_raw.len ||
+            memcmp(at->subject_raw.p, certificate->issuer_raw.p, at->subject_raw.len) != 0)
+            continue;
+        if (found)
+            return (struct tls_issue){0};
+        found = at;
+    }
+    return found ? tls_issue_of(certificate, found) : (struct tls_issue){0};
+}
+
+bool tls_context_vouches(const struct tls_context *now, const struct tls_context *before, const struct tls_issue *issue)
+{
+    if (!now || !now->authorities)
+        return false;
+    return memcmp(now->clients_digest, before->clients_digest, sizeof now->clients_digest) == 0 ||
+           tls_authorities_vouch(now->authorities, issue);
 }
 
 /* --- For figures --- */

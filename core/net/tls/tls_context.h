@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/tls/tls_authorities.h"
+
 struct mbedtls_ssl_config;
 struct tls_context;
 
@@ -55,6 +57,15 @@ const struct mbedtls_ssl_config *tls_context_slot(const struct tls_context *cont
 /* Whether a client certificate is asked for, and whether it may be absent. */
 bool tls_context_asks_client(const struct tls_context *context);
 bool tls_context_requires_client(const struct tls_context *context);
+
+/* Who signed the certificate, among the client authorities, by name alone: where several have that name, or none, all
+ * zero. */
+struct tls_issue tls_context_issue(const struct tls_context *context, const struct mbedtls_x509_crt *certificate);
+
+/* Whether a client that was let in by `before` still would be, by what is known of its certificate: its authority and
+ * its serial number. With the same authorities and lists it is. `now` may be NULL: nobody is. Any thread. */
+bool tls_context_vouches(const struct tls_context *now, const struct tls_context *before,
+                         const struct tls_issue *issue);
 
 /* For figures: what runs out some day. Each certificate of our own; of the authorities and of the revocation lists the
  * one that does first. */

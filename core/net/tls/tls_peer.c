@@ -54,7 +54,8 @@ static struct slice copy(const mbedtls_x509_buf *text, char **at)
     return copied;
 }
 
-__attribute__((nonnull)) struct tls_peer *tls_peer_new(const mbedtls_x509_crt *certificate)
+__attribute__((nonnull)) struct tls_peer *tls_peer_new(const mbedtls_x509_crt *certificate,
+                                                       const struct tls_issue *issue)
 {
     const mbedtls_x509_buf *common_name = find_common_name(certificate);
     unsigned count = 0;
@@ -68,7 +69,7 @@ __attribute__((nonnull)) struct tls_peer *tls_peer_new(const mbedtls_x509_crt *c
     struct tls_peer *peer = pool_acquire(POOL_ARRAYS, bytes);
     if (!peer)
         return NULL;
-    *peer = (struct tls_peer){.bytes = bytes, .not_after_s = tls_time_seconds(&certificate->valid_to)};
+    *peer = (struct tls_peer){.bytes = bytes, .issue = *issue, .not_after_s = tls_time_seconds(&certificate->valid_to)};
     char *text = (char *)&peer->names[count];
     if (common_name)
         peer->common_name = copy(common_name, &text);

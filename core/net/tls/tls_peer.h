@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "net/tls/tls_authorities.h"
 
 struct mbedtls_x509_crt;
 
@@ -25,14 +26,15 @@ struct tls_name {
 struct tls_peer {
     struct slice common_name;                         /* of the subject; empty: none, several, or not plain text */
     unsigned char fingerprint[TLS_FINGERPRINT_BYTES]; /* SHA-256 of the certificate */
-    int64_t not_after_s;                              /* wall clock */
-    size_t bytes;                                     /* of the block */
+    struct tls_issue issue;
+    int64_t not_after_s; /* wall clock */
+    size_t bytes;        /* of the block */
     unsigned name_count;
     struct tls_name names[];
 };
 
 /* A copy of what the certificate says, in one block. NULL: no memory. */
-struct tls_peer *tls_peer_new(const struct mbedtls_x509_crt *certificate);
+struct tls_peer *tls_peer_new(const struct mbedtls_x509_crt *certificate, const struct tls_issue *issue);
 void tls_peer_free(struct tls_peer *peer);
 
 #endif

@@ -13,6 +13,7 @@
 #include <mbedtls/oid.h>
 #include <mbedtls/platform.h>
 #include <mbedtls/ssl.h>
+#include <mbedtls/ssl_internal.h>
 #include <mbedtls/x509_crt.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,22 +21,29 @@
 #include <sys/socket.h>
 
 #include "memory/pool.h"
+#include "net/tls/tls_chain.h"
 #include "net/transport.h"
 
 /* A record that comes in pieces brings no content for so long, and alerts and refused renegotiations never do: a peer
  * that sends more of them only wants us to compute. */
 #define IDLE_BYTES ((size_t)4 * TLS_RECORD_BYTES)
 
+/* What a client has to send for a handshake fits: its hello and its certificates, each a record at most, and little
+ * else. Some thousand alerts do too, which cost ten milliseconds. */
+#define HANDSHAKE_BYTES ((size_t)3 * TLS_RECORD_BYTES)
+
 struct tls_session {
     mbedtls_ssl_context ssl;
     struct tls_context *context;
     struct tls_peer *peer;
-    const unsigned char *ahead; /* within tls_session_receive: what came from the socket and is not taken yet */
+    const mbedtls_x509_crt *signer; /* within judge_certificate: of the next one */
+    const unsigned char *ahead;     /* within tls_session_receive: what came from the socket and is not taken yet */
     size_t ahead_left;
-    size_t idle_bytes; /* that came since the last content */
+    size_t idle_bytes; /* that came since the last content; before the first: for the handshake */
     int fd;
-    int error;          /* the library's, of a handshake that failed */
-    uint32_t flags;     /* of the peer's certificate */
+    int error;      /* the library's, of a handshake that failed */
+    uint32_t flags; /* of the peer's certificate */
+    struct tls_issue issue;
     uint16_t in_flight; /* content of the record that the socket has in part; 0: none */
     uint16_t record;    /* the most content of one record */
     bool receives;      /* the library gets its bytes from `ahead` */
@@ -77,10 +85,14 @@ static int take_bytes(void *context, unsigned char *buffer, size_t length)
     struct tls_session *session = context;
     if (session->receives)
         return take_ahead(session, buffer, length);
+    if (session->idle_bytes >= HANDSHAKE_BYTES)
+        return MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
     ssize_t n;
     do
         n = recv(session->fd, buffer, length, 0);
     while (n < 0 && errno == EINTR);
+    if (n > 0)
+        session->idle_bytes += (size_t)n;
     if (n >= 0)
         return (int)n; /* 0: the library says MBEDTLS_ERR_SSL_CONN_EOF */
     return errno == EAGAIN || errno == EWOULDBLOCK ? MBEDTLS_ERR_SSL_WANT_READ : MBEDTLS_ERR_NET_CONN_RESET;
@@ -103,6 +115,9 @@ static int give_bytes(void *context, const unsigned char *bytes, size_t length)
 static int judge_certificate(void *context, mbedtls_x509_crt *certificate, int depth, uint32_t *flags)
 {
     struct tls_session *session = context;
+    if (depth == 0 && session->signer)
+        session->issue = tls_issue_of(certificate, session->signer);
+    session->signer = depth == 1 ? certificate : NULL; /* the library goes down the chain */
     if (depth == 0 && mbedtls_x509_crt_check_extended_key_usage(certificate, MBEDTLS_OID_CLIENT_AUTH,
                                                                 MBEDTLS_OID_SIZE(MBEDTLS_OID_CLIENT_AUTH)) != 0)
         *flags |= MBEDTLS_X509_BADCERT_EXT_KEY_USAGE;
@@ -201,7 +216,9 @@ static bool keep_peer(struct tls_session *session)
         session->flags |= MBEDTLS_X509_BADCERT_EXPIRED;
     if (session->flags != 0)
         return false;
-    session->peer = tls_peer_new(own->peer_cert);
+    if (session->resumed) /* who signed it was not looked at again */
+        session->issue = tls_context_issue(session->context, own->peer_cert);
+    session->peer = tls_peer_new(own->peer_cert, &session->issue);
     if (!session->peer)
         return false;
     mbedtls_x509_crt_free(own->peer_cert);
@@ -222,14 +239,50 @@ static enum tls_step finish(struct tls_session *session)
         return fail(session, MBEDTLS_ERR_X509_CERT_VERIFY_FAILED,
                     session->flags ? TLS_FAILURE_CERTIFICATE : TLS_FAILURE_MEMORY);
     }
+    session->idle_bytes = 0;
     session->open = true;
     return TLS_STEP_DONE;
+}
+
+/* Reads the client's certificates ahead of the library, which then finds them as the current message. 0: go on. */
+static int look_ahead(struct tls_session *session)
+{
+    mbedtls_ssl_context *ssl = &session->ssl;
+    int result = mbedtls_ssl_flush_output(ssl);
+    if (result == 0)
+        result = mbedtls_ssl_read_record(ssl, 1);
+    if (result != 0)
+        return result;
+    ssl->keep_current_message = 1;
+    if (ssl->in_msgtype != MBEDTLS_SSL_MSG_HANDSHAKE || ssl->in_msg[0] != MBEDTLS_SSL_HS_CERTIFICATE)
+        return 0; /* the library says what is wrong with it */
+    size_t head = mbedtls_ssl_hs_hdr_len(ssl);
+    result = tls_chain_check(ssl->in_msg + head, ssl->in_hslen - head);
+    if (result == 0)
+        return 0;
+    if (result == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED)
+        session->flags |= MBEDTLS_X509_BADCERT_BAD_KEY;
+    mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_BAD_CERT);
+    return result;
+}
+
+static int shake_hands(struct tls_session *session)
+{
+    int result = 0;
+    while (result == 0 && session->ssl.state != MBEDTLS_SSL_HANDSHAKE_OVER) {
+        if (session->ssl.state == MBEDTLS_SSL_CLIENT_CERTIFICATE && tls_context_asks_client(session->context) &&
+            !session->ssl.keep_current_message)
+            result = look_ahead(session);
+        if (result == 0)
+            result = mbedtls_ssl_handshake_step(&session->ssl);
+    }
+    return result;
 }
 
 enum tls_step tls_session_handshake(struct tls_session *session)
 {
     noted_resumed = false;
-    int result = mbedtls_ssl_handshake(&session->ssl);
+    int result = shake_hands(session);
     session->resumed |= noted_resumed;
     if (result == 0)
         return finish(session);
@@ -267,6 +320,11 @@ bool tls_session_resumed(const struct tls_session *session)
 const struct tls_peer *tls_session_peer(const struct tls_session *session)
 {
     return session->peer;
+}
+
+bool tls_session_stands(const struct tls_session *session, const struct tls_context *now)
+{
+    return !session->peer || tls_context_vouches(now, session->context, &session->peer->issue);
 }
 
 /* --- Receiving --- */

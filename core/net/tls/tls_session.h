@@ -52,6 +52,10 @@ bool tls_session_resumed(const struct tls_session *session);
 /* What the peer's certificate says, verified; NULL: it showed none. Lives with the session. */
 const struct tls_peer *tls_session_peer(const struct tls_session *session);
 
+/* Whether a client with that certificate, or with none, would still be let in by these authorities and revocation lists
+ * (tls_context_vouches); `now` may be NULL. */
+bool tls_session_stands(const struct tls_session *session, const struct tls_context *now);
+
 /* Decrypted bytes, 0 at the peer's end, TRANSPORT_BLOCKED or TRANSPORT_BROKEN. `size` is at least TLS_RECEIVE_LEAST:
  * the end of the buffer takes what comes from the socket, its beginning what it means. Whatever was read from the
  * socket is given, but for the beginning of a record: so epoll tells of everything that is left. */

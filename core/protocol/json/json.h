@@ -60,7 +60,7 @@ static inline struct slice json_string_inside(struct slice value)
 
 static inline bool json_has_escape(struct slice text)
 {
-    return text.data && memchr(text.data, '\\', text.length) != NULL;
+    return text.length > 0 && memchr(text.data, '\\', text.length) != NULL;
 }
 
 /* Unescapes the inside of a string's quotes into out, which has at least inside.length bytes (the result is never

@@ -133,7 +133,7 @@ enum field scan_field_of_escaped(struct slice inside)
 {
     /* Every byte of the longest name as \u00xx, and what the look-up may read behind it. */
     char name[11 * 6 + 16];
-    if (inside.length > 11 * 6)
+    if (inside.length > (size_t)11 * 6)
         return FIELD_UNKNOWN;
     size_t length = json_unescape(inside, name, NULL);
     memset(name + length, 0, 16);

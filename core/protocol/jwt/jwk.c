@@ -226,7 +226,7 @@ static const char *rsa_problem(mbedtls_rsa_context *rsa)
         return "an RSA key of fewer than 2048 bits";
     if (bits > JWK_RSA_BITS_MOST)
         return "an RSA key of more than 4096 bits";
-    if (mbedtls_mpi_bitlen(&rsa->E) > EXPONENT_BYTES * 8)
+    if (mbedtls_mpi_bitlen(&rsa->E) > (size_t)EXPONENT_BYTES * 8)
         return "an RSA key whose exponent has more than 32 bits";
     return mbedtls_rsa_check_pubkey(rsa) == 0 ? NULL : "no valid RSA key";
 }
@@ -485,7 +485,7 @@ static int verify_rsa(const mbedtls_rsa_context *key, const unsigned char hash[H
 /* r and s one after the other, each as long as the curve's order (RFC 7518 3.4). */
 static int verify_point(const mbedtls_ecp_point *point, const unsigned char hash[HASH_BYTES], struct slice signature)
 {
-    if (signature.length != 2 * POINT_BYTES)
+    if (signature.length != (size_t)2 * POINT_BYTES)
         return -1;
     const unsigned char *bytes = (const unsigned char *)signature.data;
     mbedtls_ecp_group group;

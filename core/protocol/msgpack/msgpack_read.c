@@ -65,7 +65,7 @@ static char *more_room(struct unpacker *unpacker, size_t size) __attribute__((no
 static char *more_room(struct unpacker *unpacker, size_t size)
 {
     /* Tokens ask for more than they use, by less than the slack. */
-    if (unpacker->out->length + size > unpacker->rules->bytes + 2 * JSON_SLACK) {
+    if (unpacker->out->length + size > unpacker->rules->bytes + (size_t)2 * JSON_SLACK) {
         fail_large(unpacker);
         return NULL;
     }

@@ -268,6 +268,7 @@ static unsigned move_payload(struct websocket *websocket, char *to, char **at, u
 {
     unsigned seen = 0;
     if (length > 0) {
+        /* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): whoever calls has reserved `length` bytes */
         memcpy(to, *at, length);
         seen = websocket_unmask(to, length, websocket->mask);
     }

@@ -1,4 +1,5 @@
 /* How an agent joins: its token, the script's on_register, the registry. */
+#include <mbedtls/platform_util.h>
 #include <stdio.h>
 
 #include "base/hash.h"
@@ -333,7 +334,9 @@ void session_register(struct connection *connection, struct slice text, const st
             failed ? SLICE("the token cannot be judged now") : SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }
-    if (again && !identity_same(identity, connection->identity)) {
+    /* What showed it is not needed any more, and the buffer that it came in is kept. */
+    mbedtls_platform_zeroize((char *)asked.auth_token.data, asked.auth_token.length);
+    if (again && connection->identity && !identity_same(identity, connection->identity)) {
         access_refused(REFUSED_BINDING, identity, SLICE("a connection of another identity"));
         identity_release(identity);
         session_object(connection, CODE_FORBIDDEN, SLICE("this connection belongs to another identity"),

@@ -19,7 +19,8 @@ static void push_certificates(lua_State *L)
         lua_pushstring(L, view.name);
         lua_setfield(L, -2, "name");
         set_time(L, "notAfter", view.not_after_s * 1000);
-        set_number(L, "secondsLeft", (double)(view.not_after_s - clock_wall_ms() / 1000));
+        int64_t seconds_left = view.not_after_s - clock_wall_ms() / 1000;
+        set_number(L, "secondsLeft", (double)seconds_left);
         lua_rawseti(L, -2, (int)i + 1);
     }
     tls_context_release(context);

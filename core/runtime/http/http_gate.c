@@ -4,6 +4,8 @@
  * and probes, wrong ones are counted by themselves. */
 #include "runtime/http/http_gate.h"
 
+#include <mbedtls/platform_util.h>
+
 #include "protocol/http/origin.h"
 #include "runtime/identity/access.h"
 #include "runtime/identity/authenticate.h"
@@ -140,7 +142,10 @@ static enum authentication authenticate(struct connection *connection, const str
         if (!shown.token.data || http_request_header(request, SLICE("authorization"), header))
             return AUTHENTICATION_WRONG;
     }
-    return identity_authenticate(&shown, &out->identity);
+    enum authentication result = identity_authenticate(&shown, &out->identity);
+    if (result != AUTHENTICATION_WAITS) /* it is not needed any more, and the buffer that it came in is kept */
+        mbedtls_platform_zeroize((char *)shown.token.data, shown.token.length);
+    return result;
 }
 
 static bool may_administer(const struct connection *connection, const struct identity *identity)
@@ -245,7 +250,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {
-        access_refused(REFUSED_CREDENTIAL, NULL, path);
+        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a request")); /* its path is whatever it says */
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
     }
 }

@@ -1,5 +1,7 @@
 #include "runtime/identity/certificate.h"
 
+#include <string.h>
+
 #include "net/tls/tls_peer.h"
 #include "protocol/registration.h"
 #include "runtime/identity/hooked.h"
@@ -30,12 +32,19 @@ static void read_names(const struct tls_peer *peer, struct names *out)
     }
 }
 
+/* Common names with * are made for web servers: where clientIds are compared it would stand for any text. */
+static bool names_one(struct slice common_name)
+{
+    return common_name.length > 0 && identifier_valid(common_name) &&
+           !memchr(common_name.data, '*', common_name.length);
+}
+
 enum authentication certificate_identity(const struct tls_peer *peer, struct identity **out)
 {
     struct names names;
     read_names(peer, &names);
     struct slice_list *agents = &names.lists[0];
-    if (agents->count == 0 && peer->common_name.length > 0 && identifier_valid(peer->common_name))
+    if (agents->count == 0 && names_one(peer->common_name))
         names.items[0][agents->count++] = peer->common_name;
     if (agents->count == 0)
         return AUTHENTICATION_WRONG;

@@ -6,7 +6,7 @@
  *   luaduct:agentRole:R    a role that it may register as
  *   luaduct:label:L        a label that it vouches for
  *
- * Without any agent its common name is its name and the one clientId. */
+ * Without any agent its common name is its name and the one clientId; one with * in it is none. */
 #ifndef LUADUCT_RUNTIME_CERTIFICATE_H
 #define LUADUCT_RUNTIME_CERTIFICATE_H
 

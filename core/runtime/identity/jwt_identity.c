@@ -54,7 +54,7 @@ struct reading {
 static bool read_text(struct reading *reading, struct slice value, struct slice *text)
 {
     bool lone_surrogate = false;
-    if (json_kind(value) != JSON_STRING)
+    if (value.length < 2 || json_kind(value) != JSON_STRING)
         return false;
     *text = json_string_inside(value);
     if (json_has_escape(*text)) {
@@ -97,7 +97,7 @@ static bool read_id(struct reading *reading, const struct config_list *way, stru
 {
     if (!read_text(reading, claim(reading, way), id))
         reading->why = "the claim of auth.jwt.idClaim is not text of 1 to 256 bytes without control characters";
-    else if (memchr(id->data, '*', id->length)) /* where clientIds are compared it would stand for any text */
+    else if (id->data && memchr(id->data, '*', id->length)) /* as a clientId it would stand for any text */
         reading->why = "the claim of auth.jwt.idClaim has a *";
     return !reading->why;
 }

@@ -8,6 +8,7 @@
 #include "runtime/identity/certificate.h"
 #include "runtime/identity/jwt_keys.h"
 #include "runtime/reactor.h"
+#include "runtime/tls/certificates.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct standing current; /* with the mutex */
@@ -138,4 +139,16 @@ void standing_review(struct reactor *reactor)
             http_session_review(connection);
         identity_put(&connection->identity, NULL); /* a certificate's is asked for anew */
     }
+}
+
+void standing_review_certificates(struct reactor *reactor)
+{
+    struct tls_context *context = certificates_current();
+    for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
+        next = connection->next;
+        if ((connection->phase == CONNECTION_HTTP || connection->phase == CONNECTION_WEBSOCKET) &&
+            !transport_peer_stands(&connection->transport, context))
+            standing_end(connection);
+    }
+    tls_context_release(context);
 }

@@ -45,6 +45,10 @@ struct standing standing_current(void);
  * token says now, and new grants. On the reactor's thread, inside a pass. */
 void standing_review(struct reactor *reactor);
 
+/* Ends the reactor's connections whose client certificate the authorities and revocation lists in use do not let in any
+ * more. On the reactor's thread, inside a pass. */
+void standing_review_certificates(struct reactor *reactor);
+
 /* What an identity that was found before is now, a reference; NULL: it is not valid any more. The same. */
 struct identity *standing_renew(struct connection *connection, struct identity *identity);
 

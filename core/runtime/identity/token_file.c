@@ -85,7 +85,7 @@ static bool read_digest(struct slice value, unsigned char out[TOKEN_DIGEST_BYTES
     if (json_kind(value) != JSON_STRING || value.length != 2 + 2 * TOKEN_DIGEST_BYTES)
         return false;
     const char *at = value.data + 1;
-    for (size_t i = 0; i < 2 * TOKEN_DIGEST_BYTES; i++) {
+    for (size_t i = 0; i < (size_t)2 * TOKEN_DIGEST_BYTES; i++) {
         char c = at[i];
         int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
         if (digit < 0)

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "bridge/answer.h"
 #include "bridge/delivery.h"
 #include "memory/pool.h"
@@ -29,7 +30,6 @@ struct waiting_alerts {
 
 static const struct config *config;
 static struct post_target target;
-static struct tls_client *tls; /* the webhook's thread's; NULL: the target is plain */
 static pthread_t thread;
 static bool running;
 static atomic_bool stop, envelopes_wait;
@@ -110,7 +110,7 @@ static bool sign(const char *seconds, struct slice body, char out[2 * SIGNATURE_
 }
 
 /* True: the receiver has it. */
-static bool try_once(struct slice body, char *error, size_t size)
+static bool try_once(struct slice body, struct tls_client *tls, char *error, size_t size)
 {
     char seconds[24], signature[2 * SIGNATURE_BYTES + 1], headers[256];
     snprintf(seconds, sizeof seconds, "%lld", (long long)(clock_wall_ms() / 1000));
@@ -148,13 +148,13 @@ static bool pause_for(uint32_t ms)
     return atomic_load(&stop);
 }
 
-static void deliver(struct slice body)
+static void deliver(struct slice body, struct tls_client *tls)
 {
     char error[256] = "";
     uint32_t pause_ms = FIRST_PAUSE_MS;
     bool stopped = false;
     for (unsigned try = 1; !stopped; try++, pause_ms *= 2) {
-        bool good = try_once(body, error, sizeof error), last = try == NOTIFY_TRIES;
+        bool good = try_once(body, tls, error, sizeof error), last = try == NOTIFY_TRIES;
         pthread_mutex_lock(&mutex);
         figures.delivered += good;
         figures.lost += !good && last;
@@ -169,9 +169,10 @@ static void deliver(struct slice body)
     }
 }
 
-static void *work(void *unused)
+/* The client of TLS is the thread's own, which may be left behind with it; NULL: the target is plain. */
+static void *work(void *client)
 {
-    (void)unused;
+    struct tls_client *tls = client;
     log_name_thread("webhook");
     struct buffer body;
     while (!atomic_load(&stop)) {
@@ -182,9 +183,10 @@ static void *work(void *unused)
         pthread_mutex_unlock(&mutex);
         if (!some)
             continue;
-        deliver(slice_from(body.data, body.length));
+        deliver(slice_from(body.data, body.length), tls);
         buffer_free(&body);
     }
+    tls_client_free(tls);
     pool_leave_thread();
     return NULL;
 }
@@ -259,34 +261,30 @@ bool notify_start(const struct config *from, char *error, size_t size)
         return false;
     }
     char problem[TLS_ERROR_SIZE];
+    struct tls_client *tls = NULL;
     if (target.secure && !(tls = tls_client_new(&(struct tls_client_options){0}, problem))) {
         snprintf(error, size, "alerts.webhook.url: whom to trust is not known: %s", problem);
         return false;
     }
-    int failure = pthread_create(&thread, NULL, work, NULL);
-    if (failure != 0)
+    int failure = pthread_create(&thread, NULL, work, tls);
+    if (failure != 0) {
         snprintf(error, size, "cannot start a thread: %s", strerror(failure));
+        tls_client_free(tls);
+    }
     return running = failure == 0;
 }
 
 void notify_stop(void)
 {
     struct buffer left;
-    struct timespec until;
     atomic_store(&stop, true);
     pthread_mutex_lock(&mutex);
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&mutex);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += 2;
     /* One that looks a name up cannot be told: it is left behind. */
-    if (running && pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
+    if (running && !thread_join_within(thread, 2000))
         pthread_detach(thread);
-        tls = NULL; /* it is that thread's for ever */
-    }
     running = false;
-    tls_client_free(tls);
-    tls = NULL;
     pthread_mutex_lock(&mutex);
     while (take(&for_webhook, &left) || take(&for_agent, &left))
         buffer_free(&left);

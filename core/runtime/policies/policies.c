@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "memory/pool.h"
 #include "runtime/engines/alert.h"
 #include "runtime/policies/metrics.h"
@@ -327,13 +328,7 @@ void policies_stop(void)
     pthread_cond_signal(&changed);
     pthread_mutex_unlock(&mutex);
     /* Main waits here and supervises nobody: a function that runs has so long. */
-    for (struct timespec until;;) {
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += 50000000;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != ETIMEDOUT)
-            break;
+    while (!thread_join_within(thread, 50)) {
         pthread_mutex_lock(&mutex);
         if (watched)
             watchdog_stop_now(watched);

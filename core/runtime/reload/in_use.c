@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "runtime/identity/standing.h"
 #include "runtime/policies/policies.h"
 #include "runtime/reload/watch.h"
 #include "runtime/tls/certificates.h"
@@ -23,13 +24,6 @@ void in_use_change(struct version *current, struct version *trial, enum version_
     policies_change(current->config);
     version_release(current_before);
     version_release(trial_before);
-}
-
-void in_use_certificates(const struct config *config, struct tls_context *certificates)
-{
-    char error[256];
-    if (!certificates_use(config, certificates, error, sizeof error))
-        log_error("TLS stays off: %s", error);
 }
 
 /* --- Parts -------------------------------------------------------------------------------------------------------- */
@@ -84,4 +78,29 @@ void parts_free(struct part *parts)
         slot_free(parts[i].slot);
     }
     free(parts);
+}
+
+/* --- Certificates ------------------------------------------------------------------------------------------------- */
+
+static void act_review_certificates(struct reactor *reactor, struct part *part)
+{
+    (void)part;
+    standing_review_certificates(reactor);
+}
+
+void in_use_certificates(const struct config *config, struct tls_context *certificates)
+{
+    char error[256];
+    struct part *parts = parts_new();
+    struct tls_context *before = certificates_current();
+    if (!parts)
+        log_error("TLS: not enough memory to look at the certificates of open connections again");
+    if (!certificates_use(config, certificates, error, sizeof error))
+        log_error("TLS stays off: %s", error);
+    struct tls_context *now = certificates_current();
+    if (parts && before && before != now)
+        parts_act(parts, act_review_certificates);
+    tls_context_release(before);
+    tls_context_release(now);
+    parts_free(parts);
 }

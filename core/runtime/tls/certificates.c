@@ -38,7 +38,7 @@ bool certificates_load(const struct config *config, struct tls_context **out, ch
                                   .crl = config->tls.crl,
                                   .ciphers = (const char *const *)config->tls.ciphers.items,
                                   .cipher_count = config->tls.ciphers.count,
-                                  .slots = config->tls.handshake_threads};
+                                  .slots = handshakes_threads(config->tls.handshake_threads)};
     snprintf(problem, sizeof problem, "not enough memory");
     *out = pairs ? tls_context_load(&options, problem, sizeof problem) : NULL;
     free(pairs);

@@ -1,5 +1,6 @@
 /* The certificates in use: made from the configuration at the start and at each reload, given to whoever shakes hands.
- * Open connections keep what they began with. */
+ * Open connections keep what they began with, but for those whose client certificate the new authorities and revocation
+ * lists do not let in: standing_review_certificates ends them. */
 #ifndef LUADUCT_RUNTIME_CERTIFICATES_H
 #define LUADUCT_RUNTIME_CERTIFICATES_H
 

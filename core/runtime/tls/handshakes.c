@@ -109,12 +109,22 @@ static void end(struct handshaker *own, struct handshake *handshake, unsigned fa
     release(handshake);
 }
 
+/* Authorities and revocation lists may have changed since it began: once it is the reactor's it is looked at whenever
+ * they do. */
+static bool still_stands(const struct handshake *handshake)
+{
+    struct tls_context *context = certificates_current();
+    bool stands = tls_session_stands(handshake->session, context);
+    tls_context_release(context);
+    return stands;
+}
+
 /* On the reactor's thread, with the handshake done. */
 static void arrive(struct reactor *reactor, struct errand *errand)
 {
     struct handshake *handshake = (struct handshake *)errand;
     struct transport transport = {.fd = handshake->fd, .tls = handshake->session};
-    if (!reactor->draining && connection_open(reactor, transport, &handshake->arrival))
+    if (!reactor->draining && still_stands(handshake) && connection_open(reactor, transport, &handshake->arrival))
         pool_release(POOL_ARRAYS, handshake, sizeof *handshake);
     else
         release(handshake);
@@ -357,8 +367,16 @@ static bool start_one(struct handshaker *own, unsigned index, char *error, size_
     return false;
 }
 
+unsigned handshakes_threads(unsigned wanted)
+{
+    unsigned now = atomic_load_explicit(&running, memory_order_relaxed);
+    return now > 0 ? now : wanted;
+}
+
 bool handshakes_start(unsigned threads, char *error, size_t size)
 {
+    if (running > 0)
+        return true;
     while (running < threads) {
         if (!start_one(&handshakers[running], running, error, size))
             return running > 0; /* fewer are enough */

@@ -22,6 +22,10 @@ struct reactor;
 /* As many as there may be: each costs parsed copies of all certificates. */
 #define HANDSHAKE_THREADS_MAXIMUM 64u
 
+/* How many threads there are, or will be when `wanted` are asked for: what once started stays as it is, and each has a
+ * slot of every context to itself. Main or the loader. */
+unsigned handshakes_threads(unsigned wanted);
+
 /* Main or the loader, before the first connection comes. Started already is fine. False: *error says why. */
 bool handshakes_start(unsigned threads, char *error, size_t size);
 

@@ -315,7 +315,7 @@ static enum operation_status find_top(struct operation_call *call)
         status = OPERATION_STOPPED;
     else if (!isfinite(own.square))
         status = refuse_range(call);
-    if (status == OPERATION_DONE) {
+    if (status == OPERATION_DONE && search.best.heap) {
         search.query_square = own.square;
         status = score_rows(&search, matrix);
     }

@@ -67,6 +67,14 @@ describe("a client certificate", function()
         assert.equal(200, (call(server, "/agents", {"one", names = "URI:luaduct:agent:one,URI:luaduct:role:reader"})))
     end)
 
+    it("does not let its holder be anybody by a common name for many web servers", function()
+        local server = start()
+        local wildcard = {"*", names = "DNS:*.example.com"}
+
+        assert.equal(401, (call(server, "/agents", wildcard)))
+        assert.equal(401, (call(server, "/send", wildcard, send({to = "x", from = "anybody"}))))
+    end)
+
     it("names the agent that its holder may be, in `from` too", function()
         local server = start()
         local names = "URI:luaduct:agent:worker-*,URI:luaduct:role:agent"

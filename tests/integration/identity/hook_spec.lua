@@ -123,6 +123,11 @@ describe("the hook authenticate", function()
         code, errors = bridge.start_failing({script = SCRIPT})
         assert.equal(1, code)
         assert.truthy(errors:find("auth.hook: expected true, for a script has the hook authenticate", 1, true), errors)
+        local path = bridge.write({config = {auth = {hook = true}}, script = "return {}"})
+        local _
+        code, _, errors = bridge.luaduct({"check", path})
+        assert.equal(1, code)
+        assert.truthy(errors:find("auth.hook: expected a script with the hook authenticate", 1, true), errors)
     end)
 
     it("cannot be lost by a reload", function()

@@ -275,6 +275,25 @@ describe("named tokens", function()
         end)
     end)
 
+    it("that are configured while agents are connected: who shows one goes on, who does not is closed", function()
+        local server = bridge.start({config = {auth = {}}, files = {["tokens.jsonl"] = tokens.file(PEOPLE)}})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        local text = process.read_file(server.folder .. "/config.lua")
+        process.write_file(server.folder .. "/config.lua", (text:gsub('%["auth"%] = {}',
+            '["auth"] = {tokens = "tokens.jsonl"}')))
+        server:signal("SIGHUP")
+        server:wait_log("version 2 of the scripts")
+
+        alice:send_register("alice", {authToken = "alice-token"})
+        assert.equal("registered", alice:receive_json().type)
+        alice:send_envelope({id = "e1", to = "alice"})
+        assert.equal("e1", alice:receive_envelope().id)
+        refused_register(server, "alice", {authToken = "ops-token"})
+        bob:send_envelope({to = "alice"})
+        bob:expect_error("unauthorized")
+        bob:expect_close(1008)
+    end)
+
     it("end at their time: refused at once, and an agent that is connected is closed soon after", function()
         local soon = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + 2)
         local server = start({config = {agents = {cleanupIntervalMs = 100}}, people = {

@@ -1,6 +1,7 @@
 -- `luaduct cert dev`: what it makes is held against OpenSSL's reading of it.
 local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
+local wait = require "tests.support.wait"
 
 local function cert(...)
     return bridge.luaduct({"cert", "dev", ...})
@@ -64,11 +65,36 @@ describe("luaduct cert dev", function()
             local path = folder .. "/agent-" .. id .. ".pem"
             assert.equal(0, (openssl("verify", "-CAfile", folder .. "/ca.pem", "-purpose", "sslclient", path)))
             local text = text_of(path)
-            assert.truthy(text:find("URI:luaduct:agent:" .. id .. "\n", 1, true), text)
+            assert.truthy(text:find("URI:luaduct:agent:" .. id .. ", URI:luaduct:role:agent\n", 1, true), text)
             assert.truthy(text:find("Subject: CN = " .. id .. "\n", 1, true), text)
         end
         assert.are_not.equal(0, (openssl("verify", "-CAfile", folder .. "/ca.pem", "-purpose", "sslserver",
             folder .. "/agent-alice.pem")))
+    end)
+
+    it("makes what lets agents talk, in enhanced mode too, once the config asks for certificates", function()
+        local folder = process.folder()
+        cert(folder, "--agent", "alice", "--agent", "bob")
+        local path = folder .. "/bridge.lua"
+        local text, asks = process.read_file(path):gsub("%-%- (clientCa = )", "%1")
+        assert.equal(1, asks)
+        process.write_file(path, (text:gsub("return {", 'return {\n    mode = "enhanced",')))
+        local server = bridge.run(path)
+        local function agent(id)
+            return bridge.luaduct_start({"agent", id, "--url", "wss://localhost:" .. server.ws_port, "--ca",
+                folder .. "/ca.pem", "--cert", ("%s/agent-%s.pem"):format(folder, id), "--key",
+                ("%s/agent-%s.key"):format(folder, id)}, {input = "pipe"})
+        end
+
+        local alice = agent("alice")
+        local function hears(from, sender)
+            sender:send_input("@alice hello\n")
+            wait.eventually(function()
+                return alice:output():find(('"from":"%s"'):format(from), 1, true)
+            end, nil, function() return alice:log() .. sender:log() end)
+        end
+        hears("alice", alice)
+        hears("bob", agent("bob"))
     end)
 
     it("signs on P-256 with SHA-256, and lets an authority sign leaves only", function()

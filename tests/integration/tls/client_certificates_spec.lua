@@ -3,6 +3,7 @@ local bridge = require "tests.support.bridge"
 local certificates = require "tests.support.certificates"
 local process = require "tests.support.process"
 local tls = require "tests.support.tls"
+local wait = require "tests.support.wait"
 
 describe("a client certificate", function()
     -- Any agent, that may send and read.
@@ -91,14 +92,62 @@ describe("a client certificate", function()
         assert.equal(58, status, errors)
     end)
 
-    it("is refused once a reload brings a list that revokes it, by an old session too; who is in stays", function()
+    -- A certificate for the agent of that name, which may send.
+    local function issue(authority, id)
+        return authority:issue(id, {names = ("URI:luaduct:agent:%s,URI:luaduct:role:agent"):format(id)})
+    end
+
+    local function wait_said(child, text)
+        wait.eventually(function()
+            return child:output():find(text, 1, true)
+        end, nil, function() return child:log() end)
+    end
+
+    -- `luaduct agent` with a certificate, registered.
+    local function agent(server, id, cert, key)
+        local child = bridge.luaduct_start({"agent", id, "--url", "wss://localhost:" .. server.ws_port, "--ca",
+            server.authority.ca, "--cert", cert, "--key", key}, {input = "pipe"})
+        child:send_input(("@%s hello\n"):format(id))
+        wait_said(child, "hello")
+        return child
+    end
+
+    -- Open, and served a request.
+    local function kept_alive(server, cert, key, session)
+        local command = {"openssl", "s_client", "-tls1_2", "-quiet", "-connect", "localhost:" .. server.http_port,
+            "-CAfile", server.authority.ca, "-cert", cert, "-key", key}
+        if session then
+            command[#command + 1], command[#command + 2] = "-sess_in", session
+        end
+        local child = process.start(command, {input = "pipe"})
+        child:send_input("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait_said(child, "200 OK")
+        return child
+    end
+
+    local function assert_stays(child, id)
+        child:send_input(("@%s still here\n"):format(id))
+        wait_said(child, "still here")
+    end
+
+    local function assert_ended(child)
+        assert.not_equal(0, child:wait_exit())
+        assert.truthy(child:errors():find("unauthorized", 1, true), child:errors())
+    end
+
+    local function reload(server)
+        server:signal("SIGHUP")
+        server:wait_log("is in use after version 1")
+    end
+
+    it("is refused once a reload brings a list that revokes it, by an old session too, and ends who is in", function()
         local cert, key = clients:issue("agent", {subject = "/CN=agent", names = ANY})
-        local other, other_key = clients:issue("other")
+        local other, other_key = issue(clients, "good")
         local crl = clients:crl()
         local server = start({requireClientCert = true, crl = crl})
         local session = server.folder .. "/session"
-        local agent = tls.node_start(server, "stay", {cert, key})
-        require("tests.support.wait").eventually(function() return agent:output():find("registered") end)
+        local revoked, good = agent(server, "revoked", cert, key), agent(server, "good", other, other_key)
+        local request = kept_alive(server, cert, key)
         local with = {"-tls1_2", "-cert", cert, "-key", key}
         assert.equal(0, (tls.s_client(server, {"-sess_out", session, unpack(with)})))
         local _, said = tls.s_client(server, {"-sess_in", session, unpack(with)})
@@ -106,26 +155,85 @@ describe("a client certificate", function()
 
         clients:revoke("agent")
         clients:crl()
-        server:signal("SIGHUP")
-        server:wait_log("is in use after version 1")
+        reload(server)
 
+        assert_ended(revoked)
+        request:wait_exit()
         fails(server, cert, key, "certificate revoked")
         local status
         status, said = tls.s_client(server, {"-sess_in", session, unpack(with)})
         assert.match("alert certificate revoked", said, 1, true)
         assert.not_equal(0, status, said)
         passes(server, other, other_key)
-        agent:send_input("still here\n")
-        require("tests.support.wait").eventually(function() return agent:output():find("still here") end)
+        assert_stays(good, "good")
+    end)
+
+    it("ends who is in once a reload takes its authority away, and not while that stays", function()
+        local others = certificates.authority("Others")
+        local both = clients.folder .. "/both.pem"
+        process.write_file(both, process.read_file(clients.ca) .. process.read_file(others.ca))
+        local server = tls.start({config = {tls = {clientCa = both, requireClientCert = true}}})
+        local first = agent(server, "first", issue(clients, "first"))
+        local second = agent(server, "second", issue(others, "second"))
+        local request = kept_alive(server, clients:issue("request"))
+
+        process.write_file(both, process.read_file(others.ca))
+        reload(server)
+
+        assert_ended(first)
+        request:wait_exit()
+        assert_stays(second, "second")
+    end)
+
+    it("of an authority between ends with any change of authorities and lists, and not with others", function()
+        local between = clients:between("Between")
+        local cert, key = issue(between, "far")
+        process.write_file(cert, process.read_file(cert) .. process.read_file(between.ca))
+        local server = start({requireClientCert = true})
+        local far = agent(server, "far", cert, key)
+        server.authority:issue("server")
+        reload(server)
+        assert_stays(far, "far")
+
+        process.write_file(clients.ca, process.read_file(clients.ca)
+            .. process.read_file(certificates.authority("Others").ca))
+        server:signal("SIGHUP")
+
+        assert_ended(far)
+    end)
+
+    it("stays by an earlier session while its authority does", function()
+        local cert, key = clients:issue("kept", {subject = "/CN=kept"})
+        local server = start({requireClientCert = true, crl = clients:crl()})
+        local session = server.folder .. "/session"
+        assert.equal(0, (tls.s_client(server, {"-tls1_2", "-sess_out", session, "-cert", cert, "-key", key})))
+        local kept = kept_alive(server, cert, key, session)
+        local gone, gone_key = clients:issue("leaving", {subject = "/CN=leaving"})
+        assert.equal(1, tls.figures(server, {"--cert", cert, "--key", key}).handshakes.resumed)
+        local other_session = server.folder .. "/leaving"
+        local leaving = {"-tls1_2", "-sess_out", other_session, "-cert", gone, "-key", gone_key}
+        assert.equal(0, (tls.s_client(server, leaving)))
+        local left = kept_alive(server, gone, gone_key, other_session)
+
+        clients:revoke("leaving")
+        clients:crl()
+        reload(server)
+
+        left:wait_exit()
+        local before = #kept:output()
+        kept:send_input("GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        wait.eventually(function() return kept:output():find("200 OK", before, true) end, nil,
+            function() return kept:log() end)
     end)
 
     it("is refused by a list that has run out meanwhile", function()
         local cert, key = clients:issue("agent")
-        local server = start({requireClientCert = true, crl = clients:crl(2)})
-        passes(server, cert, key)
-        require("tests.support.wait").eventually(function()
+        passes(start({requireClientCert = true, crl = clients:crl()}), cert, key)
+        -- One that has run out before the start would refuse it.
+        local server = start({requireClientCert = true, crl = clients:crl(wait.deadline(4) - wait.now())})
+        wait.eventually(function()
             return tls.curl(server, "/health", {"--cert", cert, "--key", key}) ~= 0
-        end)
+        end, 20)
     end)
 
     it("is a credential: with it required the bridge listens on other addresses, and answers by any name", function()

@@ -4,6 +4,7 @@ local json = require "tests.support.json"
 local process = require "tests.support.process"
 local stream = require "tests.support.stream"
 local tls = require "tests.support.tls"
+local unistd = require "posix.unistd"
 local wait = require "tests.support.wait"
 
 -- The head of a handshake record of 512 bytes, and the first of them: the bridge waits for the rest.
@@ -20,7 +21,7 @@ describe("a handshake", function()
     local function figures(server)
         local _, body = process.run({"curl", "-sS", "--unix-socket", server.folder .. "/admin.sock",
             "http://localhost/metrics"})
-        return json.decode(body).tls.handshakes
+        return json.decode(body).tls.handshakes, json.decode(body).tls.handshakeThreads
     end
 
     local function wait_figures(server, condition)
@@ -81,8 +82,9 @@ describe("a handshake", function()
     end)
 
     it("counts against limits.connections from the first moment to the last", function()
-        local server = tls.start({config = {limits = {connections = 3}, tls = {handshakeTimeoutMs = 60000}}})
+        local server = start({limits = {connections = 3}, tls = {handshakeTimeoutMs = 60000}})
         local open = {connect(server), connect(server), connect(server)}
+        wait_figures(server, function(now) return now.waiting == 3 end) -- each reactor accepts at its own time
         assert.equal("", connect(server):read_to_end()) -- no plain 503, which no TLS client would understand
         for _, client in ipairs(open) do
             client:close()
@@ -100,6 +102,26 @@ describe("a handshake", function()
         for _ = 1, 5 do
             wait.eventually(function() return (tls.curl(server, "/health")) == 0 end)
         end
+    end)
+
+    -- Each has a slot of the certificates to itself: one more than there are slots would share keys with another.
+    it("has the threads that were there at the start, also when there are more processors at a reload", function()
+        local function may_use(processors, pid)
+            return (process.run({"taskset", "-a", "-p", "-c", processors, tostring(pid)}))
+        end
+        if may_use("1", unistd.getpid()) ~= 0 then
+            return pending("there is one processor only")
+        end
+        assert.equal(0, may_use("0", unistd.getpid()))
+        local started, server = pcall(start, {})
+        may_use("0-1", unistd.getpid())
+        assert(started, server)
+        assert.equal(1, select(2, figures(server)))
+        assert.equal(0, may_use("0-1", server:pid()))
+        server:signal("SIGHUP")
+        server:wait_log("is in use after version 1")
+        assert.equal(1, select(2, figures(server)))
+        assert.equal(0, (tls.curl(server, "/health")))
     end)
 
     it("of nonsense after a good beginning is refused with an alert, and counted", function()

@@ -1,8 +1,10 @@
 #include "../../support/unit.h"
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 
 #include "../../support/tls_peer.h"
+#include "net/tls/tls_client.h"
 #include "net/tls/tls_session.h"
 #include "protocol/websocket/outbox.h"
 
@@ -353,6 +355,108 @@ TEST("a peer that sends nothing but alerts is not listened to for long")
     CHECK(alerts > 1000 && alerts < 4000); /* of 23 or 31 bytes each */
     CHECK(transport_send(&wire.ours, "x", 1) == TRANSPORT_BROKEN);
     close_wire(&wire);
+}
+
+/* Warning alerts in plain text, as they come before hands are shaken. */
+static size_t pump_alerts(int fd, size_t most)
+{
+    static const char alert[7] = {21, 3, 3, 0, 2, 1, 90};
+    size_t sent = 0;
+    while (sent < most && send(fd, alert, sizeof alert, MSG_NOSIGNAL) == (ssize_t)sizeof alert)
+        sent += sizeof alert;
+    return sent;
+}
+
+TEST("a client that sends nothing but alerts while hands are shaken is not listened to for long")
+{
+    struct wire wire;
+    size_t sent = 0;
+    make_context(&wire, false);
+    connect_wire(&wire, 0, NULL, MBEDTLS_SSL_MAX_FRAG_LEN_NONE);
+    CHECK(mbedtls_ssl_handshake(&wire.client.ssl) == MBEDTLS_ERR_SSL_WANT_READ);
+    enum tls_step step = tls_session_handshake(wire.ours.tls);
+    for (; step == TLS_STEP_WANTS_READ && sent < 1000000; step = tls_session_handshake(wire.ours.tls))
+        sent += pump_alerts(wire.client.fd, 7000);
+    CHECK(step == TLS_STEP_FAILED && tls_session_failure(wire.ours.tls) == TLS_FAILURE_PROTOCOL);
+    CHECK(sent < 65536);
+    close_wire(&wire);
+}
+
+TEST("a server that sends nothing but alerts lets the client look up from time to time")
+{
+    char error[TLS_ERROR_SIZE];
+    int pair[2], left = 0, most = 4 << 20;
+    struct tls_client *client = tls_client_new(&(struct tls_client_options){.insecure = true}, error);
+    CHECK(client && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair) == 0);
+    CHECK(setsockopt(pair[1], SOL_SOCKET, SO_SNDBUF, &most, sizeof most) == 0);
+    struct tls_stream *stream = tls_stream_new(client, "localhost", pair[0]);
+    CHECK(stream && tls_stream_handshake(stream) == 0); /* its hello is out */
+    static char alerts[7 * 14000];
+    for (size_t i = 0; i < sizeof alerts; i += 7)
+        memcpy(alerts + i, "\25\3\3\0\2\1\132", 7);
+    ssize_t sent = write(pair[1], alerts, sizeof alerts);
+    CHECK(sent == (ssize_t)sizeof alerts);
+    CHECK(tls_stream_handshake(stream) == 0);
+    CHECK(ioctl(pair[0], FIONREAD, &left) == 0 && left > 0 && left < (int)sizeof alerts);
+    tls_stream_free(stream);
+    tls_client_free(client);
+    close(pair[0]);
+    close(pair[1]);
+}
+
+/* One more certificate for the client to send, with an RSA key of that size; whether hands are shaken then. */
+static bool sends_along(unsigned bits, unsigned exponent_bits, unsigned times)
+{
+    struct wire wire;
+    unsigned char pem[8192], modulus[1024], exponent[8] = {0};
+    mbedtls_x509write_cert cert;
+    mbedtls_pk_context key;
+    mbedtls_mpi serial;
+    make_context(&wire, true);
+    tls_test_make(&wire.client_pair, wire.folder, "agent", "CN=agent", &wire.authority, NO_NAMES);
+    memset(modulus, 0xc5, sizeof modulus);
+    exponent[7 - (exponent_bits - 1) / 8] = (unsigned char)(1 << (exponent_bits - 1) % 8);
+    exponent[7] |= 1;
+    mbedtls_pk_init(&key);
+    mbedtls_mpi_init(&serial);
+    mbedtls_x509write_crt_init(&cert);
+    TLS_MUST(mbedtls_pk_setup(&key, mbedtls_pk_info_from_type(MBEDTLS_PK_RSA)));
+    TLS_MUST(mbedtls_rsa_import_raw(mbedtls_pk_rsa(key), modulus, bits / 8, NULL, 0, NULL, 0, NULL, 0, exponent, 8));
+    TLS_MUST(mbedtls_rsa_complete(mbedtls_pk_rsa(key)));
+    TLS_MUST(mbedtls_mpi_lset(&serial, 3));
+    mbedtls_x509write_crt_set_version(&cert, MBEDTLS_X509_CRT_VERSION_3);
+    mbedtls_x509write_crt_set_md_alg(&cert, MBEDTLS_MD_SHA256);
+    mbedtls_x509write_crt_set_subject_key(&cert, &key);
+    mbedtls_x509write_crt_set_issuer_key(&cert, &wire.authority.key);
+    TLS_MUST(mbedtls_x509write_crt_set_subject_name(&cert, "CN=Beside"));
+    TLS_MUST(mbedtls_x509write_crt_set_issuer_name(&cert, "CN=Authority"));
+    TLS_MUST(mbedtls_x509write_crt_set_serial(&cert, &serial));
+    TLS_MUST(mbedtls_x509write_crt_set_validity(&cert, "20200101000000", "20490101000000"));
+    TLS_MUST(mbedtls_x509write_crt_pem(&cert, pem, sizeof pem, tls_test_random, NULL));
+    for (unsigned i = 0; i < times; i++)
+        TLS_MUST(mbedtls_x509_crt_parse(&wire.client_pair.cert, pem, strlen((const char *)pem) + 1));
+    mbedtls_x509write_crt_free(&cert);
+    mbedtls_mpi_free(&serial);
+    mbedtls_pk_free(&key);
+    connect_wire(&wire, 0, &wire.client_pair, MBEDTLS_SSL_MAX_FRAG_LEN_NONE);
+    bool good = shake_hands(&wire);
+    if (!good) {
+        char why[100];
+        CHECK(tls_session_failure(wire.ours.tls) == TLS_FAILURE_CERTIFICATE);
+        tls_session_explain(wire.ours.tls, why, sizeof why);
+        CHECK(strstr(why, "unacceptable key"));
+    }
+    tls_test_free(&wire.client_pair);
+    close_wire(&wire);
+    return good;
+}
+
+TEST("a client sends five certificates at most, and no keys that take long to compute with")
+{
+    CHECK(sends_along(4096, 32, 4));
+    CHECK(!sends_along(2048, 17, 5));
+    CHECK(!sends_along(4104, 17, 1));
+    CHECK(!sends_along(2048, 33, 1));
 }
 
 TEST("a client certificate gives its names, also later by its session, and none that could be read in two ways")
