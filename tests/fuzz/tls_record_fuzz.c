@@ -1,12 +1,13 @@
 /* What a stranger sends first, in records, without the arithmetic that an answer takes: the server's own bytes find no
  * room in the socket, so it stops before its key exchange. tls_fuzz.c goes further, and a thousand times slower. The
- * first byte chooses: 0 to 199 pieces in which the bytes come; 200 and more a certificate in DER, of which we keep the
- * names. */
+ * first byte chooses: 0 to 179 pieces in which the bytes come; 180 to 199 a Certificate message of a client's; 200 and
+ * more a certificate in DER, of which we keep the names. */
 #include <stdint.h>
 
 #include "../support/tls_peer.h"
 #include "memory.h"
 #include "memory/pool.h"
+#include "net/tls/tls_chain.h"
 #include "net/tls/tls_peer.h"
 #include "net/tls/tls_session.h"
 
@@ -19,6 +20,7 @@
     } while (0)
 
 #define INPUT_MOST 20000u
+#define CHAIN 180
 #define CERTIFICATE 200
 
 static struct tls_context *context;
@@ -77,9 +79,10 @@ static void keep_names(const uint8_t *bytes, size_t length, bool scarce)
     mbedtls_x509_crt certificate;
     mbedtls_x509_crt_init(&certificate);
     if (mbedtls_x509_crt_parse_der(&certificate, bytes, length) == 0) {
+        struct tls_issue issue = tls_issue_of(&certificate, &certificate);
         pool_set_enabled(!scarce);
         memory_fail(scarce);
-        struct tls_peer *peer = tls_peer_new(&certificate, &(struct tls_issue){0});
+        struct tls_peer *peer = tls_peer_new(&certificate, &issue);
         REQUIRE((peer == NULL) == memory_failed());
         pool_set_enabled(true);
         for (unsigned i = 0; peer && i < peer->name_count; i++) {
@@ -97,6 +100,22 @@ static void keep_names(const uint8_t *bytes, size_t length, bool scarce)
     mbedtls_x509_crt_free(&certificate);
 }
 
+/* What is let through is few certificates and small ones. */
+static void check_chain(const uint8_t *bytes, size_t length)
+{
+    uint8_t *exact = malloc(length ? length : 1);
+    size_t count = 0;
+    REQUIRE(exact);
+    memcpy(exact, bytes, length);
+    if (tls_chain_check(exact, length) == 0) {
+        size_t at = 3;
+        for (; at + 3 <= length; count++)
+            at += 3 + ((size_t)exact[at] << 16 | (size_t)exact[at + 1] << 8 | exact[at + 2]);
+        REQUIRE(at == length && count <= TLS_CHAIN_CERTIFICATES);
+    }
+    free(exact);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -107,6 +126,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     if (data[0] >= CERTIFICATE)
         keep_names(data + 1, size - 1, data[0] & 1);
+    else if (data[0] >= CHAIN)
+        check_chain(data + 1, size - 1);
     else
         shake_hands(data + 1, size - 1, 1 + data[0] * 97u);
     return 0;

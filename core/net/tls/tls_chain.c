@@ -42,8 +42,8 @@ int tls_chain_check(const unsigned char *message, size_t length)
         return MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE;
     unsigned count = 0;
     for (size_t at = 3; at < length;) {
-        size_t one = length - at >= 3 ? read_length(message + at) : SIZE_MAX;
-        if (one == 0 || one > length - at - 3)
+        size_t left = length - at, one = left >= 3 ? read_length(message + at) : 0;
+        if (one == 0 || one > left - 3)
             return MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE;
         int result =
             ++count > TLS_CHAIN_CERTIFICATES ? MBEDTLS_ERR_X509_CERT_VERIFY_FAILED : check_one(message + at + 3, one);

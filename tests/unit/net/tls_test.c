@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 
 #include "../../support/tls_peer.h"
+#include "net/tls/tls_chain.h"
 #include "net/tls/tls_client.h"
 #include "net/tls/tls_session.h"
 #include "protocol/websocket/outbox.h"
@@ -550,4 +551,12 @@ TEST("contexts of the same contents are equal, others are not")
         tls_test_free(&each->server);
         rmdir(each->folder);
     }
+}
+
+TEST("bytes behind the last certificate of a chain are refused, and nothing behind them is read")
+{
+    static const unsigned char one[] = {0, 0, 1, 0}, two[] = {0, 0, 2, 0, 0}, three[] = {0, 0, 3, 0, 0, 0};
+    CHECK(tls_chain_check(one, sizeof one) == MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE);
+    CHECK(tls_chain_check(two, sizeof two) == MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE);
+    CHECK(tls_chain_check(three, sizeof three) == MBEDTLS_ERR_SSL_BAD_HS_CERTIFICATE);
 }
