@@ -71,8 +71,12 @@ static void on_accept_timer(struct ev_loop *loop, ev_timer *watcher, int events)
     (void)events;
     if (reactor->reserve_fd < 0)
         reactor->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    for (unsigned i = 0; i < reactor->listener_count; i++)
-        ev_io_start(loop, &reactor->listeners[i].watcher);
+    for (unsigned i = 0; i < reactor->listener_count; i++) {
+        ev_io *listener = &reactor->listeners[i].watcher;
+        if (!ev_is_active(listener))
+            ev_io_set(listener, listener->fd, EV_READ); /* libev may have failed at it, and takes it for watched */
+        ev_io_start(loop, listener);
+    }
 }
 
 /* Out of descriptors: the reserved one lets one waiting peer hear why, then accepting pauses. */

@@ -157,8 +157,11 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
 {
     struct reactor *reactor = watcher->data;
     struct epoll_event events[EVENTS_PER_POLL];
-    if (revents & EV_ERROR) /* libev could not have the set watched, for want of memory: again */
+    /* libev could not have the set watched, for want of memory: again. Without ev_io_set it takes it for watched. */
+    if (revents & EV_ERROR) {
+        ev_io_set(watcher, watcher->fd, EV_READ);
         ev_io_start(loop, watcher);
+    }
     for (int turn = 0; turn < POLLS_PER_TURN; turn++) {
         int count = epoll_wait(reactor->epoll_fd, events, EVENTS_PER_POLL, 0);
         if (count <= 0)
@@ -381,6 +384,27 @@ static void start_timer(struct reactor *reactor, ev_timer *timer, void (*callbac
     }
 }
 
+static void on_probe(struct ev_loop *loop, ev_async *watcher, int events)
+{
+    (void)loop, (void)events;
+    *(bool *)watcher->data = true;
+}
+
+/* libev does not say when the descriptor that wakes a loop cannot be watched, and a loop without it sleeps on. */
+static bool wakes_up(struct ev_loop *loop)
+{
+    ev_async probe;
+    bool woken = false;
+    ev_async_init(&probe, on_probe);
+    probe.data = &woken;
+    ev_async_start(loop, &probe);
+    ev_run(loop, EVRUN_NOWAIT); /* from here on the descriptor is watched */
+    ev_async_send(loop, &probe);
+    ev_run(loop, EVRUN_NOWAIT);
+    ev_async_stop(loop, &probe);
+    return woken;
+}
+
 bool reactor_prepare(struct reactor *reactor, unsigned index, const struct config *config, char *error, size_t size)
 {
     memset(reactor, 0, sizeof *reactor);
@@ -419,6 +443,10 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     start_timer(reactor, &reactor->held_timer, on_held, 0); /* of no time: due in the loop's next turn */
     reactor->held_last = &reactor->held;
     start_timer(reactor, &reactor->cleanup_timer, on_cleanup, config->agents.cleanup_interval_ms / 1000.0);
+    if (!wakes_up(reactor->loop)) {
+        snprintf(error, size, "cannot start reactor %u: its loop cannot be woken", index);
+        return false;
+    }
     return true;
 }
 

@@ -13,7 +13,7 @@ if not fault.LIBRARY then
 end
 
 local ALL = os.getenv("LUADUCT_TEST_FAULTS") == "all"
-local SAMPLES = 12
+local SAMPLES = 5
 local TRIES = 20
 
 local SCRIPT = [[

@@ -157,7 +157,9 @@ describe("the Lua API page", function()
                 if not source:find("return script", 1, true) then
                     source = "local script = {}\n" .. source .. "\nreturn script"
                 end
-                local status, _, errors = bridge.luaduct({"check", (bridge.write({script = source}))})
+                local hook = source:find("script.authenticate", 1, true) ~= nil
+                local path = bridge.write({script = source, config = {auth = {hook = hook}}})
+                local status, _, errors = bridge.luaduct({"check", path})
                 assert.equal(0, status, block .. errors)
             end
         end

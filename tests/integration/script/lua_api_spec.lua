@@ -36,7 +36,8 @@ describe("docs/lua-api.md", function()
                 if not block:find("return script", 1, true) then
                     source = "local script = {}\n" .. source .. "\nreturn script"
                 end
-                local path = bridge.write({script = source})
+                local hook = source:find("script.authenticate", 1, true) ~= nil
+                local path = bridge.write({script = source, config = {auth = {hook = hook}}})
                 local status, _, errors = bridge.luaduct({"check", path})
                 assert.equal(0, status, block .. errors)
                 count = count + 1

@@ -8,6 +8,8 @@ local wait = require "tests.support.wait"
 describe("a client certificate", function()
     -- Any agent, that may send and read.
     local ANY = "URI:luaduct:agent:*,URI:luaduct:role:agent,URI:luaduct:role:reader"
+    -- Connections that wait for a request end when they are made to, and not before.
+    local PATIENT = {headerTimeoutMs = 600000}
     local clients -- the authority that tls.clientCa names
 
     before_each(function()
@@ -17,7 +19,7 @@ describe("a client certificate", function()
 
     local function start(settings)
         settings.clientCa = clients.ca
-        return tls.start({config = {tls = settings}})
+        return tls.start({config = {tls = settings, http = PATIENT}})
     end
 
     -- What the bridge counts of refused ones, seen by a client that is welcome.
@@ -172,7 +174,7 @@ describe("a client certificate", function()
         local others = certificates.authority("Others")
         local both = clients.folder .. "/both.pem"
         process.write_file(both, process.read_file(clients.ca) .. process.read_file(others.ca))
-        local server = tls.start({config = {tls = {clientCa = both, requireClientCert = true}}})
+        local server = tls.start({config = {tls = {clientCa = both, requireClientCert = true}, http = PATIENT}})
         local first = agent(server, "first", issue(clients, "first"))
         local second = agent(server, "second", issue(others, "second"))
         local request = kept_alive(server, clients:issue("request"))
