@@ -48,10 +48,11 @@ static int open_native(lua_State *L)
 
 static int open_protected(lua_State *L)
 {
-    /* Compiled code that malloc refuses something takes the process with it; interpreted, it is an error. */
-    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     struct api *api = api_of(L);
     luaL_openlibs(L);
+    /* Compiled code that malloc refuses something takes the process with it; interpreted, it is an error. After the
+     * libraries: opening that of the compiler switches it on. */
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload");
     lua_pushcfunction(L, open_native);
