@@ -481,6 +481,7 @@ static void read_rights(lua_State *L, struct config *config)
 {
     static const char *const ways[] = {"off", "auto", "required", NULL};
     config->user = read_text(L, "user");
+    read_list(L, "secretFiles", &config->secret_files);
     config->group = read_text(L, "group");
     config->confinement.files = (enum config_confine)read_choice(L, "confinement.files", ways);
     config->confinement.system_calls = (enum config_confine)read_choice(L, "confinement.systemCalls", ways);
@@ -758,6 +759,7 @@ void config_free(struct config *config)
     free(config->policies.access);
     free(config->log.file);
     free(config->user);
+    free_list(&config->secret_files);
     free(config->group);
     memset(config, 0, sizeof(*config));
 }

@@ -212,7 +212,8 @@ struct config {
         char *file; /* NULL: standard error */
     } log;
 
-    char *user, *group; /* to become, by name or number; NULL: stay */
+    char *user, *group;              /* to become, by name or number; NULL: stay */
+    struct config_list secret_files; /* that tokens and secrets were read from */
 
     struct {
         enum config_confine files, system_calls;

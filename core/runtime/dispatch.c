@@ -379,7 +379,8 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, struct scrip
 static struct dispatch_job *dispatch_observed(struct reactor *reactor, const struct dispatch *dispatch,
                                               const struct script_sender *sender, struct dispatch_result *result)
 {
-    struct slice from = sender ? sender->id : envelope_text(dispatch->envelope, FIELD_FROM, dispatch->defaults);
+    struct slice from =
+        sender && sender->id.data ? sender->id : envelope_text(dispatch->envelope, FIELD_FROM, dispatch->defaults);
     struct script_state *script = scripts_pick(&reactor->scripts, from, sender ? sender->labels : SLICE("[]"));
     struct decision *decided = NULL;
     uint64_t began_ns = clock_steady_ns();

@@ -49,6 +49,11 @@ void script_time_hooks(struct script_state *state, bool on)
     state->timed = on;
 }
 
+void script_shadows(struct script_state *state, bool on)
+{
+    state->shadows = on;
+}
+
 unsigned script_wait_count(const struct script_state *state)
 {
     return state->wait_count;

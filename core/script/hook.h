@@ -229,6 +229,9 @@ void script_abandon(struct script_state *state, struct script_wait *wait, const 
 /* Whether the time of each hook is taken from now on (script_add_collections has them as hook_times). */
 void script_time_hooks(struct script_state *state, bool on);
 
+/* Whether what its hooks do has no effect from now on (luaduct.shared, timers, sending …): they decide, as a shadow. */
+void script_shadows(struct script_state *state, bool on);
+
 /* Between two batches of events: pays the collector's debt in steps that aim at 500 µs in all. Two comparisons when
  * there is nothing to do. True: an ordered cycle (collect.h) is not done: call again soon. */
 bool script_collect(struct script_state *state);

@@ -145,7 +145,7 @@ struct script_state {
 
     _Atomic uint64_t heap_bytes; /* Lua's heap, arena and buffers; written by this thread only */
     uint64_t memory_limit, ceiling;
-    bool jit, inert, reads_only, timed;
+    bool jit, inert, reads_only, shadows, timed;
     bool loading; /* scripts are being loaded: `require` may read files */
     bool in_hook;
     int coroutine_reference; /* of `coroutine` in the registry; LUA_NOREF without one */
@@ -317,7 +317,7 @@ static inline void state_check_stop(lua_State *lua, struct script_state *state)
  * while its scripts load, which all of them must. */
 static inline bool state_may_act(lua_State *lua, const struct script_state *state, const char *what)
 {
-    if (__builtin_expect(!(state->inert | state->reads_only), 1))
+    if (__builtin_expect(!(state->inert | state->reads_only | state->shadows), 1))
         return true;
     if (state->reads_only && !state->loading)
         luaL_error(lua, "%s: the repl only reads", what);

@@ -94,6 +94,33 @@ describe("confinement", function()
         assert.matches("group: is set without user", errors)
     end)
 
+    it("with files confined a secret in a folder of its own is read again by a reload", function()
+        local other = process.folder()
+        process.write_file(other .. "/token", "the first token, long enough\n")
+        local server = bridge.start({config = {
+            confinement = {files = "required"}, auth = {token = {file = other .. "/token"}, tokenIsAdmin = true},
+        }})
+        process.write_file(other .. "/token", "the second token, long enough\n")
+
+        local bearer = {Authorization = "Bearer the first token, long enough"}
+        local _, answer = http.post(server, "/admin/reload", "{}", bearer)
+
+        assert.equal(200, answer.status, answer.body)
+        _, answer = http.get(server, "/agents", {Authorization = "Bearer the second token, long enough"})
+        assert.equal(200, answer.status)
+    end)
+
+    it("with a first token by a reload there are no core dumps from then on", function()
+        local server = bridge.start({script = "return {}"})
+        local text = bridge.config_text(bridge.config({
+            script = {path = "script.lua"}, auth = {token = "a token that is long enough"},
+        }))
+        process.write_file(server.folder .. "/config.lua", text)
+        assert.equal(200, select(2, http.post(server, "/admin/reload", "{}")).status)
+
+        assert.matches("Max core file size%s+0%s+0", process.read_file("/proc/" .. server:pid() .. "/limits"))
+    end)
+
     it("with a token in memory there are no core dumps", function()
         local server = bridge.start({config = {auth = {token = "a token that is long enough"}}})
 

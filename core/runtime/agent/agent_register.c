@@ -31,7 +31,8 @@ static enum authentication authenticate(struct connection *connection, struct sl
     if (!reactor->standing.config->auth.required)
         return AUTHENTICATION_OK;
     if (token.length > 0)
-        return identity_authenticate(&(struct credentials){.connection = connection, .token = token}, identity);
+        return identity_authenticate(
+            &(struct credentials){.connection = connection, .address = &connection->address, .token = token}, identity);
     if (!connection->known_at_upgrade || identity_expired(connection->identity, reactor->lane->wall_ms))
         return AUTHENTICATION_WRONG;
     *identity = identity_retain(connection->identity);

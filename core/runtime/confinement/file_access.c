@@ -98,6 +98,8 @@ static int grant_what_the_config_names(int ruleset, const struct config *config)
         if (failure == 0)
             failure = grant_folder_of(ruleset, config->tls.pairs[i].key, READ);
     }
+    for (size_t i = 0; failure == 0 && i < config->secret_files.count; i++)
+        failure = grant_folder_of(ruleset, config->secret_files.items[i], READ);
     if (failure == 0)
         failure = grant_folder_of(ruleset, config->log.file, READ | WRITE);
     if (failure == 0)

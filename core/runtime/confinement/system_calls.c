@@ -5,6 +5,7 @@
 #include <seccomp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 
 #include "base/log.h"
@@ -68,8 +69,11 @@ static int allow(scmp_filter_ctx filter)
         if (failure != 0)
             return failure;
     }
-    /* A thread's name; more of prctl could undo what was given up. 15 is PR_SET_NAME. */
-    int failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, 15, 0));
+    /* A thread's name, and that memory is hidden (privileges.h); more of prctl could undo what was given up. */
+    int failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 1, SCMP_A0(SCMP_CMP_EQ, PR_SET_NAME, 0));
+    if (failure == 0)
+        failure = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(prctl), 2, SCMP_A0(SCMP_CMP_EQ, PR_SET_DUMPABLE, 0),
+                                   SCMP_A1(SCMP_CMP_EQ, 0, 0));
     if (failure != 0)
         return failure;
     /* Threads, not processes. clone3 has its flags where a filter cannot look; "not there" makes the C library take

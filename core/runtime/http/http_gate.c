@@ -136,7 +136,8 @@ static enum authentication authenticate(struct connection *connection, const str
                                         enum page page, struct http_gate *out)
 {
     const struct http_header *header = http_request_header(request, SLICE("authorization"), NULL);
-    struct credentials shown = {.connection = connection, .request = request, .foreign_page = page == PAGE_ANY};
+    struct credentials shown = {
+        .connection = connection, .address = &out->address, .request = request, .foreign_page = page == PAGE_ANY};
     if (header) {
         shown.token = credential_bearer(header->value);
         if (!shown.token.data || http_request_header(request, SLICE("authorization"), header))

@@ -10,7 +10,8 @@ struct http_request;
 
 /* What is shown, in one request or register message. */
 struct credentials {
-    struct connection *connection;      /* its address, and what its transport knows of the peer */
+    struct connection *connection;      /* what its transport knows of the peer */
+    const struct peer_address *address; /* whose it is: the peer behind a proxy, not the proxy */
     const struct http_request *request; /* its head; NULL: a register message */
     struct slice token;                 /* Bearer, or authToken; data NULL: none */
     bool foreign_page;                  /* a web page of an origin that nobody listed has a browser show it */

@@ -12,16 +12,16 @@
 
 /* --- What is shown --- */
 
-static uint64_t origin_of(const struct connection *connection)
+static uint64_t origin_of(const struct peer_address *address)
 {
-    return hash_slice(slice_from((const char *)connection->address.bytes, sizeof connection->address.bytes));
+    return hash_slice(slice_from((const char *)address->bytes, sizeof address->bytes));
 }
 
 /* An IPv4 address, or the /64 of an IPv6 one. */
-static struct slice address_text(const struct connection *connection, char out[INET6_ADDRSTRLEN])
+static struct slice address_text(const struct peer_address *address, char out[INET6_ADDRSTRLEN])
 {
     static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-    const unsigned char *bytes = connection->address.bytes;
+    const unsigned char *bytes = address->bytes;
     bool is_4 = memcmp(bytes, mapped, sizeof mapped) == 0;
     out[0] = '\0';
     inet_ntop(is_4 ? AF_INET : AF_INET6, is_4 ? bytes + sizeof mapped : bytes, out, INET6_ADDRSTRLEN);
@@ -99,7 +99,7 @@ enum authentication identity_by_hook(struct reactor *reactor, const struct crede
     struct certificate_texts texts;
     char address[INET6_ADDRSTRLEN];
     struct script_credentials credentials = {.token = shown->token,
-                                             .address = address_text(shown->connection, address),
+                                             .address = address_text(shown->address, address),
                                              .path = shown->request ? shown->request->path : slice_from(NULL, 0),
                                              .headers = headers,
                                              .header_count = read_headers(shown->request, headers),
@@ -109,7 +109,7 @@ enum authentication identity_by_hook(struct reactor *reactor, const struct crede
     if (!said)
         return AUTHENTICATION_FAILED;
     enum authentication result = AUTHENTICATION_WRONG;
-    switch (script_authenticate(reactor->script, &credentials, origin_of(shown->connection), said, &reason)) {
+    switch (script_authenticate(reactor->script, &credentials, origin_of(shown->address), said, &reason)) {
     case SCRIPT_IDENTIFIED:
         result = take(said, IDENTITY_HOOK, 0, out);
         break;
@@ -138,7 +138,8 @@ enum authentication hooked_identify(struct reactor *reactor, struct connection *
     enum authentication result = AUTHENTICATION_WRONG;
     uint64_t mark = hash_slice(slice_from((const char *)peer->fingerprint, sizeof peer->fingerprint));
     int64_t not_after_ms = peer->not_after_s * 1000;
-    switch (script_identify(reactor->script, read_certificate(peer, &texts), origin_of(connection), said, &reason)) {
+    switch (script_identify(reactor->script, read_certificate(peer, &texts), origin_of(&connection->address), said,
+                            &reason)) {
     case SCRIPT_IDENTIFIED: /* never longer than the certificate itself */
         if (said->expires_ms == 0 || said->expires_ms > not_after_ms)
             said->expires_ms = not_after_ms;
@@ -148,7 +149,7 @@ enum authentication hooked_identify(struct reactor *reactor, struct connection *
         result = AUTHENTICATION_NONE;
         break;
     case SCRIPT_DENIED:
-        log_denied("on_identify", address_text(connection, address), reason);
+        log_denied("on_identify", address_text(&connection->address, address), reason);
         break;
     }
     free(said);

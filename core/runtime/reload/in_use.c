@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "runtime/confinement/privileges.h"
 #include "runtime/identity/standing.h"
 #include "runtime/policies/policies.h"
 #include "runtime/reload/watch.h"
@@ -20,6 +21,8 @@ void in_use_change(struct version *current, struct version *trial, enum version_
     versions_set_use(current, trial, trial_use);
     user_operation_use(current->sources, trial ? trial->sources : NULL);
     log_set_level((enum log_level)current->config->log.level);
+    if (current->config->auth.required || current->config->tls.pair_count > 0)
+        privileges_hide_memory();
     watch_files(current->config->script.watch ? current : NULL, in_use.source.path);
     policies_change(current->config);
     version_release(current_before);

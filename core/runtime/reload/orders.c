@@ -168,6 +168,22 @@ static bool use_for_all(struct order *order, struct version *version, struct par
     return true;
 }
 
+/* What the version in use keeps, for the states of one on trial. They are the loader's until they are handed over. */
+static bool restore_for_trial(struct order *order, struct part *parts)
+{
+    bool good = true;
+    for (unsigned i = 0; good && i < in_use.reactor_count; i++) {
+        struct script_state *state = parts[i].slot->state;
+        supervision_watch(script_watchdog(state));
+        guest_enter(&in_use.reactors[0]); /* on_reload may look at agents */
+        good =
+            script_restore_kept(state, (const struct value *)(const void *)parts[i].kept.data, in_use.current->number);
+        guest_leave(&in_use.reactors[0]);
+        supervision_unwatch(script_watchdog(state));
+    }
+    return good || order_refuse(order, CODE_RELOAD_FAILED, "on_reload failed: see the log");
+}
+
 static bool bring(struct order *order, struct version *version, bool fresh)
 {
     struct part *parts = parts_new();
@@ -184,6 +200,7 @@ static bool bring(struct order *order, struct version *version, bool fresh)
     if (good && fresh)
         version_rehash(version); /* its files are known now */
     good = good && make_slots(order, version, parts);
+    good = good && (!order->on_trial || restore_for_trial(order, parts));
     if (good && order->on_trial)
         trial_begin(&order->trial, version, parts);
     else if (good)
@@ -224,6 +241,28 @@ static bool reload(struct order *order)
     return good;
 }
 
+/* A version that was never in use but on trial may be newer than what counts: then its certificates count, too. */
+static bool return_from(struct order *order, struct version *version)
+{
+    char problem[1024];
+    struct tls_context *certificates = NULL;
+    if (!read_standing(order, version))
+        return false;
+    bool newest = order->standing.version == version;
+    if (!newest)
+        certificates = certificates_current();
+    else if (!certificates_load(version->config, &certificates, problem, sizeof problem))
+        return order_refuse(order, CODE_RELOAD_FAILED, problem);
+    bool good = bring(order, version, false);
+    if (good && order->on_trial)
+        in_use.trial_certificates = certificates;
+    else if (good && newest)
+        in_use_certificates(version->config, certificates);
+    else
+        tls_context_release(certificates);
+    return good;
+}
+
 /* What was revoked meanwhile stays so: credentials and access rules are those of the newest configuration, and of the
  * files as they are now. */
 static bool return_to(struct order *order)
@@ -235,9 +274,12 @@ static bool return_to(struct order *order)
                  VERSIONS_KEPT);
         return order_refuse(order, CODE_NOT_FOUND, text);
     }
-    bool good = version == in_use.current || (read_standing(order, version) && bring(order, version, false));
-    if (good && order->on_trial && version != in_use.current)
-        in_use.trial_certificates = certificates_current();
+    if (version == in_use.current && order->on_trial) {
+        snprintf(text, sizeof text, "version %u is in use already", order->number);
+        version_release(version);
+        return order_refuse(order, CODE_BAD_REQUEST, text);
+    }
+    bool good = version == in_use.current || return_from(order, version);
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);

@@ -80,7 +80,10 @@ void shadow_compare(struct reactor *reactor, const struct dispatch *dispatch, co
     write_changes(&ours, dispatch->envelope);
     struct decision_counts *counts = &reactor->scripts.counts[1];
     counter_add(&counts->routed, 1);
-    switch (script_route(script, &message.envelope, sender, dispatch->defaults, &would_decide)) {
+    script_shadows(script, true);
+    enum script_result routed = script_route(script, &message.envelope, sender, dispatch->defaults, &would_decide);
+    script_shadows(script, false);
+    switch (routed) {
     case SCRIPT_DECIDED:
         for (unsigned i = 0; i < would_decide->count; i++)
             counter_add(&counts->kinds[would_decide->items[i].kind], 1);

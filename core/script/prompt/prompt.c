@@ -163,6 +163,7 @@ struct prompt *prompt_open(const struct prompt_options *options, char *error, si
     }
     struct script_options made = options->script;
     made.inert = made.reads_only = true;
+    made.jit = false; /* a compiled loop could not be stopped */
     made.switched = NULL;
     made.caching = ROUTE_CACHING_OFF; /* whoever asks wants the script's answer */
     made.breaker = (struct breaker_rules){0};

@@ -265,6 +265,7 @@ local function resolve_secret(state, key)
         return
     end
     local path = join(state.folder, token.file)
+    state.secret_files[#state.secret_files + 1] = path
     local text, problem = read_file(path, LARGEST_TOKEN_FILE)
     if not text then
         state.report(key, format("cannot read the token file %s: %s", validate.quote(path), problem))
@@ -520,7 +521,9 @@ function loader.load(path, flags, env, snapshot)
             values[key.path] = validate.default(key)
         end
     end
+    local secret_files = {}
     apply_rules({
+        secret_files = secret_files,
         folder = path and path:match("^.*/") or "",
         values = values,
         failed = failed,
@@ -545,7 +548,11 @@ function loader.load(path, flags, env, snapshot)
     if #texts > 0 then
         return nil, texts
     end
-    return nested(values), "return " .. literal(values), table.concat(kept, ", ")
+    local config = nested(values)
+    if #secret_files > 0 then
+        config.secretFiles = secret_files -- no key: where a process that is confined must be able to read again
+    end
+    return config, "return " .. literal(values), table.concat(kept, ", ")
 end
 
 return loader

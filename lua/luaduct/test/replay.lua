@@ -81,7 +81,7 @@ local function sender_of(record, line)
     end
     return {
         id = text("id"), role = text("role"), identity = text("identity"),
-        labels = line:match(',"sender":{.-"labels":(%b[])') or "[]",
+        labels = room.encode(room.array(type(record.sender.labels) == "table" and record.sender.labels or {})),
     }
 end
 

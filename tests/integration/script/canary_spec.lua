@@ -267,3 +267,56 @@ describe("a version in the shadow", function()
         assert.is_string(json.encode(http.get(server, "/admin/canary/diff").differences))
     end)
 end)
+
+describe("a version on trial", function()
+    after_each(bridge.clean)
+
+    local COUNTS = [[
+        return {
+            on_reload = function(_, state) luaduct.state.count = (state and state.count or 0) + 100 end,
+            route = function(envelope)
+                luaduct.state.count = (luaduct.state.count or 0) + 1
+                envelope.channel = "%s " .. luaduct.state.count
+            end,
+        }
+    ]]
+
+    local function channel(alice, bob)
+        alice:send_envelope({to = "bob"})
+        return bob:receive_envelope().channel
+    end
+
+    it("begins with what the version in use keeps, and keeps its own when it is promoted", function()
+        local server = start({promote = "manual"}, COUNTS:format("old"))
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        assert.equal("old 1", channel(alice, bob))
+
+        try(server, COUNTS:format("new"), {canary = {percent = 100}})
+        assert.equal("new 102", channel(alice, bob))
+        http.post(server, "/admin/canary/promote", "{}")
+
+        assert.equal("new 103", channel(alice, bob))
+    end)
+
+    it("does not write to luaduct.shared while it is a shadow", function()
+        local shares = [[return {route = function(envelope)
+            envelope.channel = "%s " .. luaduct.shared.incr("count")
+        end}]]
+        local server = start({promote = "manual"}, shares:format("old"))
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        try(server, shares:format("new"), {shadow = true})
+
+        for count = 1, 5 do
+            assert.equal("old " .. count, channel(alice, bob))
+        end
+    end)
+
+    it("is not the version in use", function()
+        local server = start({promote = "manual"})
+
+        local refusal, answer = http.post(server, "/admin/reload", {to = 1, canary = {percent = 10}})
+
+        assert.equal(400, answer.status)
+        assert.equal("version 1 is in use already", refusal.error)
+    end)
+end)
