@@ -548,11 +548,11 @@ function loader.load(path, flags, env, snapshot)
     if #texts > 0 then
         return nil, texts
     end
-    local config = nested(values)
+    local loaded = nested(values)
     if #secret_files > 0 then
-        config.secretFiles = secret_files -- no key: where a process that is confined must be able to read again
+        loaded.secretFiles = secret_files -- no key: where a process that is confined must be able to read again
     end
-    return config, "return " .. literal(values), table.concat(kept, ", ")
+    return loaded, "return " .. literal(values), table.concat(kept, ", ")
 end
 
 return loader

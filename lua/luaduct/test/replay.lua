@@ -72,7 +72,7 @@ local function decide(opened, envelope, sender)
     return outcome.text
 end
 
-local function sender_of(record, line)
+local function sender_of(record)
     if type(record.sender) ~= "table" then
         return nil
     end
@@ -96,7 +96,7 @@ local function compare(opened, line, number, options, counts)
         counts.left = counts.left + 1
         return
     end
-    local now = decide(opened, envelope, sender_of(record, line))
+    local now = decide(opened, envelope, sender_of(record))
     if not now then
         counts.left = counts.left + 1
         return
