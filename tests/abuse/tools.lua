@@ -6,8 +6,8 @@ local wait = require "tests.support.wait"
 
 local tools = {track = bridge.track}
 
--- What the bridge may use, and by how much an attack may make it grow: see docs/security.md. AddressSanitizer keeps what
--- was freed: by the usual budget the bridge would be short of memory all the time.
+-- What the bridge may use, and by how much an attack may make it grow: see docs/security.md. AddressSanitizer keeps
+-- what was freed: by the usual budget the bridge would be short of memory all the time.
 tools.BUDGET = os.getenv("LUADUCT_TEST_SLOW") == "1" and "8GiB" or "256MiB"
 tools.MEMORY_BYTES = 96 * 2 ^ 20
 
