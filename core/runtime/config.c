@@ -10,6 +10,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <luajit.h>
 #include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -594,6 +595,8 @@ static int load_protected(lua_State *L)
     const struct config_flags *flags = &load->source->flags;
     lua_settop(L, 0);
     luaL_openlibs(L);
+    /* Compiled code that malloc refuses something takes the process with it. */
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     load->source->install_bundle(L);
 
     lua_getglobal(L, "require");
