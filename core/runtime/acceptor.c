@@ -117,6 +117,7 @@ void acceptor_open(struct reactor *reactor, int fd, const struct address *from, 
         arrival.party = party_of_address(&arrival.address);
     enum limit limit = party_take_connection(arrival.party, clock_coarse_ns());
     if (limit != LIMIT_NONE) {
+        limits_return_handshake();
         party_release(arrival.party);
         arrival.party = NULL;
     } else if (speaks_tls ? handshakes_take(reactor, fd, &arrival)

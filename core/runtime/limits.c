@@ -386,6 +386,11 @@ void limits_drop_connection(void)
     drop_one(&connections);
 }
 
+void limits_return_handshake(void)
+{
+    rate_give_back(&handshakes, &handshakes_rate, 1);
+}
+
 enum limit party_take_connection(struct party *party, uint64_t now_ns)
 {
     if (!party)

@@ -83,6 +83,10 @@ void party_release(struct party *party);
 /* One more of the whole bridge, or of that party; LIMIT_NONE: taken, and to be dropped once. */
 enum limit limits_take_connection(uint64_t now_ns);
 void limits_drop_connection(void);
+
+/* Gives back what the connection took of limits.handshakesPerSecond: it was refused for its address's sake, and one
+ * address is not to use up what all may. */
+void limits_return_handshake(void);
 enum limit party_take_connection(struct party *party, uint64_t now_ns);
 void party_drop_connection(struct party *party);
 

@@ -50,7 +50,7 @@ static void hand_over(struct proxied *proxied, const struct proxy_header *header
     struct reactor *reactor = proxied->reactor;
     const struct address_ranges *trusted = &reactor->config->limits.trusted_proxies;
     struct address address = header->known ? header->source : proxied->proxy;
-    enum peer_kind peer = header->local                                        ? PEER_DIRECT
+    enum peer_kind peer = header->local                                        ? PEER_PROXY
                           : header->known && address_in_any(&address, trusted) ? PEER_PROXY
                                                                                : PEER_FORWARDED;
     acceptor_open(reactor, forget(proxied), &address, peer);

@@ -89,6 +89,7 @@ describe("a PROXY header", function()
         assert.equal(403, status_behind(server, v1("127.0.0.1"), "/admin/scripts"))
         assert.equal(403, status_behind(server, "PROXY UNKNOWN\r\n", "/admin/scripts"))
         assert.equal(403, status_behind(server, SIGNATURE .. "\33\0\0\0", "/admin/scripts"))
+        assert.equal(403, status_behind(server, SIGNATURE .. "\32\0\0\0", "/admin/scripts"))
         -- The proxy itself, which looks whether the bridge is there.
         assert.equal(200, status_behind(server, SIGNATURE .. "\32\0\0\0", "/health"))
     end)

@@ -150,6 +150,17 @@ describe("new connections", function()
         return ok and status or nil, headers
     end
 
+    it("past the limit of one address do not use up what all may", function()
+        local server = start({handshakesPerSecondPerAddress = 2, handshakesPerSecond = 20}, {
+            listen = {host = "localhost"},
+        })
+        for _ = 1, 60 do
+            status_of(server)
+        end
+
+        assert.equal(101, (websocket.upgrade(server, {host = "::1"})))
+    end)
+
     for key, limit in pairs({
         handshakesPerSecondPerAddress = "handshakes_per_address", handshakesPerSecond = "handshakes",
     }) do
@@ -275,6 +286,22 @@ end)
 
 describe("a message", function()
     after_each(bridge.clean)
+
+    it("after another is timed by itself, also when every read ends inside one", function()
+        local server = start({messageTimeoutMs = 1000})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        local frame = websocket.frame({payload = '{"type":"envelope","envelope":{"to":"bob"}}'})
+        local half = math.floor(#frame / 2)
+        alice:send_bytes(frame:sub(1, half))
+        for _ = 1, 30 do -- for two seconds and more, each message for a tenth of one
+            assert.is_nil(bob:receive(0.08))
+            alice:send_bytes(frame:sub(half + 1) .. frame:sub(1, half))
+            bob:receive_envelope()
+        end
+
+        alice:send_bytes(frame:sub(half + 1))
+        bob:receive_envelope()
+    end)
 
     it("that is not complete after limits.messageTimeoutMs closes the connection, drip-fed or not", function()
         local server = start({messageTimeoutMs = 300}, {agents = {pingIntervalMs = 100}})

@@ -456,6 +456,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             websocket_next(&connection->websocket, &at, end, reactor->config->limits.message_bytes, &received);
         if (event == WEBSOCKET_NEED_BYTES)
             break;
+        if (event == WEBSOCKET_ON_MESSAGE)
+            connection->message_began_ms = 0; /* what follows is another one */
         bool over = connection_over(connection);
         if (over && event != WEBSOCKET_ON_CLOSE)
             continue;

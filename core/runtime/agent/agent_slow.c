@@ -23,6 +23,7 @@ static void pause_over(struct ev_loop *loop, ev_timer *timer, int events)
     pool_release(POOL_ARRAYS, pause, sizeof *pause);
     reactor_begin_pass(reactor);
     connection->last_byte_ms = reactor->now_ms; /* its silence was our doing */
+    connection->message_began_ms = 0;
     session_hook_ended(connection);
     reactor_end_pass(reactor);
 }

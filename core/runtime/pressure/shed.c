@@ -92,6 +92,7 @@ static void resume_connection(struct reactor *reactor, struct connection *connec
 {
     connection->paused = false;
     connection->last_byte_ms = reactor->now_ms; /* its silence was our doing */
+    connection->message_began_ms = 0;
     atomic_fetch_sub_explicit(&reactor->shed.paused_now, 1, memory_order_relaxed);
     counter_add(&reactor->shed.resumed, 1);
     /* One whose answers wait is read again when they are written. */
