@@ -79,6 +79,20 @@ describe("confinement", function()
             serves(server)
         end)
 
+        it("with a number for a user and none that has it, it is that number", function()
+            local server = bridge.start({config = {user = "54321"}})
+
+            assert.equal("54321", status(server, "Uid"))
+            assert.equal("54321", status(server, "Gid"))
+        end)
+
+        it("a group of -1, which would leave root's, refuses the start", function()
+            local code, errors = bridge.start_failing({config = {user = "nobody", group = "-1"}})
+
+            assert.equal(1, code)
+            assert.matches("group: there is no group %-1 on this machine", errors)
+        end)
+
         it("a user that is not there refuses the start and names the key", function()
             local code, errors = bridge.start_failing({config = {user = "nobody-of-that-name"}})
 

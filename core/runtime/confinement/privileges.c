@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,33 +14,37 @@
 #include "base/log.h"
 #include "runtime/config.h"
 
-/* A name or a number. False: there is none. */
+/* Digits only, and not the number that says "leave it" to the kernel. */
+static bool read_number(const char *text, uint32_t *out)
+{
+    if (*text == '\0' || text[strspn(text, "0123456789")] != '\0')
+        return false;
+    unsigned long long number = strtoull(text, NULL, 10);
+    *out = (uint32_t)number;
+    return number < UINT32_MAX;
+}
+
+/* A name or a number; containers have users without a name. False: there is none. */
 static bool find_user(const char *name, uid_t *user, gid_t *group)
 {
     struct passwd *entry = getpwnam(name);
-    char *end = NULL;
-    if (!entry) {
-        unsigned long number = strtoul(name, &end, 10);
-        if (end == name || *end != '\0' || !(entry = getpwuid((uid_t)number)))
-            return false;
-    }
-    *user = entry->pw_uid;
-    *group = entry->pw_gid;
+    uint32_t number = 0;
+    if (!entry && !read_number(name, &number))
+        return false;
+    if (!entry)
+        entry = getpwuid(number);
+    *user = entry ? entry->pw_uid : number;
+    *group = entry ? entry->pw_gid : number;
     return true;
 }
 
 static bool find_group(const char *name, gid_t *group)
 {
     struct group *entry = getgrnam(name);
-    char *end = NULL;
-    if (!entry) {
-        unsigned long number = strtoul(name, &end, 10);
-        if (end == name || *end != '\0')
-            return false;
-        *group = (gid_t)number;
-        return true;
-    }
-    *group = entry->gr_gid;
+    uint32_t number;
+    if (!entry && !read_number(name, &number))
+        return false;
+    *group = entry ? entry->gr_gid : number;
     return true;
 }
 

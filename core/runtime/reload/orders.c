@@ -163,6 +163,7 @@ static bool use_for_all(struct order *order, struct version *version, struct par
     }
     standing_release(&before);
     versions_add(version);
+    versions_set_problem(version, "");
     in_use_change(version, NULL, VERSION_KEPT);
     parts_act(parts, act_settle);
     return true;

@@ -145,14 +145,16 @@ bool scripts_switch(struct reactor *reactor, struct script_slot *next, char *err
 void scripts_undo(struct reactor *reactor)
 {
     struct reactor_scripts *scripts = &reactor->scripts;
-    if (!scripts->previous)
-        return;
-    struct script_slot *gone = scripts->current;
-    scripts->current = scripts->previous;
-    scripts->previous = NULL;
-    change_timers(gone, scripts->current);
-    follow(reactor);
-    retire(reactor, gone);
+    struct script_slot *gone = scripts->previous ? scripts->current : NULL;
+    if (gone) {
+        scripts->current = scripts->previous;
+        scripts->previous = NULL;
+        change_timers(gone, scripts->current);
+    }
+    follow(reactor); /* also where nothing was switched: what counts may have been taken up by then */
+    if (gone)
+        retire(reactor, gone);
+    standing_review(reactor);
 }
 
 void scripts_settle(struct reactor *reactor)

@@ -32,6 +32,7 @@ static void act_end_trial(struct reactor *reactor, struct part *part)
 void trial_begin(const struct trial *rule, struct version *version, struct part *parts)
 {
     versions_add(version);
+    versions_set_problem(version, ""); /* of an earlier trial */
     slots_sum(in_use.current, &current_before);
     slots_sum(version, &trial_before); /* one that was in use before has a past */
     shadow_forget();
