@@ -67,11 +67,31 @@ static void log_outcome(const struct order *order)
                  order->restart_needed[0] ? "; a restart is needed for " : "", order->restart_needed);
 }
 
+/* Of a reload that nobody waits for and that came while a version was on trial; NULL: none. The thread's own. */
+static const char *missed;
+
+/* When the trial is over. After one that was taken back the files are those that did worse: not by itself, then. */
+static void make_up_for_missed(void)
+{
+    struct canary_view last;
+    const char *cause = missed;
+    if (!cause || in_use.trial)
+        return;
+    missed = NULL;
+    loader_canary(&last);
+    if (last.state == CANARY_PROMOTED)
+        loader_reload(cause);
+    else
+        log_warn("%s: came during a trial that has not been promoted, and was not carried out: ask again", cause);
+}
+
 static void serve(struct order *order)
 {
     uint64_t began_ns = clock_steady_ns();
     order->code = CODE_OK;
     order_carry_out(order, stopping);
+    if (order->code == CODE_BUSY && order->kind == ORDER_RELOAD && !order->reactor)
+        missed = order->cause;
     order->took_ns = clock_steady_ns() - began_ns;
     standing_release(&order->standing);
     log_outcome(order);
@@ -180,6 +200,7 @@ static void *run(void *argument)
             trial_look();
         if (order)
             serve(order);
+        make_up_for_missed();
         pthread_mutex_lock(&mutex);
     }
     running = false;
