@@ -63,17 +63,21 @@ static bool share_full(const struct frame *frame)
                limits.share_bytes;
 }
 
-bool mailbox_reserve(uint64_t bytes)
+bool mailbox_reserve(const struct frame *frame)
 {
-    if (atomic_load_explicit(&bytes_in_all, memory_order_relaxed) + bytes > limits.total_bytes)
+    if (atomic_load_explicit(&bytes_in_all, memory_order_relaxed) + frame->length > limits.total_bytes)
         return false;
-    account(1, bytes, true);
+    if (__builtin_expect(share_full(frame), 0)) {
+        atomic_fetch_add_explicit(&share_refusals, 1, memory_order_relaxed);
+        return false;
+    }
+    account_frame(frame, true);
     return true;
 }
 
-void mailbox_unreserve(uint64_t bytes)
+void mailbox_unreserve(const struct frame *frame)
 {
-    account(1, bytes, false);
+    account_frame(frame, false);
 }
 
 struct frame *mailbox_pop(struct agent *agent, enum level level)

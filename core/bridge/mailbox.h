@@ -35,9 +35,10 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
  * mailbox and of all demand. Leaves `frames` empty. */
 void mailbox_return(struct lane *lane, struct agent *agent, struct levels *frames);
 
-/* For envelopes that wait elsewhere under the limit of all mailboxes together. False: there is no room. Any thread. */
-bool mailbox_reserve(uint64_t bytes);
-void mailbox_unreserve(uint64_t bytes);
+/* For envelopes that wait elsewhere under the limit of all mailboxes together, and of their sender's share. False:
+ * there is no room. Any thread. */
+bool mailbox_reserve(const struct frame *frame);
+void mailbox_unreserve(const struct frame *frame);
 
 /* Takes the whole mailbox. Shard locked. */
 void mailbox_take(struct agent *agent, struct levels *into);

@@ -35,7 +35,7 @@ void pending_start(const struct pending_limits *configured)
 
 static void free_pending(struct pending *pending)
 {
-    mailbox_unreserve(pending->frame->length);
+    mailbox_unreserve(pending->frame);
     frame_release(pending->frame);
     pool_release(POOL_ARRAYS, pending, pending->size);
 }
@@ -193,7 +193,7 @@ enum code pending_add(struct lane *lane, const struct pending_request *request)
 {
     enum code code = CODE_OVERLOADED;
     lock_acquire(&lock);
-    if (atomic_load(&count) < limits.envelopes && mailbox_reserve(request->frame->length)) {
+    if (atomic_load(&count) < limits.envelopes && mailbox_reserve(request->frame)) {
         struct pending *pending = new_pending(lane, request);
         if (pending) {
             *last = pending;
@@ -204,7 +204,7 @@ enum code pending_add(struct lane *lane, const struct pending_request *request)
                 continue;
             code = CODE_OK;
         } else {
-            mailbox_unreserve(request->frame->length);
+            mailbox_unreserve(request->frame);
         }
     }
     lock_release(&lock);

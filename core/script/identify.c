@@ -133,6 +133,8 @@ static void read_limits(lua_State *lua, struct script_identity *out)
                             "bytesPerSecond as limits");
         out->limits[which] = number;
     }
+    if (out->limits[1] > 0 && out->limits[0] == 0)
+        luaL_error(lua, "expected messagesPerSecond beside messageBurst in limits; without a rate it has no use");
 }
 
 /* A text of ISO 8601, or seconds since 1970, as os.time gives them. */

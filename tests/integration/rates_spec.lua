@@ -244,6 +244,24 @@ end)
 describe("mailboxes", function()
     after_each(bridge.clean)
 
+    it("and what waits for a free agent hold no more of one sender than its share, in all together", function()
+        local server = bridge.start({
+            config = {limits = {mailboxBytesPerSender = "64KiB"}, performance = {worker_threads = 1}},
+            script = 'return {route = function(_, bridge) return bridge.any{role = "worker", wait = true} end}',
+        })
+        local alice = websocket.agent(server, "alice")
+        websocket.agent(server, "worker", {role = "worker"})
+        alice:send_envelope({intent = "task.assign", taskId = "t0"}) -- which fills the one worker
+
+        for number = 1, 20 do
+            alice:send_envelope({intent = "task.assign", taskId = "t" .. number, payload = ("x"):rep(8000)})
+        end
+
+        alice:expect_error("overloaded")
+        local waiting = http.get(server, "/optimization").delivery.waiting
+        assert.is_true(waiting >= 6 and waiting <= 8, tostring(waiting))
+    end)
+
     it("hold no more of one sender than limits.mailboxBytesPerSender, in all together", function()
         local server = start({mailboxBytesPerSender = "64KiB"}, {listen = {host = "localhost"}})
         local alice = websocket.agent(server, "alice")

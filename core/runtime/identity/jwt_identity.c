@@ -14,15 +14,14 @@ static enum authentication refuse(enum code code, const char *why)
 /* --- The signature --- */
 
 /* Tokens are shown again and again: only HS256 is as quick as looking the digest up. */
-static enum authentication check_signature(struct connection *connection, struct slice token, const struct jwt *jwt,
-                                           struct jwk_set *keys)
+static enum authentication check_signature(const struct credentials *shown, const struct jwt *jwt, struct jwk_set *keys)
 {
     unsigned char digest[VERIFIED_DIGEST_BYTES];
-    const struct verification *back = connection->verification;
+    const struct verification *back = shown->connection->verification;
     const char *why;
     bool remembers = !jwk_is_quick(jwt->key);
     if (remembers) {
-        verified_digest(keys, token, digest);
+        verified_digest(keys, shown->token, digest);
         bool judged = back && back->ended && memcmp(back->digest, digest, sizeof digest) == 0;
         if (verified_knows(digest) || (judged && back->code == CODE_OK))
             return AUTHENTICATION_OK;
@@ -30,7 +29,7 @@ static enum authentication check_signature(struct connection *connection, struct
             return refuse(back->code, back->code == CODE_INTERNAL ? "out of memory" : "the signature is wrong");
     }
     if (jwk_is_slow(jwt->key)) {
-        if (verifier_take(connection, jwt, keys, digest))
+        if (verifier_take(shown, jwt, keys, digest))
             return AUTHENTICATION_WAITS;
         return refuse(CODE_INTERNAL, "too many wait for the verifier");
     }
@@ -145,7 +144,7 @@ enum authentication identity_by_jwt(struct reactor *reactor, const struct creden
     enum code code = jwt_read(&jwt, shown->token, keys, &rules, reactor->lane->wall_ms, &why);
     if (code != CODE_OK)
         return refuse(code, why);
-    enum authentication result = check_signature(shown->connection, shown->token, &jwt, keys);
+    enum authentication result = check_signature(shown, &jwt, keys);
     if (result != AUTHENTICATION_OK)
         return result;
     struct reading reading = {.jwt = &jwt};

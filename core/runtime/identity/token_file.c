@@ -118,7 +118,7 @@ static bool read_limits(struct slice value, struct identity_limits *out)
         else
             *counts[which] = (uint32_t)number;
     }
-    return true;
+    return out->message_burst == 0 || out->messages_per_second > 0; /* a burst of what? */
 }
 
 static bool read_member(enum member member, struct slice value, struct text_store *store, struct token_entry *out,

@@ -45,14 +45,15 @@ static void come_back(struct reactor *reactor, struct errand *errand)
     verification_free(verification);
 }
 
-static struct verification *verification_new(struct connection *connection, const struct jwt *jwt, struct jwk_set *keys)
+static struct verification *verification_new(const struct credentials *shown, const struct jwt *jwt,
+                                             struct jwk_set *keys)
 {
     struct verification *new = malloc(sizeof *new + jwt->signed_text.length + jwt->signature.length);
     if (!new)
         return NULL;
     *new = (struct verification){.errand = {.run = come_back},
-                                 .connection = connection,
-                                 .address = connection->address,
+                                 .connection = shown->connection,
+                                 .address = *shown->address,
                                  .keys = jwk_set_retain(keys),
                                  .key = jwt->key,
                                  .signed_text = {new->bytes, jwt->signed_text.length},
@@ -79,10 +80,11 @@ static bool queue(struct verification *verification)
     return room;
 }
 
-bool verifier_take(struct connection *connection, const struct jwt *jwt, struct jwk_set *keys,
+bool verifier_take(const struct credentials *shown, const struct jwt *jwt, struct jwk_set *keys,
                    const unsigned char digest[VERIFIED_DIGEST_BYTES])
 {
-    struct verification *verification = verification_new(connection, jwt, keys);
+    struct connection *connection = shown->connection;
+    struct verification *verification = verification_new(shown, jwt, keys);
     if (!verification)
         return false;
     memcpy(verification->digest, digest, VERIFIED_DIGEST_BYTES);

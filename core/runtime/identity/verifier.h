@@ -8,6 +8,7 @@
 #define LUADUCT_RUNTIME_VERIFIER_H
 
 #include "protocol/jwt/jwt.h"
+#include "runtime/identity/authenticate.h"
 #include "runtime/identity/verified.h"
 #include "runtime/reactor.h"
 
@@ -38,7 +39,7 @@ void verifier_stop(void);
 /* Hands over what jwt_read gave, for connection->verification. When it has come back (`ended`), the connection's
  * request or register message is handled again from its start. On the reactor's thread. False: no memory, or too much
  * waits. */
-bool verifier_take(struct connection *connection, const struct jwt *jwt, struct jwk_set *keys,
+bool verifier_take(const struct credentials *shown, const struct jwt *jwt, struct jwk_set *keys,
                    const unsigned char digest[VERIFIED_DIGEST_BYTES]);
 
 /* How many were verified, and refused because too many waited. Any thread. */
