@@ -75,7 +75,9 @@ describe("a sender's rate", function()
             alice:send_envelope({to = "absent", payload = ("x"):rep(30000)})
         end
         alice:expect_error("rate_limited")
-        assert.is_true(limited(server, "bytes") >= 10)
+        wait.eventually(function() -- the rest is on its way
+            return limited(server, "bytes") >= 10
+        end)
     end)
 end)
 
