@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "author/commands.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "client/options.h"
 #include "protocol/registration.h"
 #include "runtime/identity/token_file.h"
@@ -309,7 +309,7 @@ static bool make_token(char out[TOKEN_TEXT_BYTES])
 {
     static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     unsigned char secret[SECRET_BYTES];
-    if (getrandom(secret, sizeof secret, 0) != (ssize_t)sizeof secret)
+    if (!random_kernel_bytes(secret, sizeof secret))
         return false;
     char *at = stpcpy(out, TOKEN_PREFIX);
     unsigned bits = 0, count = 0;

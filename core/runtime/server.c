@@ -228,8 +228,7 @@ static bool give_up_rights(const struct config *config, char *error, size_t size
 {
     if (!privileges_drop(config, error, size))
         return false;
-    if (config->auth.required || config->tls.pair_count > 0)
-        privileges_hide_memory();
+    privileges_hide_memory(config);
     return system_calls_confine(config, error, size);
 }
 

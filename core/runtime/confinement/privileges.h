@@ -16,8 +16,8 @@ bool privileges_drop(const struct config *config, char *error, size_t size);
  * any other is started. */
 void privileges_freeze(void);
 
-/* No core dump and no debugger of the same user sees the memory of the process from now on: keys and tokens are in it.
- * After the last change of user, which would undo it. */
-void privileges_hide_memory(void);
+/* Where the configuration has keys or tokens: no core dump and no debugger of the same user sees the memory of the
+ * process from now on. After the last change of user, which would undo it. */
+void privileges_hide_memory(const struct config *config);
 
 #endif

@@ -21,8 +21,7 @@ void in_use_change(struct version *current, struct version *trial, enum version_
     versions_set_use(current, trial, trial_use);
     user_operation_use(current->sources, trial ? trial->sources : NULL);
     log_set_level((enum log_level)current->config->log.level);
-    if (current->config->auth.required || current->config->tls.pair_count > 0)
-        privileges_hide_memory();
+    privileges_hide_memory(current->config);
     watch_files(current->config->script.watch ? current : NULL, in_use.source.path);
     policies_change(current->config);
     version_release(current_before);

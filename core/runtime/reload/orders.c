@@ -212,6 +212,18 @@ static bool bring(struct order *order, struct version *version, bool fresh)
 
 /* --- Orders ------------------------------------------------------------------------------------------------------- */
 
+/* Takes the reference: into use with the version, at once or when its trial ends; NULL: not at all. */
+static void take_certificates(const struct order *order, const struct version *version,
+                              struct tls_context *certificates)
+{
+    if (!version)
+        tls_context_release(certificates);
+    else if (order->on_trial)
+        in_use.trial_certificates = certificates;
+    else
+        in_use_certificates(version->config, certificates);
+}
+
 static bool reload(struct order *order)
 {
     struct version *version = read_version(order, in_use.current);
@@ -228,12 +240,7 @@ static bool reload(struct order *order)
     bool good = version && (certificates_load(version->config, &certificates, problem, sizeof problem) ||
                             order_refuse(order, CODE_RELOAD_FAILED, problem));
     good = good && bring(order, version, true);
-    if (good && order->on_trial)
-        in_use.trial_certificates = certificates;
-    else if (good)
-        in_use_certificates(version->config, certificates);
-    else
-        tls_context_release(certificates);
+    take_certificates(order, good ? version : NULL, certificates);
     if (good) {
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);
@@ -255,12 +262,7 @@ static bool return_from(struct order *order, struct version *version)
     else if (!certificates_load(version->config, &certificates, problem, sizeof problem))
         return order_refuse(order, CODE_RELOAD_FAILED, problem);
     bool good = bring(order, version, false);
-    if (good && order->on_trial)
-        in_use.trial_certificates = certificates;
-    else if (good && newest)
-        in_use_certificates(version->config, certificates);
-    else
-        tls_context_release(certificates);
+    take_certificates(order, good && (newest || order->on_trial) ? version : NULL, certificates);
     return good;
 }
 
