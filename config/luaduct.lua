@@ -24,7 +24,7 @@ return {
         -- a routing script, or a list of them run in order; none: the mode's own behaviour
         -- path = "routes/main.lua",
         -- folder = "routes",               -- where `require` inside a script looks; none: the script's own folder
-        budgetMs = 50,                      -- a hook that runs longer is stopped
+        budgetMs = 50,                      -- a hook that takes more processor time is stopped
         -- an envelope whose route failed goes by the mode's own rule, or nowhere (fail closed)
         onError = "default",
         suspendMs = 30000,                  -- a hook that waits longer is ended

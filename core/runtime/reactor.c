@@ -193,9 +193,27 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
 
 /* --- Taking turns --- */
 
-bool reactor_turn_over(const struct reactor *reactor)
+/* The clock is looked at after so many things done, and the coarse clock, which costs nothing, after each. */
+#define EVENTS_PER_LOOK 8u
+
+void reactor_begin_turn(struct reactor *reactor)
 {
-    return clock_steady_ns() > reactor->pass_start_ns + REACTOR_TURN_NS;
+    reactor->turn_start_ns = 0;
+    reactor->turn_events = 0;
+}
+
+/* The turn's own start is taken at the first look in a pass that has become long: in a short one nobody asks. */
+bool reactor_turn_over(struct reactor *reactor)
+{
+    uint64_t due_ns = reactor->pass_start_ns + REACTOR_TURN_NS;
+    if (++reactor->turn_events % EVENTS_PER_LOOK != 0 && clock_coarse_ns() <= due_ns)
+        return false;
+    uint64_t now_ns = clock_steady_ns();
+    if (now_ns <= due_ns)
+        return false;
+    if (reactor->turn_start_ns == 0)
+        reactor->turn_start_ns = now_ns;
+    return now_ns > reactor->turn_start_ns + REACTOR_SHARE_NS;
 }
 
 static void line_up(struct reactor *reactor, struct held_bytes *held)
@@ -264,7 +282,7 @@ static void take_turn(struct reactor *reactor)
     take_held(reactor, &reactor->held);
     reactor_begin_pass(reactor);
     connection_read_on(connection, true);
-    admission_heavy = true; /* who sends more than a turn has time for */
+    shed_count_received(connection, connection_second(reactor->now_ms), 0);
     reactor->turn = held;
     if (connection->is_websocket)
         agent_session_bytes(connection, held->bytes + held->at, held->length - held->at);

@@ -36,9 +36,11 @@ struct script_slot;
 /* WebSocket and HTTP listener, each on up to two addresses, and the administration socket. */
 #define REACTOR_LISTENERS_MAXIMUM 5
 
-/* After so long a connection with more to do has to wait for its next turn, which comes when those have been served who
- * ask for little. */
+/* Once a pass has lasted so long, a connection with more to do has to wait for its next turn, which comes when those have
+ * been served who ask for little … */
 #define REACTOR_TURN_NS 1000000u
+/* … but not before it had this much of it: in a busy pass those at the end want as little as those at the front. */
+#define REACTOR_SHARE_NS 50000u
 
 /* Bytes that a connection's turn had no time for. None: its session knows how to go on. */
 struct held_bytes {
@@ -91,6 +93,8 @@ struct reactor {
 
     uint64_t now_ms;        /* steady clock, of this pass */
     uint64_t pass_start_ns; /* steady clock */
+    uint64_t turn_start_ns; /* steady clock; 0: not looked at since reactor_begin_turn */
+    unsigned turn_events;
     uint32_t pass_messages;
     bool draining;
     uint64_t drain_started_ms;
@@ -144,8 +148,9 @@ void reactor_end_pass(struct reactor *reactor);
 /* In the middle of a pass: writes everything that is due. */
 void reactor_flush(struct reactor *reactor);
 
-/* Whether this pass has lasted for as long as one connection may take. */
-bool reactor_turn_over(const struct reactor *reactor);
+/* Around what one connection sent: whether the rest of it is for its next turn. Asked after each thing done for it. */
+void reactor_begin_turn(struct reactor *reactor);
+bool reactor_turn_over(struct reactor *reactor);
 
 /* Keeps the rest of what a connection sent for its next turn, which comes after one of everybody else's; it is not read
  * meanwhile. Length 0, of an HTTP connection: it is flushed then. False: no memory. */

@@ -41,7 +41,7 @@ struct script_state *script_state_new(const struct script_options *options, char
 
 void script_adopt(struct script_state *state)
 {
-    state->watchdog.thread = pthread_self();
+    watchdog_move_here(&state->watchdog);
 }
 
 void script_time_hooks(struct script_state *state, bool on)

@@ -28,9 +28,6 @@
  * that is asked of us (RFC 6455 5.5.3). So pings earn no more than they cost. */
 #define PONGS_PER_TURN 32u
 
-/* The time is looked at after so many events, and the coarse clock, which costs nothing, after each. */
-#define EVENTS_PER_LOOK 8u
-
 /* Nothing comes after on_disconnect. */
 static void disconnect_told(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
 {
@@ -448,9 +445,10 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
     char *at = bytes, *end = bytes + length;
     struct websocket_message received;
     struct frame *last_pong = NULL; /* owed for the newest ping past PONGS_PER_TURN */
-    unsigned pings = 0, events = 0;
+    unsigned pings = 0;
     attachment_prefetch(&connection->endpoint);
     __builtin_prefetch(connection->fragment.data);
+    reactor_begin_turn(reactor);
     while (connection->phase != CONNECTION_GONE) {
         enum websocket_event event =
             websocket_next(&connection->websocket, &at, end, reactor->config->limits.message_bytes, &received);
@@ -498,9 +496,7 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             agent_session_close(connection, received.status, slice_from_string(received.reason));
             break;
         }
-        if (at < end && connection->phase != CONNECTION_GONE &&
-            (++events % EVENTS_PER_LOOK == 0 ? reactor_turn_over(reactor)
-                                             : clock_coarse_ns() > reactor->pass_start_ns + REACTOR_TURN_NS) &&
+        if (at < end && connection->phase != CONNECTION_GONE && reactor_turn_over(reactor) &&
             reactor_hold(connection, at, (size_t)(end - at)))
             break;
         if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {

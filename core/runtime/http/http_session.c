@@ -363,6 +363,7 @@ static void advance(struct connection *connection)
 {
     struct http_exchange *exchange;
     bool more = true, first = true;
+    reactor_begin_turn(connection_reactor(connection));
     while (more && connection->phase == CONNECTION_HTTP && (exchange = connection->http)) {
         if (exchange->output.failed) {
             connection_kill(connection);

@@ -94,9 +94,15 @@ void watchdog_init(struct watchdog *watchdog, struct lua_State *lua,
     memset(watchdog, 0, sizeof *watchdog);
     watchdog->lua = lua;
     watchdog->on_stop = on_stop;
-    watchdog->thread = pthread_self();
     watchdog->wake_fd = wake_fd;
     watchdog->budget_ns = (uint64_t)budget_ms * 1000000;
+    watchdog_move_here(watchdog);
+}
+
+void watchdog_move_here(struct watchdog *watchdog)
+{
+    watchdog->thread = pthread_self();
+    pthread_getcpuclockid(watchdog->thread, &watchdog->cpu_clock);
 }
 
 static __attribute__((noinline)) void wake_supervisor(struct watchdog *watchdog)
@@ -136,19 +142,26 @@ bool watchdog_leave(struct watchdog *watchdog)
     return true;
 }
 
+static uint64_t cpu_ns(const struct watchdog *watchdog)
+{
+    struct timespec used;
+    clock_gettime(watchdog->cpu_clock, &used);
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
 bool watchdog_check(struct watchdog *watchdog, uint64_t now_ns)
 {
     atomic_store_explicit(&watchdog->asleep, false, memory_order_relaxed);
     uint64_t sequence = atomic_load_explicit(&watchdog->sequence, memory_order_relaxed);
     if (sequence != watchdog->seen_sequence) {
         watchdog->seen_sequence = sequence;
-        watchdog->seen_since_ns = now_ns;
+        watchdog->seen_cpu_ns = sequence % 2 == 0 ? 0 : cpu_ns(watchdog);
         watchdog->signalled_ns = 0;
         return true;
     }
     if (sequence % 2 == 0)
         return false;
-    if (now_ns - watchdog->seen_since_ns >= watchdog->budget_ns &&
+    if (cpu_ns(watchdog) - watchdog->seen_cpu_ns >= watchdog->budget_ns &&
         (watchdog->signalled_ns == 0 || now_ns - watchdog->signalled_ns >= SIGNAL_AGAIN_NS)) {
         watchdog->signalled_ns = now_ns;
         atomic_store_explicit(&watchdog->meant, sequence, memory_order_relaxed);

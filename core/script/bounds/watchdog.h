@@ -1,4 +1,5 @@
-/* Stops a hook that runs over its budget. The thread that runs hooks only numbers its calls (two plain stores a call,
+/* Stops a hook that runs over its budget, which is processor time of its thread: a hook waits for nothing inside a
+ * call, so the rest is what the machine gave to others, and no fault of the script. The thread that runs hooks only numbers its calls (two plain stores a call,
  * no clock); one supervising thread looks every few milliseconds whether the same call is still running, and if so
  * signals that very thread. The signal's handler arms LuaJIT's debug hook, which raises an error at every instruction
  * until the call has unwound, so that a script's own pcall cannot swallow the stop.
@@ -12,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 struct lua_State;
 struct lua_Debug;
@@ -34,13 +36,14 @@ struct watchdog {
     struct lua_State *lua;
     void (*on_stop)(struct lua_State *lua, struct lua_Debug *record); /* raises; runs at each instruction once armed */
     pthread_t thread;
+    clockid_t cpu_clock; /* the thread's */
     int wake_fd; /* an eventfd, or -1 */
     uint64_t budget_ns;
 
     struct watchdog *next, **previous; /* the supervisor's list */
 
     /* The supervisor's own. */
-    uint64_t seen_sequence, seen_since_ns, signalled_ns;
+    uint64_t seen_sequence, seen_cpu_ns, signalled_ns;
 };
 
 /* Installs the handler for SIGURG, once in the process's life, before the first hook runs. False: errno says why. */
@@ -49,6 +52,9 @@ bool watchdog_install(void);
 /* For the calling thread, which is the one that will run hooks. `on_stop` must raise a Lua error. */
 void watchdog_init(struct watchdog *watchdog, struct lua_State *lua,
                    void (*on_stop)(struct lua_State *, struct lua_Debug *), uint32_t budget_ms, int wake_fd);
+
+/* From now on the calling thread runs the hooks. Before the supervisor knows of it. */
+void watchdog_move_here(struct watchdog *watchdog);
 
 /* Around each call into a hook, on the thread that runs it. watchdog_leave tells whether the call was stopped, and
  * takes the debug hook away again. Calls do not nest. */

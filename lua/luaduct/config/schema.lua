@@ -74,7 +74,7 @@ local keys = {
     },
     {
         path = "script.budgetMs", type = "integer", live = true, min = 1, max = 60000, default = 50,
-        help = "a hook that runs longer is stopped",
+        help = "a hook that takes more processor time is stopped",
     },
     {
         path = "script.onError", type = "choice", live = true, choices = { "default", "drop" }, default = "default",

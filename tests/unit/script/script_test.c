@@ -1232,6 +1232,19 @@ TEST("watchdog: sleeps only while no hook runs, and the next hook wakes it")
     CHECK(watchdog_sleep(&watchdog));
 }
 
+TEST("watchdog: what the machine gave to others counts against no hook")
+{
+    CHECK(watchdog_install());
+    struct watchdog watchdog;
+    watchdog_init(&watchdog, NULL, NULL, 20, -1);
+    watchdog_enter(&watchdog);
+    for (int i = 0; i < 4; i++) {
+        CHECK(watchdog_check(&watchdog, clock_steady_ns()));
+        CHECK(nanosleep(&(struct timespec){0, 20000000}, NULL) == 0);
+    }
+    CHECK(!watchdog_leave(&watchdog));
+}
+
 TEST("watchdog: a signal that was meant for an earlier call stops no later one")
 {
     load_route("for i = 1, 10 do print(i) end return bridge.to('a')");
