@@ -28,7 +28,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = build
 
 core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c))
-lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua)
+lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua) \
+	$(sort $(wildcard lua/luaduct/console/*))
 unit_sources := $(sort $(shell find tests/unit -name '*.c'))
 fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 peer_sources := $(sort $(wildcard bench/peers/*.c))

@@ -40,9 +40,13 @@ void meta_append(struct buffer *out, const struct agent_view *view, bool enhance
     append_text(out, ",\"connectedAt\":");
     append_time(out, view->connected_at_ms);
     if (enhanced)
-        buffer_append_format(out, ",\"messageCount\":%" PRIu64 ",\"errorCount\":%" PRIu64 ",\"uptime\":%" PRId64,
+        buffer_append_format(out,
+                             ",\"messageCount\":%" PRIu64 ",\"errorCount\":%" PRIu64 ",\"uptime\":%" PRId64
+                             ",\"receivedCount\":%" PRIu64 ",\"waiting\":%" PRIu32 ",\"waitingBytes\":%" PRIu64
+                             ",\"openTasks\":%" PRIu32,
                              view->message_count, view->error_count,
-                             now_ms > view->connected_at_ms ? now_ms - view->connected_at_ms : 0);
+                             now_ms > view->connected_at_ms ? now_ms - view->connected_at_ms : 0,
+                             view->received_count, view->waiting_count, view->waiting_bytes, view->open_tasks);
     append_text(out, "}");
 }
 

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
+#include "runtime/http/api.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reload/loader.h"
 #include "script/bounds/watchdog.h"
@@ -230,5 +231,6 @@ void supervision_run(void)
             return;
         busy = check_watchdogs();
         due_ms = engines_tick(clock_steady_ns() / 1000000);
+        api_tell_figures(clock_steady_ns() / 1000000);
     }
 }

@@ -65,6 +65,11 @@ local keys = {
     },
 
     {
+        path = "console", type = "boolean", live = true, default = true,
+        help = "the console at /console of the HTTP port; false: there is nothing",
+    },
+
+    {
         path = "script.path", type = "files", live = true, example = '"routes/main.lua"',
         help = "a routing script, or a list of them run in order; none: the mode's own behaviour",
     },
