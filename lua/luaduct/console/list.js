@@ -1,0 +1,191 @@
+// Lists of any length: only the rows in sight are elements, and they are used again. Arrow keys, Home, End and the page
+// keys move, Enter opens.
+import {h} from "./dom.js";
+
+const HEIGHT = 38, AROUND = 6;
+let lists = 0;
+
+// options: label; columns [{name, width (CSS), cell(item) a text or elements, number, wide (left out on narrow screens),
+// sort (a key that head clicks report)}]; key(item); open(item); none (what an empty list says).
+export class List {
+    constructor(options) {
+        this.options = options;
+        this.items = [];
+        this.at = -1;
+        this.selected = null;
+        this.name = `list-${++lists}`;
+        this.rows = [];
+        this.names = h("div", {class: "names", role: "row"}, options.columns.map((column) => this.head(column)));
+        this.inner = h("div", {class: "inner", role: "rowgroup"});
+        this.none = h("p", {class: "none"}, options.none ?? "");
+        this.body = h("div", {class: "rows", role: "presentation"}, this.inner, this.none);
+        this.state = h("div", {class: "state"});
+        this.grid = h("div", {class: "grid-role", role: "grid", "aria-label": options.label, tabindex: "0",
+            style: {display: "flex", "flex-direction": "column", flex: "1", "min-height": "0"},
+            onkeydown: (event) => this.press(event)},
+            h("div", {role: "rowgroup"}, this.names), this.body);
+        this.element = h("div", {class: "list"}, this.grid, this.state);
+        this.body.addEventListener("scroll", () => this.refresh(), {passive: true});
+        this.inner.addEventListener("click", (event) => {
+            const row = event.target.closest(".row");
+            if (row) {
+                this.move(Number(row.dataset.index));
+                this.open();
+            }
+        });
+        this.observer = new ResizeObserver(() => this.layout());
+        this.observer.observe(this.body);
+    }
+
+    end() {
+        this.observer.disconnect();
+    }
+
+    head(column) {
+        const cell = h("div", {role: "columnheader", class: `${column.number ? "number" : ""} ${column.wide ? "wide" : ""}`});
+        if (column.sort) {
+            cell.append(h("button", {type: "button", onclick: () => this.options.sort(column.sort)}, column.name));
+        } else {
+            cell.append(column.name);
+        }
+        column.head = cell;
+        return cell;
+    }
+
+    // Which column the items are sorted by, for the eye and for who listens.
+    showSort(key, descending) {
+        for (const column of this.options.columns) {
+            if (column.sort) {
+                const is = column.sort === key;
+                column.head.setAttribute("aria-sort", is ? descending ? "descending" : "ascending" : "none");
+                column.head.firstChild.textContent = column.name + (is ? descending ? " ↓" : " ↑" : "");
+            }
+        }
+    }
+
+    layout() {
+        const narrow = window.matchMedia("(max-width: 760px)").matches;
+        this.template = this.options.columns.filter((column) => !(narrow && column.wide))
+            .map((column) => column.width).join(" ");
+        this.names.style.setProperty("grid-template-columns", this.template);
+        for (const row of this.rows) {
+            row.style.setProperty("grid-template-columns", this.template);
+        }
+        this.refresh();
+    }
+
+    // `moved`: so many rows have come in above, and what is in sight stays where it is.
+    show(items, moved) {
+        const key = this.at >= 0 && this.items[this.at] ? this.options.key(this.items[this.at]) : null;
+        this.items = items;
+        this.at = key === null ? -1 : items.findIndex((item) => this.options.key(item) === key);
+        this.inner.style.setProperty("height", `${items.length * HEIGHT}px`);
+        this.grid.setAttribute("aria-rowcount", String(items.length + 1));
+        this.none.hidden = items.length > 0;
+        if (moved && this.body.scrollTop > 0) {
+            this.body.scrollTop += moved * HEIGHT;
+        }
+        this.refresh();
+    }
+
+    refresh() {
+        this.due ??= requestAnimationFrame(() => {
+            this.due = undefined;
+            this.draw();
+        });
+    }
+
+    row(index) {
+        let row = this.rows[index];
+        if (!row) {
+            row = h("div", {class: "row", role: "row", id: `${this.name}-${index}`,
+                style: {height: `${HEIGHT}px`, "grid-template-columns": this.template ?? ""}},
+                this.options.columns.map((column) => h("div", {role: "gridcell",
+                    class: `${column.number ? "number" : ""} ${column.wide ? "wide" : ""}`})));
+            this.rows[index] = row;
+            this.inner.append(row);
+        }
+        return row;
+    }
+
+    draw() {
+        const first = Math.max(0, Math.floor(this.body.scrollTop / HEIGHT) - AROUND);
+        const count = Math.min(this.items.length - first,
+            Math.ceil(this.body.clientHeight / HEIGHT) + 2 * AROUND);
+        for (let i = 0; i < Math.max(count, this.rows.length); i++) {
+            const row = this.row(i);
+            row.hidden = i >= count;
+            row.style.setProperty("display", i >= count ? "none" : "grid");
+            if (i < count) {
+                this.fill(row, first + i);
+            }
+        }
+        const current = this.rows.find((row) => !row.hidden && Number(row.dataset.index) === this.at);
+        if (current) {
+            this.grid.setAttribute("aria-activedescendant", current.id);
+        } else {
+            this.grid.removeAttribute("aria-activedescendant");
+        }
+    }
+
+    fill(row, index) {
+        const item = this.items[index];
+        row.dataset.index = String(index);
+        row.setAttribute("aria-rowindex", String(index + 2));
+        row.style.setProperty("transform", `translateY(${index * HEIGHT}px)`);
+        row.setAttribute("aria-selected", String(this.selected !== null && this.options.key(item) === this.selected));
+        row.classList.toggle("at", index === this.at);
+        this.options.columns.forEach((column, number) => {
+            const cell = row.children[number], content = column.cell(item);
+            if (typeof content === "string") {
+                if (cell.textContent !== content || cell.firstElementChild) {
+                    cell.textContent = content;
+                }
+            } else {
+                cell.replaceChildren(...[content].flat());
+            }
+        });
+    }
+
+    move(index) {
+        this.at = Math.max(0, Math.min(this.items.length - 1, index));
+        const top = this.at * HEIGHT, body = this.body;
+        if (top < body.scrollTop) {
+            body.scrollTop = top;
+        } else if (top + HEIGHT > body.scrollTop + body.clientHeight) {
+            body.scrollTop = top + HEIGHT - body.clientHeight;
+        }
+        this.refresh();
+    }
+
+    open() {
+        const item = this.items[this.at];
+        if (item !== undefined && this.options.open) {
+            this.select(this.options.key(item));
+            this.options.open(item);
+        }
+    }
+
+    select(key) {
+        this.selected = key;
+        this.refresh();
+    }
+
+    press(event) {
+        const page = Math.max(1, Math.floor(this.body.clientHeight / HEIGHT) - 1);
+        const to = {
+            ArrowDown: this.at + 1, ArrowUp: this.at - 1, PageDown: this.at + page, PageUp: this.at - page,
+            Home: 0, End: this.items.length - 1,
+        }[event.key];
+        if (event.target !== this.grid || this.items.length === 0) {
+            return;
+        } else if (to !== undefined) {
+            this.move(to);
+        } else if (event.key === "Enter" || event.key === " ") {
+            this.open();
+        } else {
+            return;
+        }
+        event.preventDefault();
+    }
+}
