@@ -176,5 +176,10 @@ export function clock(iso) {
 
 export function moment(iso) {
     const time = new Date(iso);
-    return Number.isNaN(time.getTime()) ? "–" : `${time.toLocaleDateString()} ${clock(iso)}`;
+    if (Number.isNaN(time.getTime())) {
+        return "–";
+    }
+    const two = (value) => String(value).padStart(2, "0");
+    const day = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())} `;
+    return (time.toDateString() === new Date().toDateString() ? "" : day) + clock(iso);
 }

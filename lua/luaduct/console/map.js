@@ -7,14 +7,29 @@ import {prepare, theme} from "./chart.js";
 
 const PACE = 200, NODES = 80, EDGES = 400, HALF_LIFE = 30000, SETTLED = 0.02;
 
-// A node for those whom a decision means together: everybody, all of a role …
-function groupOf(trace) {
-    const decision = trace.decision;
-    const selector = decision?.match(/^(?:luaduct\.|bridge\.)?(role|label|all|any|broadcast)\b.*?"([^"]*)"/);
-    if (selector) {
-        return `${selector[1]}: ${selector[2]}`;
+// Whom a decision means, as it is written in a trace (to{"a", "b"}, all{role = "writer"}, broadcast() …): [kind, name],
+// kind "agent", or "group" for those who are meant together.
+export function targets(decision) {
+    const found = [];
+    let kind = "", group = null;
+    for (const [token, word] of decision.matchAll(/\b(to|all|any|broadcast|reply|drop)[({]|"(?:[^"\\]|\\.)*"/g)) {
+        if (word === "reply" || word === "drop") {
+            break;
+        } else if (word === "broadcast") {
+            found.push(["group", "everybody"]);
+        } else if (word) {
+            kind = word;
+            group = null;
+        } else if (kind === "to") {
+            found.push(["agent", JSON.parse(token)]);
+        } else if (kind && !group) {
+            group = ["group", `${kind} ${JSON.parse(token)}`];
+            found.push(group);
+        } else if (kind) {
+            group[1] += `, ${JSON.parse(token)}`;
+        }
     }
-    return "everybody";
+    return found;
 }
 
 function cut(context, text, width) {
@@ -35,7 +50,7 @@ export function map(main) {
     main.append(h("div", {class: "title"}, h("h1", {}, "Map"), state),
         h("div", {class: "columns"}, h("div", {class: "map"}, canvas),
             h("section", {class: "card pairs", tabindex: "0", "aria-label": "Who talks most"}, h("h2", {}, "Who talks most"), table)));
-    let heat = 1, frame, stream = null, pointer = null, held = null, ended = false, seen = 0;
+    let heat = 1, frame, stream = null, pointer = null, held = null, ended = false;
 
     function decay(thing, now) {
         thing.weight *= 0.5 ** ((now - thing.at) / HALF_LIFE);
@@ -85,19 +100,18 @@ export function map(main) {
     }
 
     function take(trace, moves) {
-        if (trace.outcome === "refused") {
+        if (trace.outcome === "refused" || trace.outcome === "dropped") {
             return;
         }
         const from = node("agent", trace.from ?? "?");
-        const to = trace.to ? node("agent", trace.to) : node("group", groupOf(trace));
-        if (!from || !to || from === to) {
-            return;
+        const meant = trace.decision ? targets(trace.decision) : [trace.to ? ["agent", trace.to] : ["group", "everybody"]];
+        for (const [kind, name] of meant.slice(0, 12)) {
+            const to = node(kind, name);
+            const edge = from && to && from !== to && touch(edges, `${from.key}\n${to.key}`, EDGES, () => ({from, to}));
+            if (edge && moves && !calm && pulses.length < 120) {
+                pulses.push({edge, begun: performance.now()});
+            }
         }
-        const edge = touch(edges, `${from.key}\n${to.key}`, EDGES, () => ({from, to}));
-        if (edge && moves && !calm && pulses.length < 120) {
-            pulses.push({edge, begun: performance.now()});
-        }
-        seen++;
         wake();
     }
 
@@ -111,7 +125,7 @@ export function map(main) {
                 const b = all[j];
                 let dx = a.x - b.x, dy = a.y - b.y;
                 const square = Math.max(60, dx * dx + dy * dy);
-                const push = 5200 / square;
+                const push = 9000 / square;
                 const length = Math.sqrt(square);
                 dx /= length;
                 dy /= length;
@@ -120,12 +134,12 @@ export function map(main) {
                 b.vx -= dx * push;
                 b.vy -= dy * push;
             }
-            a.vx -= a.x * 0.012;
+            a.vx -= a.x * 0.010;
             a.vy -= a.y * 0.016;
         }
         for (const edge of edges.values()) {
             const dx = edge.to.x - edge.from.x, dy = edge.to.y - edge.from.y;
-            const length = Math.max(1, Math.hypot(dx, dy)), pull = (length - 105) * 0.011;
+            const length = Math.max(1, Math.hypot(dx, dy)), pull = (length - 130) * 0.006;
             edge.from.vx += dx / length * pull;
             edge.from.vy += dy / length * pull;
             edge.to.vx -= dx / length * pull;
@@ -158,7 +172,8 @@ export function map(main) {
     }
 
     const at = (one) => [middle.x + one.x * scale, middle.y + one.y * scale];
-    const size = (one) => 5 + Math.min(13, 2.2 * Math.log2(1 + one.weight));
+    let most = 1, mostOfPairs = 1; // the liveliest
+    const size = (one) => 6 + 11 * Math.sqrt(Math.min(1, one.weight / most));
 
     function draw() {
         frame = undefined;
@@ -173,13 +188,16 @@ export function map(main) {
         fit(width, height);
         context.font = "12px system-ui, sans-serif";
         context.textBaseline = "middle";
+        most = Math.max(4, ...[...nodes.values()].map((one) => one.weight));
+        mostOfPairs = Math.max(2, ...[...edges.values()].map((edge) => edge.weight));
         const near = pointer && [...nodes.values()].find((one) => Math.hypot(at(one)[0] - pointer.x, at(one)[1] - pointer.y) < size(one) + 6);
         for (const edge of edges.values()) {
             const weight = decay(edge, now), [x1, y1] = at(edge.from), [x2, y2] = at(edge.to);
             const lit = near && (edge.from === near || edge.to === near);
-            context.strokeStyle = lit ? theme.accent : theme["line-strong"];
-            context.globalAlpha = near && !lit ? 0.2 : Math.min(1, 0.35 + weight / 12);
-            context.lineWidth = 1 + Math.min(4, Math.log2(1 + weight) * 0.7);
+            const share = Math.min(1, weight / mostOfPairs);
+            context.strokeStyle = lit ? theme.accent : theme["series-2"];
+            context.globalAlpha = lit ? 0.9 : (near ? 0.3 : 1) * (0.12 + 0.6 * share);
+            context.lineWidth = 0.7 + 2.8 * share;
             context.beginPath();
             context.moveTo(x1, y1);
             context.lineTo(x2, y2);
@@ -229,9 +247,14 @@ export function map(main) {
         context.fill();
         context.stroke();
         if (nodes.size < 45 || weight > 4 || near === one) {
-            context.fillStyle = near === one ? theme.text : theme.dim;
+            const text = cut(context, one.name, near === one ? 400 : 130);
             context.textAlign = "center";
-            context.fillText(cut(context, one.name, near === one ? 400 : 110), x, y + radius + 10);
+            context.lineWidth = 4;
+            context.lineJoin = "round";
+            context.strokeStyle = theme.panel;
+            context.strokeText(text, x, y + radius + 11);
+            context.fillStyle = near === one ? theme.text : theme.dim;
+            context.fillText(text, x, y + radius + 11);
         }
         context.globalAlpha = 1;
     }

@@ -11,7 +11,7 @@ export function send(main, to) {
     }});
     const who = h("input", {type: "text", value: to ?? "", list: "agents-there", autocomplete: "off"});
     const from = h("input", {type: "text", placeholder: "api", autocomplete: "off"});
-    const intent = h("input", {type: "text", placeholder: "message", autocomplete: "off"});
+    const intent = h("input", {type: "text", placeholder: "agent.message", autocomplete: "off"});
     const task = h("input", {type: "text", placeholder: "none", autocomplete: "off"});
     const priority = h("select", {}, ["normal", "high", "low"].map((name) => h("option", {}, name)));
     const payload = h("textarea", {spellcheck: "false", rows: "9"}, '{"text": "hello"}');
@@ -40,7 +40,7 @@ export function send(main, to) {
         }
         try {
             const answer = await post(all.checked ? "/broadcast" : "/send", text);
-            clear(result, h("p", {class: "banner"}, answer.status === "queued" ? "Accepted." : `Dropped by the script: ${answer.reason || "no reason given"}`),
+            clear(result, h("p", {class: answer.status === "queued" ? "banner good" : "banner"}, answer.status === "queued" ? "Accepted." : `Dropped by the script: ${answer.reason || "no reason given"}`),
                 answer.envelope && h("pre", {class: "text", tabindex: "0"}, pretty(JSON.stringify(answer.envelope))));
         } catch (refusal) {
             clear(result, h("p", {class: "banner bad"}, `${refusal.message}${refusal.code ? ` (${refusal.code})` : ""}`));
