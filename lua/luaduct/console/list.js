@@ -18,14 +18,12 @@ export class List {
         this.names = h("div", {class: "names", role: "row"}, options.columns.map((column) => this.head(column)));
         this.inner = h("div", {class: "inner", role: "rowgroup"});
         this.none = h("p", {class: "none"}, options.none ?? "");
-        this.body = h("div", {class: "rows", role: "presentation"}, this.inner, this.none);
         this.state = h("div", {class: "state"});
-        this.grid = h("div", {class: "grid-role", role: "grid", "aria-label": options.label, tabindex: "0",
-            style: {display: "flex", "flex-direction": "column", flex: "1", "min-height": "0"},
+        this.grid = h("div", {class: "rows", role: "grid", "aria-label": options.label, tabindex: "0",
             onkeydown: (event) => this.press(event)},
-            h("div", {role: "rowgroup"}, this.names), this.body);
-        this.element = h("div", {class: "list"}, this.grid, this.state);
-        this.body.addEventListener("scroll", () => this.refresh(), {passive: true});
+            h("div", {class: "head", role: "rowgroup"}, this.names), this.inner);
+        this.element = h("div", {class: "list"}, this.grid, this.none, this.state);
+        this.grid.addEventListener("scroll", () => this.refresh(), {passive: true});
         this.inner.addEventListener("click", (event) => {
             const row = event.target.closest(".row");
             if (row) {
@@ -34,7 +32,7 @@ export class List {
             }
         });
         this.observer = new ResizeObserver(() => this.layout());
-        this.observer.observe(this.body);
+        this.observer.observe(this.grid);
     }
 
     end() {
@@ -82,8 +80,8 @@ export class List {
         this.inner.style.setProperty("height", `${items.length * HEIGHT}px`);
         this.grid.setAttribute("aria-rowcount", String(items.length + 1));
         this.none.hidden = items.length > 0;
-        if (moved && this.body.scrollTop > 0) {
-            this.body.scrollTop += moved * HEIGHT;
+        if (moved && this.grid.scrollTop > 0) {
+            this.grid.scrollTop += moved * HEIGHT;
         }
         this.refresh();
     }
@@ -109,9 +107,9 @@ export class List {
     }
 
     draw() {
-        const first = Math.max(0, Math.floor(this.body.scrollTop / HEIGHT) - AROUND);
+        const first = Math.max(0, Math.floor(this.grid.scrollTop / HEIGHT) - AROUND);
         const count = Math.min(this.items.length - first,
-            Math.ceil(this.body.clientHeight / HEIGHT) + 2 * AROUND);
+            Math.ceil(this.grid.clientHeight / HEIGHT) + 2 * AROUND);
         for (let i = 0; i < Math.max(count, this.rows.length); i++) {
             const row = this.row(i);
             row.hidden = i >= count;
@@ -149,11 +147,11 @@ export class List {
 
     move(index) {
         this.at = Math.max(0, Math.min(this.items.length - 1, index));
-        const top = this.at * HEIGHT, body = this.body;
-        if (top < body.scrollTop) {
-            body.scrollTop = top;
-        } else if (top + HEIGHT > body.scrollTop + body.clientHeight) {
-            body.scrollTop = top + HEIGHT - body.clientHeight;
+        const top = this.at * HEIGHT, room = this.grid.clientHeight - this.names.offsetHeight;
+        if (top < this.grid.scrollTop) {
+            this.grid.scrollTop = top;
+        } else if (top + HEIGHT > this.grid.scrollTop + room) {
+            this.grid.scrollTop = top + HEIGHT - room;
         }
         this.refresh();
     }
@@ -172,7 +170,7 @@ export class List {
     }
 
     press(event) {
-        const page = Math.max(1, Math.floor(this.body.clientHeight / HEIGHT) - 1);
+        const page = Math.max(1, Math.floor(this.grid.clientHeight / HEIGHT) - 2);
         const to = {
             ArrowDown: this.at + 1, ArrowUp: this.at - 1, PageDown: this.at + page, PageUp: this.at - page,
             Home: 0, End: this.items.length - 1,
