@@ -221,6 +221,7 @@ const scenarios = {
         await go(page, 'envelopes');
         await page.getByText('live', {exact: true}).nth(1).waitFor();
         bad.send(envelope);
+        other.send({...envelope, intent: 'plain'});
         other.send({...envelope, intent: 'dropped', payload: evil(16)}); // the script gives that as its reason
         await row(page, evil(7)).click();
         await page.locator('.detail').getByRole('heading', {name: evil(7)}).waitFor();
