@@ -717,7 +717,6 @@ local keys = {
         path = "confinement.systemCalls", type = "choice", choices = { "off", "auto", "required" }, default = "off",
         help = 'a filter of system calls (seccomp); "auto": where the kernel can',
     },
-    { path = "console", type = "any", feature = "the console", help = "a page for operators" },
     { path = "tracing", type = "any", feature = "tracing", help = "where an envelope went" },
     { path = "store", type = "any", feature = "the durable store", help = "envelopes that outlive the process" },
     { path = "cluster", type = "any", feature = "the cluster", help = "several bridges as one" },
