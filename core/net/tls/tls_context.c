@@ -22,6 +22,7 @@
 #include "base/random.h"
 #include "net/tls/tls_cipher.h"
 #include "net/tls/tls_files.h"
+#include "net/tls/tls_record.h"
 #include "net/tls/tls_session.h"
 #include "net/tls/tls_time.h"
 
@@ -377,6 +378,10 @@ static bool start_resumption(struct tls_context *context)
 struct tls_context *tls_context_load(const struct tls_options *options, char *error, size_t size)
 {
     struct tls_files files;
+    if (!tls_record_start()) {
+        snprintf(error, size, "tls: libcrypto does not start");
+        return NULL;
+    }
     if (!tls_files_read(&files, options, error, size))
         return NULL;
     struct tls_context *context = calloc(1, sizeof *context);

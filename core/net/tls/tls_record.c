@@ -25,6 +25,11 @@ static const EVP_CIPHER *cipher_of(enum tls_aead aead)
     return EVP_chacha20_poly1305();
 }
 
+bool tls_record_start(void)
+{
+    return OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1;
+}
+
 size_t tls_key_bytes(enum tls_aead aead)
 {
     return aead == TLS_AES_128_GCM ? 16 : 32;

@@ -35,6 +35,9 @@ struct tls_record_state {
     bool explicit_nonce;                  /* its other eight bytes travel in each record */
 };
 
+/* Once, or more often, before anything else here: libcrypto reads no configuration files. False: it does not start. */
+bool tls_record_start(void);
+
 /* Bytes of a key, and of what the handshake gives of the nonce (RFC 5246 6.3). */
 size_t tls_key_bytes(enum tls_aead aead);
 size_t tls_nonce_bytes(enum tls_aead aead);

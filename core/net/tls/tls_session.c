@@ -2,9 +2,9 @@
  * when the connection moves to a reactor. It gives its keys to take_keys, and the numbers of the next records stand in
  * its context: with them the record layer goes on.
  *
- * Receiving reads from the socket once, into the end of the caller's buffer, and opens from there to its beginning. Of a
- * record that has not come whole a copy is kept. So is what the socket does not take of a record: `in_flight` remembers
- * how much content that is. */
+ * Receiving reads from the socket once, into the end of the caller's buffer, and opens from there to its beginning. Of
+ * a record that has not come whole a copy is kept. So is what the socket does not take of a record: `in_flight`
+ * remembers how much content that is. */
 #include "net/tls/tls_session.h"
 
 #include <errno.h>
@@ -298,8 +298,7 @@ static bool take_over(struct tls_session *session)
     const unsigned char *client_nonce = our_key + shake->key_bytes, *our_nonce = client_nonce + shake->nonce_bytes;
     return tls_record_begin(&session->opens, cipher->aead, TLS_OPENS, client_key, client_nonce,
                             number_in(ssl->in_ctr)) &&
-           tls_record_begin(&session->seals, cipher->aead, TLS_SEALS, our_key, our_nonce,
-                            number_in(ssl->cur_out_ctr));
+           tls_record_begin(&session->seals, cipher->aead, TLS_SEALS, our_key, our_nonce, number_in(ssl->cur_out_ctr));
 }
 
 static enum tls_step finish(struct tls_session *session)
@@ -446,7 +445,8 @@ static long send_rest(struct tls_session *session)
     return 0;
 }
 
-/* One record, or the rest of the one in flight, whose content is `length` bytes then. Gives them once the kernel has it. */
+/* One record, or the rest of the one in flight, whose content is `length` bytes then. Gives them once the kernel has
+ * it. */
 static long write_record(struct tls_session *session, const char *data, size_t length)
 {
     static _Thread_local unsigned char sealed[TLS_RECORD_MOST];

@@ -3,8 +3,8 @@
  *
  *   shaking hands ──► open ──► ended (the peer said that it sends no more) or broken
  *
- * While hands are shaken the library (mbedtls 2.28) takes 37 KB for each: two buffers of a record. Then its part is done,
- * and what goes to and fro is sealed and opened here (tls_record.h): buffers only for what is under way. */
+ * While hands are shaken the library (mbedtls 2.28) takes 37 KB for each: two buffers of a record. Then its part is
+ * done, and what goes to and fro is sealed and opened here (tls_record.h): buffers only for what is under way. */
 #ifndef LUADUCT_NET_TLS_SESSION_H
 #define LUADUCT_NET_TLS_SESSION_H
 
