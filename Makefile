@@ -207,6 +207,14 @@ bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=
 	@$(MAKE) build peers
 	@bench/run --build $(BUILD) $(BENCH)
 
+bench-console: build ## Measure frames of the console with 10,000 agents in Chromium (AGENTS=… for fewer)
+	@scripts/setup test
+	@LUADUCT_BIN=$(BUILD)/luaduct NODE_PATH=tests/interop/node_modules node bench/console.js
+
+screenshots: build ## Take the pictures of the console in docs/img
+	@scripts/setup test
+	@LUADUCT_BIN=$(BUILD)/luaduct NODE_PATH=tests/interop/node_modules node tests/console/screenshots.js
+
 bench-operations: $(BUILD)/bench/operations ## Build what bench/workers runs against Node's worker_threads
 
 bench-decisions: $(BUILD)/bench/decisions ## Build what bench/decisions runs against Node
@@ -363,7 +371,7 @@ FORCE:
 .PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
-	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
+	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions bench-console screenshots FORCE
 
 -include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(bench_objects)) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

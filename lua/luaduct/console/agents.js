@@ -36,14 +36,14 @@ export function agents(main, chosen) {
         columns: [
             {name: "Agent", width: "minmax(130px, 2fr)", sort: "id", cell: (a) => h("span", {class: "strong"}, a.id)},
             {name: "Role", width: "minmax(80px, 1fr)", sort: "role", cell: (a) => a.role},
-            {name: "Labels", width: "minmax(90px, 1fr)", wide: true, cell: (a) => a.labels.slice(0, 3).map((label) => badge(String(label)))},
+            {name: "Labels", width: "minmax(90px, 1fr)", spare: true, cell: (a) => a.labels.slice(0, 3).map((label) => badge(String(label)))},
             {name: "Sent / s", width: "76px", number: true, sort: "sends", cell: (a) => perSecond(a, "sends")},
             {name: "Received / s", width: "96px", number: true, wide: true, sort: "receives", cell: (a) => perSecond(a, "receives")},
             {name: "Waiting", width: "72px", number: true, sort: "waiting", cell: (a) => count(a.waiting)},
             {name: "Tasks", width: "68px", number: true, wide: true, sort: "openTasks", cell: (a) => `${a.openTasks ?? 0} / ${a.maxConcurrentTasks}`},
             {name: "Errors", width: "64px", number: true, wide: true, sort: "errorCount",
                 cell: (a) => h("span", {class: a.errorCount ? "bad-text" : "dim"}, count(a.errorCount))},
-            {name: "Up", width: "92px", number: true, wide: true, sort: "uptime", cell: (a) => duration(a.uptime / 1000)},
+            {name: "Up", width: "104px", number: true, spare: true, sort: "uptime", cell: (a) => duration(a.uptime / 1000)},
         ],
     });
     const split = h("div", {class: "split"}, list.element, detail);

@@ -5,8 +5,14 @@ import {h} from "./dom.js";
 const HEIGHT = 38, AROUND = 6;
 let lists = 0;
 
-// options: label; columns [{name, width (CSS), cell(item) a text or elements, number, wide (left out on narrow screens),
-// sort (a key that head clicks report)}]; key(item); open(item); none (what an empty list says).
+const classes = (column) => ["number", "wide", "spare"].filter((name) => column[name]).join(" ");
+
+// Below these widths of the list columns are left out.
+const NARROW = 560, MIDDLE = 830;
+
+// options: label; columns [{name, width (CSS), cell(item) a text or elements, number, wide (left out where it is
+// narrow), spare (left out there and in the middle), sort (a key that head clicks report)}]; key(item); open(item); none
+// (what an empty list says).
 export class List {
     constructor(options) {
         this.options = options;
@@ -40,7 +46,7 @@ export class List {
     }
 
     head(column) {
-        const cell = h("div", {role: "columnheader", class: `${column.number ? "number" : ""} ${column.wide ? "wide" : ""}`});
+        const cell = h("div", {role: "columnheader", class: classes(column)});
         if (column.sort) {
             cell.append(h("button", {type: "button", onclick: () => this.options.sort(column.sort)}, column.name));
         } else {
@@ -62,9 +68,11 @@ export class List {
     }
 
     layout() {
-        const narrow = window.matchMedia("(max-width: 760px)").matches;
-        this.template = this.options.columns.filter((column) => !(narrow && column.wide))
+        const narrow = this.grid.clientWidth < NARROW, middle = this.grid.clientWidth < MIDDLE;
+        this.template = this.options.columns.filter((column) => !(narrow && column.wide) && !(middle && column.spare))
             .map((column) => column.width).join(" ");
+        this.element.classList.toggle("narrow", narrow);
+        this.element.classList.toggle("middle", middle);
         this.names.style.setProperty("grid-template-columns", this.template);
         for (const row of this.rows) {
             row.style.setProperty("grid-template-columns", this.template);
@@ -98,8 +106,7 @@ export class List {
         if (!row) {
             row = h("div", {class: "row", role: "row", id: `${this.name}-${index}`,
                 style: {height: `${HEIGHT}px`, "grid-template-columns": this.template ?? ""}},
-                this.options.columns.map((column) => h("div", {role: "gridcell",
-                    class: `${column.number ? "number" : ""} ${column.wide ? "wide" : ""}`})));
+                this.options.columns.map((column) => h("div", {role: "gridcell", class: classes(column)})));
             this.rows[index] = row;
             this.inner.append(row);
         }

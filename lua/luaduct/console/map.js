@@ -125,7 +125,7 @@ export function map(main) {
                 const b = all[j];
                 let dx = a.x - b.x, dy = a.y - b.y;
                 const square = Math.max(60, dx * dx + dy * dy);
-                const push = 9000 / square;
+                const push = 8000 / square;
                 const length = Math.sqrt(square);
                 dx /= length;
                 dy /= length;
@@ -139,7 +139,7 @@ export function map(main) {
         }
         for (const edge of edges.values()) {
             const dx = edge.to.x - edge.from.x, dy = edge.to.y - edge.from.y;
-            const length = Math.max(1, Math.hypot(dx, dy)), pull = (length - 130) * 0.006;
+            const length = Math.max(1, Math.hypot(dx, dy)), pull = (length - 95) * 0.018;
             edge.from.vx += dx / length * pull;
             edge.from.vy += dy / length * pull;
             edge.to.vx -= dx / length * pull;
