@@ -3,7 +3,6 @@ import {badge, bytes, button, clear, confirm, count, duration, empty, field, h, 
 import {get, post} from "./api.js";
 import {on, store} from "./store.js";
 import {List} from "./list.js";
-import {pretty} from "./json.js";
 
 // Many agents are a long answer: it is asked for less often then.
 const pauseFor = (agents) => agents < 2000 ? 3000 : 10000;
@@ -11,7 +10,7 @@ const pauseFor = (agents) => agents < 2000 ? 3000 : 10000;
 const limit = (value, format) => value ? format(value) : "none";
 
 export function agents(main, chosen) {
-    const shown = {all: [], rates: new Map(), text: "", role: "", sort: "id", descending: false, selected: chosen || null};
+    const shown = {all: [], sorted: [], text: "", role: "", sort: "id", descending: false, selected: chosen || null};
     const detail = h("aside", {class: "detail", hidden: true, "aria-label": "Agent"});
     const search = h("input", {type: "search", placeholder: "id, label, tool or intent", oninput: () => {
         shown.text = search.value.toLowerCase();
@@ -21,17 +20,13 @@ export function agents(main, chosen) {
         shown.role = role.value;
         refresh();
     }}, h("option", {value: ""}, "all roles"));
-    const rate = (agent, which) => shown.rates.get(agent.id)?.[which] ?? null;
-    const perSecond = (agent, which) => {
-        const value = rate(agent, which);
-        return value === null ? "–" : count(value);
-    };
+    const perSecond = (agent, which) => count(agent[which]);
     const list = new List({
         label: "Agents", key: (agent) => agent.id, open, none: "Nobody is connected.",
         sort: (key) => {
             shown.descending = shown.sort === key ? !shown.descending : !["id", "role"].includes(key);
             shown.sort = key;
-            refresh();
+            sort();
         },
         columns: [
             {name: "Agent", width: "minmax(130px, 2fr)", sort: "id", cell: (a) => h("span", {class: "strong"}, a.id)},
@@ -51,35 +46,50 @@ export function agents(main, chosen) {
         h("div", {class: "bar"}, field("Search", search), field("Role", role))), split);
 
     function matches(agent) {
-        return (!shown.role || agent.role === shown.role) && (!shown.text
-            || agent.search.includes(shown.text));
+        if (shown.role && agent.role !== shown.role) {
+            return false;
+        }
+        agent.search ??= [agent.id, agent.role, ...agent.labels, ...agent.intents,
+            ...agent.tools.map((tool) => tool?.name ?? tool)].join("\n").toLowerCase();
+        return agent.search.includes(shown.text);
     }
 
     function value(agent) {
-        const key = shown.sort;
-        return key === "sends" || key === "receives" ? rate(agent, key) ?? -1 : agent[key] ?? 0;
+        return agent[shown.sort] ?? -1;
+    }
+
+    // Sorted when what is sorted has changed; a search takes out of that.
+    function sort() {
+        const sign = shown.descending ? -1 : 1;
+        for (const agent of shown.all) {
+            agent.rank = value(agent);
+        }
+        shown.sorted = shown.all.slice().sort((a, b) =>
+            a.rank < b.rank ? -sign : a.rank > b.rank ? sign : a.id < b.id ? -1 : 1);
+        list.showSort(shown.sort, shown.descending);
+        refresh();
     }
 
     function refresh() {
-        const sign = shown.descending ? -1 : 1;
-        const found = shown.all.filter(matches).map((agent) => [value(agent), agent]).sort(([a, first], [b, second]) =>
-            a < b ? -sign : a > b ? sign : first.id < second.id ? -1 : 1).map((pair) => pair[1]);
-        list.showSort(shown.sort, shown.descending);
+        const found = shown.text || shown.role ? shown.sorted.filter(matches) : shown.sorted;
         list.show(found);
         list.state.textContent = found.length === shown.all.length ? `${shown.all.length} agents`
             : `${found.length} of ${shown.all.length} agents`;
     }
 
-    function takeRates(before, now, seconds) {
+    // In pieces: with ten thousand a second piece of work should not make anybody wait.
+    async function takeRates(before, now, seconds) {
         const then = new Map(before.map((agent) => [agent.id, agent]));
-        shown.rates = new Map(now.map((agent) => {
-            const was = then.get(agent.id);
-            const same = was && was.connectedAt === agent.connectedAt && seconds > 0;
-            return [agent.id, same && {
-                sends: Math.max(0, agent.messageCount - was.messageCount) / seconds,
-                receives: Math.max(0, agent.receivedCount - was.receivedCount) / seconds,
-            }];
-        }));
+        for (let i = 0; i < now.length; i++) {
+            const agent = now[i], was = then.get(agent.id);
+            if (was && was.connectedAt === agent.connectedAt && seconds > 0) {
+                agent.sends = Math.max(0, agent.messageCount - was.messageCount) / seconds;
+                agent.receives = Math.max(0, agent.receivedCount - was.receivedCount) / seconds;
+            }
+            if (i % 1000 === 999) {
+                await new Promise((resolve) => setTimeout(resolve));
+            }
+        }
     }
 
     function takeRoles() {
@@ -97,15 +107,11 @@ export function agents(main, chosen) {
         try {
             if (!document.hidden || askedAt === 0) {
                 const now = (await get("/agents")).agents, at = performance.now();
-                for (const agent of now) {
-                    agent.search = [agent.id, agent.role, ...agent.labels, ...agent.intents,
-                        ...agent.tools.map((tool) => tool?.name ?? tool)].join("\n").toLowerCase();
-                }
-                takeRates(shown.all, now, (at - askedAt) / 1000);
+                await takeRates(shown.all, now, (at - askedAt) / 1000);
                 shown.all = now;
                 askedAt = at;
                 takeRoles();
-                refresh();
+                sort();
                 showDetail();
             }
         } catch (refusal) {

@@ -78,15 +78,16 @@ export function envelopes(main, about) {
     main.append(h("div", {class: "title"}, h("h1", {}, "Envelopes"),
         h("p", {}, admin ? `as they are routed, at most ${PACE} a second` : "from the history: the live tail is for administrators")),
         filter, split);
-    text.addEventListener("input", () => refresh());
+    text.addEventListener("input", () => refresh(true));
 
     function found() {
         const wanted = text.value.toLowerCase();
         return wanted === "" ? all : all.filter((each) => `${each.from}\n${each.to}\n${each.intent}\n${each.id}\n${each.raw}`.toLowerCase().includes(wanted));
     }
 
-    function refresh() {
-        due ??= requestAnimationFrame(() => {
+    // A few times a second: faster nobody reads.
+    function refresh(soon) {
+        due ??= setTimeout(() => {
             due = undefined;
             let moved = 0;
             if (!paused && fresh.length > 0) {
@@ -100,7 +101,7 @@ export function envelopes(main, about) {
             clear(list.state, h("span", {}, state), h("span", {}, `${shown.length} shown, the newest ${KEPT} are kept`),
                 paused && h("span", {}, `${fresh.length} came while paused`),
                 lost > 0 && h("span", {}, `${lost} missed: they came too fast`));
-        });
+        }, soon ? 0 : 200);
     }
 
     function take(kind, data) {
@@ -178,6 +179,7 @@ export function envelopes(main, about) {
     begin();
     return () => {
         stream?.stop();
+        clearTimeout(due);
         list.end();
     };
 }

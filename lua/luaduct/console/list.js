@@ -21,6 +21,7 @@ export class List {
         this.selected = null;
         this.name = `list-${++lists}`;
         this.rows = [];
+        this.shift = 0;
         this.names = h("div", {class: "names", role: "row"}, options.columns.map((column) => this.head(column)));
         this.inner = h("div", {class: "inner", role: "rowgroup"});
         this.none = h("p", {class: "none"}, options.none ?? "");
@@ -33,7 +34,7 @@ export class List {
         this.inner.addEventListener("click", (event) => {
             const row = event.target.closest(".row");
             if (row) {
-                this.move(Number(row.dataset.index));
+                this.move(row.index);
                 this.open();
             }
         });
@@ -88,6 +89,7 @@ export class List {
         this.inner.style.setProperty("height", `${items.length * HEIGHT}px`);
         this.grid.setAttribute("aria-rowcount", String(items.length + 1));
         this.none.hidden = items.length > 0;
+        this.shift += moved ?? 0;
         if (moved && this.grid.scrollTop > 0) {
             this.grid.scrollTop += moved * HEIGHT;
         }
@@ -101,31 +103,35 @@ export class List {
         });
     }
 
-    row(index) {
-        let row = this.rows[index];
+    // A row keeps its item as long as that is in sight, so that scrolling by one fills one.
+    row(slot) {
+        let row = this.rows[slot];
         if (!row) {
-            row = h("div", {class: "row", role: "row", id: `${this.name}-${index}`,
+            row = h("div", {class: "row", role: "row", id: `${this.name}-${slot}`,
                 style: {height: `${HEIGHT}px`, "grid-template-columns": this.template ?? ""}},
                 this.options.columns.map((column) => h("div", {role: "gridcell", class: classes(column)})));
-            this.rows[index] = row;
+            this.rows[slot] = row;
             this.inner.append(row);
         }
         return row;
     }
 
     draw() {
+        const room = Math.ceil(this.grid.clientHeight / HEIGHT) + 2 * AROUND;
         const first = Math.max(0, Math.floor(this.grid.scrollTop / HEIGHT) - AROUND);
-        const count = Math.min(this.items.length - first,
-            Math.ceil(this.grid.clientHeight / HEIGHT) + 2 * AROUND);
-        for (let i = 0; i < Math.max(count, this.rows.length); i++) {
-            const row = this.row(i);
-            row.hidden = i >= count;
-            row.style.setProperty("display", i >= count ? "none" : "grid");
-            if (i < count) {
-                this.fill(row, first + i);
-            }
+        const count = Math.min(this.items.length - first, room);
+        const used = new Set();
+        let current = null;
+        for (let index = first; index < first + count; index++) {
+            const slot = ((index - this.shift) % room + room) % room;
+            const row = this.row(slot);
+            used.add(slot);
+            this.fill(row, index);
+            current = index === this.at ? row : current;
         }
-        const current = this.rows.find((row) => !row.hidden && Number(row.dataset.index) === this.at);
+        this.rows.forEach((row, slot) => {
+            row.hidden = !used.has(slot);
+        });
         if (current) {
             this.grid.setAttribute("aria-activedescendant", current.id);
         } else {
@@ -135,15 +141,26 @@ export class List {
 
     fill(row, index) {
         const item = this.items[index];
-        row.dataset.index = String(index);
-        row.setAttribute("aria-rowindex", String(index + 2));
-        row.style.setProperty("transform", `translateY(${index * HEIGHT}px)`);
-        row.setAttribute("aria-selected", String(this.selected !== null && this.options.key(item) === this.selected));
+        if (row.index !== index) {
+            row.index = index;
+            row.setAttribute("aria-rowindex", String(index + 2));
+            row.style.setProperty("transform", `translateY(${index * HEIGHT}px)`);
+        }
+        const selected = String(this.selected !== null && this.options.key(item) === this.selected);
+        if (row.getAttribute("aria-selected") !== selected) {
+            row.setAttribute("aria-selected", selected);
+        }
         row.classList.toggle("at", index === this.at);
+        if (row.item === item) {
+            return;
+        }
+        row.item = item;
         this.options.columns.forEach((column, number) => {
             const cell = row.children[number], content = column.cell(item);
             if (typeof content === "string") {
-                if (cell.textContent !== content || cell.firstElementChild) {
+                if (cell.firstChild?.nodeType === Node.TEXT_NODE) {
+                    cell.firstChild.data = content;
+                } else {
                     cell.textContent = content;
                 }
             } else {
