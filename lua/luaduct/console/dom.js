@@ -155,7 +155,7 @@ export function percent(share) {
 }
 
 export function duration(seconds) {
-    if (seconds === null || seconds === undefined) {
+    if (seconds === null || seconds === undefined || Number.isNaN(seconds)) {
         return "–";
     } else if (seconds < 60) {
         return `${Math.floor(seconds)} s`;
