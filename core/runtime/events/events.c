@@ -26,12 +26,9 @@ static struct subscriber subscribers[SUBSCRIBERS_MAXIMUM];
 static struct events_figures figures;
 static unsigned long long number; /* the last event's */
 
-static const char *const kind_names[EVENT_KINDS] = {[EVENT_ALERT] = "alert",
-                                                    [EVENT_AGENT] = "agent",
-                                                    [EVENT_ENGINE] = "engine",
-                                                    [EVENT_MEMORY] = "memory",
-                                                    [EVENT_FIGURES] = "figures",
-                                                    [EVENT_TRACE] = "trace"};
+static const char *const kind_names[EVENT_KINDS] = {
+    [EVENT_ALERT] = "alert",   [EVENT_AGENT] = "agent",     [EVENT_ENGINE] = "engine",
+    [EVENT_MEMORY] = "memory", [EVENT_FIGURES] = "figures", [EVENT_TRACE] = "trace"};
 
 const char *event_kind_name(enum event_kind kind)
 {

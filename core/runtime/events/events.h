@@ -38,8 +38,8 @@ static inline bool events_wanted(enum event_kind kind)
     return atomic_load_explicit(&events_kinds_wanted, memory_order_relaxed) & (1u << kind);
 }
 
-/* When all who listen to traces want but so many a second, and without a filter: the largest number of them. 0: each one
- * is wanted by somebody. */
+/* When all who listen to traces want but so many a second, and without a filter: the largest number of them. 0: each
+ * one is wanted by somebody. */
 extern atomic_uint events_trace_pace;
 
 /* --- Publishing: any thread --- */

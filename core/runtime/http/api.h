@@ -41,10 +41,10 @@ struct api_call {
 
     /* The answer so far. The caller takes `content` after each step and empties it. */
     unsigned status;
-    char content_type[96]; /* empty: none */
-    char allow[32];        /* for 405; empty: none */
-    bool retry_later;      /* a Retry-After header belongs to it */
-    const char *cache;     /* its Cache-Control, static; NULL: no-store */
+    char content_type[96];             /* empty: none */
+    char allow[32];                    /* for 405; empty: none */
+    bool retry_later;                  /* a Retry-After header belongs to it */
+    const char *cache;                 /* its Cache-Control, static; NULL: no-store */
     const struct http_header *headers; /* more of them, static */
     size_t header_count;
     struct buffer content;

@@ -99,7 +99,8 @@ static void disconnect(struct reactor *reactor, struct errand *errand)
     struct disconnect *order = (struct disconnect *)errand;
     struct endpoint *endpoint = registry_endpoint(reactor->lane, slice_from(order->id, order->length));
     if (endpoint)
-        agent_session_close(connection_of(endpoint), WEBSOCKET_POLICY, SLICE("an administrator disconnected this agent"));
+        agent_session_close(connection_of(endpoint), WEBSOCKET_POLICY,
+                            SLICE("an administrator disconnected this agent"));
     free(order);
 }
 

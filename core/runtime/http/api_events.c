@@ -68,8 +68,8 @@ static struct slice optional_slice(lua_State *L, int index)
     return slice_from(data, length);
 }
 
-/* listen_trace(agent, intent, id, pace): the same for the trace of envelopes, each of those nil for any; at most `pace` a
- * second, 0 for all. */
+/* listen_trace(agent, intent, id, pace): the same for the trace of envelopes, each of those nil for any; at most `pace`
+ * a second, 0 for all. */
 static int native_listen_trace(lua_State *L)
 {
     struct api *api = api_of(L);
@@ -80,14 +80,12 @@ static int native_listen_trace(lua_State *L)
         lua_pushinteger(L, (lua_Integer)api_refuse(api, CODE_OVERLOADED, SLICE("out of memory")));
         return 1;
     }
-    return join(
-        L, api,
-        &(struct subscription){
-            .kinds = 1u << EVENT_TRACE,
-            .passes = any ? NULL : trace_filter_passes,
-            .filter = filter,
-            .drop = trace_filter_free,
-            .pace = (unsigned)luaL_optinteger(L, 4, 0)});
+    return join(L, api,
+                &(struct subscription){.kinds = 1u << EVENT_TRACE,
+                                       .passes = any ? NULL : trace_filter_passes,
+                                       .filter = filter,
+                                       .drop = trace_filter_free,
+                                       .pace = (unsigned)luaL_optinteger(L, 4, 0)});
 }
 
 /* event_figures(): {listeners, published, lost}. */

@@ -670,7 +670,11 @@ static int native_draining(lua_State *L)
 }
 
 const luaL_Reg api_figures_functions[] = {
-    {"summary", native_summary}, {"figures", native_figures},   {"memory_level", native_memory_level},
-    {"collect", native_collect}, {"draining", native_draining}, {"recent_latency", native_recent_latency},
+    {"summary", native_summary},
+    {"figures", native_figures},
+    {"memory_level", native_memory_level},
+    {"collect", native_collect},
+    {"draining", native_draining},
+    {"recent_latency", native_recent_latency},
     {NULL, NULL},
 };

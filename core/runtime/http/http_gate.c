@@ -34,7 +34,7 @@ static bool is_console_page(const struct http_request *request, struct slice pat
 {
     static const struct slice assets = {"/console/assets/", 16};
     return !request->upgrade && (slice_equal(path, SLICE("/console")) || slice_equal(path, SLICE("/console/")) ||
-           (path.length > assets.length && memcmp(path.data, assets.data, assets.length) == 0));
+                                 (path.length > assets.length && memcmp(path.data, assets.data, assets.length) == 0));
 }
 
 /* While memory is short nothing new begins, but who watches or helps is let in. */
@@ -42,7 +42,8 @@ static bool answered_under_pressure(struct slice path)
 {
     static const struct slice admin = {"/admin/", 7}, console = {"/console", 8};
     return is_probe(path) || slice_equal(path, SLICE("/events")) ||
-           (path.length >= console.length && memcmp(path.data, console.data, console.length) == 0) || slice_equal(path, SLICE("/optimization")) || slice_equal(path, SLICE("/alerts")) ||
+           (path.length >= console.length && memcmp(path.data, console.data, console.length) == 0) ||
+           slice_equal(path, SLICE("/optimization")) || slice_equal(path, SLICE("/alerts")) ||
            (path.length > admin.length && memcmp(path.data, admin.data, admin.length) == 0);
 }
 

@@ -72,6 +72,7 @@ function showProblem(text) {
 // --- Frame ---
 
 let leave = null;
+let ears = []; // of the frame
 
 function leaveView() {
     leave?.();
@@ -101,16 +102,16 @@ function showFrame(session) {
         h("nav", {class: "side", "aria-label": "Views"}, h("ul", {}, links)), main),
     h("div", {id: "notices", role: "status", "aria-live": "polite"}));
     useTheme();
-    on("state", (state) => {
+    ears.forEach((off) => off());
+    ears = [on("state", (state) => {
         const text = state === "live" ? "live" : state === "waiting" ? "no connection" : state.message;
         live.textContent = text;
         live.className = `live ${state === "live" ? "on" : state === "waiting" ? "" : "off"}`;
-    });
-    on("figures", (figures) => {
+    }), on("figures", (figures) => {
         alertBadge.hidden = figures.alerts === 0;
         alertBadge.textContent = String(figures.alerts);
         alertBadge.setAttribute("aria-label", `${figures.alerts} active`);
-    });
+    })];
     return main;
 }
 

@@ -1,4 +1,5 @@
--- POST /admin/reload, GET /admin/scripts, GET /admin/scripts/sources, GET and POST /admin/canary, GET /admin/canary/diff: versions of the scripts.
+-- POST /admin/reload, GET /admin/scripts, GET /admin/scripts/sources, GET and POST /admin/canary,
+-- GET /admin/canary/diff: versions of the scripts.
 local json = require "luaduct.http.json"
 local native = require "luaduct.http.native"
 

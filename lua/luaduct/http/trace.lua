@@ -10,8 +10,8 @@ return function(request)
     end
     for name in pairs(parameters) do
         if not KNOWN[name] then
-            return native.refuse("bad_request", ("expected agent, intent, id or pace as a parameter, got \"%s\""):format(
-                name:sub(1, 64)))
+            return native.refuse("bad_request",
+                ("expected agent, intent, id or pace as a parameter, got \"%s\""):format(name:sub(1, 64)))
         end
     end
     local pace = 0

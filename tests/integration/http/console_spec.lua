@@ -186,16 +186,6 @@ describe("the event figures", function()
         websocket.agent(server, "alice")
         assert.equal("agent", listener:next().kind)
     end)
-
-    it("is lost to a listener that does not read, which costs nobody anything", function()
-        local server = bridge.start()
-        local slow = events.listen(server, "/events?kinds=figures", {receive_buffer = 4096})
-        local listener = events.listen(server, "/events?kinds=figures")
-        for _ = 1, 3 do
-            assert.equal("figures", listener:next().kind)
-        end
-        slow:close()
-    end)
 end)
 
 describe("GET /admin/trace?pace", function()
