@@ -60,7 +60,7 @@ static int native_protect_page(lua_State *L)
 
 /* --- Who asks, and what bounds everybody --- */
 
-/* caller(): {admin, name (nil: nobody has said), environment, mode, limits…}. */
+/* caller(): {admin, name (nil: nobody has said), unknown (a credential is needed, and none came), mode, limits}. */
 static int native_caller(lua_State *L)
 {
     const struct api *api = api_of(L);
@@ -68,6 +68,7 @@ static int native_caller(lua_State *L)
     struct slice owner = identity_owner(api->call->identity);
     lua_newtable(L);
     set_boolean(L, "admin", api->call->admin);
+    set_boolean(L, "unknown", owner.length == 0 && api->reactor->standing.config->auth.required);
     if (owner.length > 0) {
         lua_pushlstring(L, owner.data, owner.length);
         lua_setfield(L, -2, "name");

@@ -37,6 +37,12 @@ static bool is_console_page(const struct http_request *request, struct slice pat
                                  (path.length > assets.length && memcmp(path.data, assets.data, assets.length) == 0));
 }
 
+/* Whether a credential is needed is no secret; who has none is told, and nothing else. */
+static bool is_console_session(struct slice path)
+{
+    return slice_equal(path, SLICE("/console/session"));
+}
+
 /* While memory is short nothing new begins, but who watches or helps is let in. */
 static bool answered_under_pressure(struct slice path)
 {
@@ -263,7 +269,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     out->admin = out->identity && may_administer(connection, out->identity);
     /* An upgrade may do without: the credential can follow in the register message. */
-    bool may_be_absent = request->upgrade ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
+    bool may_be_absent = request->upgrade || is_console_session(path) ? result == AUTHENTICATION_NONE
+                                                                      : loopback && is_probe(path);
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {
@@ -279,7 +286,7 @@ void http_gate_check_again(struct connection *connection, struct slice path, str
     if (same || gate->code != CODE_OK || gate->preflight || gate->open_page || connection->is_admin)
         return;
     bool required = reactor->standing.config->auth.required, had = gate->identity != NULL;
-    bool probes = is_probe(path) && is_loopback(&gate->address) && !gate->forwarded;
+    bool probes = (is_probe(path) && is_loopback(&gate->address) && !gate->forwarded) || is_console_session(path);
     struct identity *now = had ? standing_renew(connection, gate->identity) : NULL;
     gate->standing = reactor->standing.serial;
     gate->admin = (now || (!required && gate->admin)) && may_administer(connection, now);

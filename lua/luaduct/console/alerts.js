@@ -1,15 +1,14 @@
 // What an operator should look at, and what is over.
-import {badge, card, clear, count, empty, h, moment} from "./dom.js";
+import {badge, card, clear, empty, h, moment} from "./dom.js";
 import {get} from "./api.js";
 import {on} from "./store.js";
 
 const KINDS = {ALERT: "bad", SHED: "bad", WARN: "warn", SCALE_UP: "accent"};
 
 function row(alert) {
-    const value = alert.value === null ? "" : `${count(alert.value)} against ${count(alert.threshold)}`;
     return h("li", {class: "alert"}, badge(alert.severity || "ALERT", alert.active ? KINDS[alert.severity] ?? "warn" : ""),
         h("div", {}, h("p", {class: "strong"}, alert.name), h("p", {}, alert.text),
-            h("p", {class: "dim"}, [value, alert.done && `done: ${alert.done}`, alert.count > 1 && `${alert.count} times`].filter(Boolean).join(" · "))),
+            h("p", {class: "dim"}, [alert.done && `done: ${alert.done}`, alert.count > 1 && `${alert.count} times`].filter(Boolean).join(" · "))),
         h("p", {class: "dim"}, alert.active ? `since ${moment(alert.since)}` : `over ${moment(alert.until)}`));
 }
 

@@ -147,6 +147,10 @@ async function start(failed) {
         failed(refusal);
         return;
     }
+    if (session.needed) {
+        showLogin();
+        return;
+    }
     shown = showFrame(session);
     begin(session);
     showView(shown);

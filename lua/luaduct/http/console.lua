@@ -76,6 +76,9 @@ function console.session()
         return absent()
     end
     local caller, summary = native.caller(), native.summary()
+    if caller.unknown then
+        return 200, {needed = "a credential"}
+    end
     return 200, {
         admin = caller.admin,
         name = caller.name or json.null,

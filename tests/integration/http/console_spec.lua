@@ -120,8 +120,8 @@ describe("GET /console", function()
         for _, path in ipairs({"/console", files_of(server)[1]}) do
             assert.equal(200, http.request(server, {path = path, headers = tokens.bearer("no-such-token")}).status)
         end
-        local _, without = http.get(server, "/console/session")
-        assert.equal(401, without.status)
+        assert.same({needed = "a credential"}, (http.get(server, "/console/session")))
+        assert.equal(401, select(2, http.get(server, "/console/session", tokens.bearer("no-such-token"))).status)
         local root, rita = http.get(server, "/console/session", tokens.bearer("root-token")),
             http.get(server, "/console/session", tokens.bearer("rita-token"))
         assert.same({true, "token:root"}, {root.admin, root.name})
