@@ -75,7 +75,7 @@ static void want_write(struct connection *connection, bool on)
 void connection_readable(struct connection *connection)
 {
     struct reactor *reactor = connection_reactor(connection);
-    if (connection->phase == CONNECTION_GONE)
+    if (connection->phase == CONNECTION_GONE || connection->holds) /* since the set was asked */
         return;
     long received = transport_receive(&connection->transport, reactor->read_buffer, REACTOR_READ_BYTES);
     if (received == TRANSPORT_BLOCKED)

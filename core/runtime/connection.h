@@ -67,6 +67,7 @@ struct connection {
     uint16_t share;            /* of the mailboxes, that it takes: its identity's, else its address's */
     uint32_t message_began_ms; /* steady clock, not 0, while a message has begun and is not complete; else 0 */
     uint32_t answer_bytes;     /* of answers queued since the outbox was last empty */
+    uint32_t held_bytes;       /* while it holds: what that takes */
     uint32_t recent_second, recent_bytes; /* what came lately, halved each second: shed_count_received */
     struct peer_address address;
     union {

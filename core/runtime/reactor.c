@@ -220,6 +220,7 @@ static void line_up(struct reactor *reactor, struct held_bytes *held)
 {
     struct connection *connection = held->connection;
     held->next = NULL;
+    connection->held_bytes = (uint32_t)(sizeof *held + held->length);
     *reactor->held_last = held;
     reactor->held_last = &held->next;
     connection_read_on(connection, false);
@@ -243,7 +244,9 @@ bool reactor_hold(struct connection *connection, const char *bytes, size_t lengt
         line_up(reactor, held);
         return true;
     }
-    held = pool_acquire(POOL_BUFFERS, sizeof *held + length + WEBSOCKET_SLACK);
+    size_t size = sizeof *held + length + WEBSOCKET_SLACK;
+    bool admitted = size <= ADMISSION_SMALL_BYTES || admission_take(size);
+    held = admitted ? pool_acquire(POOL_BUFFERS, size) : NULL;
     if (!held)
         return false;
     *held = (struct held_bytes){.connection = connection, .length = length};
@@ -260,6 +263,7 @@ static void take_held(struct reactor *reactor, struct held_bytes **place)
     if (!held->next)
         reactor->held_last = place;
     held->connection->holds = false;
+    held->connection->held_bytes = 0;
 }
 
 void reactor_forget_held(struct connection *connection)
@@ -285,7 +289,7 @@ static void take_turn(struct reactor *reactor)
     shed_count_received(connection, connection_second(reactor->now_ms), 0);
     reactor->turn = held;
     if (connection->is_websocket)
-        agent_session_bytes(connection, held->bytes + held->at, held->length - held->at);
+        agent_session_turn(connection, held->bytes + held->at, held->length - held->at);
     else
         connection_flush(connection);
     if (reactor->turn == held) /* it was not held again */

@@ -153,7 +153,8 @@ void reactor_begin_turn(struct reactor *reactor);
 bool reactor_turn_over(struct reactor *reactor);
 
 /* Keeps the rest of what a connection sent for its next turn, which comes after one of everybody else's; it is not read
- * meanwhile. Length 0, of an HTTP connection: it is flushed then. False: no memory. */
+ * meanwhile, and must not hold already. Length 0: its session knows how to go on. False: no memory, or the bridge may
+ * not grow now. */
 bool reactor_hold(struct connection *connection, const char *bytes, size_t length);
 void reactor_forget_held(struct connection *connection);
 

@@ -84,6 +84,7 @@ void agent_session_close(struct connection *connection, unsigned status, struct 
     leave(connection, slice_from(said, (size_t)length < sizeof said ? (size_t)length : sizeof said - 1));
     connection->phase = CONNECTION_CLOSING;
     connection->close_sent = true;
+    backlog_clear(connection->backlog);
     connection_read_on(connection, true);
     connection_wait_for(connection, DEADLINE_LINGER);
     if (connection->endpoint.outbox.cut)
@@ -349,6 +350,26 @@ static bool connection_over(const struct connection *connection)
 
 /* --- while a hook waits --- */
 
+/* A message that there is no room to keep: it is not taken, and its sender goes on. */
+static void refuse_to_keep(struct connection *connection, enum websocket_event event,
+                           const struct websocket_message *received)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct message_rules rules = {.depth = reactor->config->limits.json_depth,
+                                  .lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL,
+                                  .utf8_checked = true};
+    struct slice id = {NULL, 0};
+    if (event == WEBSOCKET_ON_CLOSE) {
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), id);
+        return;
+    }
+    if (received->opcode == WEBSOCKET_TEXT) {
+        message_scan(received->data, received->length, &rules, &reactor->store, &reactor->message);
+        id = message_error_id(&reactor->message);
+    }
+    session_object(connection, CODE_OVERLOADED, SLICE("the bridge is short of memory: this message was not taken"), id);
+}
+
 /* Behind what waits already. False: the backlog is full, and has the rest of the bytes too. */
 static bool join_backlog(struct connection *connection, enum websocket_event event,
                          const struct websocket_message *received, const char *at, const char *end)
@@ -356,14 +377,16 @@ static bool join_backlog(struct connection *connection, enum websocket_event eve
     if (!connection->backlog)
         connection->backlog = backlog_new();
     if (!connection->backlog || !backlog_add(connection->backlog, event, received))
-        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        refuse_to_keep(connection, event, received);
     if (event == WEBSOCKET_ON_MESSAGE)
         websocket_message_done(&connection->websocket);
-    if (connection->phase != CONNECTION_WEBSOCKET || connection->backlog->count < BACKLOG_MAXIMUM)
+    if (connection->phase != CONNECTION_WEBSOCKET || !connection->backlog ||
+        connection->backlog->count < BACKLOG_MAXIMUM)
         return true;
+    buffer_reserve(&connection->backlog->unread, (size_t)(end - at) + WEBSOCKET_SLACK);
     buffer_append(&connection->backlog->unread, at, (size_t)(end - at));
     if (connection->backlog->unread.failed) {
-        connection_kill(connection);
+        session_refuse(connection, CODE_OVERLOADED, SLICE("the bridge is short of memory"), slice_from(NULL, 0));
         return false;
     }
     connection->backlog_full = true;
@@ -383,13 +406,25 @@ void session_hold_message(struct connection *connection, struct slice text)
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
 }
 
-void session_hook_ended(struct connection *connection)
+/* What was behind the last message that there was room for. */
+static void read_on(struct connection *connection, struct backlog *backlog)
 {
+    connection->backlog = NULL;
+    connection->backlog_full = false;
+    connection_read_on(connection, true);
+    if (backlog->unread.length > 0 && connection->phase != CONNECTION_GONE &&
+        !reactor_hold(connection, backlog->unread.data, backlog->unread.length))
+        agent_session_bytes(connection, backlog->unread.data, backlog->unread.length);
+    backlog_free(backlog);
+}
+
+/* Handles the backlog up to a message whose hook waits. False: its turn is over before that. */
+static bool work_off(struct connection *connection)
+{
+    struct reactor *reactor = connection_reactor(connection);
     struct backlog *backlog = connection->backlog;
     struct backlog_entry *entry;
-    connection->hook_waits = false;
-    if (!backlog)
-        return;
+    reactor_begin_turn(reactor);
     while (!connection->hook_waits && (entry = backlog_take(backlog))) {
         if (connection->phase != CONNECTION_GONE && !connection_over(connection)) {
             if (entry->event == WEBSOCKET_ON_CLOSE)
@@ -398,16 +433,33 @@ void session_hook_ended(struct connection *connection)
                 handle_message(connection, &entry->message);
         }
         backlog_entry_free(entry);
+        if (!connection->hook_waits && backlog->first && connection->phase != CONNECTION_GONE &&
+            reactor_turn_over(reactor))
+            return false;
     }
-    if (connection->hook_waits)
+    if (!connection->hook_waits)
+        read_on(connection, backlog);
+    return true;
+}
+
+/* One that holds has its turn soon, and its backlog then. */
+void session_hook_ended(struct connection *connection)
+{
+    connection->hook_waits = false;
+    if (connection->holds)
         return;
-    connection->backlog = NULL;
-    connection->backlog_full = false;
-    connection_read_on(connection, true);
-    if (backlog->unread.length > 0 && connection->phase != CONNECTION_GONE &&
-        !reactor_hold(connection, backlog->unread.data, backlog->unread.length))
-        connection_kill(connection);
-    backlog_free(backlog);
+    while (connection->backlog && !connection->hook_waits && !work_off(connection))
+        if (reactor_hold(connection, NULL, 0))
+            return;
+}
+
+void agent_session_turn(struct connection *connection, char *bytes, size_t length)
+{
+    while (connection->backlog && !connection->hook_waits && !work_off(connection))
+        if (reactor_hold(connection, bytes, length))
+            return;
+    if (length > 0)
+        agent_session_bytes(connection, bytes, length);
 }
 
 /* --- bytes --- */
@@ -459,7 +511,7 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
         bool over = connection_over(connection);
         if (over && event != WEBSOCKET_ON_CLOSE)
             continue;
-        if (__builtin_expect(connection->hook_waits, 0) && !over &&
+        if (__builtin_expect(connection->hook_waits || connection->backlog, 0) && !over &&
             (event == WEBSOCKET_ON_MESSAGE || event == WEBSOCKET_ON_CLOSE)) {
             if (!join_backlog(connection, event, &received, at, end))
                 break;
@@ -496,8 +548,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             agent_session_close(connection, received.status, slice_from_string(received.reason));
             break;
         }
-        if (at < end && connection->phase != CONNECTION_GONE && reactor_turn_over(reactor) &&
-            reactor_hold(connection, at, (size_t)(end - at)))
+        if (at < end && connection->phase != CONNECTION_GONE && !connection->holds &&
+            reactor_turn_over(reactor) && reactor_hold(connection, at, (size_t)(end - at)))
             break;
         if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {
             reactor_flush(reactor);
@@ -599,6 +651,7 @@ void agent_session_deadline(struct connection *connection)
 void agent_session_end(struct connection *connection)
 {
     session_forget_pause(connection);
+    backlog_clear(connection->backlog); /* however long its hook still waits */
     leave(connection, SLICE("connection closed"));
     attachment_linger_end(&connection->endpoint);
     websocket_stop(&connection->websocket);

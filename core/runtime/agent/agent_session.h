@@ -11,6 +11,9 @@ void agent_session_start(struct connection *connection, const struct handshake *
 /* Bytes in the reactor's read buffer, WEBSOCKET_SLACK behind them. */
 void agent_session_bytes(struct connection *connection, char *bytes, size_t length);
 
+/* Its turn has come (reactor_hold): first what waits in its backlog, then the bytes that it held. */
+void agent_session_turn(struct connection *connection, char *bytes, size_t length);
+
 enum outbox_result agent_session_flush(struct connection *connection);
 void agent_session_deadline(struct connection *connection);
 
