@@ -130,6 +130,12 @@ void connection_flush(struct connection *connection);
  * count as that sender's. LIMIT_NONE: fine, or it has nothing of its own by which to count. */
 enum limit connection_count_identity(struct connection *connection);
 
+/* Its identity's limits may be others now, or there are some for the first time: it is open, and not refused. */
+void connection_follow_limits(struct connection *connection);
+
+/* It is closing: whoever was behind it may come back before its socket is closed. */
+void connection_leave_sender(struct connection *connection);
+
 /* What is told from all others by the connection's identity, or without one by its address. */
 uint16_t connection_share(const struct connection *connection);
 

@@ -72,10 +72,11 @@ struct own_limits {
 };
 
 /* A reference to the party of that address or sender. NULL: no limit is configured that would need it; every function
- * below takes that as "no limit". An identity's own limits hold from then on for all its connections. */
+ * below takes that as "no limit". An identity's own limits, or none, hold from then on for all its connections. */
 struct party *party_of_address(const struct peer_address *address);
 struct party *party_of_agent(struct slice client_id);
 struct party *party_of_identity(struct slice owner, const struct own_limits *own);
+struct party *party_retain(struct party *party); /* another reference to it, for the caller */
 void party_release(struct party *party);
 
 /* --- Connections --- */
@@ -89,6 +90,9 @@ void limits_drop_connection(void);
 void limits_return_handshake(void);
 enum limit party_take_connection(struct party *party, uint64_t now_ns);
 void party_drop_connection(struct party *party);
+
+/* A connection that is open already, and its agent, are that party's from now on: counted, but not refused. */
+void party_join(struct party *party, bool with_agent);
 
 /* Who is at the other end. */
 enum peer_kind {

@@ -123,6 +123,7 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
             resolution->sender_id = slice_from(NULL, 0);
         }
         waiting_start(reactor, script, &resolution->waiting, resolved_later);
+        resolution->waiting.payer = resolution->job ? dispatch_of(resolution->job)->payer : NULL;
         return;
     }
     bool overran = result == SCRIPT_FAILED && script_take_overrun(script);

@@ -165,7 +165,7 @@ describe("a small memory budget", function()
                 break
             end
         end
-        server:wait_log("memory: critical")
+        server:wait_log("memory: high")
         assert.is_true(server:resident() <= BUDGET)
         wait_level(server, "low moderate")
         websocket.agent(server, "late")

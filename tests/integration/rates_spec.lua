@@ -243,6 +243,47 @@ describe("script time", function()
     end)
 end)
 
+describe("script time of a hook that waits", function()
+    after_each(bridge.clean)
+
+    local BUSY = [[
+        local function busy()
+            local till = os.clock() + 0.02
+            while os.clock() < till do end
+        end
+    ]]
+
+    local function start_busy(script)
+        return bridge.start({
+            config = {limits = {scriptMsPerSecond = 1}, script = {budgetMs = 10000},
+                performance = {worker_threads = 1}},
+            script = BUSY .. script,
+        })
+    end
+
+    it("is counted after its wait as well", function()
+        local server = start_busy("return {route = function() luaduct.sleep(0) busy() end}")
+
+        assert.is_true(refusals(websocket.agent(server, "alice"), 30) > 10)
+    end)
+
+    it("is counted in an on_undeliverable as well", function()
+        local server = start_busy([[return {
+            route = function(_, bridge) return bridge.role("nobody") end,
+            on_undeliverable = function(_, _, _, bridge) luaduct.sleep(0) busy() return bridge.mailbox("alice") end,
+        }]])
+        local alice = websocket.agent(server, "alice")
+
+        for number = 1, 30 do
+            alice:send_envelope({id = tostring(number)})
+        end
+        alice:send_frame({opcode = websocket.PING, payload = "end"})
+        wait.eventually(function()
+            return limited(server, "script_time") > 10
+        end)
+    end)
+end)
+
 describe("mailboxes", function()
     after_each(bridge.clean)
 
@@ -481,6 +522,16 @@ describe("an identity", function()
         end, 10, "a place to be free again")
         local text = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
         assert.truthy(text:find('luaduct_limited_total{limit="connections_per_identity"} %d'))
+    end)
+
+    it("counts once when it comes back while its old connection is still being closed", function()
+        local server = start_with(CREW, {connectionsPerIdentity = 1, agentsPerIdentity = 1, messageBytes = "64KiB"})
+        local first = agent(server, "crew-1")
+        first:send_text(("x"):rep(70000))
+        first:expect_error("too_large")
+        first:expect_close(1009) -- which this side does not answer
+
+        agent(server, "crew-2")
     end)
 
     it("has no more agents than limits.agentsPerIdentity", function()

@@ -85,6 +85,7 @@ void agent_session_close(struct connection *connection, unsigned status, struct 
     connection->phase = CONNECTION_CLOSING;
     connection->close_sent = true;
     backlog_clear(connection->backlog);
+    connection_leave_sender(connection);
     connection_read_on(connection, true);
     connection_wait_for(connection, DEADLINE_LINGER);
     if (connection->endpoint.outbox.cut)
@@ -203,15 +204,15 @@ static void handle_envelope(struct connection *connection, struct slice text)
                                 .defaults = &defaults,
                                 .sender = registered ? &connection->endpoint : NULL,
                                 .share = connection->share,
+                                .payer = party_counts_time(connection->sender) ? connection->sender : NULL,
                                 .text = text,
                                 .is_message = true,
                                 .done = dispatched_later,
                                 .context = connection};
     struct dispatch_result result;
-    bool counts_time = party_counts_time(connection->sender);
-    uint64_t began_ns = counts_time ? clock_steady_ns() : 0;
+    uint64_t began_ns = dispatch.payer ? clock_steady_ns() : 0;
     struct dispatch_job *job = dispatch_envelope(reactor, &dispatch, &result);
-    if (counts_time) {
+    if (dispatch.payer) {
         uint64_t now_ns = clock_steady_ns();
         party_charge_time(connection->sender, now_ns - began_ns, now_ns);
     }

@@ -1,7 +1,6 @@
 /* A sender is slowed by a hook that waits for nothing but time: what it sends meanwhile joins the backlog. */
 #include <ev.h>
 
-#include "base/hash.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
 #include "runtime/agent/session.h"
@@ -59,12 +58,14 @@ void session_forget_pause(struct connection *connection)
 
 void session_slow_down(struct connection *connection, struct slice sender)
 {
-    uint64_t known = sender.data ? hash_slice(sender) : peer_address_hash(&connection->address);
-    wait_ms(connection, slowdown_strike(known, connection_reactor(connection)->config->script.budget_ms,
+    wait_ms(connection, slowdown_strike(slowdown_key(connection->identity, sender, &connection->address),
+                                        connection_reactor(connection)->config->script.budget_ms,
                                         clock_steady_ns() / 1000000));
 }
 
 void session_still_slow(struct connection *connection)
 {
-    wait_ms(connection, slowdown_left(hash_slice(connection->endpoint.profile->id), clock_steady_ns() / 1000000));
+    wait_ms(connection, slowdown_left(slowdown_key(connection->identity, connection->endpoint.profile->id,
+                                                   &connection->address),
+                                      clock_steady_ns() / 1000000));
 }
