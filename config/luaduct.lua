@@ -92,7 +92,8 @@ return {
         jsonDepth = 128,                    -- nested arrays and objects
         connections = "auto",               -- past it a new one is answered 503; "auto" follows the limit of open files
         connectionsPerAddress = 0,          -- of one remote address
-        connectionsPerIdentity = 0,         -- of one identity, once its credential has come
+        -- of one identity, once its credential has come: WebSockets, and requests that listen to events
+        connectionsPerIdentity = 0,
         handshakesPerSecond = 0,            -- new connections, of all; past it 429
         handshakesPerSecondPerAddress = 0,  -- new connections of one remote address; past it 429
         agents = 0,                         -- registered, in all

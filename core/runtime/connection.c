@@ -171,6 +171,29 @@ enum limit connection_count_identity(struct connection *connection)
     return LIMIT_NONE;
 }
 
+enum limit connection_count_listening(struct connection *connection, const struct identity *identity)
+{
+    identity = identity_counted(identity);
+    struct party *party = identity && !connection->sender ? identity_party(identity) : NULL;
+    enum limit limit = party_take_connection(party, clock_coarse_ns());
+    if (limit != LIMIT_NONE) {
+        party_release(party);
+        return limit;
+    }
+    if (party) {
+        connection->sender = party;
+        connection->counted_sender = true;
+    }
+    return LIMIT_NONE;
+}
+
+void connection_end_listening(struct connection *connection)
+{
+    connection_leave_sender(connection);
+    party_release(connection->sender);
+    connection->sender = NULL;
+}
+
 void connection_follow_limits(struct connection *connection)
 {
     const struct identity *identity = identity_counted(connection->identity);

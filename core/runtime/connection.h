@@ -130,6 +130,11 @@ void connection_flush(struct connection *connection);
  * count as that sender's. LIMIT_NONE: fine, or it has nothing of its own by which to count. */
 enum limit connection_count_identity(struct connection *connection);
 
+/* A request of that identity listens on it for as long as both like: until connection_end_listening it is one of that
+ * sender's connections. LIMIT_NONE: fine. */
+enum limit connection_count_listening(struct connection *connection, const struct identity *identity);
+void connection_end_listening(struct connection *connection);
+
 /* Its identity's limits may be others now, or there are some for the first time: it is open, and not refused. */
 void connection_follow_limits(struct connection *connection);
 

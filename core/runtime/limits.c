@@ -25,8 +25,8 @@
 #define GROUPS 1024u /* counters; groups that meet in one share it */
 
 /* An agent is a sender without an identity, an identity may have many agents; a name of one is no name of the other.
- * GUESSES is an address too: its wrong credentials have a window of their own. */
-enum kind { ADDRESS, AGENT, IDENTITY, GUESSES, KINDS };
+ * GUESSES and FOREIGN are addresses too: wrong credentials, and requests of foreign pages, have windows of their own. */
+enum kind { ADDRESS, AGENT, IDENTITY, GUESSES, FOREIGN, KINDS };
 
 /* What the config says of one party of a kind; 0: no limit. */
 struct party_limits {
@@ -292,7 +292,7 @@ static bool has_room(struct shard *shard, unsigned group, uint64_t now_ms)
 static struct slice group_key(enum kind kind, struct slice key)
 {
     static const unsigned char nothing[10] = {0};
-    bool is_address = kind == ADDRESS || kind == GUESSES;
+    bool is_address = kind != AGENT && kind != IDENTITY;
     return is_address && memcmp(key.data, nothing, sizeof nothing) != 0 ? slice_from(key.data, 6) : key;
 }
 
@@ -590,6 +590,11 @@ static unsigned take_of_window(enum kind kind, const struct peer_address *addres
 unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms)
 {
     return take_of_window(ADDRESS, address, 1, LIMIT_REQUESTS, now_ms);
+}
+
+unsigned limits_foreign_request(const struct peer_address *address, uint64_t now_ms)
+{
+    return take_of_window(FOREIGN, address, 1, LIMIT_REQUESTS, now_ms);
 }
 
 unsigned limits_credential(const struct peer_address *address, uint64_t now_ms)

@@ -102,6 +102,14 @@ void session_object(struct connection *connection, enum code code, struct slice 
     reactor_answer(connection, answer_error(code, text, id));
 }
 
+void agent_session_end_with(struct connection *connection, enum code code, unsigned status, struct slice reason)
+{
+    if (connection->phase != CONNECTION_WEBSOCKET)
+        return;
+    session_object(connection, code, reason, slice_from(NULL, 0));
+    agent_session_close(connection, status, reason);
+}
+
 void session_refuse(struct connection *connection, enum code code, struct slice text, struct slice id)
 {
     session_object(connection, code, text, id);
@@ -476,6 +484,29 @@ static void keep_pong(struct frame **pong, struct slice payload)
     *pong = newer;
 }
 
+/* What the peer sent is no message. Where that breaks the framing, RFC 6455 leaves nothing but the close frame; where it
+ * is a limit of ours, it has a code. */
+static void refuse_frames(struct connection *connection, const struct websocket_message *failure)
+{
+    struct slice reason = slice_from_string(failure->reason);
+    switch (failure->status) {
+    case WEBSOCKET_POLICY:
+        limit_count(LIMIT_COSTLY);
+        agent_session_end_with(connection, limit_code(LIMIT_COSTLY), failure->status, reason);
+        break;
+    case WEBSOCKET_TRY_LATER:
+        agent_session_end_with(connection, CODE_OVERLOADED, failure->status, reason);
+        break;
+    case WEBSOCKET_TOO_LARGE:
+        agent_session_end_with(connection, CODE_TOO_LARGE, failure->status, reason);
+        break;
+    default:
+        counter_add(&connection_reactor(connection)->lane->counters.refused[CODE_BAD_MESSAGE], 1);
+        agent_session_close(connection, failure->status, reason);
+        break;
+    }
+}
+
 /* A message that takes too long to come: its sender holds memory and a place. Looked at when bytes come and when the
  * connection is idle, which is often enough to close it. */
 static void look_at_time(struct connection *connection)
@@ -488,7 +519,8 @@ static void look_at_time(struct connection *connection)
         connection->message_began_ms = (uint32_t)reactor->now_ms | 1;
     } else if (most_ms > 0 && (uint32_t)reactor->now_ms - connection->message_began_ms >= most_ms) {
         limit_count(LIMIT_MESSAGE_TIME);
-        agent_session_close(connection, WEBSOCKET_POLICY, SLICE("a message took too long to come"));
+        agent_session_end_with(connection, limit_code(LIMIT_MESSAGE_TIME), WEBSOCKET_POLICY,
+                               SLICE("a message took too long to come"));
     }
 }
 
@@ -538,15 +570,7 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             peer_closes(connection, &received);
             break;
         case WEBSOCKET_ON_FAIL:
-            counter_add(&reactor->lane->counters
-                             .refused[received.status == WEBSOCKET_TOO_LARGE ? CODE_TOO_LARGE : CODE_BAD_MESSAGE],
-                        1);
-            if (received.status == WEBSOCKET_POLICY)
-                limit_count(LIMIT_COSTLY);
-            if (received.status == WEBSOCKET_TOO_LARGE)
-                reactor_answer(connection,
-                               answer_error(CODE_TOO_LARGE, slice_from_string(received.reason), slice_from(NULL, 0)));
-            agent_session_close(connection, received.status, slice_from_string(received.reason));
+            refuse_frames(connection, &received);
             break;
         }
         if (at < end && connection->phase != CONNECTION_GONE && !connection->holds &&
@@ -555,7 +579,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
         if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {
             reactor_flush(reactor);
             if (connection_blocked(connection) && connection->answer_bytes > ANSWERS_UNREAD_BYTES)
-                agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("answers are not read"));
+                agent_session_end_with(connection, CODE_OVERLOADED, WEBSOCKET_TRY_LATER,
+                                       SLICE("answers are not read"));
         }
     }
     if (last_pong)
@@ -590,9 +615,11 @@ enum outbox_result agent_session_flush(struct connection *connection)
     struct endpoint *endpoint = &connection->endpoint;
     if (endpoint->close_status && connection->phase == CONNECTION_WEBSOCKET) {
         unsigned status = endpoint->close_status;
-        agent_session_close(connection, status,
-                            status == 4001 ? SLICE("replaced by a newer connection of this clientId")
-                                           : SLICE("too slow: more waited than the bridge keeps"));
+        if (status == 4001)
+            agent_session_close(connection, status, SLICE("replaced by a newer connection of this clientId"));
+        else
+            agent_session_end_with(connection, CODE_OVERLOADED, status,
+                                   SLICE("too slow: more waited than the bridge keeps"));
         if (connection->phase == CONNECTION_GONE)
             return OUTBOX_EMPTY;
     }

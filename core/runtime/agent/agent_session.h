@@ -20,6 +20,9 @@ void agent_session_deadline(struct connection *connection);
 /* Starts the closing handshake with a status and a reason for the peer. */
 void agent_session_close(struct connection *connection, unsigned status, struct slice reason);
 
+/* The same, after an error message with that code, which says why to clients that look at messages alone. */
+void agent_session_end_with(struct connection *connection, enum code code, unsigned status, struct slice reason);
+
 /* The connection is being killed: gives the endpoint up and frees what the session holds. */
 void agent_session_end(struct connection *connection);
 

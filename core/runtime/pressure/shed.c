@@ -178,8 +178,8 @@ static void close_connection(struct reactor *reactor, struct connection *connect
              profile ? ", of agent " : "", profile ? (int)profile->id.length : 0, profile ? profile->id.data : "");
     counter_add(&reactor->shed.closed, 1);
     if (connection->is_websocket) {
-        counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
-        agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("the bridge is short of memory"));
+        agent_session_end_with(connection, CODE_OVERLOADED, WEBSOCKET_TRY_LATER,
+                               SLICE("the bridge is short of memory"));
     } else {
         connection_kill(connection);
     }
