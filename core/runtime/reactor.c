@@ -22,7 +22,6 @@
 #include "runtime/http/api.h"
 #include "runtime/http/http_session.h"
 #include "runtime/policies/notify.h"
-#include "runtime/proxied.h"
 #include "runtime/supervision.h"
 #include "runtime/work/timers.h"
 #include "runtime/work/waiting.h"
@@ -440,7 +439,8 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     reactor->read_buffer = aligned_alloc(64, REACTOR_READ_BYTES + WEBSOCKET_SLACK);
     reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    if (reactor->epoll_fd < 0 || !reactor->read_buffer || !reactor->loop) {
+    reactor->proxied.epoll_fd = -1;
+    if (reactor->epoll_fd < 0 || !reactor->read_buffer || !reactor->loop || !proxied_prepare(reactor)) {
         snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
         return false;
     }
@@ -507,5 +507,6 @@ void reactor_release(struct reactor *reactor)
         ev_loop_destroy(reactor->loop);
     if (reactor->epoll_fd >= 0)
         close(reactor->epoll_fd);
+    proxied_release(reactor);
     free(reactor->read_buffer);
 }

@@ -14,13 +14,13 @@
 #include "runtime/identity/lifetime.h"
 #include "runtime/identity/standing.h"
 #include "runtime/latency.h"
+#include "runtime/proxied.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reload/scripts.h"
 #include "runtime/work/work.h"
 #include "script/hook.h"
 
 struct lua_State;
-struct proxied;
 struct script_slot;
 
 /* One read takes at most this much; 64 KiB would cost 10 % on messages of 16 KiB. */
@@ -75,6 +75,7 @@ struct reactor {
     ev_async wake_watcher;
     ev_timer deadline_timer, accept_timer, cleanup_timer, held_timer;
     uint64_t deadline_timer_ms; /* when it will fire; 0: not running */
+    unsigned pauses; /* agents that are slowed, each with a timer: agent/agent_slow.c */
     ev_timer script_timer;
     uint64_t script_timer_ms; /* when it will fire; UINT64_MAX: not running */
     struct reactor_listener listeners[REACTOR_LISTENERS_MAXIMUM];
@@ -82,7 +83,7 @@ struct reactor {
     int reserve_fd; /* given up for a moment when descriptors run out, to answer 503 */
 
     struct connection *connections;
-    struct proxied *proxied;              /* sockets whose PROXY header is awaited */
+    struct proxied_set proxied;
     struct held_bytes *held, **held_last; /* first in, first out */
     struct held_bytes *turn;              /* the one whose turn it is */
     struct connection *gone;              /* closed ones, to be freed at the end of a pass */
