@@ -43,7 +43,7 @@ struct party {
     uint32_t requests;
     uint64_t window_start_ms;
     atomic_uint connections, agents;
-    rate_bucket handshakes, messages, bytes, script_us;
+    rate_bucket handshakes, messages, bytes, script_us, signatures;
     enum kind kind;
     struct {
         atomic_uint connections, messages_per_second, message_burst;
@@ -235,7 +235,7 @@ static bool stale(const struct party *party, uint64_t now_ms)
     uint64_t now_ns = now_ms * 1000000;
     return party->references == 0 && (party->requests == 0 || window_over(party, now_ms)) &&
            full(&party->handshakes, now_ns) && full(&party->messages, now_ns) && full(&party->bytes, now_ns) &&
-           full(&party->script_us, now_ns);
+           full(&party->script_us, now_ns) && full(&party->signatures, now_ns);
 }
 
 static void drop_stale(struct shard *shard, struct party **place, uint64_t now_ms)
@@ -561,6 +561,32 @@ void party_charge_time(struct party *party, uint64_t took_ns, uint64_t now_ns)
 {
     if (party_counts_time(party))
         rate_charge(&party->script_us, &limits_of(party)->script_us, took_ns / 1000, now_ns);
+}
+
+/* --- Signatures --- */
+
+/* Wrong ones of an address, of 1.5 ms each: half a tenth of a second's worth at once, then less than a 600th of a
+ * processor. */
+static const struct rate signatures_rate = {1, 32};
+
+bool limits_signature(const struct peer_address *address, uint64_t now_ns)
+{
+    struct shard *shard;
+    struct party *party = find_party(GUESSES, address_key(address), false, now_ns / 1000000, &shard);
+    bool may = !party || rate_wait(&party->signatures, &signatures_rate, now_ns) == 0;
+    pthread_mutex_unlock(&shard->mutex);
+    if (!may)
+        limit_count(LIMIT_CREDENTIALS);
+    return may;
+}
+
+void limits_signature_wrong(const struct peer_address *address, uint64_t now_ns)
+{
+    struct shard *shard;
+    struct party *party = lock_party(GUESSES, address_key(address), now_ns / 1000000, &shard);
+    if (party->shard) /* the common one is everybody's */
+        rate_charge(&party->signatures, &signatures_rate, 1, now_ns);
+    pthread_mutex_unlock(&shard->mutex);
 }
 
 /* --- HTTP --- */

@@ -151,4 +151,9 @@ unsigned limits_foreign_request(const struct peer_address *address, uint64_t now
 unsigned limits_credential(const struct peer_address *address, uint64_t now_ms);
 void limits_credential_wrong(const struct peer_address *address, uint64_t now_ms);
 
+/* Whether another slow signature that this address shows is to be verified: not after many wrong ones in a short time.
+ * Counts apart from all else, and whatever http.rateMax says, for each one costs much. */
+bool limits_signature(const struct peer_address *address, uint64_t now_ns);
+void limits_signature_wrong(const struct peer_address *address, uint64_t now_ns);
+
 #endif

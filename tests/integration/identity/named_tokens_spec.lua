@@ -254,6 +254,16 @@ describe("named tokens", function()
             client:expect_error("unauthorized")
         end)
 
+        it("that script.watch asks for when the file changes: the same", function()
+            local server = start({config = {script = {watch = true}}})
+            local bob = websocket.agent(server, "bob", {authToken = "bob-token"})
+
+            process.write_file(server.folder .. "/tokens.jsonl", tokens.file({alice = PEOPLE.alice}))
+
+            bob:expect_error("unauthorized")
+            bob:expect_close(1008)
+        end)
+
         it("that makes one anew under the same name: the old token's agent is closed", function()
             local server = start()
             local alice = websocket.agent(server, "alice", {authToken = "alice-token"})

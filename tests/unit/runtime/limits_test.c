@@ -103,3 +103,18 @@ TEST("gives an identity new limits while it is connected, and none")
     party_release(held);
     limits_stop();
 }
+
+TEST("verifies no more slow signatures of an address after many wrong ones, and others' still")
+{
+    struct peer_address attacker = ipv4(1), other = ipv4(2);
+    uint64_t now_ns = 1000000000;
+    config.http.rate_max = 0;
+    limits_start(&config);
+    unsigned wrong = 0;
+    for (; limits_signature(&attacker, now_ns) && wrong < 100; wrong++)
+        limits_signature_wrong(&attacker, now_ns);
+
+    CHECK(wrong == 33 && limits_signature(&other, now_ns));
+    CHECK(limits_signature(&attacker, now_ns + 2000000000));
+    limits_stop();
+}
