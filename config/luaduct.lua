@@ -37,7 +37,8 @@ return {
         breakerSenders = 3,                 -- ... if they were caused by so many senders at least
         breakerWindowMs = 60000,            -- ... within this time
         breakerCooldownMs = 30000,          -- how long it is off; then one call is tried
-        watch = false,                      -- reload when the config file or a script changes
+        -- reload when a file changes: config, scripts, tokens, keys, certificates, rules
+        watch = false,
     },
 
     -- Mailboxes of absent agents, and how an agent's life is watched.

@@ -341,8 +341,10 @@ static void reopen_file(void)
         return;
     int descriptor = open_file(state.file);
     if (descriptor < 0) {
-        write_own(LOG_LEVEL_ERROR, "cannot open %s again: %s; the old file stays in use until the rotation has made "
-                                   "one for the bridge's user, and SIGUSR1 comes again", state.file, strerror(errno));
+        write_own(LOG_LEVEL_ERROR,
+                  "cannot open %s again: %s; the old file stays in use until the rotation has made "
+                  "one for the bridge's user, and SIGUSR1 comes again",
+                  state.file, strerror(errno));
         return;
     }
     close(state.descriptor);

@@ -102,7 +102,7 @@ describe("confinement", function()
             serves(server)
         end)
 
-        it("in whose folder that user may make no file, it says so, and a rotation that makes the file works", function()
+        it("in whose log folder that user may make no file, it says so; a rotation that makes it works", function()
             local folder = process.folder()
             stat.chmod(folder, tonumber("755", 8))
             local file = folder .. "/bridge.log"

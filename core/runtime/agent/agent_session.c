@@ -484,8 +484,8 @@ static void keep_pong(struct frame **pong, struct slice payload)
     *pong = newer;
 }
 
-/* What the peer sent is no message. Where that breaks the framing, RFC 6455 leaves nothing but the close frame; where it
- * is a limit of ours, it has a code. */
+/* What the peer sent is no message. Where that breaks the framing, RFC 6455 leaves nothing but the close frame; where
+ * it is a limit of ours, it has a code. */
 static void refuse_frames(struct connection *connection, const struct websocket_message *failure)
 {
     struct slice reason = slice_from_string(failure->reason);
@@ -573,14 +573,13 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             refuse_frames(connection, &received);
             break;
         }
-        if (at < end && connection->phase != CONNECTION_GONE && !connection->holds &&
-            reactor_turn_over(reactor) && reactor_hold(connection, at, (size_t)(end - at)))
+        if (at < end && connection->phase != CONNECTION_GONE && !connection->holds && reactor_turn_over(reactor) &&
+            reactor_hold(connection, at, (size_t)(end - at)))
             break;
         if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {
             reactor_flush(reactor);
             if (connection_blocked(connection) && connection->answer_bytes > ANSWERS_UNREAD_BYTES)
-                agent_session_end_with(connection, CODE_OVERLOADED, WEBSOCKET_TRY_LATER,
-                                       SLICE("answers are not read"));
+                agent_session_end_with(connection, CODE_OVERLOADED, WEBSOCKET_TRY_LATER, SLICE("answers are not read"));
         }
     }
     if (last_pong)

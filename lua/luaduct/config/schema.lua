@@ -118,7 +118,7 @@ local keys = {
     },
     {
         path = "script.watch", type = "boolean", live = true, default = false,
-        help = "reload when the config file or a script changes",
+        help = "reload when a file changes: config, scripts, tokens, keys, certificates, rules",
     },
 
     {

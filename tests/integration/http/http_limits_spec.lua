@@ -183,7 +183,7 @@ describe("the request rate", function()
         assert.equal(429, (status(server)))
     end)
 
-    it("counts what is refused for its Origin or Host, but apart, so that a page uses up nothing of its user's", function()
+    it("counts what is refused for its Origin or Host apart, so that a page uses up nothing of others", function()
         local server = bridge.start({config = {http = {rateMax = 3}}})
         local evil = {Origin = "https://evil.example"}
         for _ = 1, 3 do

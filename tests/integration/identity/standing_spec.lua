@@ -81,7 +81,7 @@ describe("a return to an older version", function()
         assert.equal(401, status(server, "/agents"))
     end)
 
-    it("nor is one promoted whose tokens cannot be read any more: it stays on trial, and the answer says why", function()
+    it("is not promoted when its tokens cannot be read any more: it stays on trial, with the reason", function()
         local admin = {admin = {token = "admin-token", roles = {"admin"}}}
         local server = start({auth = {tokens = "tokens.jsonl"}}, {files = {["tokens.jsonl"] = tokens.file(admin)}})
         local bearer = tokens.bearer("admin-token")
