@@ -422,7 +422,7 @@ static void read_on(struct connection *connection, struct backlog *backlog)
     connection->backlog_full = false;
     connection_read_on(connection, true);
     if (backlog->unread.length > 0 && connection->phase != CONNECTION_GONE &&
-        !reactor_hold(connection, backlog->unread.data, backlog->unread.length))
+        (connection->holds || !reactor_hold(connection, backlog->unread.data, backlog->unread.length)))
         agent_session_bytes(connection, backlog->unread.data, backlog->unread.length);
     backlog_free(backlog);
 }
@@ -451,14 +451,12 @@ static bool work_off(struct connection *connection)
     return true;
 }
 
-/* One that holds has its turn soon, and its backlog then. */
+/* The first message is handled at once: what it waited for may not last. One that holds has its turn soon. */
 void session_hook_ended(struct connection *connection)
 {
     connection->hook_waits = false;
-    if (connection->holds)
-        return;
     while (connection->backlog && !connection->hook_waits && !work_off(connection))
-        if (reactor_hold(connection, NULL, 0))
+        if (connection->holds || reactor_hold(connection, NULL, 0))
             return;
 }
 
