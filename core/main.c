@@ -82,6 +82,13 @@ static const struct command {
     {"check", command_check, "say what is wrong with a config and its scripts", check_help},
     {"reload", command_reload, "have a bridge take up its config and scripts again", NULL},
     {"canary", command_canary, "see, promote or abort a version of the scripts on trial", NULL},
+    {"status", command_status, "see on one screen how a bridge does", NULL},
+    {"top", command_top, "the same live, with who sends most", NULL},
+    {"agents", command_agents, "see who is connected", NULL},
+    {"history", command_history, "see the newest envelopes", NULL},
+    {"tasks", command_tasks, "see what the history says of tasks", NULL},
+    {"alerts", command_alerts, "see what an operator should look at", NULL},
+    {"tail", command_tail, "see envelopes as they pass", NULL},
     {"trace", command_trace, "see what becomes of each envelope", NULL},
     {"replay", command_replay, "send a recorded trace through a script, and compare", NULL},
     {"repl", command_repl, "look at a running bridge, and ask its scripts, at a prompt", NULL},
@@ -111,7 +118,7 @@ static int print_overview(void)
 {
     printf("usage: luaduct COMMAND [ARGUMENT]…\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        printf("  %-8s  %s\n", commands[i].name, commands[i].summary);
+        printf("  %-10s  %s\n", commands[i].name, commands[i].summary);
     printf("\n`luaduct help COMMAND` says more.\n");
     return EXIT_DONE;
 }

@@ -6,9 +6,9 @@
 #include "protocol/json/json.h"
 #include "protocol/json/utf8.h"
 
-/* Bytes of a character at `at` that acts on the terminal or on the order of what stands there; 0: it is none. C0 and DEL
- * are one byte, C1 two; then the marks, embeddings, overrides and isolates of direction (Unicode's Bidi_Control), the
- * separators of lines and paragraphs, and the byte order mark. The text is UTF-8. */
+/* Bytes of a character at `at` that acts on the terminal or on the order of what stands there; 0: it is none. C0 and
+ * DEL are one byte, C1 two; then the marks, embeddings, overrides and isolates of direction (Unicode's Bidi_Control),
+ * the separators of lines and paragraphs, and the byte order mark. The text is UTF-8. */
 static size_t acting_length(const unsigned char *at, size_t left)
 {
     if (at[0] < 0x20 || at[0] == 0x7f)
@@ -17,7 +17,8 @@ static size_t acting_length(const unsigned char *at, size_t left)
         return 2;
     if (left < 3)
         return 0;
-    bool separator = at[0] == 0xe2 && at[1] == 0x80 && (at[2] == 0x8e || at[2] == 0x8f || (at[2] >= 0xa8 && at[2] <= 0xae));
+    bool separator =
+        at[0] == 0xe2 && at[1] == 0x80 && (at[2] == 0x8e || at[2] == 0x8f || (at[2] >= 0xa8 && at[2] <= 0xae));
     bool isolate = at[0] == 0xe2 && at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9;
     return separator || isolate || memcmp(at, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
 }
