@@ -1,6 +1,7 @@
 /* The command line: finds the command, reads its words, and calls the room that does it. Exit codes: 0 done, 1 it did
  * not work, 2 wrong usage. What a command was asked for goes to standard output, everything else to standard error. */
 #include <errno.h>
+#include <getopt.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "author/commands.h"
+#include "author/manual.h"
 #include "base/hash.h"
 #include "base/system.h"
 #include "base/version.h"
@@ -52,9 +54,22 @@ static const char version_help[] = "usage: luaduct version\n"
                                    "\n"
                                    "Prints the version.\n";
 
-static const char help_help[] = "usage: luaduct help [COMMAND]\n"
-                                "\n"
-                                "Says how a command is used.\n";
+static const char help_help[] =
+    "usage: luaduct help [COMMAND]\n"
+    "       luaduct help --man PAGE\n"
+    "\n"
+    "Says how a command is used, or prints a manual page.\n"
+    "\n"
+    "  luaduct help --man luaduct.1 | man -l -\n"
+    "\n"
+    "  --man PAGE  luaduct.1, luaduct.lua.5 (the keys of a config), or command-line.md (luaduct.1 in Markdown)\n";
+
+static const char completion_help[] =
+    "usage: luaduct completion bash|zsh\n"
+    "\n"
+    "Prints what has the shell complete this program's commands, options and values. In .bashrc or .zshrc:\n"
+    "\n"
+    "  source <(luaduct completion bash)\n";
 
 static int command_run(int argc, char **argv);
 static bool check_certificates(const struct config *config)
@@ -71,6 +86,7 @@ static bool check_certificates(const struct config *config)
 static int command_check(int argc, char **argv);
 static int command_version(int argc, char **argv);
 static int command_help(int argc, char **argv);
+static int command_completion(int argc, char **argv);
 
 static const struct command {
     const char *name;
@@ -99,6 +115,7 @@ static const struct command {
     {"token", command_token, "make, list and revoke named tokens", NULL},
     {"new", command_new, "write a script and its spec to start from", NULL},
     {"test", command_test, "run the specs of scripts, without a server", NULL},
+    {"completion", command_completion, "have a shell complete this program's words", completion_help},
     {"version", command_version, "print the version", version_help},
     {"help", command_help, "say how a command is used", help_help},
 };
@@ -367,10 +384,67 @@ static int command_version(int argc, char **argv)
     return wrong;
 }
 
+/* What --help of the command prints, to be freed; NULL: no memory. */
+static char *take_help(const struct command *command)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *before = stdout, *into = open_memstream(&text, &length);
+    if (!into)
+        return NULL;
+    if (command->help) {
+        fputs(command->help, into);
+    } else {
+        stdout = into; /* of glibc, and of the BSDs: a variable like any other */
+        optind = 0;    /* getopt begins anew */
+        command->run(2, (char *[]){(char *)command->name, "--help", NULL});
+        stdout = before;
+    }
+    bool good = !ferror(into);
+    return fclose(into) == 0 && good ? text : (free(text), NULL);
+}
+
+static int print_page(const char *page)
+{
+    struct manual_command all[COMMAND_COUNT];
+    int code = EXIT_DONE;
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        all[i] = (struct manual_command){commands[i].name, commands[i].summary, take_help(&commands[i])};
+        code = all[i].help ? code : EXIT_FAILED;
+    }
+    if (code == EXIT_DONE)
+        code = manual_print(page, all, COMMAND_COUNT);
+    else
+        fprintf(stderr, "luaduct: not enough memory\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        free(all[i].help);
+    return code;
+}
+
+static int command_completion(int argc, char **argv)
+{
+    if (argc == 2 && (strcmp(argv[1], "bash") == 0 || strcmp(argv[1], "zsh") == 0))
+        return print_page(argv[1]);
+    fprintf(stderr, "luaduct completion: expected bash or zsh; see `luaduct help completion`\n");
+    return EXIT_USAGE;
+}
+
+static int print_manual(int argc, char **argv)
+{
+    static const char *const pages[] = {"luaduct.1", "luaduct.lua.5", "command-line.md"};
+    for (size_t i = 0; argc == 3 && i < sizeof pages / sizeof *pages; i++)
+        if (strcmp(argv[2], pages[i]) == 0)
+            return print_page(pages[i]);
+    fprintf(stderr, "luaduct help: --man: expected luaduct.1, luaduct.lua.5 or command-line.md\n");
+    return EXIT_USAGE;
+}
+
 static int command_help(int argc, char **argv)
 {
     if (argc == 1)
         return print_overview();
+    if (strcmp(argv[1], "--man") == 0)
+        return print_manual(argc, argv);
     if (argc > 2) {
         fprintf(stderr, "luaduct help: one command at a time, there is no place for %s\n", argv[2]);
         return EXIT_USAGE;
