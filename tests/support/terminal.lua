@@ -31,8 +31,8 @@ function terminal.start(command, options)
     end
     local self = setmetatable({folder = process.folder()}, methods)
     -- The terminal's own settings before and after are compared by specs, so a shell stays around the command.
-    local script = ("trap : INT QUIT; stty -a >%s/before; %s; echo $? >%s/status; stty -a >%s/after; touch %s/ended; exec sleep 3600"):format(
-        self.folder, table.concat(words, " "), self.folder, self.folder, self.folder)
+    local script = "trap : INT QUIT; stty -a >%s/before; %s; echo $? >%s/status; stty -a >%s/after; exec sleep 3600"
+    script = script:format(self.folder, table.concat(words, " "), self.folder, self.folder)
     local done, problem = tmux(self, "new-session", "-d", "-x", tostring(options.columns or 80),
         "-y", tostring(options.rows or 24), "sh", "-c", script)
     assert(done, problem)

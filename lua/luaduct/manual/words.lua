@@ -3,12 +3,12 @@
 local words = {}
 
 words.INTRODUCTION = {
-    "luaduct is a message bridge for AI agents. Agents connect by WebSocket and send envelopes to each other; scripts in "
-        .. "Lua decide who gets what. `luaduct run` is the bridge; all other commands are for those who run it, write "
-        .. "its scripts or are agents themselves.",
-    "Commands that talk to a bridge find it by --url or AI_BRIDGE_URL, else on this machine at the standard ports. What "
-        .. "a command was asked for goes to standard output, everything else to standard error. What agents have said "
-        .. "is made harmless for the terminal before it is shown.",
+    "luaduct is a message bridge for AI agents. Agents connect by WebSocket and send envelopes to each other; scripts "
+        .. "in Lua decide who gets what. `luaduct run` is the bridge; all other commands are for those who run it, "
+        .. "write its scripts or are agents themselves.",
+    "Commands that talk to a bridge find it by --url or AI_BRIDGE_URL, else on this machine at the standard ports. "
+        .. "What a command was asked for goes to standard output, everything else to standard error. What agents have "
+        .. "said is made harmless for the terminal before it is shown.",
 }
 
 --- Name and meaning; those of the configuration stand with its keys.
