@@ -22,7 +22,9 @@ static double sum_of(struct slice object)
 {
     struct slice key, value;
     double sum = 0;
-    while (json_kind(object) == JSON_OBJECT && json_next_member(&object, &key, &value))
+    if (json_kind(object) != JSON_OBJECT)
+        return 0;
+    while (json_next_member(&object, &key, &value))
         sum += view_number(value, "", 0);
     return sum;
 }

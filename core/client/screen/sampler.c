@@ -41,7 +41,9 @@ static unsigned read_alerts(struct slice list, char newest[256])
     unsigned count = 0;
     double since = 0;
     newest[0] = '\0';
-    while (json_kind(list) == JSON_ARRAY && json_next_element(&list, &alert)) {
+    if (json_kind(list) != JSON_ARRAY)
+        return 0;
+    while (json_next_element(&list, &alert)) {
         if (json_kind(view_at(alert, "active")) != JSON_TRUE)
             continue;
         int64_t when = 0;

@@ -71,7 +71,9 @@ static void print_names(struct slice array)
 {
     struct slice each, name;
     bool first = true;
-    while (json_kind(array) == JSON_ARRAY && json_next_element(&array, &each)) {
+    if (json_kind(array) != JSON_ARRAY)
+        array = SLICE("[]");
+    while (json_next_element(&array, &each)) {
         fputs(first ? "" : ", ", stdout);
         name = json_kind(each) == JSON_OBJECT ? view_member(each, SLICE("name")) : each;
         view_value(stdout, name.length > 0 ? name : each);
@@ -91,7 +93,9 @@ static void print_alerts(const struct figures *figures, const struct output *out
         fputs("\n", stdout);
         return;
     }
-    while (json_kind(alerts) == JSON_ARRAY && json_next_element(&alerts, &alert)) {
+    if (json_kind(alerts) != JSON_ARRAY)
+        alerts = SLICE("[]");
+    while (json_next_element(&alerts, &alert)) {
         if (json_kind(view_member(alert, SLICE("active"))) != JSON_TRUE)
             continue;
         printf("%s%s", none ? "" : "            ", output_paint(output, PAINT_WARN));

@@ -88,6 +88,19 @@ describe("luaduct status", function()
         assert.match("\n  mode +original, ", good(server, "status"))
     end)
 
+    it("names the alerts that are active", function()
+        local server = bridge.start({
+            config = {alerts = {intervalMs = 20}, policies = {alerts = "policy.lua"}},
+            files = {["policy.lua"] = [[return {
+                {name = "few", value = "agents", below = 1}, {name = "quiet", value = "agents", below = 2},
+                {name = "many", value = "agents", above = 9},
+            }]]},
+        })
+        wait.eventually(function() return #http.get(server, "/alerts").alerts == 2 end, nil, "two alerts")
+
+        assert.match("\n  alerts +few %S[^\n]*\n +quiet %S[^\n]*\n$", good(server, "status"))
+    end)
+
     it("exits 1 while the bridge is not ready, and says why", function()
         local server = bridge.start({config = {
             limits = {memory = "64MiB"}, agents = {mailboxTotalBytes = "64MiB"},

@@ -1,4 +1,4 @@
--- What is made of --help: completions that bash and zsh themselves run, manual pages that man reads, docs/command-line.md.
+-- What is made of --help: completions, which bash and zsh themselves run; manual pages; docs/command-line.md.
 local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
 local terminal = require "tests.support.terminal"
