@@ -2,7 +2,6 @@
  * not work, 2 wrong usage. What a command was asked for goes to standard output, everything else to standard error. */
 #include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 #include <unistd.h>
 
 #include "author/commands.h"
+#include "author/inspect.h"
 #include "author/manual.h"
 #include "base/hash.h"
 #include "base/system.h"
@@ -18,13 +18,7 @@
 #include "client/commands.h"
 #include "runtime/bundle.h"
 #include "runtime/config.h"
-#include "runtime/identity/standing.h"
-#include "runtime/policies/policies.h"
 #include "runtime/server.h"
-#include "runtime/tls/certificates.h"
-#include "script/bounds/watchdog.h"
-#include "script/hook.h"
-#include "script/shared.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -72,17 +66,6 @@ static const char completion_help[] =
     "  source <(luaduct completion bash)\n";
 
 static int command_run(int argc, char **argv);
-static bool check_certificates(const struct config *config)
-{
-    char problem[1024];
-    struct tls_context *context;
-    bool good = certificates_load(config, &context, problem, sizeof problem);
-    if (!good)
-        fprintf(stderr, "%s\n", problem);
-    tls_context_release(context);
-    return good;
-}
-
 static int command_check(int argc, char **argv);
 static int command_version(int argc, char **argv);
 static int command_help(int argc, char **argv);
@@ -96,6 +79,7 @@ static const struct command {
 } commands[] = {
     {"run", command_run, "start a bridge", run_help},
     {"check", command_check, "say what is wrong with a config and its scripts", check_help},
+    {"doctor", command_doctor, "look whether this machine and a config are fit for each other", NULL},
     {"reload", command_reload, "have a bridge take up its config and scripts again", NULL},
     {"canary", command_canary, "see, promote or abort a version of the scripts on trial", NULL},
     {"status", command_status, "see on one screen how a bridge does", NULL},
@@ -147,26 +131,6 @@ static int unknown_command(const char *name)
 }
 
 /* ---- the config ---- */
-
-/* The config that comes with this binary, in `path`: the installation's, or the checkout's for a binary in its build
- * folder. NULL when there is neither. */
-static const char *find_config(char path[PATH_MAX])
-{
-    static const char *const places[] = {"../share/luaduct/config/luaduct.lua", "../config/luaduct.lua"};
-    char binary[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", binary, sizeof binary - 1);
-    if (length <= 0)
-        return NULL;
-    binary[length] = '\0';
-    const char *folder = dirname(binary);
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        char place[PATH_MAX];
-        int needed = snprintf(place, sizeof place, "%s/%s", folder, places[i]);
-        if (needed > 0 && needed < (int)sizeof place && realpath(place, path) && access(path, R_OK) == 0)
-            return path;
-    }
-    return NULL;
-}
 
 /* Takes the problems, and forgets them. */
 static void print_problems(char **problems)
@@ -249,7 +213,7 @@ static int command_run(int argc, char **argv)
         return wrong;
     char found[PATH_MAX];
     if (!source.path)
-        source.path = find_config(found);
+        source.path = inspect_find_config(found);
 
     system_raise_file_limit(); /* "auto" for connections counts from it */
     struct config config;
@@ -266,38 +230,13 @@ static int command_run(int argc, char **argv)
 
 /* ---- check ---- */
 
-/* What a script prints while it is loaded is no answer to "is it good". */
-static void show_script_log(void *context, enum script_log_level level, struct slice text)
+static void print_finding(void *context, const char *what, const char *problem)
 {
     (void)context;
-    (void)level;
-    fprintf(stderr, "%.*s\n", (int)text.length, text.data);
-}
-
-/* *authenticates becomes true when it has that hook. */
-static bool check_script(const struct config *config, const char *path, bool *authenticates)
-{
-    const struct script_options options = {
-        .paths = &path,
-        .path_count = 1,
-        .folder = config->script.folder,
-        .mode = config->mode_name,
-        .budget_ms = config->script.budget_ms,
-        .memory_limit = config->script.memory_limit,
-        .jit = config->script.jit,
-        .log = show_script_log,
-        .wake_fd = -1,
-        .open_bundle = bundle_install,
-    };
-    char problem[4096];
-    struct script_state *state = script_state_new(&options, problem, sizeof problem);
-    *authenticates = *authenticates || (state && script_has_hook(state, HOOK_AUTHENTICATE));
-    if (state)
-        printf("%s: ok\n", path);
-    else
+    if (problem)
         fprintf(stderr, "%s\n", problem);
-    script_state_free(state);
-    return state != NULL;
+    else
+        printf("%s: ok\n", what);
 }
 
 static int command_check(int argc, char **argv)
@@ -310,14 +249,14 @@ static int command_check(int argc, char **argv)
     }
     char found[PATH_MAX];
     struct config_source source = {.install_bundle = bundle_install};
-    source.path = argc > 1 ? argv[1] : find_config(found);
+    source.path = argc > 1 ? argv[1] : inspect_find_config(found);
 
     system_raise_file_limit();
     struct config config;
     char *problems;
     bool good = config_load(&config, &source, &problems);
     if (good) {
-        good = check_certificates(&config);
+        good = inspect_certificates(&config, print_finding, NULL);
         if (good)
             printf("%s: ok\n", source.path ? source.path : "the built-in configuration");
     } else {
@@ -329,41 +268,10 @@ static int command_check(int argc, char **argv)
             return EXIT_FAILED;
         }
     }
-    bool authenticates = false, watched = watchdog_install();
-    if (!watched)
-        fprintf(stderr, "luaduct check: cannot watch over scripts: %s\n", strerror(errno));
-    if (!shared_start(config.script.shared_bytes)) /* scripts may use it while they are loaded */
-        fprintf(stderr, "luaduct check: not enough memory for script.sharedBytes\n");
-    for (size_t i = 0; watched && i < config.script.paths.count; i++)
-        good = check_script(&config, config.script.paths.items[i], &authenticates) && good;
-    if (good && authenticates != config.auth.hook) {
-        fprintf(stderr, "auth.hook: expected %s\n",
-                authenticates ? "true, for a script has the hook authenticate" : "a script with the hook authenticate");
-        good = false;
-    }
-    char problem[4096];
-    struct standing standing;
-    const char *asked[] = {config.auth.tokens, config.auth.jwt.keys, config.auth.jwt.key, config.policies.access};
-    bool standing_good = watched && standing_load(&config, show_script_log, &standing, problem, sizeof problem);
-    for (size_t i = 0; standing_good && i < sizeof asked / sizeof *asked; i++)
-        if (asked[i])
-            printf("%s: ok\n", asked[i]);
-    if (standing_good)
-        standing_release(&standing);
-    else if (watched)
-        fprintf(stderr, "%s\n", problem);
-    good = good && standing_good;
-    if (watched && config.policies.alerts && policies_check(&config, show_script_log, problem, sizeof problem)) {
-        printf("%s: ok\n", config.policies.alerts);
-    } else if (watched && config.policies.alerts) {
-        fprintf(stderr, "%s\n", problem);
-        good = false;
-    }
-    for (int i = 2; watched && i < argc; i++)
-        good = check_script(&config, argv[i], &authenticates) && good;
-    shared_stop();
+    size_t count = argc > 2 ? (size_t)argc - 2 : 0;
+    good = inspect_scripts(&config, (const char *const *)argv + 2, count, print_finding, NULL) && good;
     config_free(&config);
-    return good && watched ? EXIT_DONE : EXIT_FAILED;
+    return good ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* ---- the small ones ---- */
