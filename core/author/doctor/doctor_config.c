@@ -83,7 +83,13 @@ static void take_inspected(void *context, const char *what, const char *problem)
 static void look_at_files(struct doctor *doctor, const struct config *config)
 {
     char name[64];
-    look_at_changeable(doctor, "config", config->file);
+    const char *from_environment = getenv("AI_BRIDGE_AUTH_TOKEN");
+    bool token_inside = config->auth.token && (!from_environment || !*from_environment);
+    /* Where no file was read for them, they stand in the configuration itself. */
+    if (config->secret_files.count == 0 && (token_inside || config->auth.jwt.secret || config->alerts.webhook_secret))
+        look_at_secret(doctor, "config", config->file);
+    else
+        look_at_changeable(doctor, "config", config->file);
     for (size_t i = 0; i < config->script.paths.count; i++)
         look_at_changeable(doctor, "script.path", config->script.paths.items[i]);
     look_at_changeable(doctor, "policies.access", config->policies.access);
