@@ -123,7 +123,7 @@ static bool take(void *context, struct slice record)
 {
     struct follow *follow = context;
     if (follow->arguments->json)
-        printf("%.*s\n", (int)record.length, record.data);
+        view_envelope_json(stdout, record);
     else
         print_record(record);
     follow->seen++;

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "protocol/json/json.h"
 #include "protocol/json/utf8.h"
@@ -133,17 +134,36 @@ double view_number(struct slice object, const char *path, double absent)
     return strtod(text, NULL);
 }
 
+/* As JSON has it for what is in a string, and such characters are nowhere else (RFC 8259 7). */
+static void print_escape(FILE *out, const unsigned char *at, size_t length)
+{
+    unsigned code_point = length == 1   ? at[0]
+                          : length == 2 ? (at[0] & 0x1fu) << 6 | (at[1] & 0x3fu)
+                                        : (at[0] & 0xfu) << 12 | (at[1] & 0x3fu) << 6 | (at[2] & 0x3fu);
+    fprintf(out, "\\u%04x", code_point);
+}
+
 void view_envelope_json(FILE *out, struct slice envelope)
 {
-    for (size_t start = 0, at = 0; at <= envelope.length; at++) {
-        /* A line end can only be white space between tokens: inside a string it would be escaped. */
-        bool line_end = at < envelope.length && (envelope.data[at] == '\n' || envelope.data[at] == '\r');
-        if (!line_end && at < envelope.length)
+    const unsigned char *data = (const unsigned char *)envelope.data;
+    bool terminal = fileno(out) >= 0 && isatty(fileno(out));
+    size_t start = 0;
+    for (size_t at = 0; at < envelope.length;) {
+        /* A control character of C0 can only be white space between tokens: inside a string it would be escaped. */
+        size_t acting = data[at] < ' ' ? 1 : terminal ? acting_length(data + at, envelope.length - at) : 0;
+        if (acting == 0) {
+            at++;
             continue;
-        fwrite(envelope.data + start, 1, at - start, out);
-        fputc(line_end ? ' ' : '\n', out);
-        start = at + 1;
+        }
+        fwrite(data + start, 1, at - start, out);
+        if (data[at] < ' ')
+            fputc(' ', out);
+        else
+            print_escape(out, data + at, acting);
+        start = at += acting;
     }
+    fwrite(data + start, 1, envelope.length - start, out);
+    fputc('\n', out);
 }
 
 static bool means(struct slice value, struct slice text)

@@ -23,12 +23,23 @@ enum option_code { OPTION_JSON = 256, OPTION_HELP };
 static const struct option known[] = {
     {"json", no_argument, NULL, OPTION_JSON}, TARGET_OPTIONS, {"help", no_argument, NULL, OPTION_HELP}, {0}};
 
-static void print_json(const struct figures *figures)
+static bool print_json(const struct figures *figures)
 {
-    struct slice alerts = figures->alert_list;
-    printf("{\"ready\":%s,\"health\":%.*s,\"metrics\":%.*s,\"alerts\":%.*s}\n", figures->ready ? "true" : "false",
-           (int)figures->health.length, figures->health.data, (int)figures->metrics.length, figures->metrics.data,
-           alerts.length > 0 ? (int)alerts.length : 4, alerts.length > 0 ? alerts.data : "null");
+    struct buffer out = {0};
+    buffer_append_format(&out, "{\"ready\":%s,\"health\":", figures->ready ? "true" : "false");
+    buffer_append(&out, figures->health.data, figures->health.length);
+    buffer_append_slice(&out, SLICE(",\"metrics\":"));
+    buffer_append(&out, figures->metrics.data, figures->metrics.length);
+    buffer_append_slice(&out, SLICE(",\"alerts\":"));
+    buffer_append_slice(&out, figures->alerts_seen ? figures->alert_list : SLICE("null"));
+    buffer_append_slice(&out, SLICE("}"));
+    bool good = !out.failed;
+    if (good)
+        view_envelope_json(stdout, slice_from(out.data, out.length));
+    else
+        fprintf(stderr, "luaduct status: not enough memory\n");
+    buffer_free(&out);
+    return good;
 }
 
 static void print_name(const struct output *output, const char *name)
@@ -174,11 +185,11 @@ int command_status(int argc, char **argv)
         fprintf(stderr, "luaduct %s: %s\n", argv[0], problem);
         return 1;
     }
-    if (json)
-        print_json(&figures);
-    else
-        print_for_people(&figures, &target);
     code = figures.ready ? 0 : 1;
+    if (!json)
+        print_for_people(&figures, &target);
+    else if (!print_json(&figures))
+        code = 1;
     figures_free(&figures);
     return code;
 }

@@ -334,6 +334,10 @@ describe("what agents have said", function()
             assert_harmless(good(server, command))
         end
         assert_harmless(good(server, "top", "--once", "--interval", "0.1"))
+        local screen = terminal.start({bridge.BINARY, "history", "--json", "--url", server:url()}, {columns = 1000})
+        assert.equal(0, (screen:ended()))
+        assert.equal(id, json.decode(lines_of(screen:screen())[1]).from) -- escaped, and the same
+        assert_harmless(screen:screen())
         assert.match("ann x", good(server, "agents"))
     end)
 end)

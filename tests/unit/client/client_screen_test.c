@@ -1,10 +1,10 @@
 /* What `luaduct top` and the lists are made of: numbers for people, widths, who comes first. */
 #include <stdlib.h>
 
+#include "../../support/unit.h"
 #include "client/screen/charset.h"
 #include "client/screen/senders.h"
 #include "client/screen/units.h"
-#include "tests/support/unit.h"
 
 static void check_text(const char *text, const char *expected)
 {
