@@ -24,7 +24,7 @@ void view_value(FILE *out, struct slice value);
 void view_append_value(struct buffer *out, struct slice value);
 
 /* An envelope, or other JSON that is valid, as one line: its bytes as they are, but on a terminal what would act on
- * that is written as \\uXXXX, which means the same. */
+ * that is written as \uXXXX, which means the same. */
 void view_envelope_json(FILE *out, struct slice envelope);
 
 /* An envelope (validated JSON) for a person: "14:02:11 bob: hello", with the recipient and the intent where they say
