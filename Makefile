@@ -100,14 +100,18 @@ run-tls: ## The same with TLS, and certificates for this machine in build/dev-ce
 build: $(BUILD)/luaduct ## Build the program: build/luaduct
 
 install: build ## Install under PREFIX (/usr/local), below DESTDIR
+	@$(MAKE) install-files
+
+install-files:
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/luaduct'
 	install -m 755 $(BUILD)/luaduct '$(DESTDIR)$(PREFIX)/bin/luaduct'
 	install -D -m 644 lua/luaduct/meta.lua '$(DESTDIR)$(PREFIX)/share/luaduct/meta/luaduct.lua'
 	@for file in $$(find config -name '*.lua'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/luaduct/$$file" || exit 1; \
 	done
-	install -D -m 644 config/deploy/systemd/luaduct.service '$(DESTDIR)$(PREFIX)/share/luaduct/luaduct.service'
-	@for file in README.md $$(find docs -name '*.md' 2>/dev/null); do \
+	install -m 644 config/deploy/systemd/luaduct.service config/deploy/systemd/luaduct.sysusers '$(DESTDIR)$(PREFIX)/share/luaduct'
+	install -m 644 config/deploy/debian/copyright '$(DESTDIR)$(PREFIX)/share/doc/luaduct/copyright'
+	@for file in README.md LICENSE $$(find docs -name '*.md' 2>/dev/null); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
 	done
 
@@ -121,6 +125,13 @@ clean: ## Remove everything that was built
 sbom: build ## List what the binary is made of: build/sbom.json (CycloneDX)
 	@scripts/sbom $(BUILD)/luaduct >$(BUILD)/sbom.json
 	@echo '$(BUILD)/sbom.json'
+
+deb: ## Build the Debian package, checked by lintian: build/deb/luaduct_*.deb
+	@scripts/setup packages
+	@scripts/deb $(BUILD)/deb
+
+test-deb: deb ## Install, upgrade, remove and purge that package in a bare Debian 12 below build/ (needs root)
+	@scripts/proof/package $(BUILD)/deb
 
 ## Checking
 
@@ -359,7 +370,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
+.PHONY: run run-enhanced run-production run-tls build install install-files uninstall clean sbom deb test-deb test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
