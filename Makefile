@@ -127,11 +127,15 @@ sbom: build ## List what the binary is made of: build/sbom.json (CycloneDX)
 	@echo '$(BUILD)/sbom.json'
 
 deb: ## Build the Debian package, checked by lintian: build/deb/luaduct_*.deb
-	@scripts/setup packages
+	@scripts/setup package
 	@scripts/deb $(BUILD)/deb
 
 test-deb: deb ## Install, upgrade, remove and purge that package in a bare Debian 12 below build/ (needs root)
 	@scripts/proof/package $(BUILD)/deb
+
+test-image: ## Build the container image and run it, with buildah and podman below build/ (needs root; BASE=… to build on)
+	@scripts/setup image
+	@scripts/proof/image $(BUILD)/image $(BASE)
 
 ## Checking
 
@@ -370,7 +374,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production run-tls build install install-files uninstall clean sbom deb test-deb test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
+.PHONY: run run-enhanced run-production run-tls build install install-files uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
