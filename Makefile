@@ -103,6 +103,9 @@ build: $(BUILD)/luaduct ## Build the program: build/luaduct
 man: $(manual) ## Write the manual pages and the completions of shells: build/manual/
 
 install: build $(manual) ## Install under PREFIX (/usr/local), below DESTDIR
+	@$(MAKE) install-files
+
+install-files:
 	install -D -m 644 $(BUILD)/manual/luaduct.1 '$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1'
 	install -D -m 644 $(BUILD)/manual/luaduct.lua.5 '$(DESTDIR)$(PREFIX)/share/man/man5/luaduct.lua.5'
 	install -D -m 644 $(BUILD)/manual/bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/luaduct'
@@ -113,8 +116,9 @@ install: build $(manual) ## Install under PREFIX (/usr/local), below DESTDIR
 	@for file in $$(find config -name '*.lua'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/luaduct/$$file" || exit 1; \
 	done
-	install -D -m 644 config/deploy/systemd/luaduct.service '$(DESTDIR)$(PREFIX)/share/luaduct/luaduct.service'
-	@for file in README.md $$(find docs -name '*.md' 2>/dev/null); do \
+	install -m 644 config/deploy/systemd/luaduct.service config/deploy/systemd/luaduct.sysusers '$(DESTDIR)$(PREFIX)/share/luaduct'
+	install -m 644 config/deploy/debian/copyright '$(DESTDIR)$(PREFIX)/share/doc/luaduct/copyright'
+	@for file in README.md LICENSE $$(find docs -name '*.md' 2>/dev/null); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
 	done
 
@@ -130,6 +134,17 @@ clean: ## Remove everything that was built
 sbom: build ## List what the binary is made of: build/sbom.json (CycloneDX)
 	@scripts/sbom $(BUILD)/luaduct >$(BUILD)/sbom.json
 	@echo '$(BUILD)/sbom.json'
+
+deb: ## Build the Debian package, checked by lintian: build/deb/luaduct_*.deb
+	@scripts/setup package
+	@scripts/deb $(BUILD)/deb
+
+test-deb: deb ## Install, upgrade, remove and purge that package in a bare Debian 12 below build/ (needs root)
+	@scripts/proof/package $(BUILD)/deb
+
+test-image: ## Build the container image and run it, with buildah and podman below build/ (needs root; BASE=… to build on)
+	@scripts/setup image
+	@scripts/proof/image $(BUILD)/image $(BASE)
 
 ## Checking
 
@@ -378,7 +393,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production run-tls build man install uninstall clean sbom test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
+.PHONY: run run-enhanced run-production run-tls build man install install-files uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE

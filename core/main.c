@@ -80,6 +80,7 @@ static const struct command {
     {"run", command_run, "start a bridge", run_help},
     {"check", command_check, "say what is wrong with a config and its scripts", check_help},
     {"doctor", command_doctor, "look whether this machine and a config are fit for each other", NULL},
+    {"health", command_health, "ask a bridge whether it lives, or takes work", NULL},
     {"reload", command_reload, "have a bridge take up its config and scripts again", NULL},
     {"canary", command_canary, "see, promote or abort a version of the scripts on trial", NULL},
     {"status", command_status, "see on one screen how a bridge does", NULL},
