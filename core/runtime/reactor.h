@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/histogram.h"
 #include "bridge/lane.h"
 #include "protocol/message.h"
 #include "runtime/config.h"
@@ -18,6 +19,7 @@
 #include "runtime/reload/scripts.h"
 #include "runtime/work/work.h"
 #include "script/hook.h"
+#include "script/times.h"
 
 struct lua_State;
 struct proxied;
@@ -116,6 +118,8 @@ struct reactor {
     struct lifetime lifetime;
     atomic_bool events_wait; /* for a connection of this reactor that listens: see runtime/events/ */
     struct latency latency;
+    struct histogram message_times; /* the same for scrapers, with their edges and an exact sum */
+    struct script_times script_times;
     struct {
         pthread_mutex_t mutex;
         struct errand *first, **last; /* with the mutex */

@@ -161,7 +161,7 @@ bool state_collect_fully(lua_State *lua, struct script_state *state)
     count_up(&state->full_collections);
     if (state->generation != 0) { /* what loading took is nobody's pause */
         count_cycle(state, before, state->full_collection_ns - now, false);
-        pauses_record(&state->collector.pauses, state->full_collection_ns - now);
+        times_count_collector(state, state->full_collection_ns - now);
     }
     return true;
 }
@@ -234,7 +234,7 @@ static __attribute__((noinline)) void collect_some(struct script_state *state, u
     if (!state->collecting)
         state_end_cycle(state);
     uint64_t took = clock_steady_ns() - start;
-    pauses_record(&collector->pauses, took);
+    times_count_collector(state, took);
     raise_to(&state->longest_collect_ns, took);
     collector->cycle_ns += took;
     if (state->collecting)
