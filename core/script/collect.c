@@ -94,14 +94,6 @@ uint64_t pause_percentile(const struct pause_sums *sums, double share)
     return 0;
 }
 
-uint64_t pauses_within(const struct pause_sums *sums, uint64_t microseconds)
-{
-    uint64_t seen = 0;
-    for (unsigned i = 0; i < PAUSE_BUCKETS && bucket_end(i) <= microseconds; i++)
-        seen += sums->buckets[i];
-    return seen;
-}
-
 void script_add_collections(const struct script_state *state, struct script_collections *out)
 {
     const struct collector *collector = &state->collector;
