@@ -137,7 +137,8 @@ lint: lint-setup ## Formatting, luacheck, cppcheck, gcc's analyser, and every wa
 format: ## Format all C
 	@clang-format -i $(c_files)
 
-docs: ## Write docs/config.md and config/luaduct.lua again from the config schema
+docs: ## Write docs/config.md, config/luaduct.lua and docs/metrics.md again from what they describe
+	@luajit scripts/metrics.lua >docs/metrics.md
 	@luajit -e "package.path = [[lua/?.lua;]] .. package.path \
 		local document = require([[luaduct.config.document]]) \
 		local texts = {[ [[docs/config.md]] ] = document.reference(), [ [[config/luaduct.lua]] ] = document.default_file()} \
