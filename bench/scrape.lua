@@ -8,6 +8,7 @@ local help = [[
 usage: bench/scrape [OPTION]...
 Agents that are connected and silent, then scrapes one after the other, each on a connection of its own. Of each scrape:
 the processor time of the reactor that it took most of, which holds up what else that reactor has to do at most so long.
+/ready, which does next to nothing, is what a request takes anyway, and the rest of what the reactor did meanwhile.
 
   --agents N       standard 10000
   --scrapes N      in each format; standard 200
@@ -17,8 +18,10 @@ Exit status: 0; 1 when the bridge did not take the agents or a scrape was not an
 ]]
 
 local FORMATS = {
-    {"OpenMetrics", "application/openmetrics-text;version=1.0.0"}, {"text", "text/plain;version=0.0.4"},
-    {"JSON", "application/json"},
+    {"OpenMetrics", "/metrics", "application/openmetrics-text;version=1.0.0"},
+    {"text", "/metrics", "text/plain;version=0.0.4"},
+    {"JSON", "/metrics", "application/json"},
+    {"/ready", "/ready", "application/json"},
 }
 
 local function fail(text)
@@ -45,9 +48,9 @@ return {
     return {pid = pid, port = port, http = http, folder = folder}
 end
 
-local function scrape(server, accept)
-    local text, good = process.capture(("curl -sS --fail --max-time 10 -H 'Accept: %s' http://127.0.0.1:%d/metrics")
-        :format(accept, server.http))
+local function scrape(server, path, accept)
+    local text, good = process.capture(("curl -sS --fail --max-time 10 -H 'Accept: %s' http://127.0.0.1:%d%s")
+        :format(accept, server.http, path))
     if not good then
         fail("a scrape was not answered")
     end
@@ -59,7 +62,7 @@ local function connect(options, server)
         :format(options.build, options.agents, server.port), server.folder .. "/agents")
     for _ = 1, 600 do
         process.sleep(0.1)
-        if tonumber(scrape(server, "text/plain"):match("\nluaduct_agents (%d+)")) == options.agents then
+        if tonumber(scrape(server, "/metrics", "text/plain"):match("\nluaduct_agents (%d+)")) == options.agents then
             process.sleep(3) -- what their coming leaves to do
             return pid
         elseif not process.alive(pid) then
@@ -88,11 +91,11 @@ local function read_clocks(files)
     return times
 end
 
-local function measure(options, server, accept)
+local function measure(options, server, path, accept)
     local files, costs, size = clocks(server), {}, 0
     for _ = 1, options.scrapes do
         local before = read_clocks(files)
-        size = #scrape(server, accept)
+        size = #scrape(server, path, accept)
         local most = 0
         for i, now in ipairs(read_clocks(files)) do
             most = math.max(most, now - before[i])
@@ -110,7 +113,7 @@ local function main(options)
         options.scrapes))
     print(("%-12s %10s %12s %12s %12s"):format("format", "bytes", "median ms", "P99 ms", "longest ms"))
     for _, format in ipairs(FORMATS) do
-        local costs, size = measure(options, server, format[2])
+        local costs, size = measure(options, server, format[2], format[3])
         print(("%-12s %10d %12.2f %12.2f %12.2f"):format(format[1], size, costs[math.ceil(#costs / 2)],
             costs[math.ceil(#costs * 0.99)], costs[#costs]))
     end

@@ -1,6 +1,7 @@
 #include "base/histogram.h"
 
-/* As OpenMetrics wants numbers to be written, in both formats, so that a series keeps its name whichever is asked for. */
+/* As OpenMetrics wants numbers to be written, in both formats, so that a series keeps its name whichever is asked for.
+ */
 #define EDGES(X)                                                                                                       \
     X(10000, "1e-05")                                                                                                  \
     X(25000, "2.5e-05")                                                                                                \

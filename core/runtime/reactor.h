@@ -38,8 +38,8 @@ struct script_slot;
 /* WebSocket and HTTP listener, each on up to two addresses, and the administration socket. */
 #define REACTOR_LISTENERS_MAXIMUM 5
 
-/* Once a pass has lasted so long, a connection with more to do has to wait for its next turn, which comes when those have
- * been served who ask for little … */
+/* Once a pass has lasted so long, a connection with more to do has to wait for its next turn, which comes when those
+ * have been served who ask for little … */
 #define REACTOR_TURN_NS 1000000u
 /* … but not before it had this much of it: in a busy pass those at the end want as little as those at the front. */
 #define REACTOR_SHARE_NS 50000u

@@ -301,12 +301,12 @@ bool state_collect_fully(lua_State *lua, struct script_state *state);
 /* After a cycle of the collector: sets when script_collect begins the next one, and when Lua would by itself. */
 void state_end_cycle(struct script_state *state);
 
-/* Around each call into a hook, while its time is asked for, the collector runs inside of it, or it is one of those that
- * are timed anyway (times.h): how long it took. A route that is not costs a decrement. */
+/* Around each call into a hook, while its time is asked for, the collector runs inside of it, or it is one of those
+ * that are timed anyway (times.h): how long it took. A route that is not costs a decrement. */
 static inline uint64_t state_enter_hook(struct script_state *state, enum script_hook hook)
 {
-    if (__builtin_expect((hook == HOOK_ROUTE && --state->routes_untimed > 0) & !(state->collector.inside | state->timed),
-                         1))
+    if (__builtin_expect(
+            (hook == HOOK_ROUTE && --state->routes_untimed > 0) & !(state->collector.inside | state->timed), 1))
         return 0;
     return clock_steady_ns();
 }

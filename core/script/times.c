@@ -3,19 +3,20 @@
 #include "script/state.h"
 
 /* At random, so that what comes at a regular distance is met like all else. */
-static uint32_t next_distance(struct script_state *state)
+static int32_t next_distance(struct script_state *state)
 {
     uint32_t x = state->distance_seed;
     x ^= x << 13;
     x ^= x >> 17;
     x ^= x << 5;
     state->distance_seed = x;
-    return 1 + x % (2 * TIMES_ROUTES - 1);
+    return (int32_t)(1 + x % (2 * TIMES_ROUTES - 1));
 }
 
 void script_count_times(struct script_state *state, struct script_times *times)
 {
     state->times = times;
+    state->routes_untimed = 1;
     state->distance_seed = (uint32_t)clock_steady_ns() | 1;
 }
 
@@ -27,7 +28,7 @@ void times_count(struct script_state *state, enum script_hook hook, uint64_t nan
     if (hook == HOOK_ROUTE) {
         due = state->routes_untimed <= 0;
         if (due)
-            state->routes_untimed = (int32_t)next_distance(state);
+            state->routes_untimed = state->times ? next_distance(state) : INT32_MAX;
     }
     if (due && hook < HOOK_COUNT && state->times)
         histogram_record(&state->times->hooks[hook], nanoseconds, 1);

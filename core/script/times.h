@@ -1,6 +1,6 @@
-/* How long hooks and steps of the collector take, for scrapers: kept by whoever runs states, because states come and go.
- * Every call of a hook is timed but for routes: of those one in TIMES_ROUTES at random distances, because two looks at
- * the clock would cost a short one some percent. A hook that waits counts each stretch that it runs. */
+/* How long hooks and steps of the collector take, for scrapers: kept by whoever runs states, because states come and
+ * go. Every call of a hook is timed but for routes: of those one in TIMES_ROUTES at random distances, because two looks
+ * at the clock would cost a short one some percent. A hook that waits counts each stretch that it runs. */
 #ifndef LUADUCT_SCRIPT_TIMES_H
 #define LUADUCT_SCRIPT_TIMES_H
 

@@ -1,5 +1,5 @@
-/* What /metrics shows beside the figures of api_figures.c: histograms, written as text here because they are most of the
- * answer's lines, and what belongs to one reactor or to the process. */
+/* What /metrics shows beside the figures of api_figures.c: histograms, written as text here because they are most of
+ * the answer's lines, and what belongs to one reactor or to the process. */
 #include <stdio.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -18,7 +18,8 @@
 
 /* The series of one family: at most one for each reactor. */
 #define SERIES_MAXIMUM LANES_MAXIMUM
-_Static_assert(HOOK_COUNT <= SERIES_MAXIMUM && TASK_PRIORITIES <= SERIES_MAXIMUM, "hooks and priorities are series too");
+_Static_assert(HOOK_COUNT <= SERIES_MAXIMUM && TASK_PRIORITIES <= SERIES_MAXIMUM,
+               "hooks and priorities are series too");
 
 struct gathering {
     unsigned count; /* the highest index in use, and one */
@@ -136,10 +137,7 @@ static const struct source sources[] = {
     {"reactor_script_run", "reactor", FIRST_EDGE, LAST_EDGE, NULL, add_hooks_by_reactor, name_reactor},
     {.name = "gc_pause", .first_edge = FIRST_EDGE, .last_edge = LAST_EDGE, .visit = add_collector},
     {"reactor_gc_pause", "reactor", FIRST_EDGE, LAST_EDGE, NULL, add_collector_by_reactor, name_reactor},
-    {.name = "mailbox_wait",
-     .first_edge = MAILBOX_FIRST_EDGE,
-     .last_edge = MAILBOX_LAST_EDGE,
-     .visit = add_mailboxes},
+    {.name = "mailbox_wait", .first_edge = MAILBOX_FIRST_EDGE, .last_edge = MAILBOX_LAST_EDGE, .visit = add_mailboxes},
     {"reactor_mailbox_wait", "reactor", MAILBOX_FIRST_EDGE, MAILBOX_LAST_EDGE, NULL, add_mailboxes_by_reactor,
      name_reactor},
     {"task_wait", "priority", FIRST_EDGE, LAST_EDGE, gather_task_waits, NULL, name_priority},
