@@ -39,6 +39,7 @@ return {
     performance = {worker_threads = %d},
     http = {rateMax = 0},
     log = {level = "error"},
+    agents = {pingIntervalMs = 3600000}, -- pings to all who came at once come at once: they are not to be measured
 }
 ]]):format(port, http, options.reactors))
     local pid = process.start(nil, options.build .. "/luaduct run " .. folder .. "/config.lua", folder .. "/log")
