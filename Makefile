@@ -161,9 +161,10 @@ lint: lint-setup ## Formatting, luacheck, cppcheck, gcc's analyser, and every wa
 format: ## Format all C
 	@clang-format -i $(c_files)
 
-docs: build ## Write again docs/config.md and config/luaduct.lua from the config schema, docs/command-line.md from --help
+docs: build ## Write docs/config.md, config/luaduct.lua, docs/command-line.md and docs/metrics.md again from what they describe
 	@$(BUILD)/luaduct help --man command-line.md >$(BUILD)/command-line.md
 	@mv $(BUILD)/command-line.md docs/command-line.md
+	@luajit scripts/metrics.lua >docs/metrics.md
 	@luajit -e "package.path = [[lua/?.lua;]] .. package.path \
 		local document = require([[luaduct.config.document]]) \
 		local texts = {[ [[docs/config.md]] ] = document.reference(), [ [[config/luaduct.lua]] ] = document.default_file()} \

@@ -128,7 +128,9 @@ void reactor_flush(struct reactor *reactor)
     lane->pass_bytes = 0;
     lane_wake_others(lane);
     if (reactor->pass_messages > 0) {
-        latency_record(&reactor->latency, clock_steady_ns() - reactor->pass_start_ns, reactor->pass_messages);
+        uint64_t took_ns = clock_steady_ns() - reactor->pass_start_ns;
+        latency_record(&reactor->latency, took_ns, reactor->pass_messages);
+        histogram_record(&reactor->message_times, took_ns, reactor->pass_messages);
         reactor->pass_messages = 0;
     }
 }

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/histogram.h"
 #include "bridge/lane.h"
 #include "protocol/message.h"
 #include "runtime/config.h"
@@ -19,6 +20,7 @@
 #include "runtime/reload/scripts.h"
 #include "runtime/work/work.h"
 #include "script/hook.h"
+#include "script/times.h"
 
 struct lua_State;
 struct script_slot;
@@ -36,8 +38,8 @@ struct script_slot;
 /* WebSocket and HTTP listener, each on up to two addresses, and the administration socket. */
 #define REACTOR_LISTENERS_MAXIMUM 5
 
-/* Once a pass has lasted so long, a connection with more to do has to wait for its next turn, which comes when those have
- * been served who ask for little … */
+/* Once a pass has lasted so long, a connection with more to do has to wait for its next turn, which comes when those
+ * have been served who ask for little … */
 #define REACTOR_TURN_NS 1000000u
 /* … but not before it had this much of it: in a busy pass those at the end want as little as those at the front. */
 #define REACTOR_SHARE_NS 50000u
@@ -117,6 +119,8 @@ struct reactor {
     struct lifetime lifetime;
     atomic_bool events_wait; /* for a connection of this reactor that listens: see runtime/events/ */
     struct latency latency;
+    struct histogram message_times; /* the same for scrapers, with their edges and an exact sum */
+    struct script_times script_times;
     struct {
         pthread_mutex_t mutex;
         struct errand *first, **last; /* with the mutex */
