@@ -282,8 +282,26 @@ return {
     -- What the bridge writes about itself.
     log = {
         level = "info",                     -- what is less than this is not written
+        -- a line for each HTTP request, and for each connection when it comes and when it goes
+        access = false,
         format = "text",                    -- of each line
         -- file = "luaduct.log",            -- none: standard error
+        levels = {
+            -- server = "debug",            -- start, stop, signals, rights
+            -- reload = "debug",            -- versions of scripts and config, the files that are watched
+            -- agent = "debug",             -- agents and their connections
+            -- access = "debug",            -- the access log
+            -- http = "debug",              -- the endpoints
+            -- auth = "debug",              -- who is refused what
+            -- tls = "debug",               -- certificates, handshakes
+            -- memory = "debug",            -- the budget, what is done to keep to it
+            -- script = "debug",            -- what scripts say, and what they do wrong
+            -- worker = "debug",            -- threads for tasks
+            -- engine = "debug",            -- what can be switched
+            -- alert = "debug",             -- alerts and their rules, who is told
+            -- tracing = "debug",           -- spans and where they go
+            -- log = "debug",               -- the log itself
+        },
     },
     -- to run as once the ports are open, by name or number; needs a start as root
     -- user = "luaduct",

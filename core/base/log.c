@@ -33,7 +33,9 @@
 #define CONTINUATION "\n    | "
 #define CUT "\xe2\x80\xa6" /* … */
 
-_Atomic int log_threshold = LOG_LEVEL_INFO;
+#define X(name, text) LOG_LEVEL_INFO,
+_Atomic int8_t log_thresholds[LOG_ROOM_COUNT] = {LOG_ROOMS(X)};
+#undef X
 
 static struct {
     pthread_mutex_t lock; /* guards what follows, up to `writer` */
@@ -52,7 +54,8 @@ static struct {
     _Atomic bool running;
     _Atomic uint64_t lost_total;
     _Atomic(struct log_site *) withholding; /* every site that ever withheld a line */
-} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .descriptor = STDERR_FILENO};
+    struct log_levels levels;               /* with `lock` */
+} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .descriptor = STDERR_FILENO, .levels = {.general = LOG_LEVEL_INFO}};
 
 static _Thread_local char thread_name[16] = "";
 
@@ -148,9 +151,87 @@ static void append_message(struct line *line, enum log_format format, const char
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 static const char *const level_labels[] = {"debug ", "info  ", "warn  ", "error "};
 static const char *const level_colours[] = {"\033[2m", "\033[36m", "\033[33m", "\033[31m"};
+#define X(name, text) text,
+static const char *const room_names[] = {LOG_ROOMS(X)};
+#undef X
 
-static void line_compose(struct line *line, enum log_format format, bool colour, enum log_level level,
-                         const char *thread, const char *message, size_t length)
+/* What a line says. */
+struct entry {
+    const struct log_site *site;
+    enum log_level level;
+    const char *thread;
+    struct slice message;
+    const struct log_field *fields; /* NULL: none */
+};
+
+static void append_number(struct line *line, double number)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%.15g", number);
+    line_append_string(line, text);
+}
+
+/* Whether a reader of name=value would take it for something else. */
+static bool needs_quotes(struct slice text)
+{
+    for (size_t i = 0; i < text.length; i++)
+        if ((unsigned char)text.data[i] <= ' ' || text.data[i] == '"' || text.data[i] == '=')
+            return true;
+    return false;
+}
+
+/* Those that find room; each whole, so that the line can be read. */
+static void append_fields(struct line *line, enum log_format format, const struct log_field *fields)
+{
+    bool json = format == LOG_FORMAT_JSON;
+    for (const struct log_field *field = fields; field && field->name; field++) {
+        if (field->text.data && field->text.length == 0)
+            continue;
+        size_t before = line->length;
+        bool quotes = field->text.data && (json || needs_quotes(field->text));
+        bool good = line_append_string(line, json ? ",\"" : " ") && line_append_string(line, field->name) &&
+                    line_append_string(line, json ? "\":" : "=") && line_append_string(line, quotes ? "\"" : "");
+        if (!field->text.data)
+            append_number(line, field->number);
+        for (size_t at = 0; good && at < field->text.length;) {
+            const unsigned char *text = (const unsigned char *)field->text.data + at;
+            size_t step = character_length(text, field->text.length - at);
+            if (!json && step == 1 && (text[0] == '"' || text[0] == '\n'))
+                good = line_append_string(line, text[0] == '"' ? "\\\"" : "\\n");
+            else
+                good = append_escaped(line, format, text, step);
+            at += step ? step : 1;
+        }
+        if (!good || !line_append_string(line, quotes ? "\"" : ""))
+            line->length = before;
+    }
+}
+
+static void append_event(struct line *line, const struct log_site *site)
+{
+    line_append_string(line, room_names[site->room]);
+    line_append_string(line, ".");
+    line_append_string(line, site->name);
+}
+
+static void compose_json(struct line *line, const struct entry *entry)
+{
+    line_append_string(line, "\",\"level\":\"");
+    line_append_string(line, level_names[entry->level]);
+    line_append_string(line, "\",\"thread\":\"");
+    append_message(line, LOG_FORMAT_JSON, entry->thread, strlen(entry->thread));
+    line_append_string(line, "\",\"room\":\"");
+    line_append_string(line, room_names[entry->site->room]);
+    line_append_string(line, "\",\"event\":\"");
+    append_event(line, entry->site);
+    line_append_string(line, "\"");
+    append_fields(line, LOG_FORMAT_JSON, entry->fields);
+    line_append_string(line, ",\"message\":\"");
+    append_message(line, LOG_FORMAT_JSON, entry->message.data, entry->message.length);
+    line_close(line, "\"}\n");
+}
+
+static void line_compose(struct line *line, enum log_format format, bool colour, const struct entry *entry)
 {
     char time[CLOCK_ISO_LENGTH];
     clock_format_iso(clock_wall_ms(), time);
@@ -158,27 +239,24 @@ static void line_compose(struct line *line, enum log_format format, bool colour,
     if (format == LOG_FORMAT_JSON) {
         line_append_string(line, "{\"time\":\"");
         line_append(line, time, sizeof time);
-        line_append_string(line, "\",\"level\":\"");
-        line_append_string(line, level_names[level]);
-        line_append_string(line, "\",\"thread\":\"");
-        append_message(line, format, thread, strlen(thread));
-        line_append_string(line, "\",\"message\":\"");
-        append_message(line, format, message, length);
-        line_close(line, "\"}\n");
+        compose_json(line, entry);
         return;
     }
     line_append(line, time, sizeof time);
     line_append_string(line, " ");
     if (colour)
-        line_append_string(line, level_colours[level]);
-    line_append_string(line, level_labels[level]);
+        line_append_string(line, level_colours[entry->level]);
+    line_append_string(line, level_labels[entry->level]);
     if (colour)
         line_append_string(line, "\033[0m");
-    if (*thread) {
-        append_message(line, format, thread, strlen(thread));
-        line_append_string(line, ": ");
+    if (*entry->thread) {
+        append_message(line, format, entry->thread, strlen(entry->thread));
+        line_append_string(line, " ");
     }
-    append_message(line, format, message, length);
+    append_event(line, entry->site);
+    line_append_string(line, ": ");
+    append_message(line, format, entry->message.data, entry->message.length);
+    append_fields(line, format, entry->fields);
     line_close(line, "\n");
 }
 
@@ -251,45 +329,71 @@ static bool site_admit(struct log_site *site, enum log_level level, const char *
     return false;
 }
 
-void log_write(struct log_site *site, enum log_level level, const char *format, ...)
+/* The message in `out`; gives its length. */
+static size_t print_message(char out[LOG_MESSAGE_MAX + sizeof CUT], const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+static size_t print_message(char out[LOG_MESSAGE_MAX + sizeof CUT], const char *format, va_list arguments)
 {
-    if (!log_enabled(level))
+    int printed = vsnprintf(out, LOG_MESSAGE_MAX + 1, format, arguments);
+    size_t length = printed < 0 ? 0 : (size_t)printed;
+    if (length > LOG_MESSAGE_MAX) {
+        length = LOG_MESSAGE_MAX - 1;
+        while (length > 0 && (out[length] & 0xc0) == 0x80) /* not in the middle of a character */
+            length--;
+        memcpy(out + length, CUT, sizeof CUT);
+        length += sizeof CUT - 1;
+    }
+    while (length > 0 && out[length - 1] == '\n')
+        length--;
+    return length;
+}
+
+static void write_entry(struct log_site *site, enum log_level level, const struct log_field *fields, const char *format,
+                        va_list arguments) __attribute__((format(printf, 4, 0)));
+static void write_entry(struct log_site *site, enum log_level level, const struct log_field *fields, const char *format,
+                        va_list arguments)
+{
+    char message[LOG_MESSAGE_MAX + sizeof CUT];
+    if (!log_enabled(site->room, level))
         return;
     bool running = atomic_load_explicit(&state.running, memory_order_acquire);
     if (running && !site_admit(site, level, format))
         return;
-
-    char message[LOG_MESSAGE_MAX + sizeof CUT];
-    va_list arguments;
-    va_start(arguments, format);
-    int printed = vsnprintf(message, LOG_MESSAGE_MAX + 1, format, arguments);
-    va_end(arguments);
-    size_t length = printed < 0 ? 0 : (size_t)printed;
-    if (length > LOG_MESSAGE_MAX) {
-        length = LOG_MESSAGE_MAX - 1;
-        while (length > 0 && (message[length] & 0xc0) == 0x80) /* not in the middle of a character */
-            length--;
-        memcpy(message + length, CUT, sizeof CUT);
-        length += sizeof CUT - 1;
-    }
-    while (length > 0 && message[length - 1] == '\n')
-        length--;
-
+    struct entry entry = {.site = site, .level = level, .thread = thread_name, .fields = fields};
+    entry.message = slice_from(message, print_message(message, format, arguments));
     struct line line;
     if (running) {
-        line_compose(&line, state.format, state.colour, level, thread_name, message, length);
+        line_compose(&line, state.format, state.colour, &entry);
         if (ring_push(&line))
             return;
     }
-    line_compose(&line, LOG_FORMAT_TEXT, false, level, thread_name, message, length);
+    line_compose(&line, LOG_FORMAT_TEXT, false, &entry);
     write_fully(STDERR_FILENO, line.bytes, line.length);
+}
+
+void log_write(struct log_site *site, enum log_level level, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    write_entry(site, level, NULL, format, arguments);
+    va_end(arguments);
+}
+
+void log_write_fields(struct log_site *site, enum log_level level, const struct log_field *fields, const char *format,
+                      ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    write_entry(site, level, fields, format, arguments);
+    va_end(arguments);
 }
 
 /* ---- the writer's thread ---- */
 
 /* The writer's own lines do not go through the ring: it may be full, and only the writer empties it. */
-static bool write_own(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool write_own(enum log_level level, const char *format, ...)
+static bool write_own(const struct log_site *site, enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static bool write_own(const struct log_site *site, enum log_level level, const char *format, ...)
 {
     char message[512];
     va_list arguments;
@@ -297,8 +401,9 @@ static bool write_own(enum log_level level, const char *format, ...)
     int printed = vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     size_t length = printed < 0 ? 0 : (size_t)printed < sizeof message ? (size_t)printed : sizeof message - 1;
+    struct entry entry = {site, level, "log", slice_from(message, length), NULL};
     struct line line;
-    line_compose(&line, state.format, state.colour, level, "log", message, length);
+    line_compose(&line, state.format, state.colour, &entry);
     return write_fully(state.descriptor, line.bytes, line.length);
 }
 
@@ -311,7 +416,8 @@ static void report_withheld(void)
         const char *text = atomic_load_explicit(&site->text, memory_order_relaxed);
         /* "%s" says nothing about what was withheld. */
         bool telling = text[0] != '%';
-        write_own((enum log_level)atomic_load_explicit(&site->level, memory_order_relaxed),
+        static const struct log_site own = {.room = LOG_ROOM_LOG, .name = "withheld"};
+        write_own(&own, (enum log_level)atomic_load_explicit(&site->level, memory_order_relaxed),
                   CUT " %u more like this in the last second%s%s", withheld, telling ? ": " : "", telling ? text : "");
     }
 }
@@ -328,7 +434,9 @@ static void reopen_file(void)
         return;
     int descriptor = open_file(state.file);
     if (descriptor < 0) {
-        write_own(LOG_LEVEL_ERROR, "cannot open %s again: %s; the old file stays in use", state.file, strerror(errno));
+        static const struct log_site own = {.room = LOG_ROOM_LOG, .name = "reopen_failed"};
+        write_own(&own, LOG_LEVEL_ERROR, "cannot open %s again: %s; the old file stays in use", state.file,
+                  strerror(errno));
         return;
     }
     close(state.descriptor);
@@ -374,7 +482,8 @@ static void report_lost(void)
     uint64_t lost = state.lost;
     state.lost = 0;
     pthread_mutex_unlock(&state.lock);
-    bool told = write_own(LOG_LEVEL_WARN, "%llu lines were lost: the log could not be written fast enough",
+    static const struct log_site own = {.room = LOG_ROOM_LOG, .name = "lines_lost"};
+    bool told = write_own(&own, LOG_LEVEL_WARN, "%llu lines were lost: the log could not be written fast enough",
                           (unsigned long long)lost);
     pthread_mutex_lock(&state.lock);
     if (!told)
@@ -460,7 +569,9 @@ int log_start(enum log_level level, enum log_format format, const char *file)
     state.stopping = state.reopen = false;
     state.report_ns = 0;
     atomic_store(&state.lost_total, 0);
-    atomic_store(&log_threshold, (int)level);
+    struct log_levels levels = {.general = level};
+    memset(levels.rooms, LOG_AS_GENERAL, sizeof levels.rooms);
+    log_set_levels(&levels);
     atomic_store(&state.running, true);
     int error = start_writer();
     if (error) {
@@ -508,9 +619,58 @@ void log_stop(void)
     state.file = NULL;
 }
 
-void log_set_level(enum log_level level)
+void log_set_levels(const struct log_levels *levels)
 {
-    atomic_store_explicit(&log_threshold, (int)level, memory_order_relaxed);
+    pthread_mutex_lock(&state.lock);
+    state.levels = *levels;
+    for (unsigned room = 0; room < LOG_ROOM_COUNT; room++) {
+        int8_t own = levels->rooms[room];
+        atomic_store_explicit(&log_thresholds[room], own == LOG_AS_GENERAL ? (int8_t)levels->general : own,
+                              memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&state.lock);
+}
+
+void log_read_levels(struct log_levels *out)
+{
+    pthread_mutex_lock(&state.lock);
+    *out = state.levels;
+    pthread_mutex_unlock(&state.lock);
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+const char *log_room_name(enum log_room room)
+{
+    return room_names[room];
+}
+
+/* The index of the name; -1: it is none of them. */
+static int find(const char *const *names, unsigned count, struct slice name)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (slice_equal(name, slice_from_string(names[i])))
+            return (int)i;
+    return -1;
+}
+
+bool log_level_find(struct slice name, enum log_level *out)
+{
+    int found = find(level_names, sizeof level_names / sizeof *level_names, name);
+    if (found >= 0)
+        *out = (enum log_level)found;
+    return found >= 0;
+}
+
+bool log_room_find(struct slice name, enum log_room *out)
+{
+    int found = find(room_names, LOG_ROOM_COUNT, name);
+    if (found >= 0)
+        *out = (enum log_room)found;
+    return found >= 0;
 }
 
 uint64_t log_lost(void)

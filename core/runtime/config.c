@@ -111,6 +111,14 @@ static char *read_text(lua_State *L, const char *path)
     return copy;
 }
 
+static bool has_value(lua_State *L, const char *path)
+{
+    push_path(L, CONFIG_INDEX, path);
+    bool has = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return has;
+}
+
 /* The index of the text in `names`, which ends with NULL and has the order of the enum. */
 static int read_choice(lua_State *L, const char *path, const char *const *names)
 {
@@ -492,7 +500,13 @@ static void read_log(lua_State *L, struct config *config)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
     static const char *const formats[] = {"text", "json", NULL};
-    config->log.level = (enum config_log_level)read_choice(L, "log.level", levels);
+    config->log.levels.general = (enum log_level)read_choice(L, "log.level", levels);
+    for (unsigned room = 0; room < LOG_ROOM_COUNT; room++) {
+        char path[64];
+        snprintf(path, sizeof path, "log.levels.%s", log_room_name((enum log_room)room));
+        config->log.levels.rooms[room] = has_value(L, path) ? (int8_t)read_choice(L, path, levels) : LOG_AS_GENERAL;
+    }
+    config->log.access = read_boolean(L, "log.access");
     config->log.format = (enum config_log_format)read_choice(L, "log.format", formats);
     config->log.file = read_text(L, "log.file");
 }

@@ -266,7 +266,7 @@ static int serve(const struct config *config, const struct config_source *source
         if (good) {
             loader_run();
             print_banner(config, source->path);
-            log_info("serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
+            log_info(SERVER, "listening", "serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
             supervision_run();
         }
     }
@@ -312,12 +312,13 @@ int server_run(const struct config *config, const struct config_source *source)
     privileges_freeze();
     if (!file_access_confine(config, problem, sizeof problem))
         return fail(problem);
-    int failure = log_start((enum log_level)config->log.level, (enum log_format)config->log.format, config->log.file);
+    int failure = log_start(config->log.levels.general, (enum log_format)config->log.format, config->log.file);
     if (failure != 0) {
         fprintf(stderr, "luaduct: %s%s: %s\n", config->log.file ? "log.file: cannot open " : "cannot start the log",
                 config->log.file ? config->log.file : "", strerror(failure));
         return 1;
     }
+    log_set_levels(&config->log.levels);
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
     if (!reactors || !start_bridge(config) || !shared_start(config->script.shared_bytes))
         return fail("not enough memory to start");

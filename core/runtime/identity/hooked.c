@@ -87,7 +87,8 @@ static enum authentication take(const struct script_identity *said, enum identit
 
 static void log_denied(const char *hook, struct slice address, struct slice reason)
 {
-    log_info("%s says no to %.*s: %.*s", hook, (int)address.length, address.data, (int)reason.length, reason.data);
+    log_info(AUTH, "hook_refused", "%s says no to %.*s: %.*s", hook, (int)address.length, address.data,
+             (int)reason.length, reason.data);
 }
 
 enum authentication identity_by_hook(struct reactor *reactor, const struct credentials *shown, struct identity **out)

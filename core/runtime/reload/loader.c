@@ -58,12 +58,14 @@ static void log_outcome(const struct order *order)
 {
     bool loads = order->kind == ORDER_RELOAD || order->kind == ORDER_RETURN;
     if (order->code != CODE_OK)
-        log_error("%s: refused, version %u stays in use: %s", order->cause, order->previous, order->text);
+        log_error(RELOAD, "refused", "%s: refused, version %u stays in use: %s", order->cause, order->previous,
+                  order->text);
     else if (loads && order->on_trial)
-        log_info("%s: version %u of the scripts (%.12s) is on trial", order->cause, order->version, order->hash);
+        log_info(RELOAD, "on_trial", "%s: version %u of the scripts (%.12s) is on trial", order->cause, order->version,
+                 order->hash);
     else if (loads)
-        log_info("%s: version %u of the scripts (%.12s) is in use after version %u, in %.1f ms%s%s", order->cause,
-                 order->version, order->hash, order->previous, (double)order->took_ns / 1e6,
+        log_info(RELOAD, "done", "%s: version %u of the scripts (%.12s) is in use after version %u, in %.1f ms%s%s",
+                 order->cause, order->version, order->hash, order->previous, (double)order->took_ns / 1e6,
                  order->restart_needed[0] ? "; a restart is needed for " : "", order->restart_needed);
 }
 
@@ -82,7 +84,8 @@ static void make_up_for_missed(void)
     if (last.state == CANARY_PROMOTED)
         loader_reload(cause);
     else
-        log_warn("%s: came during a trial that has not been promoted, and was not carried out: ask again", cause);
+        log_warn(RELOAD, "missed",
+                 "%s: came during a trial that has not been promoted, and was not carried out: ask again", cause);
 }
 
 static void serve(struct order *order)
@@ -266,7 +269,8 @@ bool loader_run(void)
     started = failure == 0;
     if (failure != 0) {
         set_running(false);
-        log_error("the loader cannot start: %s; scripts and configuration stay as they are", strerror(failure));
+        log_error(RELOAD, "loader_failed", "the loader cannot start: %s; scripts and configuration stay as they are",
+                  strerror(failure));
     }
     return failure == 0;
 }

@@ -115,7 +115,7 @@ static void use_standing_of(struct version *version)
         fresh = standing_use(fresh);
         standing_release(&fresh);
     } else {
-        log_error("tokens and access rules stay as they are: %s", problem);
+        log_error(RELOAD, "standing_kept", "tokens and access rules stay as they are: %s", problem);
     }
 }
 
@@ -153,10 +153,11 @@ void trial_end(enum canary_state state, const char *why, const char *cause)
     snprintf(canary.why, sizeof canary.why, "%s", why);
     pthread_mutex_unlock(&mutex);
     if (promote)
-        log_info("scripts: version %u, which was on trial, is in use now (%s): %s", number, cause, why);
+        log_info(RELOAD, "promoted", "scripts: version %u, which was on trial, is in use now (%s): %s", number, cause,
+                 why);
     else
-        log_warn("scripts: version %u is not on trial any more, version %u stays in use (%s): %s", number,
-                 in_use.current->number, cause, why);
+        log_warn(RELOAD, "aborted", "scripts: version %u is not on trial any more, version %u stays in use (%s): %s",
+                 number, in_use.current->number, cause, why);
 }
 
 void trial_look(void)

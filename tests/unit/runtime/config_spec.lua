@@ -67,7 +67,7 @@ local DEFAULTS = {
         certificateExpiry = { enabled = true, threshold = 14, forMs = 0, action = "WARN" },
     },
     policies = {},
-    log = { level = "info", format = "text" },
+    log = { level = "info", access = false, format = "text", levels = {} },
     confinement = { files = "off", systemCalls = "off" },
 }
 

@@ -98,7 +98,8 @@ TEST("config: every value of a file arrives with its type and unit")
               "  rateWindowMs = 19, headerTimeoutMs = 20 },"
               "auth = { token = 'secret', tokenIsAdmin = true },"
               "performance = { worker_threads = 21, compression = false, cache_enabled = false },"
-              "log = { level = 'warn', format = 'json', file = '/tmp/bridge.log' } }",
+              "log = { level = 'warn', format = 'json', access = true, levels = { tls = 'debug' }, file = "
+              "'/tmp/bridge.log' } }",
               &config);
     CHECK(strncmp(config.file, "/tmp/luaduct-config-", 20) == 0);
     CHECK(config.mode == CONFIG_MODE_ORIGINAL);
@@ -138,7 +139,9 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK(config.auth.token_is_admin);
     CHECK(config.performance.worker_threads == 21 && !config.performance.worker_threads_is_auto);
     CHECK(!config.performance.compression && !config.performance.cache);
-    CHECK(config.log.level == CONFIG_LOG_WARN && config.log.format == CONFIG_LOG_JSON);
+    CHECK(config.log.levels.general == LOG_LEVEL_WARN && config.log.format == CONFIG_LOG_JSON && config.log.access);
+    CHECK(config.log.levels.rooms[LOG_ROOM_TLS] == LOG_LEVEL_DEBUG);
+    CHECK(config.log.levels.rooms[LOG_ROOM_HTTP] == LOG_AS_GENERAL);
     CHECK_STRING(config.log.file, "/tmp/bridge.log");
     config_free(&config);
     CHECK(config.auth.token == NULL && config.script.paths.items == NULL);
