@@ -175,7 +175,7 @@ static void append_number(struct line *line, double number)
 static bool needs_quotes(struct slice text)
 {
     for (size_t i = 0; i < text.length; i++)
-        if ((unsigned char)text.data[i] <= ' ' || text.data[i] == '"' || text.data[i] == '=')
+        if ((unsigned char)text.data[i] <= ' ' || strchr("\"=\\", text.data[i]))
             return true;
     return false;
 }
@@ -185,19 +185,19 @@ static void append_fields(struct line *line, enum log_format format, const struc
 {
     bool json = format == LOG_FORMAT_JSON;
     for (const struct log_field *field = fields; field && field->name; field++) {
-        if (field->text.data && field->text.length == 0)
+        if (field->is_text && field->text.length == 0)
             continue;
         size_t before = line->length;
-        bool quotes = field->text.data && (json || needs_quotes(field->text));
+        bool quotes = field->is_text && (json || needs_quotes(field->text));
         bool good = line_append_string(line, json ? ",\"" : " ") && line_append_string(line, field->name) &&
                     line_append_string(line, json ? "\":" : "=") && line_append_string(line, quotes ? "\"" : "");
-        if (!field->text.data)
+        if (!field->is_text)
             append_number(line, field->number);
         for (size_t at = 0; good && at < field->text.length;) {
             const unsigned char *text = (const unsigned char *)field->text.data + at;
             size_t step = character_length(text, field->text.length - at);
-            if (!json && step == 1 && (text[0] == '"' || text[0] == '\n'))
-                good = line_append_string(line, text[0] == '"' ? "\\\"" : "\\n");
+            if (!json && step == 1 && text[0] && strchr("\"\\\n", text[0]))
+                good = line_append(line, (const char[]){'\\', text[0] == '\n' ? 'n' : (char)text[0]}, 2);
             else
                 good = append_escaped(line, format, text, step);
             at += step ? step : 1;

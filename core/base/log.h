@@ -117,12 +117,13 @@ void log_write(struct log_site *site, enum log_level level, const char *format, 
 
 /* What a program wants to read of an event beside its message: members of the JSON line, name=value in text. */
 struct log_field {
-    const char *name;  /* NULL ends a list of them */
-    struct slice text; /* data NULL: it is a number */
+    const char *name; /* NULL ends a list of them */
+    bool is_text;     /* else a number */
+    struct slice text;
     double number;
 };
-#define LOG_TEXT(name, slice) ((struct log_field){(name), (slice), 0})
-#define LOG_NUMBER(name, value) ((struct log_field){(name), {NULL, 0}, (double)(value)})
+#define LOG_TEXT(name, slice) ((struct log_field){(name), true, (slice), 0})
+#define LOG_NUMBER(name, value) ((struct log_field){(name), false, {NULL, 0}, (double)(value)})
 
 /* The same with fields; one whose text has length 0 is left out. */
 void log_write_fields(struct log_site *site, enum log_level level, const struct log_field *fields, const char *format,

@@ -6,6 +6,7 @@
 #include "bridge/attachment.h"
 #include "bridge/mailbox.h"
 #include "memory/pool.h"
+#include "runtime/access_log.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/http/http_session.h"
@@ -38,7 +39,7 @@ bool connection_open(struct reactor *reactor, struct transport transport, const 
     connection->is_admin = arrival->kind == PEER_ADMIN;
     connection->by_proxy = arrival->kind == PEER_PROXY;
     connection->forwarded = arrival->kind == PEER_FORWARDED;
-    connection->last_byte_ms = reactor->now_ms;
+    connection->last_byte_ms = connection->opened_ms = reactor->now_ms;
     if (!epoll_change(connection, EPOLL_CTL_ADD)) {
         pool_release(POOL_ARRAYS, connection, sizeof *connection);
         return false;
@@ -52,6 +53,8 @@ bool connection_open(struct reactor *reactor, struct transport transport, const 
     reactor->connections = connection;
     atomic_fetch_add_explicit(&reactor->connection_count, 1, memory_order_relaxed);
     connection_wait_for(connection, DEADLINE_HEADER);
+    if (access_log_on(connection))
+        access_log_opened(connection);
     return true;
 }
 
@@ -206,6 +209,8 @@ void connection_kill(struct connection *connection)
     if (connection->phase == CONNECTION_GONE)
         return;
     struct reactor *reactor = connection_reactor(connection);
+    if (access_log_on(connection))
+        access_log_closed(connection);
     connection_wait_for(connection, DEADLINE_NONE);
     shed_forget(connection);
     reactor_forget_held(connection);

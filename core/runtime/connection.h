@@ -45,6 +45,7 @@ struct connection {
     struct connection *next, **previous;                   /* all of the reactor */
     struct connection *deadline_next, **deadline_previous; /* of its kind; once gone, of the gone */
     uint64_t due_ms;                                       /* steady clock */
+    uint64_t opened_ms;                                    /* steady clock */
     uint64_t last_byte_ms;                                 /* steady clock: the peer's last sign of life */
     struct transport transport;
     uint8_t phase;         /* enum connection_phase */

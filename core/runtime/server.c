@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/service.h"
 #include "base/version.h"
 #include "bridge/dead_letter.h"
 #include "bridge/dedup.h"
@@ -267,6 +268,7 @@ static int serve(const struct config *config, const struct config_source *source
             loader_run();
             print_banner(config, source->path);
             log_info(SERVER, "listening", "serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
+            service_ready("serving");
             supervision_run();
         }
     }
@@ -310,6 +312,7 @@ int server_run(const struct config *config, const struct config_source *source)
         return fail("cannot set up signals");
     char problem[1024];
     privileges_freeze();
+    service_open();
     if (!file_access_confine(config, problem, sizeof problem))
         return fail(problem);
     int failure = log_start(config->log.levels.general, (enum log_format)config->log.format, config->log.file);

@@ -13,8 +13,10 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/service.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
+#include "runtime/heartbeat.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reload/loader.h"
 #include "script/bounds/watchdog.h"
@@ -163,6 +165,7 @@ static bool handle_signals(void)
             break;
         default:
             log_info(SERVER, "stopping", "%s: draining and stopping", info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+            service_stopping("draining");
             return false;
         }
     }
@@ -233,6 +236,8 @@ void supervision_run(void)
         if (count > 0 && descriptors[0].revents && !handle_signals())
             return;
         busy = check_watchdogs();
-        due_ms = engines_tick(clock_steady_ns() / 1000000);
+        uint64_t now_ms = clock_steady_ns() / 1000000, heartbeat_ms = heartbeat_tick(now_ms);
+        due_ms = engines_tick(now_ms);
+        due_ms = heartbeat_ms < due_ms ? heartbeat_ms : due_ms;
     }
 }

@@ -190,7 +190,7 @@ TEST("rooms and levels are found by their names, and nothing else is")
 #define SOME_FIELDS                                                                                                    \
     (struct log_field[])                                                                                               \
     {                                                                                                                  \
-        LOG_TEXT("method", SLICE("GET")), LOG_TEXT("nobody", SLICE("")), LOG_TEXT("path", SLICE("/a \"b\"\n\033")),    \
+        LOG_TEXT("method", SLICE("GET")), LOG_TEXT("nobody", SLICE("")), LOG_TEXT("path", SLICE("/a \"b\"\\\n\033")),  \
             LOG_NUMBER("status", 200), LOG_NUMBER("ms", 1.25),                                                         \
         {                                                                                                              \
             0                                                                                                          \
@@ -205,11 +205,11 @@ TEST("fields are members of the JSON line, and name=value in text, where none ca
     log_write_fields(&fields_site, LOG_LEVEL_INFO, SOME_FIELDS, "%d", 1);
     log_stop();
     CHECK_ENDS(take_file("log"), "\"room\":\"access\",\"event\":\"access.request\",\"method\":\"GET\",\"path\":\"/a "
-                                 "\\\"b\\\"\\n\\u001b\",\"status\":200,\"ms\":1.25,\"message\":\"1\"}\n");
+                                 "\\\"b\\\"\\\\\\n\\u001b\",\"status\":200,\"ms\":1.25,\"message\":\"1\"}\n");
     CHECK(log_start(LOG_LEVEL_INFO, LOG_FORMAT_TEXT, make_path("log")) == 0);
     log_write_fields(&fields_site, LOG_LEVEL_INFO, SOME_FIELDS, "%d", 1);
     log_stop();
-    CHECK_ENDS(take_file("log"), "access.request: 1 method=GET path=\"/a \\\"b\\\"\\n\\x1b\" status=200 ms=1.25\n");
+    CHECK_ENDS(take_file("log"), "access.request: 1 method=GET path=\"/a \\\"b\\\"\\\\\\n\\x1b\" status=200 ms=1.25\n");
     remove_folder();
 }
 

@@ -43,6 +43,7 @@ static int open_native(lua_State *L)
     luaL_register(L, NULL, api_events_functions);
     luaL_register(L, NULL, api_repl_functions);
     luaL_register(L, NULL, api_tls_functions);
+    luaL_register(L, NULL, api_log_functions);
     return 1;
 }
 

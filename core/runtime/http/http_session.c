@@ -170,6 +170,7 @@ static bool write_now(struct connection *connection, struct slice answer)
 static void become_websocket(struct connection *connection, const struct handshake *handshake)
 {
     struct http_exchange *exchange = connection->http;
+    exchange->request.status = handshake->status;
     if (!write_now(connection, slice_from(handshake->answer, handshake->length))) {
         connection_kill(connection);
         return;
@@ -285,6 +286,7 @@ static bool take_head(struct connection *connection, const struct http_request *
         return false;
     }
     exchange->input_at += request->head_bytes;
+    exchange->request.began_ns = connection_reactor(connection)->pass_start_ns;
     exchange->request.keep_alive = request->keep_alive;
     exchange->request.http_1_0 = request->version_minor == 0;
     exchange->request.is_head = slice_equal(request->method, SLICE("HEAD"));
