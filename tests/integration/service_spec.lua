@@ -1,0 +1,152 @@
+-- The bridge under a service manager: what it tells, and its exit status.
+local bridge = require "tests.support.bridge"
+local http = require "tests.support.http"
+local manager = require "tests.support.manager"
+local process = require "tests.support.process"
+local wait = require "tests.support.wait"
+
+local SCRIPT = [[return {route = function(envelope) envelope.channel = "old" end}]]
+
+local function start(service, options)
+    options = options or {}
+    options.env = options.env or {}
+    options.env.NOTIFY_SOCKET = service.path
+    options.script = options.script or SCRIPT
+    return bridge.start(options)
+end
+
+describe("a service manager", function()
+    after_each(bridge.clean)
+
+    for name, options in pairs({["a path"] = {}, ["an abstract name"] = {abstract = true}}) do
+        it("is told by " .. name .. " when the bridge serves and when it stops", function()
+            local service = manager.listen(options)
+            local server = start(service)
+            local ready, place = service:expect("READY")
+            assert.equal(1, place)
+            assert.equal("serving", ready.STATUS)
+            server:stop()
+            local stopping, last = service:expect("STOPPING")
+            assert.equal("draining", stopping.STATUS)
+            assert.equal(#service:messages(), last)
+        end)
+    end
+
+    it("is told that a reload begins, by the monotonic clock, and what came of it", function()
+        local service = manager.listen()
+        local server = start(service)
+        local _, ready = service:expect("READY")
+        local function now()
+            local file = io.open("/proc/uptime")
+            local text = file:read("*a")
+            file:close()
+            return tonumber(text:match("^[%d.]+"))
+        end
+        local before = now()
+        process.write_file(server.folder .. "/script.lua", SCRIPT:gsub("old", "new"))
+        server:signal("SIGHUP")
+        local reloading, at = service:expect("RELOADING", ready + 1)
+        local done, second = service:expect("READY", at + 1)
+        assert.equal(at + 1, second)
+        assert.equal("serving; version 2 of the scripts is in use", done.STATUS)
+        local seconds = tonumber(reloading.MONOTONIC_USEC) / 1e6
+        assert.is_true(seconds >= before - 0.02 and seconds <= now() + 0.02) -- uptime has hundredths
+
+        process.write_file(server.folder .. "/script.lua", "return {\n  route = function() missing(\n) end }\n)")
+        server:signal("SIGHUP")
+        _, at = service:expect("RELOADING", second + 1)
+        local refused = service:expect("READY", at + 1)
+        assert.match("^serving; SIGHUP was refused: .*script%.lua", refused.STATUS)
+    end)
+
+    it("hears that the bridge is alive for as long as it asks to", function()
+        local service = manager.listen()
+        start(service, {env = {WATCHDOG_USEC = "200000"}})
+        local _, first = service:expect("WATCHDOG")
+        local _, second = service:expect("WATCHDOG", first + 1)
+        service:expect("WATCHDOG", second + 1)
+    end)
+
+    it("does not hear that the bridge is alive while a reactor hangs", function()
+        local service = manager.listen()
+        local server = start(service, {
+            env = {WATCHDOG_USEC = "100000"}, -- asked every 25 ms
+            config = {script = {budgetMs = 60000}, performance = {worker_threads = 2}},
+            script = "return {route = function() for _ = 1, 6e8 do end end}", -- a second and more
+        })
+        local _, before = service:expect("WATCHDOG")
+        -- The answer comes when the hook has ended.
+        local connection = bridge.track(http.connect(server))
+        connection:send_request({method = "POST", path = "/send", body = '{"to":"bob"}'})
+        wait.eventually(function()
+            local count = #service:messages()
+            assert.is_nil(connection:receive(nil, 0.3)) -- while it does not answer
+            return #service:messages() == count
+        end, nil, "a silence of 300 ms while the hook runs")
+        assert.is_true(before > 0)
+        connection:receive()
+        service:expect("WATCHDOG", #service:messages() + 1)
+    end)
+
+    it("whose watchdog waits for another process hears nothing of it", function()
+        local service = manager.listen()
+        local server = start(service, {env = {WATCHDOG_USEC = "20000", WATCHDOG_PID = "1"}})
+        service:expect("READY")
+        server:stop()
+        service:expect("STOPPING")
+        for _, message in ipairs(service:messages()) do
+            assert.is_nil(message.WATCHDOG)
+        end
+    end)
+
+    it("that is not there, or has a name that is none, is no reason not to serve", function()
+        for _, name in ipairs({"/nowhere/at/all", "relative", "@", "/" .. ("x"):rep(200)}) do
+            local server = bridge.start({env = {NOTIFY_SOCKET = name, WATCHDOG_USEC = "soon"}})
+            assert.equal(200, select(2, http.get(server, "/ready")).status)
+            server:stop()
+        end
+    end)
+end)
+
+describe("the exit status", function()
+    after_each(bridge.clean)
+
+    it("is 0 after SIGTERM and SIGINT", function()
+        for _, name in ipairs({"SIGTERM", "SIGINT"}) do
+            local server = bridge.start()
+            server.expected_end = true
+            server:signal(name)
+            server:wait_exit()
+            assert.equal(0, server:status())
+        end
+    end)
+
+    it("is 1 when the bridge cannot start", function()
+        assert.equal(1, (bridge.start_failing({config_text = "return { nonsense = 1 }"})))
+        assert.equal(1, (bridge.start_failing({config = {script = {path = "none.lua"}}})))
+        assert.equal(1, (bridge.start_failing({config = {listen = {host = "192.0.2.1", insecure = true}}})))
+    end)
+
+    it("is 2 for a mistake on the command line", function()
+        assert.equal(2, (bridge.luaduct({"run", "--nonsense"})))
+        assert.equal(2, (bridge.luaduct({"run", "--ws-port", "many"})))
+        assert.equal(2, (bridge.luaduct({"nonsense"})))
+    end)
+
+    it("is 1 when it is told a second time while it drains", function()
+        local server = bridge.start()
+        server.expected_end = true
+        local connection = bridge.track(http.connect(server))
+        connection:send_bytes("POST /send HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+        wait.eventually(function()
+            return http.get(server, "/health")
+        end)
+        server:signal("SIGTERM")
+        server:wait_log("draining and stopping")
+        if server:is_running() then
+            server:signal("SIGTERM")
+        end
+        server:wait_exit()
+        assert.equal(1, server:status())
+    end)
+end)
