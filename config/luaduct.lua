@@ -303,6 +303,22 @@ return {
             -- log = "debug",               -- the log itself
         },
     },
+
+    -- Where an envelope went, as spans of OpenTelemetry.
+    tracing = {
+        -- a collector that spans are posted to (OTLP/HTTP, JSON); none: nothing is traced
+        -- endpoint = "http://localhost:4318/v1/traces",
+        -- share that is traced of envelopes whose sender does not say; else its `sampled` flag counts
+        sampleRatio = 0,
+        -- further ones of each request, such as { ["x-api-key"] = os.getenv("KEY") }
+        headers = {},
+        serviceName = "luaduct",            -- what the bridge is called there
+        batchSpans = 512,                   -- in one request, at most
+        -- that wait to be posted, some 0.5 KiB each; past it they are dropped and counted
+        queueSpans = 8192,
+        intervalMs = 1000,                  -- for how long a span waits for others to fill a request
+        timeoutMs = 5000,                   -- for one try
+    },
     -- to run as once the ports are open, by name or number; needs a start as root
     -- user = "luaduct",
     -- group = "luaduct",                   -- none: the group of that user

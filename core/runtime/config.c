@@ -511,6 +511,18 @@ static void read_log(lua_State *L, struct config *config)
     config->log.file = read_text(L, "log.file");
 }
 
+static void read_tracing(lua_State *L, struct config *config)
+{
+    config->tracing.endpoint = read_text(L, "tracing.endpoint");
+    config->tracing.service = read_text(L, "tracing.serviceName");
+    config->tracing.sample_ratio = read_number(L, "tracing.sampleRatio");
+    read_list(L, "tracing.headers", &config->tracing.headers);
+    config->tracing.batch_spans = read_count(L, "tracing.batchSpans");
+    config->tracing.queue_spans = read_count(L, "tracing.queueSpans");
+    config->tracing.interval_ms = read_count(L, "tracing.intervalMs");
+    config->tracing.timeout_ms = read_count(L, "tracing.timeoutMs");
+}
+
 static void read_config(lua_State *L, struct config *config, const char *file)
 {
     /* A fifth stays for what the budget does not count: code, thread stacks, the kernel's socket buffers. */
@@ -527,6 +539,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_canary(L, config);
     read_alerts(L, config);
     read_log(L, config);
+    read_tracing(L, config);
     read_rights(L, config);
 }
 
@@ -775,6 +788,11 @@ void config_free(struct config *config)
     free(config->policies.alerts);
     free(config->policies.access);
     free(config->log.file);
+    free(config->tracing.endpoint);
+    free(config->tracing.service);
+    for (size_t i = 0; i < config->tracing.headers.count; i++) /* keys of collectors */
+        explicit_bzero(config->tracing.headers.items[i], strlen(config->tracing.headers.items[i]));
+    free_list(&config->tracing.headers);
     free(config->user);
     free_list(&config->secret_files);
     free(config->group);

@@ -213,6 +213,14 @@ struct config {
         bool access; /* requests and connections are logged */
     } log;
 
+    struct {
+        char *endpoint;             /* NULL: nothing is traced */
+        char *service;              /* the name under which it is seen */
+        double sample_ratio;        /* of what names no parent */
+        struct config_list headers; /* "Name: value" */
+        uint32_t batch_spans, queue_spans, interval_ms, timeout_ms;
+    } tracing;
+
     char *user, *group;              /* to become, by name or number; NULL: stay */
     struct config_list secret_files; /* that tokens and secrets were read from */
 

@@ -15,6 +15,7 @@
 #include "runtime/limits.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 
 static bool epoll_change(struct connection *connection, int operation)
 {
@@ -239,6 +240,7 @@ static void free_connection(struct connection *connection)
     backlog_free(connection->backlog);
     identity_release(connection->identity);
     grant_free(connection->grant);
+    tracing_forget_header(connection->trace);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);
 }
 

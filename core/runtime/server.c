@@ -38,6 +38,7 @@
 #include "runtime/supervision.h"
 #include "runtime/tls/certificates.h"
 #include "runtime/tls/handshakes.h"
+#include "runtime/tracing/hop.h"
 #include "script/shared.h"
 #include "script/user_operation.h"
 
@@ -254,7 +255,7 @@ static int serve(const struct config *config, const struct config_source *source
         user_operation_start(&(struct user_operation_options){.memory_limit = config->script.memory_limit,
                                                               .log = supervision_log_script});
         good = loader_start(config, source, reactors, reactor_count, error, sizeof error) &&
-               notify_start(config, error, sizeof error);
+               notify_start(config, error, sizeof error) && tracing_start(config, error, sizeof error);
     }
     if (good) {
         repl_start(&reactors[0]);
@@ -288,6 +289,7 @@ static int serve(const struct config *config, const struct config_source *source
     loader_stop();
     repl_stop();
     notify_stop();
+    tracing_stop();
     log_stop();
     if (!good && error[0])
         fail(error);

@@ -204,6 +204,7 @@ static void handle_envelope(struct connection *connection, struct slice text)
                                 .defaults = &defaults,
                                 .sender = registered ? &connection->endpoint : NULL,
                                 .share = connection->share,
+                                .inherited = connection->trace,
                                 .text = text,
                                 .is_message = true,
                                 .done = dispatched_later,

@@ -334,6 +334,7 @@ static int native_send(lua_State *L)
                                 .defaults = &defaults,
                                 .share = share_of(call),
                                 .identity = call->identity,
+                                .inherited = call->connection->http->request.trace,
                                 .text = text,
                                 .done = sent_later,
                                 .context = call};

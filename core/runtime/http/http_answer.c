@@ -6,6 +6,7 @@
 
 #include "runtime/access_log.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 
 /* For how long a browser may keep the answer to a preflight. */
 #define PREFLIGHT_SECONDS "600"
@@ -17,6 +18,7 @@ void http_exchange_end_request(struct connection *connection)
         access_log_request(connection);
     api_end(connection_reactor(connection)->http, &request->call);
     http_gate_end(&request->gate);
+    tracing_forget_header(request->trace);
     buffer_free(&request->body);
     buffer_free(&request->kept);
     *request = (struct request){0};

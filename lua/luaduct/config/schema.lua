@@ -722,6 +722,39 @@ local keys = {
     { path = "log.file", type = "new file", example = '"luaduct.log"', help = "none: standard error" },
 
     {
+        path = "tracing.endpoint", type = "text", example = '"http://localhost:4318/v1/traces"',
+        help = "a collector that spans are posted to (OTLP/HTTP, JSON); none: nothing is traced",
+    },
+    {
+        path = "tracing.sampleRatio", type = "number", min = 0, max = 1, default = 0,
+        help = "share that is traced of envelopes whose sender does not say; else its `sampled` flag counts",
+    },
+    {
+        path = "tracing.headers", type = "headers", default = {}, secret = true,
+        help = "further ones of each request, such as { [\"x-api-key\"] = os.getenv(\"KEY\") }",
+    },
+    {
+        path = "tracing.serviceName", type = "text", default = "luaduct",
+        help = "what the bridge is called there",
+    },
+    {
+        path = "tracing.batchSpans", type = "integer", min = 1, max = 10000, default = 512,
+        help = "in one request, at most",
+    },
+    {
+        path = "tracing.queueSpans", type = "integer", min = 1, max = 1000000, default = 8192,
+        help = "that wait to be posted, some 0.5 KiB each; past it they are dropped and counted",
+    },
+    {
+        path = "tracing.intervalMs", type = "integer", min = 1, max = 60000, default = 1000,
+        help = "for how long a span waits for others to fill a request",
+    },
+    {
+        path = "tracing.timeoutMs", type = "integer", min = 1, max = MAX_MS, default = 5000,
+        help = "for one try",
+    },
+
+    {
         path = "user", type = "text", example = '"luaduct"',
         help = "to run as once the ports are open, by name or number; needs a start as root",
     },
@@ -735,7 +768,6 @@ local keys = {
         help = 'a filter of system calls (seccomp); "auto": where the kernel can',
     },
     { path = "console", type = "any", feature = "the console", help = "a page for operators" },
-    { path = "tracing", type = "any", feature = "tracing", help = "where an envelope went" },
     { path = "store", type = "any", feature = "the durable store", help = "envelopes that outlive the process" },
     { path = "cluster", type = "any", feature = "the cluster", help = "several bridges as one" },
 }
@@ -795,6 +827,7 @@ local sections = {
     policies = "Rules as Lua files.",
     log = "What the bridge writes about itself.",
     ["log.levels"] = "A level of its own for what the bridge says of one thing; left out: log.level.",
+    tracing = "Where an envelope went, as spans of OpenTelemetry.",
     confinement = "What the process gives up for good once it has started.",
 }
 
