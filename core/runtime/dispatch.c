@@ -331,6 +331,11 @@ static unsigned version_of(const struct reactor *reactor, const struct script_st
     return scripts_slot_of(&reactor->scripts, script)->version->number;
 }
 
+static const struct trace_context *trace_of(const struct dispatch_job *job)
+{
+    return job->dispatch.hop ? &job->hop.context : NULL;
+}
+
 static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome)
 {
     struct dispatch_job *job = (struct dispatch_job *)waiting;
@@ -347,7 +352,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
         job->tally = tally_begin(reactor, script);
         routed = script_route(script, &job->envelope, sender_of(job), &job->defaults, &decided);
         if (routed == SCRIPT_WAITS) {
-            waiting_start(reactor, script, &job->waiting, routed_later);
+            waiting_start_traced(reactor, script, &job->waiting, trace_of(job), routed_later);
             return;
         }
     }
@@ -394,7 +399,7 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, struct scrip
         return NULL;
     }
     script_move_taken(script, &job->envelope, sender ? &job->who : NULL, &job->defaults);
-    waiting_start(reactor, script, &job->waiting, routed_later);
+    waiting_start_traced(reactor, script, &job->waiting, trace_of(job), routed_later);
     return job;
 }
 

@@ -88,6 +88,19 @@ void hop_routed(const struct hop *hop, const struct hop_route *route)
     span_record(&span);
 }
 
+void hop_worked(const struct trace_context *parent, const struct work *work, enum code code)
+{
+    struct span span;
+    span_begin(&span, SPAN_WORK, parent);
+    span.began_ns = work->began_ns;
+    span.ended_ns = clock_steady_ns();
+    span.failed = code != CODE_OK;
+    span_add_text(&span, SPAN_OPERATION, slice_from_string(work->operation));
+    if (span.failed)
+        span_add_text(&span, SPAN_CODE, slice_from_string(code_name(code)));
+    span_record(&span);
+}
+
 struct frame_trace *hop_frame_trace(const struct hop *hop)
 {
     struct frame_trace *trace = pool_acquire(POOL_ARRAYS, sizeof *trace);

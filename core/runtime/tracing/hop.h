@@ -1,6 +1,6 @@
 /* The spans of an envelope on its way through the bridge: a `receive` below what its sender (or the request that opened
  * its connection) said, and below that a `route`, and a `deliver` for each agent that got it, with a `mailbox` inside
- * when it lay there.
+ * when it lay there. What the hook had workers do is a `work`.
  *
  * While tracing is off nothing of this is called: callers look at `tracing_on` or at a pointer that is NULL then. All
  * on the reactor's thread, but where said otherwise. */
@@ -43,6 +43,10 @@ struct hop_route {
     uint64_t took_ns;
 };
 void hop_routed(const struct hop *hop, const struct hop_route *route);
+
+/* A hook's work has come back, with that code. */
+struct work;
+void hop_worked(const struct trace_context *parent, const struct work *work, enum code code);
 
 /* For the frame that goes out; NULL: no memory, and it is delivered untraced. delivery_carry_out takes it over. */
 struct frame_trace *hop_frame_trace(const struct hop *hop);

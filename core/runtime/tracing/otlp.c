@@ -46,7 +46,8 @@ static void add_span(struct buffer *out, const struct span *span, int64_t offset
     } kinds[SPAN_KINDS] = {[SPAN_RECEIVE] = {"receive", 5},
                            [SPAN_ROUTE] = {"route", 1},
                            [SPAN_DELIVER] = {"deliver", 4},
-                           [SPAN_MAILBOX] = {"mailbox", 1}};
+                           [SPAN_MAILBOX] = {"mailbox", 1},
+                           [SPAN_WORK] = {"work", 1}};
     buffer_append_slice(out, SLICE("{"));
     add_id(out, "traceId", span->context.trace_id, TRACE_ID_BYTES);
     add_id(out, "spanId", span->context.span_id, SPAN_ID_BYTES);

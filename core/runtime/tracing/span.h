@@ -15,6 +15,7 @@ enum span_kind {
     SPAN_ROUTE,   /* the script's hook, waiting included */
     SPAN_DELIVER, /* to one agent: from the decision to its bytes in the kernel */
     SPAN_MAILBOX, /* of that, how long it lay in a mailbox */
+    SPAN_WORK,    /* what the hook had the workers do, from handing it over to its result */
     SPAN_KINDS,
 };
 
@@ -33,7 +34,8 @@ enum span_kind {
     X(WAITED, "luaduct.script.waited")                                                                                 \
     X(CACHED, "luaduct.script.cached")                                                                                 \
     X(DECISION, "luaduct.decision")                                                                                    \
-    X(AGENT, "luaduct.agent")
+    X(AGENT, "luaduct.agent")                                                                                          \
+    X(OPERATION, "luaduct.operation")
 enum span_attribute {
 #define X(name, text) SPAN_##name,
     SPAN_ATTRIBUTES(X)
