@@ -1,6 +1,6 @@
 /* The access log (log.access): a line for each HTTP request when it is answered, and for each connection when it comes
- * and when it goes. Queries are left out, because they may carry a token. On the reactor's thread; nothing is done while
- * it is off. */
+ * and when it goes. Queries are left out, because they may carry a token. On the reactor's thread; nothing is done
+ * while it is off. */
 #ifndef LUADUCT_RUNTIME_ACCESS_LOG_H
 #define LUADUCT_RUNTIME_ACCESS_LOG_H
 

@@ -5,10 +5,10 @@
 #ifndef LUADUCT_RUNTIME_LIMITS_H
 #define LUADUCT_RUNTIME_LIMITS_H
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <netinet/in.h>
 
 #include "base/rate.h"
 #include "base/slice.h"

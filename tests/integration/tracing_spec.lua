@@ -3,7 +3,6 @@ local bridge = require "tests.support.bridge"
 local collector = require "tests.support.collector"
 local http = require "tests.support.http"
 local json = require "tests.support.json"
-local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 local TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -47,7 +47,7 @@ end
 local candidates = {}
 
 local function add_candidate(name, target)
-    -- The rooms of the log have names that stand for other things elsewhere: one of them is only meant below log.levels.
+    -- The rooms of the log have names that mean other things elsewhere: one is only meant below log.levels.
     local leaf = name:match("^log%.levels%.") and name or last_name(name)
     candidates[#candidates + 1] = { leaf = flatten(leaf), whole = flatten(name), target = target }
 end
