@@ -39,20 +39,20 @@ static atomic_ullong exported, lost;
 
 /* --- The thread --- */
 
+/* What was logged of the collector: however it comes and goes, two lines a minute. */
 static struct {
-    bool failing;
-    uint64_t told_ns;
-} collector; /* what was logged of it */
+    bool failing; /* it was complained of, and has taken nothing since */
+    uint64_t complained_ns;
+} collector;
 
 static void complain(const char *error, uint32_t count)
 {
     uint64_t now_ns = clock_steady_ns();
-    if (collector.failing && now_ns - collector.told_ns < COMPLAINT_NS)
+    if (collector.complained_ns != 0 && now_ns - collector.complained_ns < COMPLAINT_NS)
         return;
-    log_warn(TRACING, "export_failed", "tracing.endpoint: %u spans were not taken, and are lost: %s%s", count, error,
-             collector.failing ? " (as others in the last minute)" : "");
+    log_warn(TRACING, "export_failed", "tracing.endpoint: %u spans were not taken, and are lost: %s", count, error);
     collector.failing = true;
-    collector.told_ns = now_ns;
+    collector.complained_ns = now_ns;
 }
 
 static void settle_wall_clock(void)

@@ -195,9 +195,10 @@ static void frame_written(struct outbox *outbox, const struct frame_trace *trace
         lay.ended_ns = endpoint->mailbox_ns;
         span_add_text(&lay, SPAN_AGENT, agent);
         span_record(&lay);
+    } else {
+        note_exemplar(trace, span.ended_ns); /* of the bridge's own latency: how long an agent was away is none */
     }
     span_record(&span);
-    note_exemplar(trace, span.ended_ns);
 }
 
 /* --- Life --- */

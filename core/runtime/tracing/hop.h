@@ -62,7 +62,8 @@ void hop_take_back(struct envelope *envelope, const char text[TRACE_MEMBER_BYTES
 void hop_end(const struct hop *hop, struct reactor *reactor, const struct dispatch *dispatch,
              const struct dispatch_result *result);
 
-/* The last sampled envelope that was written to an agent, for exemplars. False: there was none. Any thread. */
+/* The last sampled envelope that was written to an agent and had not waited in a mailbox, for exemplars. False: there
+ * was none. Any thread. */
 struct exemplar {
     char trace_id[2 * TRACE_ID_BYTES + 1];
     double seconds; /* from the bytes that came to the bytes that went */
