@@ -108,6 +108,27 @@ describe("a service manager", function()
     end)
 end)
 
+describe("a bridge that is critically short of memory", function()
+    after_each(bridge.clean)
+
+    it("is alive, but not ready for more work", function()
+        local server = bridge.start({config = {
+            limits = {memory = "8MiB"}, -- less than the program itself takes
+            phase2 = {gcOptimization = {sampleIntervalMs = 10}},
+        }})
+        local body
+        wait.eventually(function()
+            local answer
+            body, answer = http.get(server, "/ready")
+            return answer.status == 503
+        end, nil, "/ready to say no")
+        assert.equal("overloaded", body.code)
+        local health, answer = http.get(server, "/health")
+        assert.equal(200, answer.status)
+        assert.equal("critical", health.memoryLevel)
+    end)
+end)
+
 describe("the exit status", function()
     after_each(bridge.clean)
 
