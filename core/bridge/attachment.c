@@ -202,6 +202,8 @@ void attachment_go_live(struct endpoint *endpoint)
             mailbox_drop_expired(endpoint->lane, agent);
             while (agent->mailbox.count > 0 && has_room(endpoint) && move_one(endpoint, agent))
                 moved = true;
+            if (moved)
+                endpoint->mailbox_ns = clock_steady_ns();
             if (agent->mailbox.count == 0)
                 endpoint->state = ENDPOINT_LIVE;
         }

@@ -332,6 +332,7 @@ static int native_send(lua_State *L)
                                 .share = share_of(call),
                                 .identity = call->identity,
                                 .payer = party_counts_time(sender) ? sender : NULL,
+                                .inherited = call->connection->http->request.trace,
                                 .text = text,
                                 .done = sent_later,
                                 .context = call};
