@@ -18,6 +18,7 @@ return {
         -- connections of limits.trustedProxies begin with a PROXY header, version 1 or 2
         proxyProtocol = false,
     },
+    console = true,                         -- the console at /console of the HTTP port; false: there is nothing
 
     -- The routing scripts and what bounds them. Relative paths, here and below, start at this file's folder.
     script = {

@@ -165,6 +165,7 @@ static void read_general(lua_State *L, struct config *config, const char *file)
     config->listen.host = read_text(L, "listen.host");
     config->listen.ws_port = (uint16_t)read_count(L, "listen.wsPort");
     config->listen.http_port = (uint16_t)read_count(L, "listen.httpPort");
+    config->console = read_boolean(L, "console");
     config->listen.admin = read_text(L, "listen.admin");
     config->listen.insecure = read_boolean(L, "listen.insecure");
     config->listen.proxy_protocol = read_boolean(L, "listen.proxyProtocol");

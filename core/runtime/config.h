@@ -55,6 +55,7 @@ struct config {
     enum config_mode mode;
     char *mode_name;   /* "enhanced" or "original": the module luaduct.bridge.<mode_name> */
     char *environment; /* shown on /health */
+    bool console;      /* the page at /console */
 
     struct {
         char *host;                  /* "localhost" means both loopbacks; else an IP literal or a name to resolve */

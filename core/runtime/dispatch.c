@@ -371,7 +371,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     result.overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     const struct decision *decision =
         routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, &job->dispatch);
-    if (events_wanted(EVENT_TRACE))
+    if (trace_wanted(reactor))
         trace_begin(&trace, reactor,
                     &(struct trace_record){.dispatch = &job->dispatch,
                                            .sender = sender_of(job),
@@ -446,7 +446,7 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     if (decision && reactor->scripts.trial && reactor->scripts.rule.shadow)
         shadow_compare(reactor, dispatch, sender, decision);
     struct trace trace = {0};
-    if (events_wanted(EVENT_TRACE))
+    if (trace_wanted(reactor))
         trace_begin(&trace, reactor,
                     &(struct trace_record){.dispatch = dispatch,
                                            .sender = sender,

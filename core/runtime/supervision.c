@@ -17,6 +17,7 @@
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
 #include "runtime/heartbeat.h"
+#include "runtime/http/api.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reload/loader.h"
 #include "script/bounds/watchdog.h"
@@ -239,5 +240,6 @@ void supervision_run(void)
         uint64_t now_ms = clock_steady_ns() / 1000000, heartbeat_ms = heartbeat_tick(now_ms);
         due_ms = engines_tick(now_ms);
         due_ms = heartbeat_ms < due_ms ? heartbeat_ms : due_ms;
+        api_tell_figures(now_ms);
     }
 }

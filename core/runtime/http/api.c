@@ -45,6 +45,7 @@ static int open_native(lua_State *L)
     luaL_register(L, NULL, api_repl_functions);
     luaL_register(L, NULL, api_tls_functions);
     luaL_register(L, NULL, api_log_functions);
+    luaL_register(L, NULL, api_console_functions);
     return 1;
 }
 
@@ -102,6 +103,27 @@ void api_close(struct lua_State *L)
     lua_close(L);
     sender_fragment_free(&api->fragment);
     free(api);
+}
+
+static int publish_protected(lua_State *L)
+{
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "luaduct.http.figures");
+    lua_call(L, 1, 1);
+    lua_call(L, 0, 1);
+    size_t length;
+    const char *json = lua_tolstring(L, -1, &length);
+    events_publish(EVENT_FIGURES, slice_from(json, length), NULL);
+    return 0;
+}
+
+void api_publish_figures(struct lua_State *L)
+{
+    if (lua_cpcall(L, publish_protected, NULL) == 0)
+        return;
+    log_error(HTTP, "figures_failed", "HTTP API: %s",
+              lua_isstring(L, -1) ? lua_tostring(L, -1) : "an error that is no text");
+    lua_settop(L, 0);
 }
 
 struct collect_step {

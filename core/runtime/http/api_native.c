@@ -467,7 +467,7 @@ static int native_write_agents(lua_State *L)
     for (unsigned i = 0; i < count; i++) {
         if (written + i > 0)
             buffer_append_slice(out, SLICE(","));
-        meta_append(out, &views[i], enhanced, api->reactor->lane->wall_ms);
+        meta_append(out, &views[i], enhanced ? META_LOAD : META_REGISTERED, api->reactor->lane->wall_ms);
         agent_view_release(&views[i]);
     }
     if (count > 0)

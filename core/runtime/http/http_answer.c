@@ -29,7 +29,7 @@ void http_exchange_end_request(struct connection *connection)
 void http_answer_head(struct connection *connection, const struct http_answer *answer)
 {
     struct http_exchange *exchange = connection->http;
-    struct http_header headers[12];
+    struct http_header headers[14];
     size_t count = 0;
     char seconds[12];
     exchange->request.status = answer->status;
@@ -37,7 +37,8 @@ void http_answer_head(struct connection *connection, const struct http_answer *a
         exchange->request.keep_alive = false;
     if (!exchange->request.keep_alive || connection_reactor(connection)->draining)
         exchange->last = true;
-    headers[count++] = (struct http_header){SLICE("Cache-Control"), SLICE("no-store")};
+    headers[count++] = (struct http_header){SLICE("Cache-Control"),
+                                            answer->cache ? slice_from_string(answer->cache) : SLICE("no-store")};
     if (exchange->request.origin.length > 0 && exchange->request.gate.code != CODE_FORBIDDEN) {
         headers[count++] = (struct http_header){SLICE("Access-Control-Allow-Origin"),
                                                 http_exchange_kept(exchange, exchange->request.origin)};

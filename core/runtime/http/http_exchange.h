@@ -69,7 +69,8 @@ struct http_answer {
     const char *content_type;          /* NULL: none */
     const char *allow;                 /* NULL: none */
     unsigned retry_after;              /* seconds; 0: none */
-    const struct http_header *headers; /* more of them, at most 6 */
+    const char *cache;                 /* Cache-Control; NULL: no-store */
+    const struct http_header *headers; /* more of them, at most 8 */
     size_t header_count;
 };
 

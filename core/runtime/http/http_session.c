@@ -88,7 +88,10 @@ static void pass_on(struct connection *connection, enum api_step step)
     struct http_answer answer = {.status = call->status,
                                  .content_type = call->content_type[0] ? call->content_type : NULL,
                                  .allow = call->allow[0] ? call->allow : NULL,
-                                 .retry_after = call->retry_later ? 1 : 0};
+                                 .retry_after = call->retry_later ? 1 : 0,
+                                 .cache = call->cache,
+                                 .headers = call->headers,
+                                 .header_count = call->header_count};
     struct slice content = slice_from(call->content.data, call->content.length);
     if (step == API_WAITS) {
         exchange->request.calling = true;

@@ -83,6 +83,11 @@ local keys = {
     },
 
     {
+        path = "console", type = "boolean", live = true, default = true,
+        help = "the console at /console of the HTTP port; false: there is nothing",
+    },
+
+    {
         path = "script.path", type = "files", live = true, example = '"routes/main.lua"',
         help = "a routing script, or a list of them run in order; none: the mode's own behaviour",
     },
@@ -767,7 +772,6 @@ local keys = {
         path = "confinement.systemCalls", type = "choice", choices = { "off", "auto", "required" }, default = "off",
         help = 'a filter of system calls (seccomp); "auto": where the kernel can',
     },
-    { path = "console", type = "any", feature = "the console", help = "a page for operators" },
     { path = "store", type = "any", feature = "the durable store", help = "envelopes that outlive the process" },
     { path = "cluster", type = "any", feature = "the cluster", help = "several bridges as one" },
 }
