@@ -183,8 +183,8 @@ describe("the reader of JavaScript", function()
         math.randomseed(SEED)
         local pieces = {
             "{", "}", "[", "]", "(", ")", ",", ":", ";", "'", '"', "`", "\\", "/*", "*/", "//", "\n", "...", "||", "??",
-            "===", "!", "-", "new ", "process.env.X", "process", ".", "const a =", "module.exports =", "export default ",
-            "import ", "\0", "\255", "\226\128", "1", "0x", "1e", "a", "${", "require('x')",
+            "===", "!", "-", "new ", "process.env.X", "process", ".", "const a =", "module.exports =",
+            "export default ", "import ", "\0", "\255", "\226\128", "1", "0x", "1e", "a", "${", "require('x')",
             "Number(", "parseInt(", "Object.freeze(",
         }
         for index = 1, 20000 do
