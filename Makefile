@@ -57,7 +57,7 @@ link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -pie -Wl,-z,relro,-z,now,-z,noe
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
 # Modules in C that specs of scripts load (`luaduct test`) take Lua's interface from the binary.
 exports = -Wl,--export-dynamic-symbol='lua_*' -Wl,--export-dynamic-symbol='luaL_*'
-libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -l:libpcre2-8.a -lreadline -lseccomp -lm
+libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -lcrypto -l:libpcre2-8.a -lreadline -lseccomp -lm
 # A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
 memory_words = memory pressure pool allocation mailbox
 worker_words = worker operation

@@ -89,9 +89,15 @@ struct identity *identity_socket(void)
     return identity_retain(&administration);
 }
 
+static bool is_permanent(const struct identity *identity)
+{
+    return identity == &shared || identity == &shared_admin || identity == &administration;
+}
+
 void identity_release(struct identity *identity)
 {
-    if (identity && atomic_fetch_sub_explicit(&identity->references, 1, memory_order_acq_rel) == 1)
+    if (identity && !is_permanent(identity) &&
+        atomic_fetch_sub_explicit(&identity->references, 1, memory_order_acq_rel) == 1)
         free(identity);
 }
 

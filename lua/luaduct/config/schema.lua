@@ -20,11 +20,11 @@ local MAX_SIZE = "64TiB" -- far above any machine, and sums of it stay exact in 
 
 local ALERT_ACTIONS = { "WARN", "ALERT", "SCALE_UP", "SHED" }
 
--- What mbedtls 2.28 has of TLS 1.2 with forward secrecy and authenticated encryption; core/net/tls/ has the same.
+-- What there is of TLS 1.2 with forward secrecy and authenticated encryption; core/net/tls/tls_cipher.c has the same.
 local CIPHERS = {
-    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 }
 
 local keys = {
