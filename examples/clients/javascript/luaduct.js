@@ -93,7 +93,9 @@ export class Agent {
     }
 
     #emit(event, value) {
-        for (const handler of this.#handlers.get(event) ?? []) {
+        const handlers = this.#handlers.get(event) ?? [];
+        if (event === 'error' && !handlers.size) console.error(value); // never silent
+        for (const handler of handlers) {
             // A handler that throws, now or later, is its own affair, but not a silent one.
             Promise.resolve().then(() => handler(value)).catch((problem) => {
                 if (event === 'error') console.error(problem);
