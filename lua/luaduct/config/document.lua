@@ -147,7 +147,8 @@ line. Without a file every key has its default.
 
 `listen.host = "localhost"` is both loopbacks, `127.0.0.1` and `::1`. Any other host that is not a loopback address may
 be reached from other machines, and takes both TLS (`tls.cert` and `tls.key`) and a credential (`auth.*` or
-`tls.clientCa`). Without them the start is refused, unless `listen.insecure = true` (or `AI_BRIDGE_INSECURE=1`) allows it.
+`tls.clientCa`). Without them the start is refused, unless `listen.insecure = true` (or `AI_BRIDGE_INSECURE=1`)
+allows it.
 
 ## What "auto" is
 
