@@ -241,6 +241,25 @@ const scenarios = {
         assert.strictEqual(ben.state, 'closed');
     },
 
+    // A bridge that goes away says when to come back.
+    async 'retry hint'() {
+        const times = [];
+        const going = new (require('ws').WebSocketServer)({port: 0, host: '127.0.0.1'});
+        going.on('connection', (socket) => {
+            times.push(performance.now());
+            socket.on('message', () => {
+                socket.send(JSON.stringify({type: 'registered', client: {id: 'ann', messageCount: 0}, history: []}));
+                socket.close(1001, 'the bridge is going away; retry in 300 ms');
+            });
+        });
+        await new Promise((resolve) => going.on('listening', resolve));
+        const ann = await connected('ann', {maxBackoffMs: 1000}, going.address().port);
+        await until(() => times.length === 2);
+        assert.ok(times[1] - times[0] > 290, `${times[1] - times[0]} ms`);
+        await ann.close();
+        going.close();
+    },
+
     async 'backoff'() {
         const limits = {minMs: 100, maxMs: 1000};
         assert.deepStrictEqual(range(5).map((n) => backoff(n, limits, () => 1)), [100, 200, 400, 800, 1000]);

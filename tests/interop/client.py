@@ -3,8 +3,10 @@ HTTP_PORT [anything]; PYTHONPATH names the client's folder."""
 
 import asyncio
 import base64
+import json
 import sys
 
+import websockets
 from luaduct import Agent, BridgeError, backoff
 
 scenario, ws_port = sys.argv[1], int(sys.argv[2])
@@ -260,6 +262,23 @@ class Scenarios:
         assert numbers(ben) == list(range(100))
         await ben.close()
         await ben.collector
+
+    async def retry_hint(self):
+        """A bridge that goes away says when to come back."""
+        times = []
+
+        async def go_away(socket, *_):
+            times.append(asyncio.get_running_loop().time())
+            await socket.recv()
+            await socket.send(json.dumps({"type": "registered", "client": {"id": "ann", "messageCount": 0},
+                                          "history": []}))
+            await socket.close(1001, "the bridge is going away; retry in 300 ms")
+
+        async with websockets.serve(go_away, "127.0.0.1", 0) as server:
+            ann = await connected("ann", server.sockets[0].getsockname()[1], longest_backoff=1)
+            await until(lambda: len(times) == 2)
+            assert times[1] - times[0] > 0.29, times
+            await ann.close()
 
     async def backoff(self):
         assert [backoff(n, 100, 1000, lambda: 1) for n in range(5)] == [100, 200, 400, 800, 1000]

@@ -156,6 +156,10 @@ for _, language in ipairs(LANGUAGES) do
             run("mailbox")
         end)
 
+        it("comes back when a bridge that goes away says so, not sooner", function()
+            run("retry hint")
+        end)
+
         it("waits longer after each attempt, and never as long as others", function()
             run("backoff")
         end)

@@ -294,7 +294,10 @@ export class Agent {
             this.#end(refusal ?? new BridgeError('closed', reason || 'the connection ended', {status: code}));
         } else {
             this.#state = 'waiting';
-            const {minBackoffMs: minMs, maxBackoffMs: maxMs} = this.#options;
+            const {minBackoffMs, maxBackoffMs: maxMs} = this.#options;
+            // A bridge that goes away may say when to come back.
+            const asked = code === 1001 ? Number(/retry in (\d+) ms/.exec(reason)?.[1] ?? 0) : 0;
+            const minMs = Math.max(minBackoffMs, Math.min(2 * asked, maxMs)); // half of which is the least
             this.#retry = setTimeout(() => this.#open(), backoff(this.#attempt++, {minMs, maxMs}));
         }
     }

@@ -22,6 +22,7 @@ import asyncio
 import contextlib
 import json
 import random
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -198,7 +199,12 @@ class Agent:
                 return
             self._disconnected(status, reason)
             if not self.failure:
-                await asyncio.sleep(backoff(attempt, *self._backoff))
+                shortest, longest = self._backoff
+                # A bridge that goes away may say when to come back.
+                asked = re.search(r"retry in (\d+) ms", reason) if status == 1001 else None
+                if asked:
+                    shortest = max(shortest, min(int(asked[1]) / 500, longest))  # half of which is the least
+                await asyncio.sleep(backoff(attempt, shortest, longest))
                 attempt += 1
 
     async def _leave_socket(self):
