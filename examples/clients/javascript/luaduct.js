@@ -40,7 +40,9 @@ const DEFAULTS = {
     minBackoffMs: 250,
     maxBackoffMs: 30000,
     connectTimeoutMs: 15000, // from the attempt to `registered`
-    heartbeatMs: 30000, // silence after which the bridge is asked for a sign of life; twice that, and it is gone
+    // Silence after which the bridge is asked for a sign of life; as long again, and it is gone. A script that waits
+    // holds up the answer, so longer than that: twice script.suspendMs.
+    heartbeatMs: 60000,
     requestTimeoutMs: 30000,
     resend: true,
     maxQueue: 10000, // envelopes without an acknowledgement

@@ -85,7 +85,8 @@ class Agent:
     reconnect           False: the first end of a connection is the end of the agent
     shortest_backoff, longest_backoff    between attempts to connect
     connect_timeout     from an attempt to `registered`
-    heartbeat           silence after which the bridge is asked for a sign of life; twice that, and it is gone
+    heartbeat           silence after which the bridge is asked for a sign of life; as long again, and it is gone. A
+                        script that waits holds up the answer, so longer than that: twice script.suspendMs
     request_timeout     of `request`
     resend              False: what was written and not acknowledged is refused with `disconnected` instead of being
                         sent again
@@ -96,7 +97,7 @@ class Agent:
 
     def __init__(self, url, *, client_id=None, role=None, labels=None, tools=None, intents=None,
                  max_concurrent_tasks=None, auth_token=None, binary=False, reconnect=True, shortest_backoff=0.25,
-                 longest_backoff=30.0, connect_timeout=15.0, heartbeat=30.0, request_timeout=30.0, resend=True,
+                 longest_backoff=30.0, connect_timeout=15.0, heartbeat=60.0, request_timeout=30.0, resend=True,
                  max_queue=10000, ssl=None, http_url=None):
         self._url = url
         self._http_url = http_url or "http" + url[2:]
