@@ -9,6 +9,7 @@ local native = require "luaduct.http.native"
 local admin = require "luaduct.http.admin"
 local console = require "luaduct.http.console"
 local engines = require "luaduct.http.engines"
+local log = require "luaduct.http.log"
 local scripts = require "luaduct.http.scripts"
 local see = require "luaduct.http.sight"
 
@@ -25,6 +26,7 @@ local ROUTES = {
     ["/alerts"] = {GET = see("status", require "luaduct.http.alerts")},
     ["/events"] = {GET = see("events", require "luaduct.http.events")},
     ["/admin/engines"] = {GET = admin(engines.get), POST = admin(engines.post)},
+    ["/admin/log"] = {GET = admin(log.get), POST = admin(log.post)},
     ["/workers/execute"] = {POST = require "luaduct.http.execute"},
     ["/broadcast"] = {POST = require "luaduct.http.broadcast"},
     ["/admin/reload"] = {POST = admin(scripts.reload)},
