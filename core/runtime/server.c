@@ -27,7 +27,7 @@
 #include "runtime/confinement/privileges.h"
 #include "runtime/confinement/system_calls.h"
 #include "runtime/engines/engines.h"
-#include "runtime/identity/verifier.h"
+#include "runtime/identity/jwt/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"

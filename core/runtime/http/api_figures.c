@@ -14,7 +14,7 @@
 #include "protocol/websocket/deflate.h"
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
-#include "runtime/identity/verifier.h"
+#include "runtime/identity/jwt/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
