@@ -408,7 +408,8 @@ describe("/metrics", function()
             agents = {registerGraceMs = 0}, tracing = {sampleRatio = 1, queueSpans = 3, batchSpans = 3},
         }})
         local function count(outcome)
-            return tonumber(scrape(server, "text/plain"):match('\nluaduct_spans_total{outcome="' .. outcome .. '"} (%d+)'))
+            local sample = '\nluaduct_spans_total{outcome="' .. outcome .. '"} (%d+)'
+            return tonumber(scrape(server, "text/plain"):match(sample))
         end
         assert.same({0, 0, 0}, {count("exported"), count("lost"), count("dropped")})
         local alice = websocket.agent(server, "alice")
