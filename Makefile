@@ -28,7 +28,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = build
 
 core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c))
-lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua)
+lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua) \
+	$(sort $(wildcard lua/luaduct/console/*))
 unit_sources := $(sort $(shell find tests/unit -name '*.c'))
 fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 peer_sources := $(sort $(wildcard bench/peers/*.c))
@@ -103,6 +104,9 @@ build: $(BUILD)/luaduct ## Build the program: build/luaduct
 man: $(manual) ## Write the manual pages and the completions of shells: build/manual/
 
 install: build $(manual) ## Install under PREFIX (/usr/local), below DESTDIR
+	@$(MAKE) install-files
+
+install-files:
 	install -D -m 644 $(BUILD)/manual/luaduct.1 '$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1'
 	install -D -m 644 $(BUILD)/manual/luaduct.lua.5 '$(DESTDIR)$(PREFIX)/share/man/man5/luaduct.lua.5'
 	install -D -m 644 $(BUILD)/manual/bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/luaduct'
@@ -113,8 +117,9 @@ install: build $(manual) ## Install under PREFIX (/usr/local), below DESTDIR
 	@for file in $$(find config -name '*.lua'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/luaduct/$$file" || exit 1; \
 	done
-	install -D -m 644 config/deploy/systemd/luaduct.service '$(DESTDIR)$(PREFIX)/share/luaduct/luaduct.service'
-	@for file in README.md $$(find docs -name '*.md' 2>/dev/null); do \
+	install -m 644 config/deploy/systemd/luaduct.service config/deploy/systemd/luaduct.sysusers '$(DESTDIR)$(PREFIX)/share/luaduct'
+	install -m 644 config/deploy/debian/copyright '$(DESTDIR)$(PREFIX)/share/doc/luaduct/copyright'
+	@for file in README.md LICENSE $$(find docs -name '*.md' 2>/dev/null); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
 	done
 
@@ -131,6 +136,17 @@ sbom: build ## List what the binary is made of: build/sbom.json (CycloneDX)
 	@scripts/sbom $(BUILD)/luaduct >$(BUILD)/sbom.json
 	@echo '$(BUILD)/sbom.json'
 
+deb: ## Build the Debian package, checked by lintian: build/deb/luaduct_*.deb
+	@scripts/setup package
+	@scripts/deb $(BUILD)/deb
+
+test-deb: deb ## Install, upgrade, remove and purge that package in a bare Debian 12 below build/ (needs root)
+	@scripts/proof/package $(BUILD)/deb
+
+test-image: ## Build the container image and run it, with buildah and podman below build/ (needs root; BASE=… to build on)
+	@scripts/setup image
+	@scripts/proof/image $(BUILD)/image $(BASE)
+
 ## Checking
 
 test: ## Install what the tests need, build, and run all of them (SPECS=… for some)
@@ -146,9 +162,10 @@ lint: lint-setup ## Formatting, luacheck, cppcheck, gcc's analyser, and every wa
 format: ## Format all C
 	@clang-format -i $(c_files)
 
-docs: build ## Write again docs/config.md and config/luaduct.lua from the config schema, docs/command-line.md from --help
+docs: build ## Write docs/config.md, config/luaduct.lua, docs/command-line.md and docs/metrics.md again from what they describe
 	@$(BUILD)/luaduct help --man command-line.md >$(BUILD)/command-line.md
 	@mv $(BUILD)/command-line.md docs/command-line.md
+	@luajit scripts/metrics.lua >docs/metrics.md
 	@luajit -e "package.path = [[lua/?.lua;]] .. package.path \
 		local document = require([[luaduct.config.document]]) \
 		local texts = {[ [[docs/config.md]] ] = document.reference(), [ [[config/luaduct.lua]] ] = document.default_file()} \
@@ -216,6 +233,14 @@ bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=
 	@scripts/setup bench
 	@$(MAKE) build peers
 	@bench/run --build $(BUILD) $(BENCH)
+
+bench-console: build ## Measure frames of the console with 10,000 agents in Chromium (AGENTS=… for fewer)
+	@scripts/setup test
+	@LUADUCT_BIN=$(BUILD)/luaduct NODE_PATH=tests/interop/node_modules node bench/console.js
+
+screenshots: build ## Take the pictures of the console in docs/img
+	@scripts/setup test
+	@LUADUCT_BIN=$(BUILD)/luaduct NODE_PATH=tests/interop/node_modules node tests/console/screenshots.js
 
 bench-operations: $(BUILD)/bench/operations ## Build what bench/workers runs against Node's worker_threads
 
@@ -378,10 +403,10 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production run-tls build man install uninstall clean sbom test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
+.PHONY: run run-enhanced run-production run-tls build man install install-files uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
-	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
+	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions bench-console screenshots FORCE
 
 -include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(bench_objects)) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)
