@@ -37,7 +37,8 @@ return {
         breakerSenders = 3,                 -- ... if they were caused by so many senders at least
         breakerWindowMs = 60000,            -- ... within this time
         breakerCooldownMs = 30000,          -- how long it is off; then one call is tried
-        watch = false,                      -- reload when the config file or a script changes
+        -- reload when a file changes: config, scripts, tokens, keys, certificates, rules
+        watch = false,
     },
 
     -- Mailboxes of absent agents, and how an agent's life is watched.
@@ -92,7 +93,8 @@ return {
         jsonDepth = 128,                    -- nested arrays and objects
         connections = "auto",               -- past it a new one is answered 503; "auto" follows the limit of open files
         connectionsPerAddress = 0,          -- of one remote address
-        connectionsPerIdentity = 0,         -- of one identity, once its credential has come
+        -- of one identity, once its credential has come: WebSockets, and requests that listen to events
+        connectionsPerIdentity = 0,
         handshakesPerSecond = 0,            -- new connections, of all; past it 429
         handshakesPerSecondPerAddress = 0,  -- new connections of one remote address; past it 429
         agents = 0,                         -- registered, in all

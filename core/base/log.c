@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -322,13 +323,28 @@ static int open_file(const char *file)
     return open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 }
 
+void log_check_rotation(void)
+{
+    char folder[PATH_MAX] = ".";
+    const char *slash = state.file ? strrchr(state.file, '/') : NULL;
+    if (slash)
+        snprintf(folder, sizeof folder, "%.*s", slash == state.file ? 1 : (int)(slash - state.file), state.file);
+    if (state.file && access(folder, W_OK | X_OK) != 0)
+        log_warn("log.file: whom the bridge runs as can make no file in %s (%s): a rotation has to make the new file, "
+                 "and give it to that user, before it sends SIGUSR1; or it copies and truncates",
+                 folder, strerror(errno));
+}
+
 static void reopen_file(void)
 {
     if (!state.file)
         return;
     int descriptor = open_file(state.file);
     if (descriptor < 0) {
-        write_own(LOG_LEVEL_ERROR, "cannot open %s again: %s; the old file stays in use", state.file, strerror(errno));
+        write_own(LOG_LEVEL_ERROR,
+                  "cannot open %s again: %s; the old file stays in use until the rotation has made "
+                  "one for the bridge's user, and SIGUSR1 comes again",
+                  state.file, strerror(errno));
         return;
     }
     close(state.descriptor);

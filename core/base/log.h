@@ -26,6 +26,10 @@ void log_name_thread(const char *name);
  * line says so. Any thread, but not a signal handler. */
 void log_reopen(void);
 
+/* A line that warns when the file could not be made anew by its name, as a rotation wants it. After the last change of
+ * who the process runs as. */
+void log_check_rotation(void);
+
 /* Lines below this level are not written from now on. Any thread. */
 void log_set_level(enum log_level level);
 

@@ -150,6 +150,13 @@ static void free_line_up(struct endpoint *endpoint)
     endpoint->lined_up = false;
 }
 
+static void count_wait(struct lane *lane, const struct frame *frame)
+{
+    int64_t waited_ms = lane->wall_ms - frame->accepted_ms;
+    if (frame->accepted_ms != 0)
+        histogram_record(&lane->mailbox_waits, waited_ms > 0 ? (uint64_t)waited_ms * 1000000 : 0, 1);
+}
+
 /* Moves the next frame of the line-up and, where it may be had (shard locked), the mailbox to the outbox: within each
  * level the line-up's are older. False: there is none, or no memory for it. */
 static bool move_one(struct endpoint *endpoint, struct agent *mailbox_of)
@@ -166,7 +173,7 @@ static bool move_one(struct endpoint *endpoint, struct agent *mailbox_of)
     if (lined_up) /* the reference is the outbox's now */
         levels_pop(line_up, level);
     else
-        mailbox_pop(mailbox_of, level);
+        count_wait(endpoint->lane, mailbox_pop(mailbox_of, level));
     if (line_up && line_up->count == 0) {
         if (mailbox)
             mailbox->turn = line_up->turn;

@@ -430,6 +430,7 @@ static void send(struct work *work, const struct decision *decision)
             expires_ms = lane->wall_ms + item->expires_ms;
     }
     result->frame->expires_ms = expires_ms;
+    result->frame->accepted_ms = lane->wall_ms;
     result->frame->dead_letter = delivery->dead_letter;
     result->frame->share = delivery->share;
     if (__builtin_expect(work->task_effect == TASK_OPENS, 0) && !work->everyone) /* what goes to all is nobody's task */

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/slice.h"
 #include "bridge/levels.h"
 #include "protocol/code.h"
@@ -133,6 +134,7 @@ struct lane {
     bool woke_any;
     atomic_uint attached_count; /* written by the lane, read by all */
     struct lane_counters counters;
+    struct histogram mailbox_waits; /* of envelopes that left a mailbox for a connection: since they were accepted */
 
     struct inbox {
         struct lock lock;

@@ -67,6 +67,7 @@ struct connection {
     uint16_t share;            /* of the mailboxes, that it takes: its identity's, else its address's */
     uint32_t message_began_ms; /* steady clock, not 0, while a message has begun and is not complete; else 0 */
     uint32_t answer_bytes;     /* of answers queued since the outbox was last empty */
+    uint32_t held_bytes;       /* while it holds: what that takes */
     uint32_t recent_second, recent_bytes; /* what came lately, halved each second: shed_count_received */
     struct peer_address address;
     union {
@@ -128,6 +129,17 @@ void connection_flush(struct connection *connection);
 /* Its identity is known, or another than before: from now on it is one of that sender's connections, and its messages
  * count as that sender's. LIMIT_NONE: fine, or it has nothing of its own by which to count. */
 enum limit connection_count_identity(struct connection *connection);
+
+/* A request of that identity listens on it for as long as both like: until connection_end_listening it is one of that
+ * sender's connections. LIMIT_NONE: fine. */
+enum limit connection_count_listening(struct connection *connection, const struct identity *identity);
+void connection_end_listening(struct connection *connection);
+
+/* Its identity's limits may be others now, or there are some for the first time: it is open, and not refused. */
+void connection_follow_limits(struct connection *connection);
+
+/* It is closing: whoever was behind it may come back before its socket is closed. */
+void connection_leave_sender(struct connection *connection);
 
 /* What is told from all others by the connection's identity, or without one by its address. */
 uint16_t connection_share(const struct connection *connection);

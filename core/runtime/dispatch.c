@@ -41,6 +41,7 @@ static void free_job(struct dispatch_job *job)
     text_store_free(&job->store);
     profile_release(job->profile);
     identity_release(job->dispatch.identity);
+    party_release(job->dispatch.payer);
     frame_release(job->frame);
     pool_release(POOL_BUFFERS, job->text, job->text_size);
     pool_release(POOL_ARRAYS, job, sizeof *job);
@@ -76,6 +77,7 @@ static struct dispatch_job *new_job(const struct dispatch *dispatch, const struc
     if (dispatch->sender && dispatch->sender->profile)
         job->profile = profile_retain(dispatch->sender->profile);
     job->dispatch.identity = identity_retain(dispatch->identity);
+    job->dispatch.payer = party_retain(dispatch->payer);
     if (sender)
         job->who = *sender; /* its texts are the profile's, or the identity's */
     return job;
@@ -316,6 +318,14 @@ static unsigned version_of(const struct reactor *reactor, const struct script_st
     return scripts_slot_of(&reactor->scripts, script)->version->number;
 }
 
+static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome);
+
+static void start_waiting(struct reactor *reactor, struct script_state *script, struct dispatch_job *job)
+{
+    waiting_start(reactor, script, &job->waiting, routed_later);
+    job->waiting.payer = job->dispatch.payer;
+}
+
 static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome)
 {
     struct dispatch_job *job = (struct dispatch_job *)waiting;
@@ -332,7 +342,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
         job->tally = tally_begin(reactor, script);
         routed = script_route(script, &job->envelope, sender_of(job), &job->defaults, &decided);
         if (routed == SCRIPT_WAITS) {
-            waiting_start(reactor, script, &job->waiting, routed_later);
+            start_waiting(reactor, script, job);
             return;
         }
     }
@@ -371,7 +381,7 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, struct scrip
         return NULL;
     }
     script_move_taken(script, &job->envelope, sender ? &job->who : NULL, &job->defaults);
-    waiting_start(reactor, script, &job->waiting, routed_later);
+    start_waiting(reactor, script, job);
     return job;
 }
 

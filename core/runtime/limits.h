@@ -72,10 +72,11 @@ struct own_limits {
 };
 
 /* A reference to the party of that address or sender. NULL: no limit is configured that would need it; every function
- * below takes that as "no limit". An identity's own limits hold from then on for all its connections. */
+ * below takes that as "no limit". An identity's own limits, or none, hold from then on for all its connections. */
 struct party *party_of_address(const struct peer_address *address);
 struct party *party_of_agent(struct slice client_id);
 struct party *party_of_identity(struct slice owner, const struct own_limits *own);
+struct party *party_retain(struct party *party); /* another reference to it, for the caller */
 void party_release(struct party *party);
 
 /* --- Connections --- */
@@ -89,6 +90,9 @@ void limits_drop_connection(void);
 void limits_return_handshake(void);
 enum limit party_take_connection(struct party *party, uint64_t now_ns);
 void party_drop_connection(struct party *party);
+
+/* A connection that is open already, and its agent, are that party's from now on: counted, but not refused. */
+void party_join(struct party *party, bool with_agent);
 
 /* Who is at the other end. */
 enum peer_kind {
@@ -138,9 +142,18 @@ void party_charge_time(struct party *party, uint64_t took_ns, uint64_t now_ns);
 /* Counts one request of the address. 0: go on; else the seconds after which it may ask again. */
 unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms);
 
+/* The same for requests that were refused for their Origin or Host. They count apart from the others, so that a web page
+ * cannot use up what its user may ask from the same machine. */
+unsigned limits_foreign_request(const struct peer_address *address, uint64_t now_ms);
+
 /* The same for credentials that were wrong in an upgrade or a `register`, as many as requests may be. They count apart
  * from requests, so that who asks a lot may still log in. To be asked before a credential is looked at. */
 unsigned limits_credential(const struct peer_address *address, uint64_t now_ms);
 void limits_credential_wrong(const struct peer_address *address, uint64_t now_ms);
+
+/* Whether another slow signature that this address shows is to be verified: not after many wrong ones in a short time.
+ * Counts apart from all else, and whatever http.rateMax says, for each one costs much. */
+bool limits_signature(const struct peer_address *address, uint64_t now_ns);
+void limits_signature_wrong(const struct peer_address *address, uint64_t now_ns);
 
 #endif

@@ -229,6 +229,7 @@ static bool give_up_rights(const struct config *config, char *error, size_t size
     if (!privileges_drop(config, error, size))
         return false;
     privileges_hide_memory(config);
+    log_check_rotation();
     return system_calls_confine(config, error, size);
 }
 

@@ -26,6 +26,7 @@ static inline struct frame *make(enum frame_kind kind, unsigned opcode, size_t p
     atomic_init(&frame->twins, NULL);
     frame->next_twin = NULL;
     frame->expires_ms = 0;
+    frame->accepted_ms = 0;
     frame->task = 0;
 
     unsigned char *at = (unsigned char *)frame->data;

@@ -25,8 +25,9 @@ struct frame {
     uint16_t share;                /* whose share of the mailboxes it takes: bridge/mailbox.h; 0: nobody's */
     _Atomic(struct frame *) twins; /* this frame in other forms, a list */
     struct frame *next_twin;
-    int64_t expires_ms; /* wall clock; past it no mailbox gives it out; 0: never. Set before it is shared */
-    uint64_t task;      /* that it opens for each agent that takes it: a hash; 0: none. Set before it is shared */
+    int64_t expires_ms;  /* wall clock; past it no mailbox gives it out; 0: never. Set before it is shared */
+    int64_t accepted_ms; /* wall clock: when the envelope was accepted; 0: it was not, but made here. As above */
+    uint64_t task;       /* that it opens for each agent that takes it: a hash; 0: none. Set before it is shared */
     char data[];
 };
 

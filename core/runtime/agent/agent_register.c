@@ -410,6 +410,6 @@ void session_review(struct connection *connection)
         access_refused(REFUSED_BINDING, connection->identity, profile->id);
         forbid(connection, false, SLICE("this credential does not allow that clientId any more"));
     } else if (!resolve_grant(connection, profile)) {
-        agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("out of memory"));
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
     }
 }

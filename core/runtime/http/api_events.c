@@ -18,25 +18,43 @@ static int native_event_kinds(lua_State *L)
     return 1;
 }
 
+/* One that listens is a connection of its identity, as an agent is. */
+static enum code begin_listening(struct api_call *call, const struct subscription *subscription, struct slice *text)
+{
+    enum limit limit = connection_count_listening(call->connection, call->identity);
+    if (limit != LIMIT_NONE) {
+        *text = SLICE("too many connections of this identity: see Retry-After");
+        return limit_code(limit);
+    }
+    call->subscriber = events_join(call->connection, subscription);
+    if (call->subscriber)
+        return CODE_OK;
+    connection_end_listening(call->connection);
+    *text = SLICE("as many listen to events as may: see Retry-After");
+    return CODE_OVERLOADED;
+}
+
 /* Nothing, or the status of a refusal. */
 static int join(lua_State *L, struct api *api, const struct subscription *subscription)
 {
     enum code code = CODE_OK;
+    struct slice text = {NULL, 0};
     if ((subscription->kinds & EVENT_ADMIN_KINDS) && !api->call->admin)
         code = CODE_FORBIDDEN;
     else if (api->reactor->draining)
         code = CODE_DRAINING;
-    else if (!api->call->subscriber && !(api->call->subscriber = events_join(api->call->connection, subscription)))
-        code = CODE_OVERLOADED;
+    else if (!api->call->subscriber)
+        code = begin_listening(api->call, subscription, &text);
     if (code == CODE_OK)
         return 0;
     if (subscription->drop)
         subscription->drop(subscription->filter);
     if (code == CODE_FORBIDDEN)
         access_refused(REFUSED_ADMIN, api->call->identity, SLICE("/events"));
-    struct slice text = code == CODE_FORBIDDEN  ? SLICE("only an administrator may listen to this kind of events")
-                        : code == CODE_DRAINING ? SLICE("the bridge is going away")
-                                                : SLICE("as many listen to events as may: see Retry-After");
+    if (code == CODE_FORBIDDEN)
+        text = SLICE("only an administrator may listen to this kind of events");
+    else if (code == CODE_DRAINING)
+        text = SLICE("the bridge is going away");
     lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));
     return 1;
 }

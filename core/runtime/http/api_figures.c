@@ -36,6 +36,7 @@ static atomic_ullong last_refusal;
 
 void api_figures_join(struct api *api)
 {
+    api->has_processor_clock = pthread_getcpuclockid(pthread_self(), &api->processor_clock) == 0;
     pthread_mutex_lock(&mutex);
     apis[api->reactor->index] = api;
     pthread_mutex_unlock(&mutex);
@@ -45,6 +46,15 @@ void api_figures_leave(struct api *api)
 {
     pthread_mutex_lock(&mutex);
     apis[api->reactor->index] = NULL;
+    pthread_mutex_unlock(&mutex);
+}
+
+void api_each(void (*visit)(void *context, const struct api *api), void *context)
+{
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < LANES_MAXIMUM; i++)
+        if (apis[i])
+            visit(context, apis[i]);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -220,7 +230,7 @@ static double milliseconds(uint64_t nanoseconds)
     return round((double)nanoseconds / 1000) / 1000;
 }
 
-/* Percentiles in milliseconds; for scrapers, how many stayed within each power of two of nanoseconds, in seconds. */
+/* Percentiles in milliseconds. */
 static void push_latency(lua_State *L, const uint64_t sums[LATENCY_BUCKETS])
 {
     static const struct {
@@ -228,52 +238,26 @@ static void push_latency(lua_State *L, const uint64_t sums[LATENCY_BUCKETS])
         double share;
     } percentiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
     uint64_t count = 0;
-    double seconds = 0;
-    int within = 0;
-    lua_newtable(L);
-    lua_newtable(L);
-    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++)
         count += sums[i];
-        seconds += (double)sums[i] * (double)latency_bucket_end(i) / 1e9;
-        /* Powers of two from 1 µs to 8 s: finer is noise, beyond is a fault. */
-        uint64_t limit = latency_bucket_end(i) + 1;
-        if ((limit & (limit - 1)) == 0 && limit >= (1u << 10) && limit <= ((uint64_t)1 << 33)) {
-            lua_newtable(L);
-            set_number(L, "seconds", (double)limit / 1e9);
-            set_number(L, "count", (double)count);
-            lua_rawseti(L, -2, ++within);
-        }
-    }
-    lua_setfield(L, -2, "within");
+    lua_newtable(L);
     for (unsigned i = 0; i < sizeof percentiles / sizeof *percentiles; i++)
         set_number(L, percentiles[i].name, milliseconds(latency_percentile(sums, percentiles[i].share)));
     set_number(L, "count", (double)count);
-    set_number(L, "seconds", seconds);
     lua_setfield(L, -2, "latency");
 }
 
-/* Of lengths of time: their number, percentiles in milliseconds, and for scrapers how many stayed below each power of
- * four of microseconds, in seconds. */
+/* Of lengths of time: their number, and percentiles in milliseconds. */
 static void push_pauses(lua_State *L, const char *name, const struct pause_sums *sums)
 {
     static const struct {
         const char *name;
         double share;
     } percentiles[] = {{"p50", 0.5}, {"p99", 0.99}, {"p999", 0.999}};
-    int within = 0;
     lua_newtable(L);
-    lua_newtable(L);
-    for (uint64_t limit = 16; limit <= 1u << 24; limit *= 4) {
-        lua_newtable(L);
-        set_number(L, "seconds", (double)limit / 1e6);
-        set_number(L, "count", (double)pauses_within(sums, limit));
-        lua_rawseti(L, -2, ++within);
-    }
-    lua_setfield(L, -2, "within");
     for (unsigned i = 0; i < sizeof percentiles / sizeof *percentiles; i++)
         set_number(L, percentiles[i].name, milliseconds(pause_percentile(sums, percentiles[i].share)));
     set_number(L, "count", (double)sums->count);
-    set_number(L, "seconds", (double)sums->total_ns / 1e9);
     set_number(L, "max", milliseconds(sums->longest_ns));
     lua_setfield(L, -2, name);
 }
@@ -527,8 +511,6 @@ static void push_workers(lua_State *L)
     set_number(L, "timeouts", (double)read.timeouts);
     set_number(L, "cancelled", (double)read.cancelled);
     set_number(L, "refused", (double)read.refused);
-    set_number(L, "run_seconds", (double)read.total_run_ns / 1e9);
-    set_number(L, "wait_seconds", (double)read.total_wait_ns / 1e9);
     set_number(L, "average_ms", ran > 0 ? (double)read.total_run_ns / 1e6 / ran : 0);
     set_number(L, "longest_ms", milliseconds(read.longest_run_ns));
     set_number(L, "average_wait_ms", taken > 0 ? (double)read.total_wait_ns / 1e6 / taken : 0);

@@ -12,6 +12,8 @@
 void http_exchange_end_request(struct connection *connection)
 {
     struct request *request = &connection->http->request;
+    if (request->call.subscriber)
+        connection_end_listening(connection);
     api_end(connection_reactor(connection)->http, &request->call);
     http_gate_end(&request->gate);
     buffer_free(&request->body);

@@ -207,16 +207,23 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     }
     enum page page;
-    if (!check_browser(connection, request, &page, out))
-        return;
-    if (slice_equal(request->method, SLICE("OPTIONS"))) {
-        out->preflight = true;
+    uint64_t now_ms = connection_reactor(connection)->now_ms;
+    if (!check_browser(connection, request, &page, out)) {
+        out->retry_after = limits_foreign_request(&out->address, now_ms);
+        out->origin = slice_from(NULL, 0);
+        if (out->retry_after > 0)
+            refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
         return;
     }
-    if (!request->upgrade && !is_probe(path) && !counted_before(connection)) {
-        out->retry_after = limits_http_request(&out->address, connection_reactor(connection)->now_ms);
+    bool preflight = slice_equal(request->method, SLICE("OPTIONS"));
+    if (!request->upgrade && (preflight || !is_probe(path)) && !counted_before(connection)) {
+        out->retry_after = limits_http_request(&out->address, now_ms);
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
+    }
+    if (preflight) {
+        out->preflight = true;
+        return;
     }
     if (admission_is_tight() && !answered_under_pressure(path)) {
         counter_add(&connection_reactor(connection)->shed.refused_requests, 1);

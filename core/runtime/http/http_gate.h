@@ -19,7 +19,7 @@ struct http_gate {
     struct slice origin;         /* of a browser that is let in, in the request's head; empty: no browser */
 };
 
-/* Checks, in this order: for whom a trusted proxy speaks, origin, host, (preflight ends here,) rate, credential. A
+/* Checks, in this order: for whom a trusted proxy speaks, origin, host, rate, (preflight ends here,) credential. A
  * second check of a request that waited counts no second time. `path` is decoded. On the reactor's thread. */
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out);

@@ -193,10 +193,11 @@ static void become_websocket(struct connection *connection, const struct handsha
     buffer_free(&input);
 }
 
-/* From here on the connection is one peer's, whom the proxy has named: it counts as that address's. */
+/* From here on the connection is one peer's, whom the proxy has named: it counts as that address's. Where the proxy has
+ * named nobody, as the proxy's own: or whoever comes by it would be without a limit. */
 static enum limit count_forwarded(struct connection *connection, const struct http_gate *gate)
 {
-    if (!connection->by_proxy || !gate->forwarded || connection->party)
+    if (!connection->by_proxy || connection->party)
         return LIMIT_NONE;
     struct party *party = party_of_address(&gate->address);
     enum limit limit = party_take_connection(party, clock_coarse_ns());
@@ -206,7 +207,7 @@ static enum limit count_forwarded(struct connection *connection, const struct ht
     }
     connection->party = party;
     connection->address = gate->address;
-    connection->forwarded = true;
+    connection->forwarded = gate->forwarded;
     return LIMIT_NONE;
 }
 

@@ -101,6 +101,16 @@ void identity_release(struct identity *identity)
         free(identity);
 }
 
+static bool takes_any(const struct identity *identity)
+{
+    return !identity || identity->kind == IDENTITY_SHARED || identity->kind == IDENTITY_SOCKET;
+}
+
+const struct identity *identity_counted(const struct identity *identity)
+{
+    return takes_any(identity) ? NULL : identity;
+}
+
 struct party *identity_party(const struct identity *identity)
 {
     const struct identity_limits *limits = &identity->limits;
@@ -126,11 +136,6 @@ bool identity_has_role(const struct identity *identity, struct slice role)
 bool identity_expired(const struct identity *identity, int64_t wall_ms)
 {
     return identity && identity->expires_ms != 0 && wall_ms >= identity->expires_ms;
-}
-
-static bool takes_any(const struct identity *identity)
-{
-    return !identity || identity->kind == IDENTITY_SHARED || identity->kind == IDENTITY_SOCKET;
 }
 
 bool identity_may_take(const struct identity *identity, struct slice client_id, bool strict)

@@ -107,6 +107,23 @@ static void free_watcher(struct watcher *gone)
     free(gone);
 }
 
+/* What the configuration names, and a reload reads again. NULLs are left out. */
+static void add_named_files(struct watcher *to, const struct config *config)
+{
+    const char *const files[] = {config->policies.alerts, config->policies.access, config->auth.tokens,
+                                 config->auth.jwt.keys,   config->auth.jwt.key,    config->tls.client_ca,
+                                 config->tls.crl};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i])
+            add_file(to, files[i]);
+    for (size_t i = 0; i < config->tls.pair_count; i++) {
+        add_file(to, config->tls.pairs[i].cert);
+        add_file(to, config->tls.pairs[i].key);
+    }
+    for (size_t i = 0; i < config->secret_files.count; i++)
+        add_file(to, config->secret_files.items[i]);
+}
+
 static struct watcher *start(const struct version *version, const char *config_path)
 {
     struct watcher *made = calloc(1, sizeof *made);
@@ -116,6 +133,7 @@ static struct watcher *start(const struct version *version, const char *config_p
     made->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (config_path)
         add_file(made, config_path);
+    add_named_files(made, version->config);
     for (unsigned i = 0; sources_path(version->sources, i); i++)
         add_file(made, sources_path(version->sources, i));
     if (made->inotify_fd < 0 || made->stop_fd < 0 || pthread_create(&made->thread, NULL, watch, made) != 0) {

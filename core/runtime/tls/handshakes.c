@@ -45,6 +45,7 @@ struct handshake {
     struct reactor *reactor;
     struct tls_session *session; /* NULL: nothing came yet */
     uint64_t due_ms;             /* steady clock */
+    uint64_t began_ns;           /* steady clock: when its first byte was seen */
     int fd;
     bool writes; /* waits for the socket to take bytes */
     struct arrival arrival;
@@ -57,6 +58,7 @@ static struct handshaker {
     pthread_mutex_t mutex; /* the list */
     struct handshake *first, **last;
     atomic_uint count; /* on the list */
+    struct histogram full_times, resumed_times;
 } handshakers[HANDSHAKE_THREADS_MAXIMUM];
 
 static atomic_uint running; /* written before the first connection comes */
@@ -134,7 +136,9 @@ static void hand_over(struct handshaker *own, struct handshake *handshake)
 {
     leave_list(own, handshake);
     epoll_ctl(own->epoll_fd, EPOLL_CTL_DEL, handshake->fd, NULL);
-    count(tls_session_resumed(handshake->session) ? &resumed : &full);
+    bool again = tls_session_resumed(handshake->session);
+    count(again ? &resumed : &full);
+    histogram_record(again ? &own->resumed_times : &own->full_times, clock_steady_ns() - handshake->began_ns, 1);
     handshake->errand.run = arrive;
     reactor_post(handshake->reactor, &handshake->errand);
 }
@@ -188,6 +192,7 @@ static bool begin(struct handshaker *own, struct handshake *handshake, uint32_t 
     if (context)
         handshake->session = tls_session_new(context, own->index, handshake->fd);
     tls_context_release(context);
+    handshake->began_ns = clock_steady_ns();
     if (handshake->session)
         return true;
     if (may)
@@ -421,6 +426,14 @@ void handshakes_read(struct handshake_figures *out)
     for (unsigned i = 0; i < running; i++)
         all += atomic_load_explicit(&handshakers[i].count, memory_order_relaxed);
     out->waiting = all > out->in_progress ? all - out->in_progress : 0;
+}
+
+void handshakes_add_times(struct histogram_sums *full_times, struct histogram_sums *resumed_times)
+{
+    for (unsigned i = 0; i < running; i++) {
+        histogram_add(&handshakers[i].full_times, full_times);
+        histogram_add(&handshakers[i].resumed_times, resumed_times);
+    }
 }
 
 const char *handshake_failure_name(unsigned failure)

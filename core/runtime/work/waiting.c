@@ -81,7 +81,12 @@ static void go_on(struct waiting *waiting, const struct script_answer *answer)
     struct script_outcome outcome;
     struct asking *asking = waiting->asking;
     waiting->asking = NULL;
+    uint64_t began_ns = waiting->payer ? clock_steady_ns() : 0;
     enum script_result result = script_resume(waiting->script, waiting->wait, answer, &outcome);
+    if (waiting->payer) {
+        uint64_t now_ns = clock_steady_ns();
+        party_charge_time(waiting->payer, now_ns - began_ns, now_ns);
+    }
     asking_end(asking); /* the answer was its own */
     if (result == SCRIPT_WAITS) {
         begin(waiting, script_take_wait(waiting->script));
@@ -166,6 +171,7 @@ void waiting_start(struct reactor *reactor, struct script_state *script, struct 
     if (reactor->draining && waiting->until_ms > reactor->drain_started_ms + REACTOR_DRAIN_HOOKS_MS)
         waiting->until_ms = reactor->drain_started_ms + REACTOR_DRAIN_HOOKS_MS;
     waiting->brief = false;
+    waiting->payer = NULL;
     ev_init(&waiting->timer, on_timer);
     waiting->timer.data = waiting;
     waiting->next = reactor->waiting;

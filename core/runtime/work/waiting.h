@@ -23,7 +23,8 @@ struct waiting {
     uint64_t until_ms; /* steady clock: script.suspendMs after its first wait, whatever it waits for */
     enum code refused; /* the work was not taken, and why */
     struct slice refusal;
-    bool brief; /* not waited for when the reactor stops */
+    bool brief;          /* not waited for when the reactor stops */
+    struct party *payer; /* whose time its stretches take, the owner's to set after the start and to keep; or NULL */
     void (*ended)(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome);
 };
 

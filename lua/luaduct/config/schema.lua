@@ -118,7 +118,7 @@ local keys = {
     },
     {
         path = "script.watch", type = "boolean", live = true, default = false,
-        help = "reload when the config file or a script changes",
+        help = "reload when a file changes: config, scripts, tokens, keys, certificates, rules",
     },
 
     {
@@ -245,7 +245,7 @@ local keys = {
     {
         path = "limits.connectionsPerIdentity", type = "integer",
         min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
-        help = "of one identity, once its credential has come",
+        help = "of one identity, once its credential has come: WebSockets, and requests that listen to events",
     },
     {
         path = "limits.handshakesPerSecond", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
