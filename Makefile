@@ -103,9 +103,6 @@ build: $(BUILD)/luaduct ## Build the program: build/luaduct
 man: $(manual) ## Write the manual pages and the completions of shells: build/manual/
 
 install: build $(manual) ## Install under PREFIX (/usr/local), below DESTDIR
-	@$(MAKE) install-files
-
-install-files:
 	install -D -m 644 $(BUILD)/manual/luaduct.1 '$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1'
 	install -D -m 644 $(BUILD)/manual/luaduct.lua.5 '$(DESTDIR)$(PREFIX)/share/man/man5/luaduct.lua.5'
 	install -D -m 644 $(BUILD)/manual/bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/luaduct'
@@ -394,7 +391,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production run-tls build man install install-files uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
+.PHONY: run run-enhanced run-production run-tls build man install uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
