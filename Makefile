@@ -102,11 +102,16 @@ build: $(BUILD)/luaduct ## Build the program: build/luaduct
 
 man: $(manual) ## Write the manual pages and the completions of shells: build/manual/
 
-install: build $(manual) ## Install under PREFIX (/usr/local), below DESTDIR
-	install -D -m 644 $(BUILD)/manual/luaduct.1 '$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1'
-	install -D -m 644 $(BUILD)/manual/luaduct.lua.5 '$(DESTDIR)$(PREFIX)/share/man/man5/luaduct.lua.5'
-	install -D -m 644 $(BUILD)/manual/bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/luaduct'
-	install -D -m 644 $(BUILD)/manual/zsh '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_luaduct'
+install: build ## Install under PREFIX (/usr/local), below DESTDIR
+	@$(MAKE) install-files
+
+install-files:
+	install -d '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man5' \
+		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/zsh/site-functions'
+	$(BUILD)/luaduct help --man luaduct.1 >'$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1'
+	$(BUILD)/luaduct help --man luaduct.lua.5 >'$(DESTDIR)$(PREFIX)/share/man/man5/luaduct.lua.5'
+	$(BUILD)/luaduct completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/luaduct'
+	$(BUILD)/luaduct completion zsh >'$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_luaduct'
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/luaduct'
 	install -m 755 $(BUILD)/luaduct '$(DESTDIR)$(PREFIX)/bin/luaduct'
 	install -D -m 644 lua/luaduct/meta.lua '$(DESTDIR)$(PREFIX)/share/luaduct/meta/luaduct.lua'
@@ -158,10 +163,12 @@ lint: lint-setup ## Formatting, luacheck, cppcheck, gcc's analyser, and every wa
 format: ## Format all C
 	@clang-format -i $(c_files)
 
-docs: build ## Write docs/config.md, config/luaduct.lua, docs/command-line.md and docs/metrics.md again from what they describe
+docs: build ## Write docs/config.md, config/luaduct.lua, docs/command-line.md, docs/metrics.md and Kubernetes' alerts again from what they describe
 	@$(BUILD)/luaduct help --man command-line.md >$(BUILD)/command-line.md
 	@mv $(BUILD)/command-line.md docs/command-line.md
 	@luajit scripts/metrics.lua >docs/metrics.md
+	@luajit scripts/prometheus-rule.lua >$(BUILD)/monitoring-alerts.yaml
+	@cp $(BUILD)/monitoring-alerts.yaml config/deploy/k8s/monitoring-alerts.yaml
 	@luajit -e "package.path = [[lua/?.lua;]] .. package.path \
 		local document = require([[luaduct.config.document]]) \
 		local texts = {[ [[docs/config.md]] ] = document.reference(), [ [[config/luaduct.lua]] ] = document.default_file()} \
@@ -391,7 +398,7 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production run-tls build man install uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
+.PHONY: run run-enhanced run-production run-tls build man install install-files uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
 	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE

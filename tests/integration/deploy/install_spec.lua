@@ -7,10 +7,9 @@ local wait = require "tests.support.wait"
 -- The build folder that has the binary under test.
 local BUILD = bridge.BINARY:match("^(.*)/")
 
--- Without building it again, whose options these are not.
 local function make(target, root)
     local status, _, errors = process.run({
-        "make", "-s", "-o", bridge.BINARY, target, "BUILD=" .. BUILD, "DESTDIR=" .. root, "PREFIX=/usr",
+        "make", "-s", target, "BUILD=" .. BUILD, "DESTDIR=" .. root, "PREFIX=/usr",
     }, {env = {MAKEFLAGS = "", MAKELEVEL = "1"}, seconds = 30})
     assert.equal(0, status, errors)
 end
@@ -34,7 +33,7 @@ describe("make install", function()
 
     it("installs a program that finds the config beside it, and make uninstall removes all of it", function()
         local root = process.folder()
-        make("install", root)
+        make("install-files", root)
 
         local status, output, errors = process.run({root .. "/usr/bin/luaduct", "check"})
 
@@ -49,7 +48,7 @@ describe("make install", function()
 
     it("puts the documents where the unit says they are", function()
         local root = process.folder()
-        make("install", root)
+        make("install-files", root)
 
         local unit = process.read_file(root .. "/usr/share/luaduct/luaduct.service")
 

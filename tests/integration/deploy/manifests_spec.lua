@@ -101,6 +101,20 @@ describe("Kubernetes' manifests", function()
         assert.equal(tonumber(resources.limits.cpu), config.phase2.workerPool.maxWorkers)
     end)
 
+    it("have the rules that Prometheus has", function()
+        local status, output, errors = process.run({"luajit", "scripts/prometheus-rule.lua"})
+        assert.equal(0, status, errors)
+        assert.equal(output, process.read_file(K8S .. "monitoring-alerts.yaml"))
+        for _, name in ipairs({"recording", "alerts"}) do
+            local names = {}
+            for _, group in ipairs(find(all, "PrometheusRule", "luaduct-" .. name).spec.groups) do
+                assert.is_nil(names[group.name])
+                names[group.name] = true
+            end
+            assert.truthy(next(names))
+        end
+    end)
+
     -- A folder as the kubelet makes it: what is mounted are links to links, so that a change comes to all at once.
     local function mount(folder, contents, secrets)
         local version = process.folder()
