@@ -1,5 +1,5 @@
--- Prints config/deploy/k8s/monitoring-alerts.yaml: its first document as it is, and the groups of each of Prometheus's own
--- files as a rule of the operator's. luajit scripts/prometheus-rule.lua (run by `make docs`; a spec compares).
+-- Prints config/deploy/k8s/monitoring-alerts.yaml: its first document as it is, and the groups of each of Prometheus's
+-- own files as a rule of the operator's. luajit scripts/prometheus-rule.lua (run by `make docs`; a spec compares).
 local function read(path)
     local file = assert(io.open(path))
     local text = file:read("*a")

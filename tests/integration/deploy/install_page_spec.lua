@@ -1,5 +1,5 @@
--- docs/install.md: what it says to type is there, and what can run here does. The package and the container are proved by
--- make test-deb and make test-image.
+-- docs/install.md: what it says to type is there, and what can run here does. The package and the container are proved
+-- by make test-deb and make test-image.
 local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
 local unistd = require "posix.unistd"
