@@ -96,6 +96,7 @@ static const struct command {
     {"agent", command_agent, "be an agent in this terminal, or in a pipe", NULL},
     {"send", command_send, "send one envelope", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},
+    {"config", command_config, "bring the Node bridge's config here", NULL},
     {"cert", command_cert, "make certificates for developing", NULL},
     {"token", command_token, "make, list and revoke named tokens", NULL},
     {"new", command_new, "write a script and its spec to start from", NULL},
