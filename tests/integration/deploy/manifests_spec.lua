@@ -212,6 +212,29 @@ describe("the compose file", function()
     end)
 end)
 
+describe("Prometheus beside it", function()
+    it("has a config and rules where the compose file mounts them", function()
+        local folder, mounted = process.folder(), 0
+        local prometheus = documents("compose", "config/deploy/container/compose.yaml")[1].services.prometheus
+        local place = prometheus.command[1]:match("%-%-config%.file=(.*)/prometheus%.yaml$")
+        for _, volume in ipairs(prometheus.volumes) do
+            local source, target = volume:match("^(%./?[^:]*):(.-):ro$")
+            if source then
+                local name = assert(target:match("^" .. place .. "/([%w.]+)$"), target)
+                local text = process.read_file("config/deploy/container/" .. source)
+                process.write_file(folder .. "/" .. name, (text:gsub("/run/secrets/token", folder .. "/token")))
+                mounted = mounted + 1
+            end
+        end
+        process.write_file(folder .. "/token", "secret")
+        assert.equal(3, mounted)
+
+        local status, output, errors = process.run({"promtool", "check", "config", folder .. "/prometheus.yaml"})
+
+        assert.equal(0, status, output .. errors)
+    end)
+end)
+
 describe("the Dockerfile", function()
     after_each(bridge.clean)
 
