@@ -28,7 +28,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = build
 
 core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c))
-lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua)
+lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua) \
+	$(sort $(wildcard lua/luaduct/console/*))
 unit_sources := $(sort $(shell find tests/unit -name '*.c'))
 fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 peer_sources := $(sort $(wildcard bench/peers/*.c))
@@ -233,6 +234,14 @@ bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=
 	@$(MAKE) build peers
 	@bench/run --build $(BUILD) $(BENCH)
 
+bench-console: build ## Measure frames of the console with 10,000 agents in Chromium (AGENTS=… for fewer)
+	@scripts/setup test
+	@LUADUCT_BIN=$(BUILD)/luaduct NODE_PATH=tests/interop/node_modules node bench/console.js
+
+screenshots: build ## Take the pictures of the console in docs/img
+	@scripts/setup test
+	@LUADUCT_BIN=$(BUILD)/luaduct NODE_PATH=tests/interop/node_modules node tests/console/screenshots.js
+
 bench-operations: $(BUILD)/bench/operations ## Build what bench/workers runs against Node's worker_threads
 
 bench-decisions: $(BUILD)/bench/decisions ## Build what bench/decisions runs against Node
@@ -397,7 +406,7 @@ FORCE:
 .PHONY: run run-enhanced run-production run-tls build man install install-files uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
-	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
+	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions bench-console screenshots FORCE
 
 -include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(bench_objects)) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

@@ -18,6 +18,7 @@ return {
         -- connections of limits.trustedProxies begin with a PROXY header, version 1 or 2
         proxyProtocol = false,
     },
+    console = true,                         -- the console at /console of the HTTP port; false: there is nothing
 
     -- The routing scripts and what bounds them. Relative paths, here and below, start at this file's folder.
     script = {
@@ -284,8 +285,42 @@ return {
     -- What the bridge writes about itself.
     log = {
         level = "info",                     -- what is less than this is not written
+        -- a line for each HTTP request, and for each connection when it comes and when it goes
+        access = false,
         format = "text",                    -- of each line
         -- file = "luaduct.log",            -- none: standard error
+        levels = {
+            -- server = "debug",            -- start, stop, signals, rights
+            -- reload = "debug",            -- versions of scripts and config, the files that are watched
+            -- agent = "debug",             -- agents and their connections
+            -- access = "debug",            -- the access log
+            -- http = "debug",              -- the endpoints
+            -- auth = "debug",              -- who is refused what
+            -- tls = "debug",               -- certificates, handshakes
+            -- memory = "debug",            -- the budget, what is done to keep to it
+            -- script = "debug",            -- what scripts say, and what they do wrong
+            -- worker = "debug",            -- threads for tasks
+            -- engine = "debug",            -- what can be switched
+            -- alert = "debug",             -- alerts and their rules, who is told
+            -- tracing = "debug",           -- spans and where they go
+            -- log = "debug",               -- the log itself
+        },
+    },
+
+    -- Where an envelope went, as spans of OpenTelemetry.
+    tracing = {
+        -- a collector that spans are posted to (OTLP/HTTP, JSON); none: nothing is traced
+        -- endpoint = "http://localhost:4318/v1/traces",
+        -- share that is traced of envelopes whose sender does not say; else its `sampled` flag counts
+        sampleRatio = 0,
+        -- further ones of each request, such as { ["x-api-key"] = os.getenv("KEY") }
+        headers = {},
+        serviceName = "luaduct",            -- what the bridge is called there
+        batchSpans = 512,                   -- in one request, at most
+        -- that wait to be posted, some 0.5 KiB each; past it they are dropped and counted
+        queueSpans = 8192,
+        intervalMs = 1000,                  -- for how long a span waits for others to fill a request
+        timeoutMs = 5000,                   -- for one try
     },
     -- to run as once the ports are open, by name or number; needs a start as root
     -- user = "luaduct",

@@ -394,6 +394,7 @@ static enum code deliver_congested(struct lane *lane, struct endpoint *endpoint,
     enum code code = levels_ordered ? line_up(endpoint, frame) : push(endpoint, frame);
     if (code == CODE_OK)
         lane_mark_dirty(lane, endpoint);
+    attachment_note_waiting(endpoint);
     return code;
 }
 

@@ -71,6 +71,7 @@ struct endpoint {
      * (detachment.until_broadcast), so that a takeover neither repeats nor loses one that is on its way between lanes.
      */
     uint64_t from_broadcast;
+    uint64_t mailbox_ns; /* steady clock: when it was last given something out of the mailbox; 0: never */
 };
 
 /* Something that could not be delivered, waiting for the script to hear of it. */

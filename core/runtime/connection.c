@@ -6,6 +6,7 @@
 #include "bridge/attachment.h"
 #include "bridge/mailbox.h"
 #include "memory/pool.h"
+#include "runtime/access_log.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/http/http_session.h"
@@ -14,6 +15,7 @@
 #include "runtime/limits.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 
 static bool epoll_change(struct connection *connection, int operation)
 {
@@ -38,7 +40,7 @@ bool connection_open(struct reactor *reactor, struct transport transport, const 
     connection->is_admin = arrival->kind == PEER_ADMIN;
     connection->by_proxy = arrival->kind == PEER_PROXY;
     connection->forwarded = arrival->kind == PEER_FORWARDED;
-    connection->last_byte_ms = reactor->now_ms;
+    connection->last_byte_ms = connection->opened_ms = reactor->now_ms;
     if (!epoll_change(connection, EPOLL_CTL_ADD)) {
         pool_release(POOL_ARRAYS, connection, sizeof *connection);
         return false;
@@ -52,6 +54,8 @@ bool connection_open(struct reactor *reactor, struct transport transport, const 
     reactor->connections = connection;
     atomic_fetch_add_explicit(&reactor->connection_count, 1, memory_order_relaxed);
     connection_wait_for(connection, DEADLINE_HEADER);
+    if (access_log_on(connection))
+        access_log_opened(connection);
     return true;
 }
 
@@ -242,6 +246,8 @@ void connection_kill(struct connection *connection)
     if (connection->phase == CONNECTION_GONE)
         return;
     struct reactor *reactor = connection_reactor(connection);
+    if (access_log_on(connection))
+        access_log_closed(connection);
     connection_wait_for(connection, DEADLINE_NONE);
     shed_forget(connection);
     reactor_forget_held(connection);
@@ -270,6 +276,7 @@ static void free_connection(struct connection *connection)
     backlog_free(connection->backlog);
     identity_release(connection->identity);
     grant_free(connection->grant);
+    tracing_forget_header(connection->trace);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);
 }
 

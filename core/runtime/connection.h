@@ -24,6 +24,7 @@ struct http_exchange;
 struct grant;
 struct identity;
 struct pause;
+struct trace_context;
 struct verification;
 
 enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
@@ -45,6 +46,7 @@ struct connection {
     struct connection *next, **previous;                   /* all of the reactor */
     struct connection *deadline_next, **deadline_previous; /* of its kind; once gone, of the gone */
     uint64_t due_ms;                                       /* steady clock */
+    uint64_t opened_ms;                                    /* steady clock */
     uint64_t last_byte_ms;                                 /* steady clock: the peer's last sign of life */
     struct transport transport;
     uint8_t phase;         /* enum connection_phase */
@@ -79,6 +81,7 @@ struct connection {
     struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
     struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
     struct grant *grant;               /* what its agent may send; NULL before it registered */
+    struct trace_context *trace;       /* what the request that opened it said; NULL: nothing */
     struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
     struct party *party;               /* of its address; NULL: it needs none (runtime/limits.h) */
     struct party *sender;              /* of its identity or, once registered, its clientId; NULL: not known yet */

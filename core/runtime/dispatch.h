@@ -8,6 +8,9 @@
 #include "protocol/message.h"
 #include "runtime/reactor.h"
 
+struct hop;
+struct trace_context;
+
 struct dispatch_result {
     enum code code;      /* CODE_OK: accepted, or dropped without a word */
     bool dropped;        /* code is CODE_OK, or CODE_SCRIPT_DROPPED when the sender is to hear */
@@ -33,7 +36,10 @@ struct dispatch {
     /* Where a hook waits, the end comes later: this is told of it, on the reactor's thread. */
     void (*done)(void *context, struct dispatch_result *result);
     void *context;
-    struct dedup_entry dedup; /* dispatch_envelope's: what remembers this envelope's id */
+    const struct trace_context *inherited; /* what an envelope that names no trace hangs on; NULL: nothing. Looked at
+                                              before anything waits */
+    struct hop *hop;                       /* dispatch_envelope's: its spans; NULL: it is not traced */
+    struct dedup_entry dedup;              /* dispatch_envelope's: what remembers this envelope's id */
 };
 
 /* Reads what was sent once more, without a script's changes; its texts go to `store`. False: memory is out. */

@@ -5,6 +5,7 @@
 #ifndef LUADUCT_RUNTIME_LIMITS_H
 #define LUADUCT_RUNTIME_LIMITS_H
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +23,9 @@ struct peer_address {
 
 /* The address as limits see it. */
 struct peer_address peer_address_of(const struct address *address);
+
+/* An IPv4 address, or the /64 of an IPv6 one, in `out`. */
+struct slice peer_address_text(const struct peer_address *address, char out[INET6_ADDRSTRLEN]);
 
 /* By which tables know it. */
 uint64_t peer_address_hash(const struct peer_address *address);

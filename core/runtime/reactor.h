@@ -12,6 +12,7 @@
 #include "protocol/message.h"
 #include "runtime/config.h"
 #include "runtime/connection.h"
+#include "runtime/events/events.h"
 #include "runtime/identity/lifetime.h"
 #include "runtime/identity/standing.h"
 #include "runtime/latency.h"
@@ -117,6 +118,7 @@ struct reactor {
 
     struct shed shed;
     struct lifetime lifetime;
+    struct pace trace_pace;  /* of the envelopes that it traces */
     atomic_bool events_wait; /* for a connection of this reactor that listens: see runtime/events/ */
     struct latency latency;
     struct histogram message_times; /* the same for scrapers, with their edges and an exact sum */

@@ -309,7 +309,7 @@ static void stop_run(struct task_run *run, uint64_t now)
 static void give_up(struct worker *worker, struct answers *answers)
 {
     struct task_run *run = worker->run;
-    log_warn("worker %u does not stop in %s: it is replaced", worker->number, run->name);
+    log_warn(WORKER, "replaced", "worker %u does not stop in %s: it is replaced", worker->number, run->name);
     worker->given_up = true;
     forget_worker(worker);
     pool.busy--;
@@ -399,7 +399,7 @@ static uint64_t scale(uint64_t now, char *reason, size_t size)
         if (failure == 0)
             continue;
         pool.create_after_ns = now + CREATE_AGAIN_NS;
-        log_warn("cannot start another worker: %s", strerror(failure));
+        log_warn(WORKER, "start_failed", "cannot start another worker: %s", strerror(failure));
         if (pool.worker_count < pool.options.min_workers)
             snprintf(reason, size, "only %u of %u workers can be started: %s", pool.worker_count,
                      pool.options.min_workers, strerror(failure));

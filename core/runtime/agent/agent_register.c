@@ -168,7 +168,7 @@ static void finish_register(struct connection *connection, const struct register
                                                     EVENT_TEXT("agent", wanted->id),
                                                     EVENT_TEXT("role", wanted->role),
                                                     {0}});
-    log_debug("agent %.*s registered", (int)wanted->id.length, wanted->id.data);
+    log_debug(AGENT, "registered", "agent %.*s registered", (int)wanted->id.length, wanted->id.data);
     if (connection->endpoint.grace_over)
         attachment_go_live(&connection->endpoint);
     session_still_slow(connection);

@@ -44,12 +44,14 @@ static void log_disconnect(struct connection *connection, struct slice reason)
                                                     EVENT_TEXT("role", profile->role),
                                                     EVENT_TEXT("reason", reason),
                                                     {0}});
-    log_debug("agent %.*s left: %.*s", (int)profile->id.length, profile->id.data, (int)reason.length, reason.data);
+    log_debug(AGENT, "left", "agent %.*s left: %.*s", (int)profile->id.length, profile->id.data, (int)reason.length,
+              reason.data);
     struct script_state *script = scripts_pick(&reactor->scripts, profile->id, profile->labels);
     if (!script_has_hook(script, HOOK_ON_DISCONNECT))
         return;
     if (reactor->draining && clock_steady_ns() / 1000000 - reactor->drain_started_ms > REACTOR_DRAIN_HOOKS_MS) {
-        log_warn("stopping: on_disconnect is not called any more, its calls took too long");
+        log_warn(AGENT, "disconnect_hooks_skipped",
+                 "stopping: on_disconnect is not called any more, its calls took too long");
         return;
     }
     struct agent_view view;
@@ -213,6 +215,7 @@ static void handle_envelope(struct connection *connection, struct slice text)
                                 .sender = registered ? &connection->endpoint : NULL,
                                 .share = connection->share,
                                 .payer = party_counts_time(connection->sender) ? connection->sender : NULL,
+                                .inherited = connection->trace,
                                 .text = text,
                                 .is_message = true,
                                 .done = dispatched_later,
@@ -627,6 +630,8 @@ enum outbox_result agent_session_flush(struct connection *connection)
         outbox_flush(&endpoint->outbox, &connection->transport, &reactor->outbox_scratch, &bytes, &frames);
     counter_add(&reactor->lane->counters.bytes_out, bytes);
     counter_add(&reactor->lane->counters.messages_out, frames);
+    attachment_received(endpoint, frames);
+    attachment_note_waiting(endpoint);
     if (result != OUTBOX_EMPTY)
         return result;
     connection->answer_bytes = 0;

@@ -149,7 +149,8 @@ bool file_access_confine(const struct config *config, char *error, size_t size)
     if (failure == 0)
         return true;
     if (config->confinement.files == CONFIG_CONFINE_AUTO) {
-        log_warn("confinement.files: this kernel cannot (%s): nothing is confined", strerror(failure));
+        log_warn(SERVER, "not_confined", "confinement.files: this kernel cannot (%s): nothing is confined",
+                 strerror(failure));
         return true;
     }
     snprintf(error, size, "confinement.files: this kernel cannot: %s", strerror(failure));

@@ -4,7 +4,7 @@
 #include "runtime/reactor.h"
 #include "runtime/trace.h"
 
-/* event_kinds(): a list of {name, admin}. */
+/* event_kinds(): a list of {name, admin, named (comes only when it is named)}. */
 static int native_event_kinds(lua_State *L)
 {
     lua_newtable(L);
@@ -13,6 +13,7 @@ static int native_event_kinds(lua_State *L)
         lua_pushstring(L, event_kind_name((enum event_kind)kind));
         lua_setfield(L, -2, "name");
         set_boolean(L, "admin", (EVENT_ADMIN_KINDS >> kind) & 1);
+        set_boolean(L, "named", (EVENT_NAMED_KINDS >> kind) & 1);
         lua_rawseti(L, -2, (int)kind + 1);
     }
     return 1;
@@ -85,19 +86,24 @@ static struct slice optional_slice(lua_State *L, int index)
     return slice_from(data, length);
 }
 
-/* listen_trace(agent, intent, id): the same for the trace of envelopes, each of those nil for any. */
+/* listen_trace(agent, intent, id, pace): the same for the trace of envelopes, each of those nil for any; at most `pace`
+ * a second, 0 for all. */
 static int native_listen_trace(lua_State *L)
 {
     struct api *api = api_of(L);
-    void *filter = trace_filter_new(optional_slice(L, 1), optional_slice(L, 2), optional_slice(L, 3));
-    if (!filter) {
+    struct slice agent = optional_slice(L, 1), intent = optional_slice(L, 2), id = optional_slice(L, 3);
+    bool any = agent.length + intent.length + id.length == 0;
+    void *filter = any ? NULL : trace_filter_new(agent, intent, id);
+    if (!any && !filter) {
         lua_pushinteger(L, (lua_Integer)api_refuse(api, CODE_OVERLOADED, SLICE("out of memory")));
         return 1;
     }
-    return join(
-        L, api,
-        &(struct subscription){
-            .kinds = 1u << EVENT_TRACE, .passes = trace_filter_passes, .filter = filter, .drop = trace_filter_free});
+    return join(L, api,
+                &(struct subscription){.kinds = 1u << EVENT_TRACE,
+                                       .passes = any ? NULL : trace_filter_passes,
+                                       .filter = filter,
+                                       .drop = trace_filter_free,
+                                       .pace = (unsigned)luaL_optinteger(L, 4, 0)});
 }
 
 /* event_figures(): {listeners, published, lost}. */

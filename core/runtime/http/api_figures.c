@@ -12,6 +12,7 @@
 #include "bridge/pending.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
+#include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
@@ -23,6 +24,9 @@
 #include "script/collect.h"
 #include "script/shared.h"
 #include "workers/worker_pool.h"
+
+/* Main looks once a second; a little less, so that none is skipped. */
+#define FIGURES_INTERVAL_MS 900u
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but last_refusal */
 static struct api *apis[LANES_MAXIMUM];                   /* by reactor; NULL: not started, or ended */
@@ -593,6 +597,53 @@ static int native_collect(lua_State *L)
     return 1;
 }
 
+/* recent_latency(): {count, p50, p90, p99, p999} in milliseconds of what came since it was last asked. */
+static int native_recent_latency(lua_State *L)
+{
+    static uint64_t before[LATENCY_BUCKETS]; /* with the mutex */
+    struct reactor_sums sum = sum_reactors();
+    uint64_t recent[LATENCY_BUCKETS];
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+        recent[i] = minus(sum.latency[i], before[i]);
+        before[i] = sum.latency[i];
+    }
+    pthread_mutex_unlock(&mutex);
+    lua_newtable(L);
+    push_latency(L, recent);
+    lua_getfield(L, -1, "latency");
+    return 1;
+}
+
+/* --- Telling them to who listens --- */
+
+static atomic_bool telling;
+
+static void tell(struct reactor *reactor, struct errand *errand)
+{
+    (void)errand;
+    atomic_store_explicit(&telling, false, memory_order_release);
+    api_publish_figures(reactor->http);
+}
+
+void api_tell_figures(uint64_t now_ms)
+{
+    static struct errand errand = {.run = tell};
+    static uint64_t due_ms; /* main's */
+    if (!events_wanted(EVENT_FIGURES) || now_ms < due_ms || atomic_load_explicit(&telling, memory_order_acquire))
+        return;
+    due_ms = now_ms + FIGURES_INTERVAL_MS;
+    pthread_mutex_lock(&mutex);
+    unsigned i = 0;
+    while (i < LANES_MAXIMUM && !apis[i])
+        i++;
+    if (i < LANES_MAXIMUM) {
+        atomic_store_explicit(&telling, true, memory_order_release);
+        reactor_post(apis[i]->reactor, &errand);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
 /* draining() */
 static int native_draining(lua_State *L)
 {
@@ -601,6 +652,11 @@ static int native_draining(lua_State *L)
 }
 
 const luaL_Reg api_figures_functions[] = {
-    {"summary", native_summary}, {"figures", native_figures},   {"memory_level", native_memory_level},
-    {"collect", native_collect}, {"draining", native_draining}, {NULL, NULL},
+    {"summary", native_summary},
+    {"figures", native_figures},
+    {"memory_level", native_memory_level},
+    {"collect", native_collect},
+    {"draining", native_draining},
+    {"recent_latency", native_recent_latency},
+    {NULL, NULL},
 };

@@ -332,6 +332,7 @@ static int native_send(lua_State *L)
                                 .share = share_of(call),
                                 .identity = call->identity,
                                 .payer = party_counts_time(sender) ? sender : NULL,
+                                .inherited = call->connection->http->request.trace,
                                 .text = text,
                                 .done = sent_later,
                                 .context = call};
@@ -466,7 +467,7 @@ static int native_write_agents(lua_State *L)
     for (unsigned i = 0; i < count; i++) {
         if (written + i > 0)
             buffer_append_slice(out, SLICE(","));
-        meta_append(out, &views[i], enhanced, api->reactor->lane->wall_ms);
+        meta_append(out, &views[i], enhanced ? META_LOAD : META_REGISTERED, api->reactor->lane->wall_ms);
         agent_view_release(&views[i]);
     }
     if (count > 0)

@@ -11,6 +11,7 @@ struct http_gate {
     unsigned retry_after;      /* seconds; 0: says nothing of it */
     bool waits;                /* who asks is being found out: check again when http_session_authenticated is called */
     bool preflight;            /* a browser asks whether it may ask: answer with what is allowed */
+    bool open_page;            /* of the console: to anyone, and whoever asks is a nobody */
     bool forwarded;            /* `address` is what a trusted proxy said */
     bool admin;                /* may speak for others and change things */
     struct identity *identity; /* who asks, a reference; NULL: nobody has said */

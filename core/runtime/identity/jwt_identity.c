@@ -7,7 +7,7 @@
 
 static enum authentication refuse(enum code code, const char *why)
 {
-    log_info("a JSON Web Token was refused: %s", why);
+    log_info(AUTH, "token_refused", "a JSON Web Token was refused: %s", why);
     return code == CODE_INTERNAL ? AUTHENTICATION_FAILED : AUTHENTICATION_WRONG;
 }
 

@@ -174,8 +174,9 @@ static void resume_some(struct reactor *reactor)
 static void close_connection(struct reactor *reactor, struct connection *connection, uint64_t held)
 {
     const struct profile *profile = connection->endpoint.profile;
-    log_warn("memory: closing the connection that holds most, %llu bytes%s%.*s", (unsigned long long)held,
-             profile ? ", of agent " : "", profile ? (int)profile->id.length : 0, profile ? profile->id.data : "");
+    log_warn(MEMORY, "connection_closed", "memory: closing the connection that holds most, %llu bytes%s%.*s",
+             (unsigned long long)held, profile ? ", of agent " : "", profile ? (int)profile->id.length : 0,
+             profile ? profile->id.data : "");
     counter_add(&reactor->shed.closed, 1);
     if (connection->is_websocket) {
         agent_session_end_with(connection, CODE_OVERLOADED, WEBSOCKET_TRY_LATER,

@@ -156,10 +156,11 @@ bool trial_end(enum canary_state state, const char *why, const char *cause, char
     snprintf(canary.why, sizeof canary.why, "%s", why);
     pthread_mutex_unlock(&mutex);
     if (promote)
-        log_info("scripts: version %u, which was on trial, is in use now (%s): %s", number, cause, why);
+        log_info(RELOAD, "promoted", "scripts: version %u, which was on trial, is in use now (%s): %s", number, cause,
+                 why);
     else
-        log_warn("scripts: version %u is not on trial any more, version %u stays in use (%s): %s", number,
-                 in_use.current->number, cause, why);
+        log_warn(RELOAD, "aborted", "scripts: version %u is not on trial any more, version %u stays in use (%s): %s",
+                 number, in_use.current->number, cause, why);
     return true;
 }
 
@@ -171,7 +172,8 @@ static void end_by_itself(enum canary_state state, const char *why, const char *
     if (trial_end(state, why, cause, problem, sizeof problem))
         told[0] = '\0';
     else if (strcmp(told, problem) != 0) {
-        log_error("scripts: version %u stays on trial (%s): %s", in_use.trial->number, cause, problem);
+        log_error(RELOAD, "promotion_refused", "scripts: version %u stays on trial (%s): %s", in_use.trial->number,
+                  cause, problem);
         memcpy(told, problem, sizeof told);
     }
 }

@@ -42,7 +42,7 @@ static void add_file(struct watcher *to, const char *path)
     if (folder && name && to->count < FILES_MAXIMUM)
         number = inotify_add_watch(to->inotify_fd, folder, IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR);
     if (number < 0) {
-        log_warn("script.watch: cannot watch %s: %s", path, strerror(errno));
+        log_warn(RELOAD, "watch_failed", "script.watch: cannot watch %s: %s", path, strerror(errno));
         free(name);
     } else {
         to->files[to->count++] = (struct watched_file){.folder = number, .name = name};
@@ -137,7 +137,7 @@ static struct watcher *start(const struct version *version, const char *config_p
     for (unsigned i = 0; sources_path(version->sources, i); i++)
         add_file(made, sources_path(version->sources, i));
     if (made->inotify_fd < 0 || made->stop_fd < 0 || pthread_create(&made->thread, NULL, watch, made) != 0) {
-        log_warn("script.watch: cannot watch the files: %s", strerror(errno));
+        log_warn(RELOAD, "watch_failed", "script.watch: cannot watch the files: %s", strerror(errno));
         free_watcher(made);
         return NULL;
     }

@@ -197,8 +197,8 @@ static bool begin(struct handshaker *own, struct handshake *handshake, uint32_t 
         return true;
     if (may)
         atomic_fetch_sub_explicit(&begun, 1, memory_order_relaxed);
-    static struct log_site site = {.lines_per_second = 1};
-    if (log_enabled(LOG_LEVEL_WARN))
+    static struct log_site site = {.room = LOG_ROOM_TLS, .name = "too_many_handshakes", .lines_per_second = 1};
+    if (log_enabled(LOG_ROOM_TLS, LOG_LEVEL_WARN))
         log_write(&site, LOG_LEVEL_WARN, "TLS: too many handshakes at once, or no memory: connections are closed");
     end(own, handshake, HANDSHAKE_OVERLOADED);
     return false;
@@ -217,11 +217,11 @@ static void want(struct handshaker *own, struct handshake *handshake, bool write
 
 static void fail(struct handshaker *own, struct handshake *handshake)
 {
-    if (log_enabled(LOG_LEVEL_DEBUG)) {
+    if (log_enabled(LOG_ROOM_TLS, LOG_LEVEL_DEBUG)) {
         char why[160];
         unsigned failure = tls_session_failure(handshake->session);
         tls_session_explain(handshake->session, why, sizeof why);
-        log_debug("TLS: a handshake failed (%s): %s", handshake_failure_name(failure), why);
+        log_debug(TLS, "handshake_failed", "TLS: a handshake failed (%s): %s", handshake_failure_name(failure), why);
     }
     end(own, handshake, tls_session_failure(handshake->session));
 }
