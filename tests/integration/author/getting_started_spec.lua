@@ -65,7 +65,8 @@ describe("getting started", function()
         local function options(more)
             local all = {directory = root, seconds = SECONDS, env = {
                 -- The spec asks more often than a person.
-                AI_BRIDGE_PORT = "0", AI_BRIDGE_HTTP_PORT = "0", AI_BRIDGE_RATE_MAX = "0", PYTHONDONTWRITEBYTECODE = "1",
+                AI_BRIDGE_PORT = "0", AI_BRIDGE_HTTP_PORT = "0", AI_BRIDGE_RATE_MAX = "0",
+                PYTHONDONTWRITEBYTECODE = "1",
                 AI_BRIDGE_URL = server.ws_port and ("ws://localhost:%d"):format(server.ws_port) or nil,
                 PATH = "/usr/bin:" .. os.getenv("PATH"), -- Debian's python3, which has the package
             }}
