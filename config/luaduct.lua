@@ -285,6 +285,15 @@ return {
         format = "text",                    -- of each line
         -- file = "luaduct.log",            -- none: standard error
     },
+
+    -- How the bridge goes away.
+    drain = {
+        -- how long /ready says no and no new agent is let in before agents are told to go
+        delayMs = 0,
+        -- from then on: for agents to read what waits, and for all that is under way; then it is cut
+        timeoutMs = 10000,
+        retryMs = 1000,                     -- agents are told to come back after this to twice this
+    },
     -- to run as once the ports are open, by name or number; needs a start as root
     -- user = "luaduct",
     -- group = "luaduct",                   -- none: the group of that user

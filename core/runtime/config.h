@@ -212,6 +212,10 @@ struct config {
         char *file; /* NULL: standard error */
     } log;
 
+    struct {
+        uint32_t delay_ms, timeout_ms, retry_ms;
+    } drain;
+
     char *user, *group;              /* to become, by name or number; NULL: stay */
     struct config_list secret_files; /* that tokens and secrets were read from */
 

@@ -18,6 +18,7 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/bundle.h"
 #include "runtime/dispatch.h"
+#include "runtime/drain.h"
 #include "runtime/events/events.h"
 #include "runtime/http/api.h"
 #include "runtime/http/http_session.h"
@@ -312,6 +313,11 @@ static void on_held(struct ev_loop *loop, ev_timer *watcher, int events)
 
 /* --- Other threads --- */
 
+void reactor_wake(struct reactor *reactor)
+{
+    ev_async_send(reactor->loop, &reactor->wake_watcher);
+}
+
 void reactor_post(struct reactor *reactor, struct errand *errand)
 {
     errand->next = NULL;
@@ -319,7 +325,7 @@ void reactor_post(struct reactor *reactor, struct errand *errand)
     *reactor->errands.last = errand;
     reactor->errands.last = &errand->next;
     pthread_mutex_unlock(&reactor->errands.mutex);
-    ev_async_send(reactor->loop, &reactor->wake_watcher);
+    reactor_wake(reactor);
 }
 
 static void run_errands(struct reactor *reactor)
@@ -367,6 +373,7 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
     run_errands(reactor);
     events_serve(reactor);
     notify_serve(reactor);
+    drain_serve(reactor);
     if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
         begin_drain(reactor);
     reactor_end_pass(reactor);
@@ -386,7 +393,7 @@ static void on_cleanup(struct ev_loop *loop, ev_timer *watcher, int events)
 void reactor_request_stop(struct reactor *reactor)
 {
     atomic_store_explicit(&reactor->stop_requested, true, memory_order_release);
-    ev_async_send(reactor->loop, &reactor->wake_watcher);
+    reactor_wake(reactor);
 }
 
 /* --- Life --- */
@@ -486,6 +493,7 @@ void *reactor_run(void *argument)
         while (!(reactor->draining && !reactor->connections && !reactor->waiting && reactor->work.out == 0))
             ev_run(reactor->loop, EVRUN_ONCE);
         shed_stop(reactor);
+        drain_leave(reactor);
     }
     api_close(reactor->http); /* before the scripts: until then others read their figures */
     scripts_end(reactor);

@@ -25,6 +25,7 @@
 #include "runtime/confinement/file_access.h"
 #include "runtime/confinement/privileges.h"
 #include "runtime/confinement/system_calls.h"
+#include "runtime/drain.h"
 #include "runtime/engines/engines.h"
 #include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
@@ -326,6 +327,7 @@ int server_run(const struct config *config, const struct config_source *source)
         return fail(problem);
     }
     pressure_start(config, supervision_wake);
+    drain_start(config);
     int status = serve(config, source);
     pressure_stop();
     history_stop();

@@ -10,6 +10,7 @@
 #include "protocol/http/url.h"
 #include "protocol/websocket/handshake.h"
 #include "runtime/agent/agent_session.h"
+#include "runtime/drain.h"
 #include "runtime/events/events.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/identity/access.h"
@@ -221,7 +222,7 @@ static void upgrade(struct connection *connection, const struct http_request *re
             (struct http_answer){.status = code_http_status(gate->code), .retry_after = gate->retry_after}, gate->text);
         return;
     }
-    if (connection_reactor(connection)->draining) {
+    if (drain_begun() || connection_reactor(connection)->draining) {
         http_answer_last(connection, CODE_DRAINING, code_http_status(CODE_DRAINING), "the bridge is going away");
         return;
     }

@@ -700,6 +700,19 @@ local keys = {
     { path = "log.file", type = "new file", example = '"luaduct.log"', help = "none: standard error" },
 
     {
+        path = "drain.delayMs", type = "integer", min = 0, max = MAX_MS, default = 0,
+        help = "how long /ready says no and no new agent is let in before agents are told to go",
+    },
+    {
+        path = "drain.timeoutMs", type = "integer", min = 1, max = MAX_MS, default = 10000,
+        help = "from then on: for agents to read what waits, and for all that is under way; then it is cut",
+    },
+    {
+        path = "drain.retryMs", type = "integer", min = 0, max = MAX_MS, default = 1000,
+        help = "agents are told to come back after this to twice this",
+    },
+
+    {
         path = "user", type = "text", example = '"luaduct"',
         help = "to run as once the ports are open, by name or number; needs a start as root",
     },
@@ -760,6 +773,7 @@ local sections = {
     canary = "When a version of the scripts on trial is taken back or promoted.",
     policies = "Rules as Lua files.",
     log = "What the bridge writes about itself.",
+    drain = "How the bridge goes away.",
     confinement = "What the process gives up for good once it has started.",
 }
 

@@ -35,6 +35,7 @@ local ROUTES = {
     ["/admin/canary/promote"] = {POST = admin(scripts.promote)},
     ["/admin/canary/abort"] = {POST = admin(scripts.abort)},
     ["/admin/gc"] = {POST = require "luaduct.http.gc"},
+    ["/admin/drain"] = {POST = admin(require "luaduct.http.drain")},
 }
 
 -- For the Allow header: HEAD is answered wherever GET is, OPTIONS everywhere.
