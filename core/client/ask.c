@@ -10,7 +10,7 @@
 #define SILENCE_MS 120000
 
 /* The bridge's own words from {"error":…,"code":…}, or the whole body where it is something else. */
-static void print_refusal(const char *command, const struct http_answer *answer)
+void ask_print_refusal(const char *command, const struct http_answer *answer)
 {
     struct slice body = slice_from(answer->body.data, answer->body.length), key, value, text = body, code = {0};
     if (body.length > 0 && json_validate(body, JSON_DEPTH_MAXIMUM, NULL) == CODE_OK) {
@@ -45,7 +45,7 @@ static int carry_out(const char *command, const struct http_call *call, struct b
     if (good) {
         *answer = got.body;
     } else {
-        print_refusal(command, &got);
+        ask_print_refusal(command, &got);
         buffer_free(&got.body);
     }
     return good ? 0 : 1;

@@ -16,4 +16,8 @@ int ask_bridge(const char *command, const struct target *target, const char *met
 int follow_bridge(const char *command, const struct target *target, const char *path,
                   bool (*take)(void *context, struct slice piece), void *context);
 
+/* The one line for an answer that refuses: the bridge's own words. */
+struct http_answer;
+void ask_print_refusal(const char *command, const struct http_answer *answer);
+
 #endif

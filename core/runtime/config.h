@@ -230,7 +230,8 @@ struct config_flags {
 };
 
 struct config_source {
-    const char *path; /* the config file; NULL: the built-in configuration, which is every key at its default */
+    const char *import; /* a file to begin with (bridge/state.h); NULL: none. The server's, not the configuration's */
+    const char *path;   /* the config file; NULL: the built-in configuration, which is every key at its default */
     struct config_flags flags;
     void (*install_bundle)(struct lua_State *L); /* makes require("luaduct.config.load") work in a fresh state */
 };

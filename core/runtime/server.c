@@ -1,6 +1,7 @@
 #include "runtime/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 #include "bridge/mailbox.h"
 #include "bridge/pending.h"
 #include "bridge/registry.h"
+#include "bridge/state.h"
 #include "bridge/tasks.h"
 #include "memory/loop_reserve.h"
 #include "memory/pool.h"
@@ -239,6 +241,23 @@ static bool start_tls(const struct config *config, char *error, size_t size)
     return certificates_load(config, &context, error, size) && certificates_use(config, context, error, size);
 }
 
+static bool import_state(const char *path, int fd)
+{
+    struct state_import state = {.line = 1};
+    char error[512];
+    if (!path)
+        return true;
+    bool good = state_import_file(&state, lanes_get(0), fd, error, sizeof error);
+    close(fd);
+    uint64_t refused = state.mailbox_full + state.overloaded + state.expired + state.foreign;
+    if (good)
+        log_info("%s: %llu of the history and %llu in mailboxes, %llu not taken: expired, or past a limit", path,
+                 (unsigned long long)state.history, (unsigned long long)state.envelopes, (unsigned long long)refused);
+    else
+        fprintf(stderr, "luaduct: %s: %s\n", path, error);
+    return good;
+}
+
 static int serve(const struct config *config, const struct config_source *source)
 {
     char error[1024] = "";
@@ -310,6 +329,11 @@ int server_run(const struct config *config, const struct config_source *source)
     if (!supervision_start(reactor_count))
         return fail("cannot set up signals");
     char problem[1024];
+    int import_fd = source->import ? open(source->import, O_RDONLY | O_CLOEXEC) : -1; /* before it may be forbidden */
+    if (source->import && import_fd < 0) {
+        fprintf(stderr, "luaduct: %s: %s\n", source->import, strerror(errno));
+        return 1;
+    }
     privileges_freeze();
     if (!file_access_confine(config, problem, sizeof problem))
         return fail(problem);
@@ -325,6 +349,10 @@ int server_run(const struct config *config, const struct config_source *source)
     if (!policies_check(config, supervision_log_script, problem, sizeof problem)) {
         log_stop();
         return fail(problem);
+    }
+    if (!import_state(source->import, import_fd)) {
+        log_stop();
+        return 1;
     }
     pressure_start(config, supervision_wake);
     drain_start(config);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "bridge/answer.h"
 #include "bridge/lane.h"
+#include "bridge/state.h"
 #include "memory/pool.h"
 #include "runtime/bundle.h"
 #include "runtime/events/events.h"
@@ -43,6 +44,7 @@ static int open_native(lua_State *L)
     luaL_register(L, NULL, api_events_functions);
     luaL_register(L, NULL, api_repl_functions);
     luaL_register(L, NULL, api_tls_functions);
+    luaL_register(L, NULL, api_state_functions);
     return 1;
 }
 
@@ -254,6 +256,8 @@ void api_end(struct lua_State *L, struct api_call *call)
     api_forget(call);
     events_leave(call->subscriber);
     call->subscriber = NULL;
+    state_export_free(call->state);
+    call->state = NULL;
     frame_release(call->sent);
     call->sent = NULL;
     for (uint32_t i = 0; i < call->frame_count; i++)

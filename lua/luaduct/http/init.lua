@@ -10,6 +10,7 @@ local admin = require "luaduct.http.admin"
 local engines = require "luaduct.http.engines"
 local scripts = require "luaduct.http.scripts"
 local see = require "luaduct.http.sight"
+local state = require "luaduct.http.state"
 
 local ROUTES = {
     ["/health"] = {GET = require "luaduct.http.health"},
@@ -35,6 +36,8 @@ local ROUTES = {
     ["/admin/canary/promote"] = {POST = admin(scripts.promote)},
     ["/admin/canary/abort"] = {POST = admin(scripts.abort)},
     ["/admin/gc"] = {POST = require "luaduct.http.gc"},
+    ["/admin/export"] = {GET = admin(state.export)},
+    ["/admin/import"] = {POST = admin(state.import)},
     ["/admin/drain"] = {POST = admin(require "luaduct.http.drain")},
 }
 
