@@ -215,6 +215,14 @@ void attachment_go_live(struct endpoint *endpoint)
         lane_mark_dirty(endpoint->lane, endpoint);
 }
 
+bool attachment_line_up(struct endpoint *endpoint, struct frame *frame, uint8_t turn)
+{
+    if (lane_line_up(endpoint, frame) != CODE_OK)
+        return false;
+    endpoint->line_up->turn = turn;
+    return true;
+}
+
 void attachment_detach(struct endpoint *endpoint)
 {
     if (endpoint->state != ENDPOINT_HOLDING && endpoint->state != ENDPOINT_LIVE)

@@ -201,6 +201,9 @@ uint64_t lane_send_queue_bytes(void);
  * CODE_OK, or CODE_MAILBOX_FULL or CODE_OVERLOADED (no memory) and nothing was taken. */
 enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct frame *frame);
 
+/* It waits for the endpoint's full socket, in its turn; retains the frame. CODE_OK or CODE_OVERLOADED. */
+enum code lane_line_up(struct endpoint *endpoint, struct frame *frame);
+
 /* Hands it to every attached endpoint of every lane but `except`, which is compared only; gives how many that was. */
 unsigned lane_broadcast(struct lane *lane, struct frame *frame, struct endpoint *except);
 

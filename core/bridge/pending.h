@@ -33,6 +33,13 @@ void pending_offer(struct lane *lane, struct agent *agent);
  * held; now and then, when an agent has left, and when lane.room is set. */
 void pending_tend(struct lane *lane);
 
+/* All that wait, in a record each, and one out of such a record, which joins behind the others and is offered to nobody
+ * yet. False: no memory. See carry.h. */
+struct frame_writer;
+struct frame_reader;
+void pending_put(uint32_t kind, struct frame_writer *writer);
+bool pending_get(struct lane *lane, struct frame_reader *reader);
+
 struct pending_figures {
     uint64_t waiting, queued_in_all, refused, expired;
 };

@@ -11,6 +11,7 @@
 #include "bridge/mailbox.h"
 #include "bridge/tasks.h"
 #include "memory/pool.h"
+#include "net/channel.h"
 
 #define SHARDS 256u
 #define FIRST_BUCKETS 8u
@@ -264,6 +265,50 @@ static void take_reference(struct agent *agent, unsigned index, void *out)
 unsigned agents_with_mail(uint64_t *cursor, struct agent **out, unsigned capacity)
 {
     return walk_agents(cursor, capacity, &(struct walk){has_mail, take_reference, (void *)out});
+}
+
+void registry_each(const struct lane *lane, void (*call)(struct agent *agent, void *context), void *context)
+{
+    for (unsigned i = lane->index; i < SHARDS; i += lanes_count()) {
+        struct shard *shard = &shards[i];
+        lock_acquire(&shard->lock);
+        for (uint32_t bucket = 0; bucket < shard->bucket_count; bucket++)
+            for (struct agent *agent = shard->buckets[bucket]; agent; agent = agent->next)
+                if (has_mail(agent))
+                    call(agent, context);
+        lock_release(&shard->lock);
+    }
+}
+
+void registry_put_holders(const struct lane *lane, uint32_t kind, struct channel_writer *channel)
+{
+    for (unsigned i = lane->index; i < SHARDS; i += lanes_count()) {
+        struct shard *shard = &shards[i];
+        lock_acquire(&shard->lock);
+        if (shard->holders) {
+            channel_begin(channel, kind);
+            channel_put(channel, i);
+            channel_put_bytes(channel, slice_from((const char *)shard->holders, sizeof *shard->holders));
+            channel_end(channel);
+        }
+        lock_release(&shard->lock);
+    }
+}
+
+bool registry_get_holders(struct channel_reader *channel)
+{
+    uint64_t index = channel_get(channel);
+    struct slice bytes = channel_get_bytes(channel);
+    if (channel->failed || index >= SHARDS || bytes.length != sizeof(struct holders))
+        return false;
+    struct shard *shard = &shards[index];
+    lock_acquire(&shard->lock);
+    if (!shard->holders)
+        shard->holders = malloc(sizeof *shard->holders);
+    if (shard->holders)
+        memcpy(shard->holders, bytes.data, bytes.length);
+    lock_release(&shard->lock);
+    return shard->holders != NULL;
 }
 
 size_t agent_name(uint64_t hash, char out[TEXT_BYTES_MAXIMUM])
