@@ -278,6 +278,17 @@ bool lane_drain(struct lane *lane)
     return false;
 }
 
+bool lane_idle(struct lane *lane)
+{
+    bool leaving = false;
+    for (const struct endpoint *endpoint = lane->leaving; endpoint; endpoint = endpoint->next_leaving)
+        leaving = leaving || !endpoint->lingers;
+    lock_acquire(&lane->inbox.lock);
+    bool idle = lane->inbox.count == 0 && !lane->inbox.notices;
+    lock_release(&lane->inbox.lock);
+    return idle && !leaving && !lane->batch.busy && !lane->dirty;
+}
+
 void lane_wake_others(struct lane *lane)
 {
     if (!lane->woke_any)

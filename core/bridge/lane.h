@@ -177,6 +177,10 @@ struct lane *lanes_get(unsigned index);
 #define LANE_DRAIN_BYTES (128u << 10)
 bool lane_drain(struct lane *lane);
 
+/* Whether nothing waits to be handled: in the inbox, or of endpoints that leave but those whose outbox is still being
+ * written. */
+bool lane_idle(struct lane *lane);
+
 /* The number that the next broadcast of any lane will have. */
 uint64_t lane_next_broadcast(void);
 

@@ -178,6 +178,17 @@ enum limit connection_count_identity(struct connection *connection)
     return LIMIT_NONE;
 }
 
+void connection_restore_identity(struct connection *connection)
+{
+    const struct identity *identity = counted_identity(connection);
+    connection->share = connection_share(connection);
+    if (!identity)
+        return;
+    connection->sender = identity_party(identity);
+    limits_restore_connection(false, connection->sender);
+    connection->counted_sender = connection->sender != NULL;
+}
+
 uint16_t connection_share(const struct connection *connection)
 {
     const struct identity *identity = counted_identity(connection);

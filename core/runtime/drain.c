@@ -25,6 +25,7 @@ enum stage { STAGE_NONE, STAGE_ANNOUNCED, STAGE_AGENTS, STAGE_OVER, STAGE_CUT };
 
 atomic_bool drain_begun_flag;
 
+static atomic_bool ends_at_once;
 static atomic_uint stage;             /* enum stage; written by main */
 static atomic_uint reactors_emptied;  /* whose agents have all gone */
 static const struct config *settings; /* the start's */
@@ -37,6 +38,12 @@ bool drain_begin(const char *why)
     log_info("%s: draining and stopping", why);
     supervision_wake();
     return true;
+}
+
+void drain_end(const char *why)
+{
+    atomic_store_explicit(&ends_at_once, true, memory_order_release);
+    drain_begin(why);
 }
 
 /* --- Main --- */
@@ -73,6 +80,11 @@ bool drain_tick(uint64_t now_ms, uint64_t *next_ms)
     case STAGE_NONE:
         due_ms = now_ms + settings->drain.delay_ms;
         end_ms = due_ms + settings->drain.timeout_ms;
+        if (atomic_load_explicit(&ends_at_once, memory_order_acquire)) {
+            enter(STAGE_OVER);
+            *next_ms = end_ms;
+            return true;
+        }
         enter(STAGE_ANNOUNCED);
         /* fall through */
     case STAGE_ANNOUNCED:

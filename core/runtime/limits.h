@@ -90,6 +90,10 @@ void limits_return_handshake(void);
 enum limit party_take_connection(struct party *party, uint64_t now_ns);
 void party_drop_connection(struct party *party);
 
+/* A connection that another process of this bridge had counted already: no limit is in its way. `whole`: among those of
+ * the whole bridge; the party may be NULL. To be dropped as the others. */
+void limits_restore_connection(bool whole, struct party *party);
+
 /* Who is at the other end. */
 enum peer_kind {
     PEER_DIRECT,

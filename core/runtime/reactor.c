@@ -20,6 +20,7 @@
 #include "runtime/dispatch.h"
 #include "runtime/drain.h"
 #include "runtime/events/events.h"
+#include "runtime/handover/handover.h"
 #include "runtime/http/api.h"
 #include "runtime/http/http_session.h"
 #include "runtime/policies/notify.h"
@@ -487,6 +488,8 @@ void *reactor_run(void *argument)
     supervision_report_ready(reactor, reactor->http != NULL);
     if (reactor->http) {
         shed_start(reactor);
+        if (!handover_take(reactor))
+            pause(); /* another process has the connections: main ends this one */
         acceptor_start(reactor);
         script_start_timers(reactor->script);
         timers_arm(reactor);

@@ -16,6 +16,7 @@
 #include "runtime/drain.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
+#include "runtime/handover/handover.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reload/loader.h"
 #include "script/bounds/watchdog.h"
@@ -156,7 +157,7 @@ static void handle_signals(void)
             log_reopen();
             break;
         case SIGUSR2:
-            log_warn("SIGUSR2: handing over to a new binary is not available yet in this version");
+            handover_begin();
             break;
         default:
             if (told_to_stop) {
