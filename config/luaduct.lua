@@ -294,6 +294,11 @@ return {
         timeoutMs = 10000,
         retryMs = 1000,                     -- agents are told to come back after this to twice this
     },
+
+    -- How it hands over to a new process.
+    upgrade = {
+        timeoutMs = 30000,                  -- for the process that SIGUSR2 starts to be ready; then this one goes on
+    },
     -- to run as once the ports are open, by name or number; needs a start as root
     -- user = "luaduct",
     -- group = "luaduct",                   -- none: the group of that user

@@ -483,6 +483,7 @@ static void read_drain(lua_State *L, struct config *config)
     config->drain.delay_ms = read_count(L, "drain.delayMs");
     config->drain.timeout_ms = read_count(L, "drain.timeoutMs");
     config->drain.retry_ms = read_count(L, "drain.retryMs");
+    config->upgrade.timeout_ms = read_count(L, "upgrade.timeoutMs");
 }
 
 static void read_rights(lua_State *L, struct config *config)

@@ -216,6 +216,10 @@ struct config {
         uint32_t delay_ms, timeout_ms, retry_ms;
     } drain;
 
+    struct {
+        uint32_t timeout_ms;
+    } upgrade;
+
     char *user, *group;              /* to become, by name or number; NULL: stay */
     struct config_list secret_files; /* that tokens and secrets were read from */
 

@@ -379,6 +379,7 @@ int server_run(const struct config *config, const struct config_source *source)
     }
     pressure_start(config, supervision_wake);
     drain_start(config);
+    handover_start(config);
     int status = serve(config, source);
     pressure_stop();
     history_stop();

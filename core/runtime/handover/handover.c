@@ -21,8 +21,6 @@
 #include "runtime/reload/loader.h"
 #include "runtime/server.h"
 
-/* For the new process to be ready: it loads scripts and may look up names. */
-#define READY_MS 30000u
 /* For hooks that wait and tasks that run, while all goes on; then they are stopped. */
 #define QUIET_MS 5000u
 #define QUIET_LOOK_MS 5u
@@ -33,6 +31,8 @@
 /* For the new process's exit status, when its socket is closed. */
 #define STATUS_MS 1000
 
+static const struct config *config; /* the start's: what it listens on stays */
+
 enum verdict { VERDICT_NONE, VERDICT_RESUME, VERDICT_GO };
 
 static struct {
@@ -40,6 +40,7 @@ static struct {
     bool started; /* main's */
     atomic_bool finished, done;
     int control, channels[LANES_MAXIMUM];
+    uint32_t ready_ms;
     pid_t pid;
     char error[512];
     struct errand errands[LANES_MAXIMUM];
@@ -204,7 +205,6 @@ static bool fail(const char *why)
 static void put_setup(struct channel_writer *control, const int *theirs)
 {
     uint64_t key[2];
-    const struct config *config = server_reactor(0)->config;
     hash_key(key);
     channel_begin(control, HANDOVER_SETUP);
     channel_put(control, HANDOVER_VERSION);
@@ -296,7 +296,7 @@ static bool give_all(struct channel_writer *control, struct channel_reader *read
 
 static bool hand_over(struct channel_writer *control, struct channel_reader *reader)
 {
-    if (!expect(HANDOVER_READY, reader, READY_MS))
+    if (!expect(HANDOVER_READY, reader, handover.ready_ms))
         return false;
     wait_until_quiet();
     uint64_t began_ns = clock_steady_ns();
@@ -365,6 +365,11 @@ static void *run(void *nothing)
     return NULL;
 }
 
+void handover_start(const struct config *chosen)
+{
+    config = chosen;
+}
+
 void handover_begin(void)
 {
     struct canary_view trial;
@@ -387,6 +392,7 @@ void handover_begin(void)
     handover.failed = false;
     handover.verdict = VERDICT_NONE;
     handover.pid = 0;
+    handover.ready_ms = config->upgrade.timeout_ms;
     atomic_store(&handover.finished, false);
     int failure = pthread_create(&handover.thread, NULL, run, NULL);
     handover.started = failure == 0;

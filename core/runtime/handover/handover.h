@@ -57,6 +57,9 @@ enum handover_kind {
 
 /* --- The old process --- */
 
+/* Main, before the reactors run. */
+void handover_start(const struct config *config);
+
 /* Main: starts all that, on a thread of its own; a line in the log where it cannot. */
 void handover_begin(void);
 

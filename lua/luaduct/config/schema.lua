@@ -711,6 +711,10 @@ local keys = {
         path = "drain.retryMs", type = "integer", min = 0, max = MAX_MS, default = 1000,
         help = "agents are told to come back after this to twice this",
     },
+    {
+        path = "upgrade.timeoutMs", type = "integer", min = 100, max = MAX_MS, default = 30000,
+        help = "for the process that SIGUSR2 starts to be ready; then this one goes on",
+    },
 
     {
         path = "user", type = "text", example = '"luaduct"',
@@ -774,6 +778,7 @@ local sections = {
     policies = "Rules as Lua files.",
     log = "What the bridge writes about itself.",
     drain = "How the bridge goes away.",
+    upgrade = "How it hands over to a new process.",
     confinement = "What the process gives up for good once it has started.",
 }
 

@@ -69,6 +69,7 @@ local DEFAULTS = {
     policies = {},
     log = { level = "info", format = "text" },
     drain = { delayMs = 0, timeoutMs = 10000, retryMs = 1000 },
+    upgrade = { timeoutMs = 30000 },
     confinement = { files = "off", systemCalls = "off" },
 }
 
