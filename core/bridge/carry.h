@@ -1,6 +1,6 @@
-/* What the bridge knows, on its way to another process that goes on with it (runtime/handover/): who is registered, what
- * waits for whom, the history. The other process has the key of the hashes (base/hash.h), so hashes of ids go as they
- * are.
+/* What the bridge knows, on its way to another process that goes on with it (runtime/handover/): who is registered,
+ * what waits for whom, the history. The other process has the key of the hashes (base/hash.h), so hashes of ids go as
+ * they are.
  *
  * No lane delivers meanwhile. Each lane writes and reads its own part: its endpoints, and the agents and mailboxes of
  * its share of the shards; the first one also the history and what waits for a free agent. Nothing is taken away by

@@ -1,5 +1,5 @@
-/* Frames on their way to another process of the bridge (net/channel.h): one that stands in many places goes once, and is
- * shared there again. */
+/* Frames on their way to another process of the bridge (net/channel.h): one that stands in many places goes once, and
+ * is shared there again. */
 #ifndef LUADUCT_PROTOCOL_FRAME_CARRY_H
 #define LUADUCT_PROTOCOL_FRAME_CARRY_H
 

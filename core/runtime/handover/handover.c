@@ -48,7 +48,8 @@ static struct {
 
     pthread_mutex_t mutex; /* from here on */
     pthread_cond_t changed;
-    unsigned here, round, left, unrest; /* at the meeting point; its number; that have gone; in which round something moved */
+    unsigned here, round, left,
+        unrest; /* at the meeting point; its number; that have gone; in which round something moved */
     unsigned given;
     bool failed;
     enum verdict verdict;
@@ -123,6 +124,16 @@ static bool settle(struct reactor *reactor)
     return false;
 }
 
+static const char too_slow[] = "the new process does not take what it is given in time";
+
+static const char *explain(int number)
+{
+    return number == 0                               ? "out of memory"
+           : number == EAGAIN                        ? too_slow
+           : number == EPIPE || number == ECONNRESET ? "the new process is gone"
+                                                     : strerror(number);
+}
+
 static void give(struct reactor *reactor)
 {
     struct channel_writer channel = {.fd = handover.channels[reactor->index]};
@@ -131,9 +142,7 @@ static void give(struct reactor *reactor)
     if (good)
         handover.given++;
     else
-        fail_locked(channel.error == 0          ? "out of memory"
-                    : channel.error == EAGAIN   ? "the new process does not read what it is given"
-                                                : strerror(channel.error));
+        fail_locked(explain(channel.error));
     pthread_cond_broadcast(&handover.changed);
     pthread_mutex_unlock(&handover.mutex);
     channel_writer_free(&channel);
@@ -244,14 +253,7 @@ static bool expect(uint32_t kind, struct channel_reader *reader, uint32_t timeou
                  text.data ? text.data : "");
         return fail(why);
     }
-    int status = got ? -1 : starter_wait(handover.pid, reader->number == EAGAIN ? 0 : STATUS_MS);
-    if (status >= 0 && WIFEXITED(status))
-        snprintf(why, sizeof why, "the new process ended with status %d", WEXITSTATUS(status));
-    else if (status >= 0)
-        snprintf(why, sizeof why, "the new process ended by signal %d", WTERMSIG(status));
-    else
-        snprintf(why, sizeof why, "the new process: %s", got ? "it does not speak as it should"
-                                                             : channel_problem(reader));
+    snprintf(why, sizeof why, "the new process: %s", got ? "it does not speak as it should" : channel_problem(reader));
     return fail(why);
 }
 
@@ -284,11 +286,11 @@ static bool give_all(struct channel_writer *control, struct channel_reader *read
     struct timespec due;
     if (!say(control, HANDOVER_GIVE))
         return false;
-    due_in(2 * STILL_MS, &due);
+    due_in(STILL_MS, &due);
     pthread_mutex_lock(&handover.mutex);
     while (handover.given < server_reactor_count() && !handover.failed)
         if (pthread_cond_timedwait(&handover.changed, &handover.mutex, &due) == ETIMEDOUT)
-            fail_locked("it takes too long");
+            fail_locked(too_slow);
     bool good = !handover.failed;
     pthread_mutex_unlock(&handover.mutex);
     return good && expect(HANDOVER_TAKEN, reader, STILL_MS) && say(control, HANDOVER_GO);
@@ -306,11 +308,26 @@ static bool hand_over(struct channel_writer *control, struct channel_reader *rea
     handover.verdict = good ? VERDICT_GO : VERDICT_RESUME;
     pthread_cond_broadcast(&handover.changed);
     pthread_mutex_unlock(&handover.mutex);
+    for (unsigned i = 0; !good && i < server_reactor_count(); i++)
+        shutdown(handover.channels[i], SHUT_RDWR); /* one that still writes stops */
     double still_ms = (double)(clock_steady_ns() - began_ns) / 1e6;
     wait_all_left();
     if (good)
         log_info("handover: process %d serves now; nobody did for %.1f ms", (int)handover.pid, still_ms);
     return good;
+}
+
+/* How it ended by itself may be the reason for all. */
+static void end_successor(void)
+{
+    int status = starter_wait(handover.pid, STATUS_MS);
+    size_t length = strlen(handover.error), room = sizeof handover.error - length;
+    if (status >= 0 && WIFEXITED(status))
+        snprintf(handover.error + length, room, "; it ended with status %d", WEXITSTATUS(status));
+    else if (status >= 0)
+        snprintf(handover.error + length, room, "; it ended by signal %d", WTERMSIG(status));
+    else
+        starter_kill(handover.pid);
 }
 
 static bool lead(void)
@@ -339,7 +356,7 @@ static bool lead(void)
         close(theirs[i]);
     good = good && hand_over(&writer, &reader);
     if (!good && handover.pid > 0)
-        starter_kill(handover.pid);
+        end_successor();
     for (unsigned i = 0; i < made; i++)
         close(handover.channels[i]);
     close(control[0]);

@@ -18,13 +18,13 @@
  *
  * Up to GO the old process has given nothing away: whatever fails (the new one does not start, refuses, ends, hangs, is
  * of another version) ends with a line in the log that says why, and the reactors go on where they stood. All records
- * are net/channel.h's; those of the bridge's part are bridge/carry.h's, so what a connection waits for goes the same way
- * as what a mailbox holds. SETUP begins with the version of all of it: a process that does not know it refuses.
+ * are net/channel.h's; those of the bridge's part are bridge/carry.h's, so what a connection waits for goes the same
+ * way as what a mailbox holds. SETUP begins with the version of all of it: a process that does not know it refuses.
  *
- * Connections with TLS stay (their keys are mbedtls's own), and so do those that are closing, have a task with the workers
- * or a token with the verifier. Agents among them get 1012 after GO and come back to the new process; what they have not
- * read goes along, to the front of their mailbox. Requests over HTTP that are under way are finished by the old process;
- * what they would send is refused with `draining`. Idle connections of HTTP go along. */
+ * Connections with TLS stay (their keys are mbedtls's own), and so do those that are closing, have a task with the
+ * workers or a token with the verifier. Agents among them get 1012 after GO and come back to the new process; what they
+ * have not read goes along, to the front of their mailbox. Requests over HTTP that are under way are finished by the
+ * old process; what they would send is refused with `draining`. Idle connections of HTTP go along. */
 #ifndef LUADUCT_RUNTIME_HANDOVER_H
 #define LUADUCT_RUNTIME_HANDOVER_H
 

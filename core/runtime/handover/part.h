@@ -10,9 +10,9 @@ struct reactor;
 
 /* --- The old process --- */
 
-/* Ends what cannot go along: hooks that wait are stopped, senders that are slowed are not any more, and what agents sent
- * meanwhile is handled. What other lanes sent is taken, what can be written is written. False: there is more to do when
- * the other reactors have done the same. */
+/* Ends what cannot go along: hooks that wait are stopped, senders that are slowed are not any more, and what agents
+ * sent meanwhile is handled. What other lanes sent is taken, what can be written is written. False: there is more to do
+ * when the other reactors have done the same. */
 bool part_settle(struct reactor *reactor);
 
 /* Whether hooks wait or tasks run that would have to be stopped. */

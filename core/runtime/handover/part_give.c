@@ -70,8 +70,7 @@ static bool goes_along(const struct connection *connection)
 static void put_peer(const struct connection *connection, struct channel_writer *channel)
 {
     channel_put_fd(channel, connection->transport.fd);
-    channel_put_bytes(channel,
-                      slice_from((const char *)connection->address.bytes, sizeof connection->address.bytes));
+    channel_put_bytes(channel, slice_from((const char *)connection->address.bytes, sizeof connection->address.bytes));
     channel_put(channel, connection->is_admin | connection->counted << 1 | connection->by_proxy << 2 |
                              connection->forwarded << 3);
 }

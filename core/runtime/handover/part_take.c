@@ -118,7 +118,7 @@ static void begin(struct connection *connection)
     bool registered = connection_registered(connection);
     bool must_register = config->mode == CONFIG_MODE_ENHANCED || reactor->standing.config->auth.required;
     connection->last_byte_ms = reactor->now_ms;
-    connection_wait_for(connection, !registered ? (must_register ? DEADLINE_REGISTER : DEADLINE_IDLE)
+    connection_wait_for(connection, !registered            ? (must_register ? DEADLINE_REGISTER : DEADLINE_IDLE)
                                     : endpoint->grace_over ? DEADLINE_IDLE
                                                            : DEADLINE_GRACE);
     attachment_go_live(endpoint);

@@ -259,8 +259,8 @@ bool handover_take_over(char *error, size_t size)
     bool good = say(HANDOVER_READY, error, size) && expect(HANDOVER_GIVE, GIVE_MS, error, size);
     if (good)
         enter(STAGE_TAKE);
-    good = good && wait_taken(error, size) && say(HANDOVER_TAKEN, error, size) &&
-           expect(HANDOVER_GO, GO_MS, error, size);
+    good =
+        good && wait_taken(error, size) && say(HANDOVER_TAKEN, error, size) && expect(HANDOVER_GO, GO_MS, error, size);
     if (!good) {
         handover_refuse(error);
         return false;
