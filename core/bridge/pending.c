@@ -53,11 +53,13 @@ static void take_out(struct pending **place)
 
 void pending_stop(void)
 {
+    lock_acquire(&lock);
     while (first) {
         struct pending *pending = first;
         take_out(&first);
         free_pending(pending);
     }
+    lock_release(&lock);
 }
 
 bool pending_any(void)

@@ -11,8 +11,10 @@ struct pending_limits {
     uint32_t ttl_ms; /* an envelope that has waited this long is given up */
 };
 
-/* Main thread: before any lane runs, and when none runs any more. */
+/* Main thread: before any lane runs. */
 void pending_start(const struct pending_limits *limits);
+
+/* Forgets all that wait. Any thread. */
 void pending_stop(void);
 
 struct pending_request {

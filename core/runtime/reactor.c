@@ -342,7 +342,7 @@ static void run_errands(struct reactor *reactor)
     }
 }
 
-static void begin_drain(struct reactor *reactor)
+void reactor_begin_stop(struct reactor *reactor)
 {
     reactor->draining = true;
     reactor->drain_started_ms = reactor->now_ms;
@@ -376,7 +376,7 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
     notify_serve(reactor);
     drain_serve(reactor);
     if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
-        begin_drain(reactor);
+        reactor_begin_stop(reactor);
     reactor_end_pass(reactor);
 }
 

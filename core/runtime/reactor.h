@@ -144,6 +144,9 @@ void reactor_wake(struct reactor *reactor);
 /* Any thread: agents get 1001, requests are finished, then reactor_run returns. */
 void reactor_request_stop(struct reactor *reactor);
 
+/* The same at once, on its thread, in a pass; main asks too. */
+void reactor_begin_stop(struct reactor *reactor);
+
 /* After reactor_run returned. */
 void reactor_release(struct reactor *reactor);
 

@@ -245,7 +245,7 @@ describe("an export", function()
         ["no id"] = {HEAD .. '{"mailbox":"","envelope":{}}\n' .. END, 2, "mailbox: expected the id"},
         ["a reserved id"] = {HEAD .. '{"mailbox":"api","envelope":{}}\n' .. END, 2, "mailbox: expected the id"},
         ["no envelope"] = {HEAD .. '{"mailbox":"bob"}\n' .. END, 2, "envelope: expected an object"},
-        ["a bad field"] = {HEAD .. '{"mailbox":"bob","envelope":{"to":[]}}\n' .. END, 2, "to: expected a string or null"},
+        ["a bad field"] = {HEAD .. '{"mailbox":"bob","envelope":{"to":[]}}\n' .. END, 2, "to: expected a string"},
         ["a bad owner"] = {HEAD .. '{"mailbox":"bob","owner":"xyz","envelope":{}}\n' .. END, 2, "owner: expected"},
         ["a bad time"] = {HEAD .. '{"mailbox":"bob","expires":-1,"envelope":{}}\n' .. END, 2, "expires: expected"},
         ["packed that says something else"] = {

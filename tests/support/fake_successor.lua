@@ -12,8 +12,8 @@ ffi.cdef [=[
 long write(int, const void *, unsigned long);
 unsigned sleep(unsigned);
 struct iovec { void *base; size_t length; };
-struct msghdr { void *name; uint32_t name_length; struct iovec *parts; size_t count; void *control; size_t control_length;
-    int flags; };
+struct msghdr { void *name; uint32_t name_length; struct iovec *parts; size_t count; void *control;
+    size_t control_length; int flags; };
 long recvmsg(int, struct msghdr *, int);
 ]=]
 local how, fd = %q, tonumber(os.getenv("LUADUCT_HANDOVER"))

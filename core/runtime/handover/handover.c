@@ -13,6 +13,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "bridge/pending.h"
 #include "memory/pool.h"
 #include "runtime/drain.h"
 #include "runtime/handover/part.h"
@@ -53,7 +54,7 @@ static struct {
     unsigned given;
     bool failed;
     enum verdict verdict;
-} handover = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} handover = {.control = -1, .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static void due_in(uint32_t ms, struct timespec *out)
 {
@@ -163,10 +164,13 @@ static void stand_still(struct reactor *reactor, struct errand *errand)
     (void)errand;
     if (meet() && settle(reactor))
         give(reactor);
-    if (wait_for_verdict() == VERDICT_GO)
+    if (wait_for_verdict() == VERDICT_GO) {
+        pending_stop(); /* nobody here is given what waits, when agents go */
+        meet();
         part_let_go(reactor);
-    else
+    } else {
         part_resume(reactor);
+    }
     pthread_mutex_lock(&handover.mutex);
     handover.left++;
     pthread_cond_broadcast(&handover.changed);
@@ -301,6 +305,8 @@ static bool hand_over(struct channel_writer *control, struct channel_reader *rea
     if (!expect(HANDOVER_READY, reader, handover.ready_ms))
         return false;
     wait_until_quiet();
+    if (drain_begun())
+        return fail("this process is going away");
     uint64_t began_ns = clock_steady_ns();
     post_all(stand_still);
     bool good = give_all(control, reader);
@@ -336,7 +342,9 @@ static bool lead(void)
     unsigned count = server_reactor_count(), made = 0;
     if (!channel_pair(control, STILL_MS))
         return fail(strerror(errno));
+    pthread_mutex_lock(&handover.mutex);
     handover.control = control[0];
+    pthread_mutex_unlock(&handover.mutex);
     struct channel_writer writer = {.fd = control[0]};
     struct channel_reader reader = {.fd = control[0]};
     for (; made < count && channel_pair(pair, STILL_MS); made++) {
@@ -359,6 +367,9 @@ static bool lead(void)
         end_successor();
     for (unsigned i = 0; i < made; i++)
         close(handover.channels[i]);
+    pthread_mutex_lock(&handover.mutex);
+    handover.control = -1;
+    pthread_mutex_unlock(&handover.mutex);
     close(control[0]);
     channel_writer_free(&writer);
     channel_reader_free(&reader);
@@ -368,7 +379,7 @@ static bool lead(void)
 static void *run(void *nothing)
 {
     (void)nothing;
-    log_name_thread("handover");
+    log_name_thread("upgrade");
     log_info("handover: starting the program anew");
     bool good = lead();
     pool_leave_thread();
@@ -419,6 +430,10 @@ void handover_begin(void)
 
 void handover_stop(void)
 {
+    pthread_mutex_lock(&handover.mutex);
+    if (handover.started && handover.control >= 0 && !atomic_load(&handover.done))
+        shutdown(handover.control, SHUT_RDWR); /* the new process is not waited for */
+    pthread_mutex_unlock(&handover.mutex);
     if (handover.started)
         pthread_join(handover.thread, NULL);
     handover.started = false;

@@ -12,6 +12,7 @@
 #include "runtime/handover/part.h"
 #include "runtime/reactor.h"
 #include "runtime/work/waiting.h"
+#include "script/wait/timer.h"
 
 /* Service Restart (IANA registry of close codes). */
 #define CLOSE_RESTART 1012u
@@ -143,6 +144,7 @@ static void send_over(struct connection *connection, uint32_t retry_ms)
 {
     char reason[96];
     carry_drop_rest(&connection->endpoint);
+    connection->goes_along = true; /* its agent has not left */
     snprintf(reason, sizeof reason, "the bridge was upgraded; retry in %u ms",
              (unsigned)(random_u64() % (retry_ms + 1u)));
     agent_session_close(connection, CLOSE_RESTART, slice_from_string(reason));
@@ -151,6 +153,7 @@ static void send_over(struct connection *connection, uint32_t retry_ms)
 void part_let_go(struct reactor *reactor)
 {
     acceptor_stop(reactor);
+    script_stop_timers(reactor->script);
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
         next = connection->next;
         if (connection->goes_along)
@@ -158,4 +161,5 @@ void part_let_go(struct reactor *reactor)
         else if (connection->is_websocket)
             send_over(connection, reactor->config->drain.retry_ms);
     }
+    reactor_begin_stop(reactor); /* from here on nothing is accepted that this process would have to deliver */
 }
