@@ -28,7 +28,8 @@ MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL = build
 
 core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c))
-lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua)
+lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua) \
+	$(sort $(wildcard lua/luaduct/console/*))
 unit_sources := $(sort $(shell find tests/unit -name '*.c'))
 fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 peer_sources := $(sort $(wildcard bench/peers/*.c))
@@ -41,6 +42,7 @@ unit_objects := $(unit_sources:%.c=$(BUILD)/obj/%.o)
 replays := $(fuzz_names:%=$(BUILD)/replay/%)
 preloaded := $(BUILD)/tests/malloc_counter.so $(BUILD)/tests/thread_fault.so $(BUILD)/tests/fault.so
 bench_objects := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c))
+manual := $(addprefix $(BUILD)/manual/,luaduct.1 luaduct.lua.5 bash zsh)
 peers := $(peer_sources:bench/peers/%.c=$(BUILD)/peers/%)
 
 # Looked up when first used, for on a bare machine scripts/setup installs pkg-config first.
@@ -57,7 +59,7 @@ link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -pie -Wl,-z,relro,-z,now,-z,noe
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
 # Modules in C that specs of scripts load (`luaduct test`) take Lua's interface from the binary.
 exports = -Wl,--export-dynamic-symbol='lua_*' -Wl,--export-dynamic-symbol='luaL_*'
-libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -l:libpcre2-8.a -lreadline -lseccomp -lm
+libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -lcrypto -l:libpcre2-8.a -ledit -lncursesw -ltinfo -lseccomp -lm
 # A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
 memory_words = memory pressure pool allocation mailbox
 worker_words = worker operation
@@ -99,20 +101,32 @@ run-tls: ## The same with TLS, and certificates for this machine in build/dev-ce
 
 build: $(BUILD)/luaduct ## Build the program: build/luaduct
 
-install: build ## Install under PREFIX (/usr/local), below DESTDIR
+man: $(manual) ## Write the manual pages and the completions of shells: build/manual/
+
+install: build $(manual) ## Install under PREFIX (/usr/local), below DESTDIR
+	@$(MAKE) install-files
+
+install-files:
+	install -D -m 644 $(BUILD)/manual/luaduct.1 '$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1'
+	install -D -m 644 $(BUILD)/manual/luaduct.lua.5 '$(DESTDIR)$(PREFIX)/share/man/man5/luaduct.lua.5'
+	install -D -m 644 $(BUILD)/manual/bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/luaduct'
+	install -D -m 644 $(BUILD)/manual/zsh '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_luaduct'
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/luaduct'
 	install -m 755 $(BUILD)/luaduct '$(DESTDIR)$(PREFIX)/bin/luaduct'
 	install -D -m 644 lua/luaduct/meta.lua '$(DESTDIR)$(PREFIX)/share/luaduct/meta/luaduct.lua'
 	@for file in $$(find config -name '*.lua'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/luaduct/$$file" || exit 1; \
 	done
-	install -D -m 644 config/deploy/systemd/luaduct.service '$(DESTDIR)$(PREFIX)/share/luaduct/luaduct.service'
-	@for file in README.md $$(find docs -name '*.md' 2>/dev/null); do \
+	install -m 644 config/deploy/systemd/luaduct.service config/deploy/systemd/luaduct.sysusers '$(DESTDIR)$(PREFIX)/share/luaduct'
+	install -m 644 config/deploy/debian/copyright '$(DESTDIR)$(PREFIX)/share/doc/luaduct/copyright'
+	@for file in README.md LICENSE $$(find docs -name '*.md' 2>/dev/null); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
 	done
 
 uninstall: ## Remove what install put there
-	rm -f '$(DESTDIR)$(PREFIX)/bin/luaduct'
+	rm -f '$(DESTDIR)$(PREFIX)/bin/luaduct' '$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1' \
+		'$(DESTDIR)$(PREFIX)/share/man/man5/luaduct.lua.5' '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_luaduct' \
+		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/luaduct'
 	rm -rf '$(DESTDIR)$(PREFIX)/share/luaduct' '$(DESTDIR)$(PREFIX)/share/doc/luaduct'
 
 clean: ## Remove everything that was built
@@ -121,6 +135,17 @@ clean: ## Remove everything that was built
 sbom: build ## List what the binary is made of: build/sbom.json (CycloneDX)
 	@scripts/sbom $(BUILD)/luaduct >$(BUILD)/sbom.json
 	@echo '$(BUILD)/sbom.json'
+
+deb: ## Build the Debian package, checked by lintian: build/deb/luaduct_*.deb
+	@scripts/setup package
+	@scripts/deb $(BUILD)/deb
+
+test-deb: deb ## Install, upgrade, remove and purge that package in a bare Debian 12 below build/ (needs root)
+	@scripts/proof/package $(BUILD)/deb
+
+test-image: ## Build the container image and run it, with buildah and podman below build/ (needs root; BASE=… to build on)
+	@scripts/setup image
+	@scripts/proof/image $(BUILD)/image $(BASE)
 
 ## Checking
 
@@ -137,7 +162,10 @@ lint: lint-setup ## Formatting, luacheck, cppcheck, gcc's analyser, and every wa
 format: ## Format all C
 	@clang-format -i $(c_files)
 
-docs: ## Write docs/config.md and config/luaduct.lua again from the config schema
+docs: build ## Write docs/config.md, config/luaduct.lua, docs/command-line.md and docs/metrics.md again from what they describe
+	@$(BUILD)/luaduct help --man command-line.md >$(BUILD)/command-line.md
+	@mv $(BUILD)/command-line.md docs/command-line.md
+	@luajit scripts/metrics.lua >docs/metrics.md
 	@luajit -e "package.path = [[lua/?.lua;]] .. package.path \
 		local document = require([[luaduct.config.document]]) \
 		local texts = {[ [[docs/config.md]] ] = document.reference(), [ [[config/luaduct.lua]] ] = document.default_file()} \
@@ -205,6 +233,14 @@ bench: ## Measure the bridge against its peers, and write bench/results/ (BENCH=
 	@scripts/setup bench
 	@$(MAKE) build peers
 	@bench/run --build $(BUILD) $(BENCH)
+
+bench-console: build ## Measure frames of the console with 10,000 agents in Chromium (AGENTS=… for fewer)
+	@scripts/setup test
+	@LUADUCT_BIN=$(BUILD)/luaduct NODE_PATH=tests/interop/node_modules node bench/console.js
+
+screenshots: build ## Take the pictures of the console in docs/img
+	@scripts/setup test
+	@LUADUCT_BIN=$(BUILD)/luaduct NODE_PATH=tests/interop/node_modules node tests/console/screenshots.js
 
 bench-operations: $(BUILD)/bench/operations ## Build what bench/workers runs against Node's worker_threads
 
@@ -329,6 +365,14 @@ $(BUILD)/luaduct: $(BUILD)/obj/core/main.o $(BUILD)/core.a
 	@echo "  link    $@"
 	@$(CC) $(link_flags) $(exports) -o $@ $^ $(libraries)
 
+$(BUILD)/manual/bash $(BUILD)/manual/zsh: $(BUILD)/luaduct
+	@mkdir -p $(@D)
+	@$< completion $(@F) >$@
+
+$(BUILD)/manual/%: $(BUILD)/luaduct
+	@mkdir -p $(@D)
+	@$< help --man $(@F) >$@
+
 $(BUILD)/tests/unit: $(unit_objects) $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@echo "  link    $@"
@@ -359,10 +403,10 @@ $(BUILD)/peers/%: bench/peers/%.c $(BUILD)/flags
 
 FORCE:
 .SECONDARY:
-.PHONY: run run-enhanced run-production run-tls build install uninstall clean sbom test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
+.PHONY: run run-enhanced run-production run-tls build man install install-files uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
 	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
-	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions FORCE
+	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions bench-console screenshots FORCE
 
 -include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(bench_objects)) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

@@ -18,6 +18,7 @@ return {
         -- connections of limits.trustedProxies begin with a PROXY header, version 1 or 2
         proxyProtocol = false,
     },
+    console = true,                         -- the console at /console of the HTTP port; false: there is nothing
 
     -- The routing scripts and what bounds them. Relative paths, here and below, start at this file's folder.
     script = {
@@ -37,7 +38,8 @@ return {
         breakerSenders = 3,                 -- ... if they were caused by so many senders at least
         breakerWindowMs = 60000,            -- ... within this time
         breakerCooldownMs = 30000,          -- how long it is off; then one call is tried
-        watch = false,                      -- reload when the config file or a script changes
+        -- reload when a file changes: config, scripts, tokens, keys, certificates, rules
+        watch = false,
     },
 
     -- Mailboxes of absent agents, and how an agent's life is watched.
@@ -92,7 +94,8 @@ return {
         jsonDepth = 128,                    -- nested arrays and objects
         connections = "auto",               -- past it a new one is answered 503; "auto" follows the limit of open files
         connectionsPerAddress = 0,          -- of one remote address
-        connectionsPerIdentity = 0,         -- of one identity, once its credential has come
+        -- of one identity, once its credential has come: WebSockets, and requests that listen to events
+        connectionsPerIdentity = 0,
         handshakesPerSecond = 0,            -- new connections, of all; past it 429
         handshakesPerSecondPerAddress = 0,  -- new connections of one remote address; past it 429
         agents = 0,                         -- registered, in all
@@ -282,8 +285,26 @@ return {
     -- What the bridge writes about itself.
     log = {
         level = "info",                     -- what is less than this is not written
+        -- a line for each HTTP request, and for each connection when it comes and when it goes
+        access = false,
         format = "text",                    -- of each line
         -- file = "luaduct.log",            -- none: standard error
+        levels = {
+            -- server = "debug",            -- start, stop, signals, rights
+            -- reload = "debug",            -- versions of scripts and config, the files that are watched
+            -- agent = "debug",             -- agents and their connections
+            -- access = "debug",            -- the access log
+            -- http = "debug",              -- the endpoints
+            -- auth = "debug",              -- who is refused what
+            -- tls = "debug",               -- certificates, handshakes
+            -- memory = "debug",            -- the budget, what is done to keep to it
+            -- script = "debug",            -- what scripts say, and what they do wrong
+            -- worker = "debug",            -- threads for tasks
+            -- engine = "debug",            -- what can be switched
+            -- alert = "debug",             -- alerts and their rules, who is told
+            -- tracing = "debug",           -- spans and where they go
+            -- log = "debug",               -- the log itself
+        },
     },
 
     -- How the bridge goes away.
@@ -298,6 +319,22 @@ return {
     -- How it hands over to a new process.
     upgrade = {
         timeoutMs = 30000,                  -- for the process that SIGUSR2 starts to be ready; then this one goes on
+    },
+
+    -- Where an envelope went, as spans of OpenTelemetry.
+    tracing = {
+        -- a collector that spans are posted to (OTLP/HTTP, JSON); none: nothing is traced
+        -- endpoint = "http://localhost:4318/v1/traces",
+        -- share that is traced of envelopes whose sender does not say; else its `sampled` flag counts
+        sampleRatio = 0,
+        -- further ones of each request, such as { ["x-api-key"] = os.getenv("KEY") }
+        headers = {},
+        serviceName = "luaduct",            -- what the bridge is called there
+        batchSpans = 512,                   -- in one request, at most
+        -- that wait to be posted, some 0.5 KiB each; past it they are dropped and counted
+        queueSpans = 8192,
+        intervalMs = 1000,                  -- for how long a span waits for others to fill a request
+        timeoutMs = 5000,                   -- for one try
     },
     -- to run as once the ports are open, by name or number; needs a start as root
     -- user = "luaduct",

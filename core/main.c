@@ -1,7 +1,7 @@
 /* The command line: finds the command, reads its words, and calls the room that does it. Exit codes: 0 done, 1 it did
  * not work, 2 wrong usage. What a command was asked for goes to standard output, everything else to standard error. */
 #include <errno.h>
-#include <libgen.h>
+#include <getopt.h>
 #include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -10,19 +10,15 @@
 #include <unistd.h>
 
 #include "author/commands.h"
+#include "author/inspect.h"
+#include "author/manual.h"
 #include "base/hash.h"
 #include "base/system.h"
 #include "base/version.h"
 #include "client/commands.h"
 #include "runtime/bundle.h"
 #include "runtime/config.h"
-#include "runtime/identity/standing.h"
-#include "runtime/policies/policies.h"
 #include "runtime/server.h"
-#include "runtime/tls/certificates.h"
-#include "script/bounds/watchdog.h"
-#include "script/hook.h"
-#include "script/shared.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -53,25 +49,28 @@ static const char version_help[] = "usage: luaduct version\n"
                                    "\n"
                                    "Prints the version.\n";
 
-static const char help_help[] = "usage: luaduct help [COMMAND]\n"
-                                "\n"
-                                "Says how a command is used.\n";
+static const char help_help[] =
+    "usage: luaduct help [COMMAND]\n"
+    "       luaduct help --man PAGE\n"
+    "\n"
+    "Says how a command is used, or prints a manual page.\n"
+    "\n"
+    "  luaduct help --man luaduct.1 | man -l -\n"
+    "\n"
+    "  --man PAGE  luaduct.1, luaduct.lua.5 (the keys of a config), or command-line.md (luaduct.1 in Markdown)\n";
+
+static const char completion_help[] =
+    "usage: luaduct completion bash|zsh\n"
+    "\n"
+    "Prints what has the shell complete this program's commands, options and values. In .bashrc or .zshrc:\n"
+    "\n"
+    "  source <(luaduct completion bash)\n";
 
 static int command_run(int argc, char **argv);
-static bool check_certificates(const struct config *config)
-{
-    char problem[1024];
-    struct tls_context *context;
-    bool good = certificates_load(config, &context, problem, sizeof problem);
-    if (!good)
-        fprintf(stderr, "%s\n", problem);
-    tls_context_release(context);
-    return good;
-}
-
 static int command_check(int argc, char **argv);
 static int command_version(int argc, char **argv);
 static int command_help(int argc, char **argv);
+static int command_completion(int argc, char **argv);
 
 static const struct command {
     const char *name;
@@ -81,8 +80,17 @@ static const struct command {
 } commands[] = {
     {"run", command_run, "start a bridge", run_help},
     {"check", command_check, "say what is wrong with a config and its scripts", check_help},
+    {"doctor", command_doctor, "look whether this machine and a config are fit for each other", NULL},
+    {"health", command_health, "ask a bridge whether it lives, or takes work", NULL},
     {"reload", command_reload, "have a bridge take up its config and scripts again", NULL},
     {"canary", command_canary, "see, promote or abort a version of the scripts on trial", NULL},
+    {"status", command_status, "see on one screen how a bridge does", NULL},
+    {"top", command_top, "the same live, with who sends most", NULL},
+    {"agents", command_agents, "see who is connected", NULL},
+    {"history", command_history, "see the newest envelopes", NULL},
+    {"tasks", command_tasks, "see what the history says of tasks", NULL},
+    {"alerts", command_alerts, "see what an operator should look at", NULL},
+    {"tail", command_tail, "see envelopes as they pass", NULL},
     {"trace", command_trace, "see what becomes of each envelope", NULL},
     {"replay", command_replay, "send a recorded trace through a script, and compare", NULL},
     {"repl", command_repl, "look at a running bridge, and ask its scripts, at a prompt", NULL},
@@ -95,6 +103,7 @@ static const struct command {
     {"token", command_token, "make, list and revoke named tokens", NULL},
     {"new", command_new, "write a script and its spec to start from", NULL},
     {"test", command_test, "run the specs of scripts, without a server", NULL},
+    {"completion", command_completion, "have a shell complete this program's words", completion_help},
     {"version", command_version, "print the version", version_help},
     {"help", command_help, "say how a command is used", help_help},
 };
@@ -114,7 +123,7 @@ static int print_overview(void)
 {
     printf("usage: luaduct COMMAND [ARGUMENT]…\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        printf("  %-8s  %s\n", commands[i].name, commands[i].summary);
+        printf("  %-10s  %s\n", commands[i].name, commands[i].summary);
     printf("\n`luaduct help COMMAND` says more.\n");
     return EXIT_DONE;
 }
@@ -126,26 +135,6 @@ static int unknown_command(const char *name)
 }
 
 /* ---- the config ---- */
-
-/* The config that comes with this binary, in `path`: the installation's, or the checkout's for a binary in its build
- * folder. NULL when there is neither. */
-static const char *find_config(char path[PATH_MAX])
-{
-    static const char *const places[] = {"../share/luaduct/config/luaduct.lua", "../config/luaduct.lua"};
-    char binary[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", binary, sizeof binary - 1);
-    if (length <= 0)
-        return NULL;
-    binary[length] = '\0';
-    const char *folder = dirname(binary);
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        char place[PATH_MAX];
-        int needed = snprintf(place, sizeof place, "%s/%s", folder, places[i]);
-        if (needed > 0 && needed < (int)sizeof place && realpath(place, path) && access(path, R_OK) == 0)
-            return path;
-    }
-    return NULL;
-}
 
 /* Takes the problems, and forgets them. */
 static void print_problems(char **problems)
@@ -230,7 +219,7 @@ static int command_run(int argc, char **argv)
         return wrong;
     char found[PATH_MAX];
     if (!source.path)
-        source.path = find_config(found);
+        source.path = inspect_find_config(found);
 
     system_raise_file_limit(); /* "auto" for connections counts from it */
     struct config config;
@@ -247,38 +236,13 @@ static int command_run(int argc, char **argv)
 
 /* ---- check ---- */
 
-/* What a script prints while it is loaded is no answer to "is it good". */
-static void show_script_log(void *context, enum script_log_level level, struct slice text)
+static void print_finding(void *context, const char *what, const char *problem)
 {
     (void)context;
-    (void)level;
-    fprintf(stderr, "%.*s\n", (int)text.length, text.data);
-}
-
-/* *authenticates becomes true when it has that hook. */
-static bool check_script(const struct config *config, const char *path, bool *authenticates)
-{
-    const struct script_options options = {
-        .paths = &path,
-        .path_count = 1,
-        .folder = config->script.folder,
-        .mode = config->mode_name,
-        .budget_ms = config->script.budget_ms,
-        .memory_limit = config->script.memory_limit,
-        .jit = config->script.jit,
-        .log = show_script_log,
-        .wake_fd = -1,
-        .open_bundle = bundle_install,
-    };
-    char problem[4096];
-    struct script_state *state = script_state_new(&options, problem, sizeof problem);
-    *authenticates = *authenticates || (state && script_has_hook(state, HOOK_AUTHENTICATE));
-    if (state)
-        printf("%s: ok\n", path);
-    else
+    if (problem)
         fprintf(stderr, "%s\n", problem);
-    script_state_free(state);
-    return state != NULL;
+    else
+        printf("%s: ok\n", what);
 }
 
 static int command_check(int argc, char **argv)
@@ -291,14 +255,14 @@ static int command_check(int argc, char **argv)
     }
     char found[PATH_MAX];
     struct config_source source = {.install_bundle = bundle_install};
-    source.path = argc > 1 ? argv[1] : find_config(found);
+    source.path = argc > 1 ? argv[1] : inspect_find_config(found);
 
     system_raise_file_limit();
     struct config config;
     char *problems;
     bool good = config_load(&config, &source, &problems);
     if (good) {
-        good = check_certificates(&config);
+        good = inspect_certificates(&config, print_finding, NULL);
         if (good)
             printf("%s: ok\n", source.path ? source.path : "the built-in configuration");
     } else {
@@ -310,41 +274,10 @@ static int command_check(int argc, char **argv)
             return EXIT_FAILED;
         }
     }
-    bool authenticates = false, watched = watchdog_install();
-    if (!watched)
-        fprintf(stderr, "luaduct check: cannot watch over scripts: %s\n", strerror(errno));
-    if (!shared_start(config.script.shared_bytes)) /* scripts may use it while they are loaded */
-        fprintf(stderr, "luaduct check: not enough memory for script.sharedBytes\n");
-    for (size_t i = 0; watched && i < config.script.paths.count; i++)
-        good = check_script(&config, config.script.paths.items[i], &authenticates) && good;
-    if (good && authenticates != config.auth.hook) {
-        fprintf(stderr, "auth.hook: expected %s\n",
-                authenticates ? "true, for a script has the hook authenticate" : "a script with the hook authenticate");
-        good = false;
-    }
-    char problem[4096];
-    struct standing standing;
-    const char *asked[] = {config.auth.tokens, config.auth.jwt.keys, config.auth.jwt.key, config.policies.access};
-    bool standing_good = watched && standing_load(&config, show_script_log, &standing, problem, sizeof problem);
-    for (size_t i = 0; standing_good && i < sizeof asked / sizeof *asked; i++)
-        if (asked[i])
-            printf("%s: ok\n", asked[i]);
-    if (standing_good)
-        standing_release(&standing);
-    else if (watched)
-        fprintf(stderr, "%s\n", problem);
-    good = good && standing_good;
-    if (watched && config.policies.alerts && policies_check(&config, show_script_log, problem, sizeof problem)) {
-        printf("%s: ok\n", config.policies.alerts);
-    } else if (watched && config.policies.alerts) {
-        fprintf(stderr, "%s\n", problem);
-        good = false;
-    }
-    for (int i = 2; watched && i < argc; i++)
-        good = check_script(&config, argv[i], &authenticates) && good;
-    shared_stop();
+    size_t count = argc > 2 ? (size_t)argc - 2 : 0;
+    good = inspect_scripts(&config, (const char *const *)argv + 2, count, print_finding, NULL) && good;
     config_free(&config);
-    return good && watched ? EXIT_DONE : EXIT_FAILED;
+    return good ? EXIT_DONE : EXIT_FAILED;
 }
 
 /* ---- the small ones ---- */
@@ -365,10 +298,67 @@ static int command_version(int argc, char **argv)
     return wrong;
 }
 
+/* What --help of the command prints, to be freed; NULL: no memory. */
+static char *take_help(const struct command *command)
+{
+    char *text = NULL;
+    size_t length;
+    FILE *before = stdout, *into = open_memstream(&text, &length);
+    if (!into)
+        return NULL;
+    if (command->help) {
+        fputs(command->help, into);
+    } else {
+        stdout = into; /* of glibc, and of the BSDs: a variable like any other */
+        optind = 0;    /* getopt begins anew */
+        command->run(2, (char *[]){(char *)command->name, "--help", NULL});
+        stdout = before;
+    }
+    bool good = !ferror(into);
+    return fclose(into) == 0 && good ? text : (free(text), NULL);
+}
+
+static int print_page(const char *page)
+{
+    struct manual_command all[COMMAND_COUNT];
+    int code = EXIT_DONE;
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        all[i] = (struct manual_command){commands[i].name, commands[i].summary, take_help(&commands[i])};
+        code = all[i].help ? code : EXIT_FAILED;
+    }
+    if (code == EXIT_DONE)
+        code = manual_print(page, all, COMMAND_COUNT);
+    else
+        fprintf(stderr, "luaduct: not enough memory\n");
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        free(all[i].help);
+    return code;
+}
+
+static int command_completion(int argc, char **argv)
+{
+    if (argc == 2 && (strcmp(argv[1], "bash") == 0 || strcmp(argv[1], "zsh") == 0))
+        return print_page(argv[1]);
+    fprintf(stderr, "luaduct completion: expected bash or zsh; see `luaduct help completion`\n");
+    return EXIT_USAGE;
+}
+
+static int print_manual(int argc, char **argv)
+{
+    static const char *const pages[] = {"luaduct.1", "luaduct.lua.5", "command-line.md"};
+    for (size_t i = 0; argc == 3 && i < sizeof pages / sizeof *pages; i++)
+        if (strcmp(argv[2], pages[i]) == 0)
+            return print_page(pages[i]);
+    fprintf(stderr, "luaduct help: --man: expected luaduct.1, luaduct.lua.5 or command-line.md\n");
+    return EXIT_USAGE;
+}
+
 static int command_help(int argc, char **argv)
 {
     if (argc == 1)
         return print_overview();
+    if (strcmp(argv[1], "--man") == 0)
+        return print_manual(argc, argv);
     if (argc > 2) {
         fprintf(stderr, "luaduct help: one command at a time, there is no place for %s\n", argv[2]);
         return EXIT_USAGE;

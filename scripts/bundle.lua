@@ -2,6 +2,8 @@
 -- luajit scripts/bundle.lua OUT FILE…: lua/luaduct/…/x.lua becomes a module as bytecode, any other file stays text.
 -- Bytecode keeps its debug information, so that errors name lua/luaduct/…:line.
 
+local bit = require "bit"
+
 local out_path = arg[1]
 local entries = {}
 
@@ -33,6 +35,25 @@ for index = 2, #arg do
         entries[#entries + 1] = {name = path, content = read_file(path)}
     end
 end
+-- What the console's files are, in 16 digits: part of their addresses, so that browsers may keep each for ever.
+local function tag(parts)
+    local high, low = 5381, 52711 -- Bernstein's hash, twice, times 33 and times 65
+    for byte in table.concat(parts, "\0"):gmatch(".") do
+        high = bit.bxor(bit.tobit(high * 33), byte:byte())
+        low = bit.bxor(bit.tobit(low * 65), byte:byte())
+    end
+    return bit.tohex(high) .. bit.tohex(low)
+end
+
+local console = {}
+for _, entry in ipairs(entries) do
+    if entry.name:match("^lua/luaduct/console/") then
+        console[#console + 1] = entry.name
+        console[#console + 1] = entry.content
+    end
+end
+entries[#entries + 1] = {name = "lua/luaduct/console/tag", content = tag(console)}
+
 table.sort(entries, function(a, b) -- byte order, as strcmp has it: bundle.c searches by halves
     return a.name < b.name
 end)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,21 +20,20 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log_line.h"
 #include "base/thread.h"
 
 /* Some 2,000 lines: a stalled disk of a second at a busy bridge's log. Pages of it that were never used cost nothing.
  */
 #define RING_BYTES (256u << 10)
 
-/* Room for a full message with some escapes; one that needs more is cut. */
-#define LINE_MAX_BYTES (2 * LOG_MESSAGE_MAX)
-
 #define STOP_WAIT_SECONDS 2
 #define SECOND_NS 1000000000u
-#define CONTINUATION "\n    | "
-#define CUT "\xe2\x80\xa6" /* … */
+#define CUT LOG_LINE_CUT
 
-_Atomic int log_threshold = LOG_LEVEL_INFO;
+#define X(name, text) LOG_LEVEL_INFO,
+_Atomic int8_t log_thresholds[LOG_ROOM_COUNT] = {LOG_ROOMS(X)};
+#undef X
 
 static struct {
     pthread_mutex_t lock; /* guards what follows, up to `writer` */
@@ -52,135 +52,15 @@ static struct {
     _Atomic bool running;
     _Atomic uint64_t lost_total;
     _Atomic(struct log_site *) withholding; /* every site that ever withheld a line */
-} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .descriptor = STDERR_FILENO};
+    struct log_levels levels;               /* with `lock` */
+} state = {.lock = PTHREAD_MUTEX_INITIALIZER, .descriptor = STDERR_FILENO, .levels = {.general = LOG_LEVEL_INFO}};
 
 static _Thread_local char thread_name[16] = "";
 
-struct line {
-    char bytes[LINE_MAX_BYTES];
-    size_t length;
-};
-
-/* Appends all of it or nothing; leaves room for what closes the line. */
-static bool line_append(struct line *line, const char *bytes, size_t length)
-{
-    if (sizeof line->bytes - line->length < length + 16)
-        return false;
-    memcpy(line->bytes + line->length, bytes, length);
-    line->length += length;
-    return true;
-}
-
-static bool line_append_string(struct line *line, const char *string)
-{
-    return line_append(line, string, strlen(string));
-}
-
-/* What closes the line: there is always room for it. */
-static void line_close(struct line *line, const char *string)
-{
-    size_t length = strlen(string);
-    memcpy(line->bytes + line->length, string, length);
-    line->length += length;
-}
-
-/* The length of the well-formed UTF-8 character at `text` (RFC 3629), 0 when there is none. */
-static size_t character_length(const unsigned char *text, size_t length)
-{
-    size_t need = text[0] < 0x80                      ? 1
-                  : text[0] >= 0xc2 && text[0] < 0xe0 ? 2
-                  : text[0] >= 0xe0 && text[0] < 0xf0 ? 3
-                  : text[0] >= 0xf0 && text[0] < 0xf5 ? 4
-                                                      : 0;
-    if (need == 0 || need > length)
-        return 0;
-    for (size_t i = 1; i < need; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
-        (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
-        return 0;
-    return need;
-}
-
-/* C0 and C1 controls and DEL: a terminal may act on them. */
-static bool is_control(const unsigned char *text, size_t length)
-{
-    return (length == 1 && (text[0] < 0x20 || text[0] == 0x7f)) || (length == 2 && text[0] == 0xc2 && text[1] < 0xa0);
-}
-
-static bool append_escaped(struct line *line, enum log_format format, const unsigned char *text, size_t length)
-{
-    char escape[16];
-    bool json = format == LOG_FORMAT_JSON;
-    if (length == 0) {
-        if (json)
-            return line_append_string(line, "\\ufffd");
-        snprintf(escape, sizeof escape, "\\x%02x", text[0]);
-    } else if (text[0] == '\n') {
-        return line_append_string(line, json ? "\\n" : CONTINUATION);
-    } else if (text[0] == '\t') {
-        return line_append_string(line, json ? "\\t" : "    ");
-    } else if (json && (text[0] == '"' || text[0] == '\\')) {
-        snprintf(escape, sizeof escape, "\\%c", text[0]);
-    } else if (is_control(text, length)) {
-        snprintf(escape, sizeof escape, json ? "\\u%04x" : "\\x%02x", text[length - 1]);
-    } else {
-        return line_append(line, (const char *)text, length);
-    }
-    return line_append_string(line, escape);
-}
-
-static void append_message(struct line *line, enum log_format format, const char *message, size_t length)
-{
-    const unsigned char *text = (const unsigned char *)message;
-    for (size_t at = 0; at < length;) {
-        size_t step = character_length(text + at, length - at);
-        if (!append_escaped(line, format, text + at, step)) {
-            line_close(line, CUT);
-            return;
-        }
-        at += step ? step : 1;
-    }
-}
-
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
-static const char *const level_labels[] = {"debug ", "info  ", "warn  ", "error "};
-static const char *const level_colours[] = {"\033[2m", "\033[36m", "\033[33m", "\033[31m"};
-
-static void line_compose(struct line *line, enum log_format format, bool colour, enum log_level level,
-                         const char *thread, const char *message, size_t length)
-{
-    char time[CLOCK_ISO_LENGTH];
-    clock_format_iso(clock_wall_ms(), time);
-    line->length = 0;
-    if (format == LOG_FORMAT_JSON) {
-        line_append_string(line, "{\"time\":\"");
-        line_append(line, time, sizeof time);
-        line_append_string(line, "\",\"level\":\"");
-        line_append_string(line, level_names[level]);
-        line_append_string(line, "\",\"thread\":\"");
-        append_message(line, format, thread, strlen(thread));
-        line_append_string(line, "\",\"message\":\"");
-        append_message(line, format, message, length);
-        line_close(line, "\"}\n");
-        return;
-    }
-    line_append(line, time, sizeof time);
-    line_append_string(line, " ");
-    if (colour)
-        line_append_string(line, level_colours[level]);
-    line_append_string(line, level_labels[level]);
-    if (colour)
-        line_append_string(line, "\033[0m");
-    if (*thread) {
-        append_message(line, format, thread, strlen(thread));
-        line_append_string(line, ": ");
-    }
-    append_message(line, format, message, length);
-    line_close(line, "\n");
-}
+#define X(name, text) text,
+static const char *const room_names[] = {LOG_ROOMS(X)};
+#undef X
 
 /* All of it, however long that takes; false when the descriptor takes no more. */
 static bool write_fully(int descriptor, const char *bytes, size_t length)
@@ -201,7 +81,7 @@ static bool write_fully(int descriptor, const char *bytes, size_t length)
 }
 
 /* Puts the line into the ring; false when no writer runs. */
-static bool ring_push(const struct line *line)
+static bool ring_push(const struct log_line *line)
 {
     pthread_mutex_lock(&state.lock);
     bool running = atomic_load_explicit(&state.running, memory_order_relaxed);
@@ -251,45 +131,71 @@ static bool site_admit(struct log_site *site, enum log_level level, const char *
     return false;
 }
 
-void log_write(struct log_site *site, enum log_level level, const char *format, ...)
+/* The message in `out`; gives its length. */
+static size_t print_message(char out[LOG_MESSAGE_MAX + sizeof CUT], const char *format, va_list arguments)
+    __attribute__((format(printf, 2, 0)));
+static size_t print_message(char out[LOG_MESSAGE_MAX + sizeof CUT], const char *format, va_list arguments)
 {
-    if (!log_enabled(level))
+    int printed = vsnprintf(out, LOG_MESSAGE_MAX + 1, format, arguments);
+    size_t length = printed < 0 ? 0 : (size_t)printed;
+    if (length > LOG_MESSAGE_MAX) {
+        length = LOG_MESSAGE_MAX - 1;
+        while (length > 0 && (out[length] & 0xc0) == 0x80) /* not in the middle of a character */
+            length--;
+        memcpy(out + length, CUT, sizeof CUT);
+        length += sizeof CUT - 1;
+    }
+    while (length > 0 && out[length - 1] == '\n')
+        length--;
+    return length;
+}
+
+static void write_entry(struct log_site *site, enum log_level level, const struct log_field *fields, const char *format,
+                        va_list arguments) __attribute__((format(printf, 4, 0)));
+static void write_entry(struct log_site *site, enum log_level level, const struct log_field *fields, const char *format,
+                        va_list arguments)
+{
+    char message[LOG_MESSAGE_MAX + sizeof CUT];
+    if (!log_enabled(site->room, level))
         return;
     bool running = atomic_load_explicit(&state.running, memory_order_acquire);
     if (running && !site_admit(site, level, format))
         return;
-
-    char message[LOG_MESSAGE_MAX + sizeof CUT];
-    va_list arguments;
-    va_start(arguments, format);
-    int printed = vsnprintf(message, LOG_MESSAGE_MAX + 1, format, arguments);
-    va_end(arguments);
-    size_t length = printed < 0 ? 0 : (size_t)printed;
-    if (length > LOG_MESSAGE_MAX) {
-        length = LOG_MESSAGE_MAX - 1;
-        while (length > 0 && (message[length] & 0xc0) == 0x80) /* not in the middle of a character */
-            length--;
-        memcpy(message + length, CUT, sizeof CUT);
-        length += sizeof CUT - 1;
-    }
-    while (length > 0 && message[length - 1] == '\n')
-        length--;
-
-    struct line line;
+    struct log_entry entry = {.site = site, .level = level, .thread = thread_name, .fields = fields};
+    entry.message = slice_from(message, print_message(message, format, arguments));
+    struct log_line line;
     if (running) {
-        line_compose(&line, state.format, state.colour, level, thread_name, message, length);
+        log_line_compose(&line, state.format, state.colour, &entry);
         if (ring_push(&line))
             return;
     }
-    line_compose(&line, LOG_FORMAT_TEXT, false, level, thread_name, message, length);
+    log_line_compose(&line, LOG_FORMAT_TEXT, false, &entry);
     write_fully(STDERR_FILENO, line.bytes, line.length);
+}
+
+void log_write(struct log_site *site, enum log_level level, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    write_entry(site, level, NULL, format, arguments);
+    va_end(arguments);
+}
+
+void log_write_fields(struct log_site *site, enum log_level level, const struct log_field *fields, const char *format,
+                      ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    write_entry(site, level, fields, format, arguments);
+    va_end(arguments);
 }
 
 /* ---- the writer's thread ---- */
 
 /* The writer's own lines do not go through the ring: it may be full, and only the writer empties it. */
-static bool write_own(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool write_own(enum log_level level, const char *format, ...)
+static bool write_own(const struct log_site *site, enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+static bool write_own(const struct log_site *site, enum log_level level, const char *format, ...)
 {
     char message[512];
     va_list arguments;
@@ -297,8 +203,9 @@ static bool write_own(enum log_level level, const char *format, ...)
     int printed = vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     size_t length = printed < 0 ? 0 : (size_t)printed < sizeof message ? (size_t)printed : sizeof message - 1;
-    struct line line;
-    line_compose(&line, state.format, state.colour, level, "log", message, length);
+    struct log_entry entry = {site, level, "log", slice_from(message, length), NULL};
+    struct log_line line;
+    log_line_compose(&line, state.format, state.colour, &entry);
     return write_fully(state.descriptor, line.bytes, line.length);
 }
 
@@ -311,7 +218,8 @@ static void report_withheld(void)
         const char *text = atomic_load_explicit(&site->text, memory_order_relaxed);
         /* "%s" says nothing about what was withheld. */
         bool telling = text[0] != '%';
-        write_own((enum log_level)atomic_load_explicit(&site->level, memory_order_relaxed),
+        static const struct log_site own = {.room = LOG_ROOM_LOG, .name = "withheld"};
+        write_own(&own, (enum log_level)atomic_load_explicit(&site->level, memory_order_relaxed),
                   CUT " %u more like this in the last second%s%s", withheld, telling ? ": " : "", telling ? text : "");
     }
 }
@@ -322,13 +230,30 @@ static int open_file(const char *file)
     return open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0640);
 }
 
+void log_check_rotation(void)
+{
+    char folder[PATH_MAX] = ".";
+    const char *slash = state.file ? strrchr(state.file, '/') : NULL;
+    if (slash)
+        snprintf(folder, sizeof folder, "%.*s", slash == state.file ? 1 : (int)(slash - state.file), state.file);
+    if (state.file && access(folder, W_OK | X_OK) != 0)
+        log_warn(LOG, "rotation",
+                 "log.file: whom the bridge runs as can make no file in %s (%s): a rotation has to make the new file, "
+                 "and give it to that user, before it sends SIGUSR1; or it copies and truncates",
+                 folder, strerror(errno));
+}
+
 static void reopen_file(void)
 {
     if (!state.file)
         return;
     int descriptor = open_file(state.file);
     if (descriptor < 0) {
-        write_own(LOG_LEVEL_ERROR, "cannot open %s again: %s; the old file stays in use", state.file, strerror(errno));
+        static const struct log_site own = {.room = LOG_ROOM_LOG, .name = "reopen_failed"};
+        write_own(&own, LOG_LEVEL_ERROR,
+                  "cannot open %s again: %s; the old file stays in use until the rotation has made "
+                  "one for the bridge's user, and SIGUSR1 comes again",
+                  state.file, strerror(errno));
         return;
     }
     close(state.descriptor);
@@ -374,7 +299,8 @@ static void report_lost(void)
     uint64_t lost = state.lost;
     state.lost = 0;
     pthread_mutex_unlock(&state.lock);
-    bool told = write_own(LOG_LEVEL_WARN, "%llu lines were lost: the log could not be written fast enough",
+    static const struct log_site own = {.room = LOG_ROOM_LOG, .name = "lines_lost"};
+    bool told = write_own(&own, LOG_LEVEL_WARN, "%llu lines were lost: the log could not be written fast enough",
                           (unsigned long long)lost);
     pthread_mutex_lock(&state.lock);
     if (!told)
@@ -460,7 +386,9 @@ int log_start(enum log_level level, enum log_format format, const char *file)
     state.stopping = state.reopen = false;
     state.report_ns = 0;
     atomic_store(&state.lost_total, 0);
-    atomic_store(&log_threshold, (int)level);
+    struct log_levels levels = {.general = level};
+    memset(levels.rooms, LOG_AS_GENERAL, sizeof levels.rooms);
+    log_set_levels(&levels);
     atomic_store(&state.running, true);
     int error = start_writer();
     if (error) {
@@ -508,9 +436,58 @@ void log_stop(void)
     state.file = NULL;
 }
 
-void log_set_level(enum log_level level)
+void log_set_levels(const struct log_levels *levels)
 {
-    atomic_store_explicit(&log_threshold, (int)level, memory_order_relaxed);
+    pthread_mutex_lock(&state.lock);
+    state.levels = *levels;
+    for (unsigned room = 0; room < LOG_ROOM_COUNT; room++) {
+        int8_t own = levels->rooms[room];
+        atomic_store_explicit(&log_thresholds[room], own == LOG_AS_GENERAL ? (int8_t)levels->general : own,
+                              memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&state.lock);
+}
+
+void log_read_levels(struct log_levels *out)
+{
+    pthread_mutex_lock(&state.lock);
+    *out = state.levels;
+    pthread_mutex_unlock(&state.lock);
+}
+
+const char *log_level_name(enum log_level level)
+{
+    return level_names[level];
+}
+
+const char *log_room_name(enum log_room room)
+{
+    return room_names[room];
+}
+
+/* The index of the name; -1: it is none of them. */
+static int find(const char *const *names, unsigned count, struct slice name)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (slice_equal(name, slice_from_string(names[i])))
+            return (int)i;
+    return -1;
+}
+
+bool log_level_find(struct slice name, enum log_level *out)
+{
+    int found = find(level_names, sizeof level_names / sizeof *level_names, name);
+    if (found >= 0)
+        *out = (enum log_level)found;
+    return found >= 0;
+}
+
+bool log_room_find(struct slice name, enum log_room *out)
+{
+    int found = find(room_names, LOG_ROOM_COUNT, name);
+    if (found >= 0)
+        *out = (enum log_room)found;
+    return found >= 0;
 }
 
 uint64_t log_lost(void)

@@ -22,7 +22,7 @@ static void append_time(struct buffer *out, int64_t wall_ms)
     append_text(out, "\"");
 }
 
-void meta_append(struct buffer *out, const struct agent_view *view, bool enhanced, int64_t now_ms)
+void meta_append(struct buffer *out, const struct agent_view *view, enum meta_extent extent, int64_t now_ms)
 {
     const struct profile *profile = view->profile;
     append_text(out, "{\"id\":");
@@ -39,10 +39,15 @@ void meta_append(struct buffer *out, const struct agent_view *view, bool enhance
     append_time(out, view->last_seen_ms);
     append_text(out, ",\"connectedAt\":");
     append_time(out, view->connected_at_ms);
-    if (enhanced)
+    if (extent >= META_COUNTS)
         buffer_append_format(out, ",\"messageCount\":%" PRIu64 ",\"errorCount\":%" PRIu64 ",\"uptime\":%" PRId64,
                              view->message_count, view->error_count,
                              now_ms > view->connected_at_ms ? now_ms - view->connected_at_ms : 0);
+    if (extent >= META_LOAD)
+        buffer_append_format(out,
+                             ",\"receivedCount\":%" PRIu64 ",\"waiting\":%" PRIu32 ",\"waitingBytes\":%" PRIu64
+                             ",\"openTasks\":%" PRIu32,
+                             view->received_count, view->waiting_count, view->waiting_bytes, view->open_tasks);
     append_text(out, "}");
 }
 
@@ -92,7 +97,7 @@ struct frame *answer_registered(const struct agent_view *view, bool enhanced, in
 {
     struct buffer out = {0};
     append_text(&out, "{\"type\":\"registered\",\"client\":");
-    meta_append(&out, view, enhanced, now_ms);
+    meta_append(&out, view, enhanced ? META_COUNTS : META_REGISTERED, now_ms);
     if (packed)
         return packed_registered(&out, history, history_count);
     append_text(&out, ",\"history\":[");

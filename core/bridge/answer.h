@@ -19,7 +19,9 @@ struct frame *answer_registered(const struct agent_view *view, bool enhanced, in
 /* {"type":"heartbeat_ack"} */
 struct frame *answer_heartbeat(void);
 
-/* Appends one agent's meta object; enhanced adds its counts and uptime. */
-void meta_append(struct buffer *out, const struct agent_view *view, bool enhanced, int64_t now_ms);
+/* Appends one agent's meta object: what it registered with; with its counts and uptime; with what it got and what waits
+ * for it as well. */
+enum meta_extent { META_REGISTERED, META_COUNTS, META_LOAD };
+void meta_append(struct buffer *out, const struct agent_view *view, enum meta_extent extent, int64_t now_ms);
 
 #endif

@@ -104,6 +104,9 @@ enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)
     agent->connected_at_ms = lane->wall_ms;
     atomic_store_explicit(&agent->last_seen_ms, lane->wall_ms, memory_order_relaxed);
     atomic_store_explicit(&agent->message_count, 0, memory_order_relaxed);
+    atomic_store_explicit(&agent->received_count, 0, memory_order_relaxed);
+    atomic_store_explicit(&agent->waiting_count, 0, memory_order_relaxed);
+    atomic_store_explicit(&agent->waiting_bytes, 0, memory_order_relaxed);
     atomic_store_explicit(&agent->error_count, 0, memory_order_relaxed);
     mailbox_count_absent(agent, false);
     lock_release(lock);
@@ -159,6 +162,13 @@ static void free_line_up(struct endpoint *endpoint)
     endpoint->lined_up = false;
 }
 
+static void count_wait(struct lane *lane, const struct frame *frame)
+{
+    int64_t waited_ms = lane->wall_ms - frame->accepted_ms;
+    if (frame->accepted_ms != 0)
+        histogram_record(&lane->mailbox_waits, waited_ms > 0 ? (uint64_t)waited_ms * 1000000 : 0, 1);
+}
+
 /* Moves the next frame of the line-up and, where it may be had (shard locked), the mailbox to the outbox: within each
  * level the line-up's are older. False: there is none, or no memory for it. */
 static bool move_one(struct endpoint *endpoint, struct agent *mailbox_of)
@@ -175,7 +185,7 @@ static bool move_one(struct endpoint *endpoint, struct agent *mailbox_of)
     if (lined_up) /* the reference is the outbox's now */
         levels_pop(line_up, level);
     else
-        mailbox_pop(mailbox_of, level);
+        count_wait(endpoint->lane, mailbox_pop(mailbox_of, level));
     if (line_up && line_up->count == 0) {
         if (mailbox)
             mailbox->turn = line_up->turn;
@@ -204,6 +214,8 @@ void attachment_go_live(struct endpoint *endpoint)
             mailbox_drop_expired(endpoint->lane, agent);
             while (agent->mailbox.count > 0 && has_room(endpoint) && move_one(endpoint, agent))
                 moved = true;
+            if (moved)
+                endpoint->mailbox_ns = clock_steady_ns();
             if (agent->mailbox.count == 0)
                 endpoint->state = ENDPOINT_LIVE;
         }
@@ -350,6 +362,25 @@ void attachment_touch(struct endpoint *endpoint, unsigned messages, unsigned err
         counter_add(&agent->error_count, errors);
 }
 
+void attachment_note_waiting(struct endpoint *endpoint)
+{
+    struct agent *agent = endpoint->agent;
+    const struct levels *line_up = endpoint->line_up;
+    if ((endpoint->state != ENDPOINT_HOLDING && endpoint->state != ENDPOINT_LIVE) ||
+        atomic_load_explicit(&endpoint->replaced, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&agent->waiting_count, endpoint->outbox.queue.count + (line_up ? line_up->count : 0),
+                          memory_order_relaxed);
+    atomic_store_explicit(&agent->waiting_bytes, endpoint->outbox.queue.bytes + (line_up ? line_up->bytes : 0),
+                          memory_order_relaxed);
+}
+
+void attachment_received(struct endpoint *endpoint, uint64_t envelopes)
+{
+    if (endpoint->agent && envelopes > 0)
+        counter_add(&endpoint->agent->received_count, envelopes);
+}
+
 void attachment_view(const struct endpoint *endpoint, struct agent_view *out)
 {
     struct agent *agent = endpoint->agent;
@@ -361,6 +392,9 @@ void attachment_view(const struct endpoint *endpoint, struct agent_view *out)
         .message_count = atomic_load_explicit(&agent->message_count, memory_order_relaxed),
         .error_count = atomic_load_explicit(&agent->error_count, memory_order_relaxed),
         .open_tasks = atomic_load_explicit(&agent->open_tasks, memory_order_relaxed),
+        .received_count = atomic_load_explicit(&agent->received_count, memory_order_relaxed),
+        .waiting_count = agent->mailbox.count,
+        .waiting_bytes = agent->mailbox.bytes,
     };
     lock_release(lock);
 }

@@ -458,10 +458,13 @@ static void send(struct work *work, const struct decision *decision)
             expires_ms = lane->wall_ms + item->expires_ms;
     }
     result->frame->expires_ms = expires_ms;
+    result->frame->accepted_ms = lane->wall_ms;
     result->frame->dead_letter = delivery->dead_letter;
     result->frame->share = delivery->share;
     if (__builtin_expect(work->task_effect == TASK_OPENS, 0) && !work->everyone) /* what goes to all is nobody's task */
         result->frame->task = work->task;
+    if (__builtin_expect(delivery->trace != NULL, 0))
+        result->frame->trace = delivery->trace;
     if (__builtin_expect(levels_ordered, 0))
         result->frame->level = level_of(envelope_sent_text(delivery->envelope, FIELD_PRIORITY)) & 3;
     if (work->everyone)
@@ -494,6 +497,8 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
         drop(&work, &decision->items[0]);
     else
         send(&work, decision);
+    if (__builtin_expect(delivery->trace != NULL, 0) && !(result->frame && result->frame->trace))
+        pool_release(POOL_ARRAYS, delivery->trace, sizeof *delivery->trace);
     let_go_of_sender(&work);
     lane->report_undeliverable = told;
 }

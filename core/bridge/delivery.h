@@ -21,10 +21,11 @@ struct delivery {
     struct endpoint *sender; /* the connection it came by; NULL: HTTP, or the bridge itself, or the connection ended: */
     struct slice sender_id; /* … since, of the agent with this id, which may have another by now; data NULL: of none */
     enum delivery_telling telling;
-    bool dead_letter;       /* makes its frame one; it is in no history */
-    bool again;             /* on_undeliverable sends it on: what its sender said of its expiry is over */
-    uint16_t share;         /* of the mailboxes, that its frame takes; 0: nobody's */
-    struct slice answer_to; /* without either: the id that a reply goes to; data NULL: nobody */
+    bool dead_letter;          /* makes its frame one; it is in no history */
+    bool again;                /* on_undeliverable sends it on: what its sender said of its expiry is over */
+    uint16_t share;            /* of the mailboxes, that its frame takes; 0: nobody's */
+    struct frame_trace *trace; /* for its frame, which takes it over, or it is given back; NULL: none */
+    struct slice answer_to;    /* without either: the id that a reply goes to; data NULL: nobody */
 };
 
 struct delivery_result {

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "base/slice.h"
 #include "bridge/levels.h"
 #include "protocol/code.h"
@@ -70,6 +71,7 @@ struct endpoint {
      * (detachment.until_broadcast), so that a takeover neither repeats nor loses one that is on its way between lanes.
      */
     uint64_t from_broadcast;
+    uint64_t mailbox_ns; /* steady clock: when it was last given something out of the mailbox; 0: never */
 };
 
 /* Something that could not be delivered, waiting for the script to hear of it. */
@@ -133,6 +135,7 @@ struct lane {
     bool woke_any;
     atomic_uint attached_count; /* written by the lane, read by all */
     struct lane_counters counters;
+    struct histogram mailbox_waits; /* of envelopes that left a mailbox for a connection: since they were accepted */
 
     struct inbox {
         struct lock lock;

@@ -157,6 +157,9 @@ static void view_agent(const struct agent *agent, struct agent_view *out)
     out->message_count = atomic_load_explicit(&agent->message_count, memory_order_relaxed);
     out->error_count = atomic_load_explicit(&agent->error_count, memory_order_relaxed);
     out->open_tasks = atomic_load_explicit(&agent->open_tasks, memory_order_relaxed);
+    out->received_count = atomic_load_explicit(&agent->received_count, memory_order_relaxed);
+    out->waiting_count = agent->mailbox.count + atomic_load_explicit(&agent->waiting_count, memory_order_relaxed);
+    out->waiting_bytes = agent->mailbox.bytes + atomic_load_explicit(&agent->waiting_bytes, memory_order_relaxed);
 }
 
 void agent_view_release(struct agent_view *view)
@@ -175,6 +178,26 @@ bool registry_find(struct slice id, struct agent_view *out)
         view_agent(agent, out);
     lock_release(lock);
     return connected;
+}
+
+struct lane *registry_lane(struct slice id)
+{
+    uint64_t hash = hash_slice(id);
+    struct lock *lock = agent_lock(hash);
+    struct agent *agent = agent_find(hash, id);
+    struct lane *lane = agent && agent->endpoint ? agent->endpoint->lane : NULL;
+    lock_release(lock);
+    return lane;
+}
+
+struct endpoint *registry_endpoint(const struct lane *lane, struct slice id)
+{
+    uint64_t hash = hash_slice(id);
+    struct lock *lock = agent_lock(hash);
+    struct agent *agent = agent_find(hash, id);
+    struct endpoint *endpoint = agent && agent->endpoint && agent->endpoint->lane == lane ? agent->endpoint : NULL;
+    lock_release(lock);
+    return endpoint;
 }
 
 static uint32_t reverse_bits(uint32_t value)

@@ -34,6 +34,9 @@ struct agent_view {
     uint64_t message_count;
     uint64_t error_count;
     uint32_t open_tasks;
+    uint64_t received_count; /* envelopes that the kernel took for it since it connected */
+    uint32_t waiting_count;  /* in its mailbox, and for a full socket as it was last written to or delivered to */
+    uint64_t waiting_bytes;
 };
 
 void agent_view_release(struct agent_view *view);
@@ -44,6 +47,13 @@ void registry_prefetch(struct slice id);
 /* A connected agent of that id; false when there is none. Any thread. */
 bool registry_find(struct slice id, struct agent_view *out);
 
+/* The lane of the connection that serves that agent; NULL: none does. It may be another one by now. Any thread. */
+struct lane;
+struct lane *registry_lane(struct slice id);
+
+/* That connection if it is of this lane, whose thread asks; else NULL. */
+struct endpoint *registry_endpoint(const struct lane *lane, struct slice id);
+
 /* Connected agents, piece by piece: gives up to `capacity` views and moves *cursor on (start at 0); 0 views at the end.
  * Each call is consistent in itself; agents that come and go between calls may or may not be seen, none twice unless it
  * reconnected. Any thread. */
@@ -51,7 +61,6 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
 
 /* Gives up the mailboxes that nobody filled for their time to live, in this lane's share of the shards. Lane's thread.
  */
-struct lane;
 void registry_expire_mailboxes(struct lane *lane, int64_t now_ms);
 
 /* Counts up each time that an agent has come, gone or changed what it registered as, from 1: what was worked out from

@@ -6,12 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <readline/history.h>
-#include <readline/readline.h>
-
 #include "client/agent/view.h"
 #include "client/ask.h"
 #include "client/commands.h"
+#include "client/prompt.h"
 #include "client/target.h"
 #include "protocol/json/json.h"
 #include "protocol/json/json_write.h"
@@ -180,8 +178,6 @@ static int run_pipe(struct session *session)
 
 enum typed { TYPED_LINE, TYPED_INTERRUPT, TYPED_END };
 
-static char *typed_line; /* readline has one state for the process */
-static bool typed;
 static volatile sig_atomic_t signalled;
 
 static void on_signal(int number)
@@ -189,42 +185,36 @@ static void on_signal(int number)
     signalled = number;
 }
 
-static void on_line(char *line)
-{
-    typed_line = line;
-    typed = true;
-    rl_callback_handler_remove(); /* or the prompt would come once more */
-}
-
 static const int handled_signals[] = {SIGINT, SIGTERM, SIGHUP, SIGWINCH};
 #define HANDLED_COUNT (sizeof handled_signals / sizeof *handled_signals)
 
 /* While `unblocked` holds signals arrive inside ppoll only, so none is missed. */
-static enum typed wait_for_line(const char *prompt, const sigset_t *unblocked)
+static enum typed wait_for_line(const char *prompt, const sigset_t *unblocked, char **line)
 {
     struct pollfd watched = {STDIN_FILENO, POLLIN, 0};
-    typed = false;
+    enum prompt_outcome outcome = PROMPT_MORE;
     signalled = 0;
-    rl_callback_handler_install(prompt, on_line);
-    while (!typed) {
+    prompt_start(prompt);
+    while (outcome == PROMPT_MORE) {
         watched.revents = 0;
         ppoll(&watched, 1, NULL, unblocked); /* whatever it gives, the state below says what to do */
         if (signalled == SIGWINCH) {
             signalled = 0;
-            rl_resize_terminal();
+            prompt_resize();
         } else if (signalled) {
-            rl_callback_handler_remove(); /* gives the terminal back as it was */
-            fputs("\n", rl_outstream);
+            prompt_stop();
             return signalled == SIGINT ? TYPED_INTERRUPT : TYPED_END;
         }
         if (watched.revents)
-            rl_callback_read_char();
+            outcome = prompt_read(watched.revents, line);
     }
-    return typed_line ? TYPED_LINE : TYPED_END;
+    if (outcome == PROMPT_END)
+        prompt_stop();
+    return outcome == PROMPT_LINE ? TYPED_LINE : TYPED_END;
 }
 
 /* Ctrl-C drops what is typed; while the bridge works it ends the command, as anywhere. */
-static enum typed read_line(const char *prompt)
+static enum typed read_line(const char *prompt, char **line)
 {
     sigset_t handled, before;
     struct sigaction action = {.sa_handler = on_signal}, earlier[HANDLED_COUNT];
@@ -234,7 +224,7 @@ static enum typed read_line(const char *prompt)
     sigprocmask(SIG_BLOCK, &handled, &before);
     for (size_t i = 0; i < HANDLED_COUNT; i++)
         sigaction(handled_signals[i], &action, &earlier[i]);
-    enum typed got = wait_for_line(prompt, &before);
+    enum typed got = wait_for_line(prompt, &before, line);
     for (size_t i = 0; i < HANDLED_COUNT; i++)
         sigaction(handled_signals[i], &earlier[i], NULL);
     sigprocmask(SIG_SETMASK, &before, NULL);
@@ -245,25 +235,19 @@ static int run_terminal(struct session *session)
 {
     enum outcome outcome = run_text(session); /* nothing yet: whether there is a bridge that lets us */
     enum typed got;
+    char *line;
     if (outcome == LINE_LOST)
         return 1;
     fprintf(stderr, "version %u of the scripts; help() says what there is, Ctrl-D ends\n", session->told);
-    rl_outstream = isatty(STDOUT_FILENO) ? stdout : stderr;
-    rl_catch_signals = 0;
-    rl_bind_key('\t', rl_insert); /* there are no file names to complete here */
-    while ((got = read_line(outcome == LINE_INCOMPLETE ? ">> " : "> ")) != TYPED_END) {
+    while ((got = read_line(outcome == LINE_INCOMPLETE ? ">> " : "> ", &line)) != TYPED_END) {
         if (got == TYPED_INTERRUPT) {
             session->text.length = 0;
             outcome = LINE_DONE;
             continue;
         }
-        if (*typed_line)
-            add_history(typed_line);
-        outcome = add_line(session, typed_line, strlen(typed_line));
-        free(typed_line);
+        outcome = add_line(session, line, strlen(line));
+        free(line);
     }
-    if (!signalled)
-        fputs("\n", rl_outstream);
     return 0;
 }
 
@@ -286,7 +270,7 @@ int command_repl(int argc, char **argv)
     int code = target_find(argv[0], &options, TARGET_HTTP, &session.target);
     if (code != 0)
         return code;
-    code = isatty(STDIN_FILENO) ? run_terminal(&session) : run_pipe(&session);
+    code = prompt_possible() ? run_terminal(&session) : run_pipe(&session);
     end_session(&session);
     return code;
 }

@@ -131,7 +131,7 @@ static void add_up(struct import *import, struct slice answer)
 
 static int send_lines(struct import *import, uint64_t count)
 {
-    char path[64], error[HTTP_CLIENT_ERROR_SIZE], unreachable[BRIDGE_URL_UNREACHABLE_SIZE];
+    char problem[ASK_PROBLEM_SIZE], path[64], error[HTTP_CLIENT_ERROR_SIZE], unreachable[BRIDGE_URL_UNREACHABLE_SIZE];
     snprintf(path, sizeof path, "/admin/import?line=%" PRIu64, import->line);
     struct http_call call = {.url = &import->target->url,
                              .method = "POST",
@@ -154,7 +154,9 @@ static int send_lines(struct import *import, uint64_t count)
     if (answer.status == 200)
         add_up(import, slice_from(answer.body.data, answer.body.length));
     else
-        ask_print_refusal(import->command, &answer);
+        ask_describe_refusal(&answer, problem);
+    if (answer.status != 200)
+        fprintf(stderr, "luaduct %s: %s\n", import->command, problem);
     buffer_free(&answer.body);
     import->lines.length = 0;
     import->line += count;

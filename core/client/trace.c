@@ -1,10 +1,9 @@
 /* `luaduct trace`: what becomes of each envelope, as it happens. */
 #include <stdio.h>
-#include <string.h>
 
 #include "client/agent/view.h"
-#include "client/ask.h"
 #include "client/commands.h"
+#include "client/stream.h"
 #include "client/target.h"
 #include "protocol/json/json.h"
 
@@ -54,7 +53,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             arguments->id = optarg;
             break;
         case OPTION_COUNT:
-            if (!option_number(argv[0], "--count", optarg, 1, 1e12, &arguments->count))
+            if (!option_number(argv[0], "count", optarg, 1, 1e12, &arguments->count))
                 return EXIT_USAGE;
             break;
         case OPTION_JSON:
@@ -71,23 +70,10 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
     return optind < argc ? usage_error(argv[0], "there is no place for %s", argv[optind]) : 0;
 }
 
-static void add_parameter(struct buffer *path, const char *name, const char *value)
-{
-    if (!value)
-        return;
-    buffer_append_format(path, "%s%s=", memchr(path->data, '?', path->length) ? "&" : "?", name);
-    for (; *value; value++) {
-        bool plain = strchr("-_.~", *value) || (*value >= '0' && *value <= '9') || (*value >= 'a' && *value <= 'z') ||
-                     (*value >= 'A' && *value <= 'Z');
-        buffer_append_format(path, plain ? "%c" : "%%%02X", (unsigned char)*value);
-    }
-}
-
 /* --- What comes --- */
 
 struct follow {
     const struct arguments *arguments;
-    struct buffer line; /* not whole yet */
     double seen;
 };
 
@@ -133,45 +119,15 @@ static void print_record(struct slice record)
     fputs("\n", stdout);
 }
 
-static bool take_line(struct follow *follow, struct slice line)
+static bool take(void *context, struct slice record)
 {
-    static const char data[] = "data: ";
-    size_t length = sizeof data - 1;
-    if (line.length <= length || memcmp(line.data, data, length) != 0)
-        return true;
-    struct slice record = slice_from(line.data + length, line.length - length);
-    if (json_validate(record, JSON_DEPTH_MAXIMUM, NULL) != CODE_OK)
-        return true;
-    if (!is_null(record, "lost")) {
-        fprintf(stderr, "luaduct trace: it could not be read as fast as it came: ");
-        view_value(stderr, view_member(record, SLICE("lost")));
-        fprintf(stderr, " are missing here\n");
-        return true;
-    }
+    struct follow *follow = context;
     if (follow->arguments->json)
-        printf("%.*s\n", (int)record.length, record.data);
+        view_envelope_json(stdout, record);
     else
         print_record(record);
     follow->seen++;
     return fflush(stdout) == 0 && (follow->arguments->count == 0 || follow->seen < follow->arguments->count);
-}
-
-static bool take(void *context, struct slice piece)
-{
-    struct follow *follow = context;
-    buffer_append_slice(&follow->line, piece);
-    bool more = !follow->line.failed;
-    size_t used = 0;
-    while (more) {
-        const char *start = follow->line.data + used;
-        const char *end = memchr(start, '\n', follow->line.length - used);
-        if (!end)
-            break;
-        more = take_line(follow, slice_from(start, (size_t)(end - start)));
-        used += (size_t)(end - start) + 1;
-    }
-    buffer_consume(&follow->line, used);
-    return more;
 }
 
 int command_trace(int argc, char **argv)
@@ -190,13 +146,12 @@ int command_trace(int argc, char **argv)
     if (code != 0)
         return code;
     buffer_append_slice(&path, SLICE("/admin/trace"));
-    add_parameter(&path, "agent", arguments.agent);
-    add_parameter(&path, "intent", arguments.intent);
-    add_parameter(&path, "id", arguments.id);
+    path_add_parameter(&path, "agent", arguments.agent);
+    path_add_parameter(&path, "intent", arguments.intent);
+    path_add_parameter(&path, "id", arguments.id);
     buffer_append(&path, "", 1);
     struct follow follow = {.arguments = &arguments};
-    code = path.failed ? 1 : follow_bridge(argv[0], &target, path.data, take, &follow);
+    code = path.failed ? 1 : stream_follow(argv[0], &target, path.data, take, &follow);
     buffer_free(&path);
-    buffer_free(&follow.line);
     return code;
 }

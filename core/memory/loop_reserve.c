@@ -6,37 +6,32 @@
 #include <ev.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory/reserve.h"
+
 /* Each table of each of 64 loops once over would be less. */
 #define RESERVE_BYTES (256u << 10)
-#define ALIGNMENT 16u
 
-static _Alignas(ALIGNMENT) char reserve[RESERVE_BYTES];
-static size_t used; /* with the mutex */
+static _Alignas(RESERVE_ALIGNMENT) char bytes[RESERVE_BYTES];
+static struct reserve reserve = {.bytes = bytes, .size = RESERVE_BYTES}; /* taken from with the mutex */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 
 /* Where the size of each block in the reserve stands. */
 struct block {
-    _Alignas(ALIGNMENT) size_t size;
+    _Alignas(RESERVE_ALIGNMENT) size_t size;
 };
 
-static int is_reserved(const void *memory)
+static bool is_reserved(const void *memory)
 {
-    return (uintptr_t)memory - (uintptr_t)reserve < RESERVE_BYTES;
+    return reserve_owns(&reserve, memory);
 }
 
 static void *take(size_t size)
 {
-    struct block *block = NULL;
-    size_t whole = sizeof *block + (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     pthread_mutex_lock(&mutex);
-    if (whole <= RESERVE_BYTES - used) {
-        block = (struct block *)(void *)(reserve + used);
-        used += whole;
-    }
+    struct block *block = reserve_take(&reserve, sizeof *block + size);
     pthread_mutex_unlock(&mutex);
     if (!block)
         return NULL;

@@ -445,7 +445,8 @@ void pool_release(enum pool pool, void *released, size_t size)
     }
     uint64_t mark = mark_of(block);
     if (__builtin_expect(block->mark == mark, 0)) {
-        log_error("a block of %zu bytes was released twice: a defect of the bridge's; the second time does nothing",
+        log_error(MEMORY, "released_twice",
+                  "a block of %zu bytes was released twice: a defect of the bridge's; the second time does nothing",
                   size);
         return;
     }

@@ -82,7 +82,7 @@ static void on_accept_timer(struct ev_loop *loop, ev_timer *watcher, int events)
 /* Out of descriptors: the reserved one lets one waiting peer hear why, then accepting pauses. */
 static void accept_without_descriptors(struct reactor *reactor, int listener)
 {
-    log_warn("out of file descriptors: new connections wait");
+    log_warn(SERVER, "out_of_descriptors", "out of file descriptors: new connections wait");
     if (reactor->reserve_fd >= 0) {
         close(reactor->reserve_fd);
         int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);

@@ -111,6 +111,14 @@ static char *read_text(lua_State *L, const char *path)
     return copy;
 }
 
+static bool has_value(lua_State *L, const char *path)
+{
+    push_path(L, CONFIG_INDEX, path);
+    bool has = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return has;
+}
+
 /* The index of the text in `names`, which ends with NULL and has the order of the enum. */
 static int read_choice(lua_State *L, const char *path, const char *const *names)
 {
@@ -157,6 +165,7 @@ static void read_general(lua_State *L, struct config *config, const char *file)
     config->listen.host = read_text(L, "listen.host");
     config->listen.ws_port = (uint16_t)read_count(L, "listen.wsPort");
     config->listen.http_port = (uint16_t)read_count(L, "listen.httpPort");
+    config->console = read_boolean(L, "console");
     config->listen.admin = read_text(L, "listen.admin");
     config->listen.insecure = read_boolean(L, "listen.insecure");
     config->listen.proxy_protocol = read_boolean(L, "listen.proxyProtocol");
@@ -500,9 +509,27 @@ static void read_log(lua_State *L, struct config *config)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error", NULL};
     static const char *const formats[] = {"text", "json", NULL};
-    config->log.level = (enum config_log_level)read_choice(L, "log.level", levels);
+    config->log.levels.general = (enum log_level)read_choice(L, "log.level", levels);
+    for (unsigned room = 0; room < LOG_ROOM_COUNT; room++) {
+        char path[64];
+        snprintf(path, sizeof path, "log.levels.%s", log_room_name((enum log_room)room));
+        config->log.levels.rooms[room] = has_value(L, path) ? (int8_t)read_choice(L, path, levels) : LOG_AS_GENERAL;
+    }
+    config->log.access = read_boolean(L, "log.access");
     config->log.format = (enum config_log_format)read_choice(L, "log.format", formats);
     config->log.file = read_text(L, "log.file");
+}
+
+static void read_tracing(lua_State *L, struct config *config)
+{
+    config->tracing.endpoint = read_text(L, "tracing.endpoint");
+    config->tracing.service = read_text(L, "tracing.serviceName");
+    config->tracing.sample_ratio = read_number(L, "tracing.sampleRatio");
+    read_list(L, "tracing.headers", &config->tracing.headers);
+    config->tracing.batch_spans = read_count(L, "tracing.batchSpans");
+    config->tracing.queue_spans = read_count(L, "tracing.queueSpans");
+    config->tracing.interval_ms = read_count(L, "tracing.intervalMs");
+    config->tracing.timeout_ms = read_count(L, "tracing.timeoutMs");
 }
 
 static void read_config(lua_State *L, struct config *config, const char *file)
@@ -522,6 +549,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_alerts(L, config);
     read_log(L, config);
     read_drain(L, config);
+    read_tracing(L, config);
     read_rights(L, config);
 }
 
@@ -770,6 +798,11 @@ void config_free(struct config *config)
     free(config->policies.alerts);
     free(config->policies.access);
     free(config->log.file);
+    free(config->tracing.endpoint);
+    free(config->tracing.service);
+    for (size_t i = 0; i < config->tracing.headers.count; i++) /* keys of collectors */
+        explicit_bzero(config->tracing.headers.items[i], strlen(config->tracing.headers.items[i]));
+    free_list(&config->tracing.headers);
     free(config->user);
     free_list(&config->secret_files);
     free(config->group);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/log.h"
 #include "net/address.h"
 
 struct lua_State;
@@ -16,7 +17,6 @@ enum config_on_error { CONFIG_ON_ERROR_DEFAULT, CONFIG_ON_ERROR_DROP };
 enum config_slow_agent { CONFIG_SLOW_AGENT_QUEUE, CONFIG_SLOW_AGENT_DROP, CONFIG_SLOW_AGENT_CLOSE };
 enum config_alert_action { CONFIG_ALERT_WARN, CONFIG_ALERT_ALERT, CONFIG_ALERT_SCALE_UP, CONFIG_ALERT_SHED };
 enum config_confine { CONFIG_CONFINE_OFF, CONFIG_CONFINE_AUTO, CONFIG_CONFINE_REQUIRED };
-enum config_log_level { CONFIG_LOG_DEBUG, CONFIG_LOG_INFO, CONFIG_LOG_WARN, CONFIG_LOG_ERROR };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 
 /* "No limit" in a byte count that the file may give as 0. Comparisons with it need no special case. */
@@ -55,6 +55,7 @@ struct config {
     enum config_mode mode;
     char *mode_name;   /* "enhanced" or "original": the module luaduct.bridge.<mode_name> */
     char *environment; /* shown on /health */
+    bool console;      /* the page at /console */
 
     struct {
         char *host;                  /* "localhost" means both loopbacks; else an IP literal or a name to resolve */
@@ -207,9 +208,10 @@ struct config {
     } policies;
 
     struct {
-        enum config_log_level level;
+        struct log_levels levels;
         enum config_log_format format;
-        char *file; /* NULL: standard error */
+        char *file;  /* NULL: standard error */
+        bool access; /* requests and connections are logged */
     } log;
 
     struct {
@@ -219,6 +221,14 @@ struct config {
     struct {
         uint32_t timeout_ms;
     } upgrade;
+
+    struct {
+        char *endpoint;             /* NULL: nothing is traced */
+        char *service;              /* the name under which it is seen */
+        double sample_ratio;        /* of what names no parent */
+        struct config_list headers; /* "Name: value" */
+        uint32_t batch_spans, queue_spans, interval_ms, timeout_ms;
+    } tracing;
 
     char *user, *group;              /* to become, by name or number; NULL: stay */
     struct config_list secret_files; /* that tokens and secrets were read from */

@@ -6,6 +6,7 @@
 #include "bridge/attachment.h"
 #include "bridge/mailbox.h"
 #include "memory/pool.h"
+#include "runtime/access_log.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/http/http_session.h"
@@ -14,6 +15,7 @@
 #include "runtime/limits.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 
 static bool epoll_change(struct connection *connection, int operation)
 {
@@ -38,7 +40,7 @@ bool connection_open(struct reactor *reactor, struct transport transport, const 
     connection->is_admin = arrival->kind == PEER_ADMIN;
     connection->by_proxy = arrival->kind == PEER_PROXY;
     connection->forwarded = arrival->kind == PEER_FORWARDED;
-    connection->last_byte_ms = reactor->now_ms;
+    connection->last_byte_ms = connection->opened_ms = reactor->now_ms;
     if (!epoll_change(connection, EPOLL_CTL_ADD)) {
         pool_release(POOL_ARRAYS, connection, sizeof *connection);
         return false;
@@ -52,6 +54,8 @@ bool connection_open(struct reactor *reactor, struct transport transport, const 
     reactor->connections = connection;
     atomic_fetch_add_explicit(&reactor->connection_count, 1, memory_order_relaxed);
     connection_wait_for(connection, DEADLINE_HEADER);
+    if (access_log_on(connection))
+        access_log_opened(connection);
     return true;
 }
 
@@ -75,7 +79,7 @@ static void want_write(struct connection *connection, bool on)
 void connection_readable(struct connection *connection)
 {
     struct reactor *reactor = connection_reactor(connection);
-    if (connection->phase == CONNECTION_GONE)
+    if (connection->phase == CONNECTION_GONE || connection->holds) /* since the set was asked */
         return;
     long received = transport_receive(&connection->transport, reactor->read_buffer, REACTOR_READ_BYTES);
     if (received == TRANSPORT_BLOCKED)
@@ -149,16 +153,9 @@ void connection_deadline_passed(struct connection *connection)
         http_session_deadline(connection);
 }
 
-/* Who has the shared token may be anybody: then each agent is a sender. The operator is none. */
-static const struct identity *counted_identity(const struct connection *connection)
-{
-    const struct identity *identity = connection->identity;
-    return identity && identity->kind != IDENTITY_SHARED && identity->kind != IDENTITY_SOCKET ? identity : NULL;
-}
-
 enum limit connection_count_identity(struct connection *connection)
 {
-    const struct identity *identity = counted_identity(connection);
+    const struct identity *identity = identity_counted(connection->identity);
     connection->share = connection_share(connection);
     if (!identity)
         return LIMIT_NONE;
@@ -180,7 +177,7 @@ enum limit connection_count_identity(struct connection *connection)
 
 void connection_restore_identity(struct connection *connection)
 {
-    const struct identity *identity = counted_identity(connection);
+    const struct identity *identity = identity_counted(connection->identity);
     connection->share = connection_share(connection);
     if (!identity)
         return;
@@ -189,27 +186,69 @@ void connection_restore_identity(struct connection *connection)
     connection->counted_sender = connection->sender != NULL;
 }
 
+enum limit connection_count_listening(struct connection *connection, const struct identity *identity)
+{
+    identity = identity_counted(identity);
+    struct party *party = identity && !connection->sender ? identity_party(identity) : NULL;
+    enum limit limit = party_take_connection(party, clock_coarse_ns());
+    if (limit != LIMIT_NONE) {
+        party_release(party);
+        return limit;
+    }
+    if (party) {
+        connection->sender = party;
+        connection->counted_sender = true;
+    }
+    return LIMIT_NONE;
+}
+
+void connection_end_listening(struct connection *connection)
+{
+    connection_leave_sender(connection);
+    party_release(connection->sender);
+    connection->sender = NULL;
+}
+
+void connection_follow_limits(struct connection *connection)
+{
+    const struct identity *identity = identity_counted(connection->identity);
+    struct party *party = identity ? identity_party(identity) : NULL; /* its own limits are as they are now */
+    if (!party || connection->sender) {
+        party_release(party);
+        return;
+    }
+    party_join(party, connection->counted_agent);
+    connection->sender = party;
+    connection->counted_sender = true;
+}
+
 uint16_t connection_share(const struct connection *connection)
 {
-    const struct identity *identity = counted_identity(connection);
+    const struct identity *identity = identity_counted(connection->identity);
     return mailbox_share(identity ? identity_key(identity) : peer_address_hash(&connection->address));
+}
+
+void connection_leave_sender(struct connection *connection)
+{
+    if (connection->counted_agent)
+        limits_drop_agent(connection->sender, connection->party);
+    if (connection->counted_sender)
+        party_drop_connection(connection->sender);
+    connection->counted_sender = connection->counted_agent = false;
 }
 
 /* Its place is free again, whenever its memory is. */
 static void give_up_limits(struct connection *connection)
 {
-    if (connection->counted_agent)
-        limits_drop_agent(connection->sender, connection->party);
+    connection_leave_sender(connection);
     if (connection->counted) {
         limits_drop_connection();
         party_drop_connection(connection->party);
     }
-    if (connection->counted_sender)
-        party_drop_connection(connection->sender);
     party_release(connection->party);
     party_release(connection->sender);
     connection->party = connection->sender = NULL;
-    connection->counted = connection->counted_sender = connection->counted_agent = false;
+    connection->counted = false;
 }
 
 void connection_kill(struct connection *connection)
@@ -217,6 +256,8 @@ void connection_kill(struct connection *connection)
     if (connection->phase == CONNECTION_GONE)
         return;
     struct reactor *reactor = connection_reactor(connection);
+    if (access_log_on(connection))
+        access_log_closed(connection);
     connection_wait_for(connection, DEADLINE_NONE);
     shed_forget(connection);
     reactor_forget_held(connection);
@@ -245,6 +286,7 @@ static void free_connection(struct connection *connection)
     backlog_free(connection->backlog);
     identity_release(connection->identity);
     grant_free(connection->grant);
+    tracing_forget_header(connection->trace);
     pool_release(POOL_ARRAYS, connection, sizeof *connection);
 }
 

@@ -24,6 +24,7 @@ struct http_exchange;
 struct grant;
 struct identity;
 struct pause;
+struct trace_context;
 struct verification;
 
 enum connection_phase { CONNECTION_HTTP, CONNECTION_WEBSOCKET, CONNECTION_CLOSING, CONNECTION_GONE };
@@ -45,6 +46,7 @@ struct connection {
     struct connection *next, **previous;                   /* all of the reactor */
     struct connection *deadline_next, **deadline_previous; /* of its kind; once gone, of the gone */
     uint64_t due_ms;                                       /* steady clock */
+    uint64_t opened_ms;                                    /* steady clock */
     uint64_t last_byte_ms;                                 /* steady clock: the peer's last sign of life */
     struct transport transport;
     uint8_t phase;         /* enum connection_phase */
@@ -68,6 +70,7 @@ struct connection {
     uint16_t share;            /* of the mailboxes, that it takes: its identity's, else its address's */
     uint32_t message_began_ms; /* steady clock, not 0, while a message has begun and is not complete; else 0 */
     uint32_t answer_bytes;     /* of answers queued since the outbox was last empty */
+    uint32_t held_bytes;       /* while it holds: what that takes */
     uint32_t recent_second, recent_bytes; /* what came lately, halved each second: shed_count_received */
     struct peer_address address;
     union {
@@ -79,6 +82,7 @@ struct connection {
     struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
     struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
     struct grant *grant;               /* what its agent may send; NULL before it registered */
+    struct trace_context *trace;       /* what the request that opened it said; NULL: nothing */
     struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
     struct party *party;               /* of its address; NULL: it needs none (runtime/limits.h) */
     struct party *sender;              /* of its identity or, once registered, its clientId; NULL: not known yet */
@@ -132,6 +136,16 @@ enum limit connection_count_identity(struct connection *connection);
 
 /* The same where another process of this bridge has counted it before: no limit is in its way. */
 void connection_restore_identity(struct connection *connection);
+/* A request of that identity listens on it for as long as both like: until connection_end_listening it is one of that
+ * sender's connections. LIMIT_NONE: fine. */
+enum limit connection_count_listening(struct connection *connection, const struct identity *identity);
+void connection_end_listening(struct connection *connection);
+
+/* Its identity's limits may be others now, or there are some for the first time: it is open, and not refused. */
+void connection_follow_limits(struct connection *connection);
+
+/* It is closing: whoever was behind it may come back before its socket is closed. */
+void connection_leave_sender(struct connection *connection);
 
 /* What is told from all others by the connection's identity, or without one by its address. */
 uint16_t connection_share(const struct connection *connection);

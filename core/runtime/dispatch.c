@@ -6,6 +6,7 @@
 #include "runtime/reload/shadow.h"
 #include "runtime/reload/tally.h"
 #include "runtime/trace.h"
+#include "runtime/tracing/hop.h"
 #include "runtime/undeliverable.h"
 #include "runtime/work/asking.h"
 #include "runtime/work/waiting.h"
@@ -25,6 +26,7 @@ struct dispatch_job {
     struct profile *profile; /* of who sent it; NULL over HTTP */
     uint64_t began_ns;       /* steady clock, for the trace */
     struct tally tally;
+    struct hop hop; /* where dispatch.hop points, unless that is NULL */
     /* Once delivered: on_undeliverable hooks of its own failures that wait, and what holds without them. */
     unsigned unresolved;
     bool accepted, overran;
@@ -41,6 +43,7 @@ static void free_job(struct dispatch_job *job)
     text_store_free(&job->store);
     profile_release(job->profile);
     identity_release(job->dispatch.identity);
+    party_release(job->dispatch.payer);
     frame_release(job->frame);
     pool_release(POOL_BUFFERS, job->text, job->text_size);
     pool_release(POOL_ARRAYS, job, sizeof *job);
@@ -65,6 +68,10 @@ static struct dispatch_job *new_job(const struct dispatch *dispatch, const struc
     *job = (struct dispatch_job){
         .dispatch = *dispatch, .defaults = *dispatch->defaults, .text = text, .began_ns = clock_steady_ns()};
     job->text_size = size;
+    if (dispatch->hop) {
+        job->hop = *dispatch->hop;
+        job->dispatch.hop = &job->hop;
+    }
     memcpy(text, dispatch->text.data, dispatch->text.length);
     memset(text + dispatch->text.length, 0, JSON_SLACK);
     memcpy(job->timestamp, dispatch->defaults->timestamp, sizeof job->timestamp);
@@ -76,6 +83,7 @@ static struct dispatch_job *new_job(const struct dispatch *dispatch, const struc
     if (dispatch->sender && dispatch->sender->profile)
         job->profile = profile_retain(dispatch->sender->profile);
     job->dispatch.identity = identity_retain(dispatch->identity);
+    job->dispatch.payer = party_retain(dispatch->payer);
     if (sender)
         job->who = *sender; /* its texts are the profile's, or the identity's */
     return job;
@@ -98,6 +106,8 @@ static void end_job(struct reactor *reactor, struct dispatch_job *job, struct di
 {
     settle_id(&job->dispatch, result);
     count_refusal(&job->tally, reactor, result);
+    if (job->dispatch.hop)
+        hop_end(job->dispatch.hop, reactor, &job->dispatch, result);
     result->id = envelope_text(&job->envelope, FIELD_ID, &job->defaults);
     result->sender = job->profile ? job->profile->id : slice_from(NULL, 0);
     if (job->dispatch.done)
@@ -274,7 +284,14 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
                                 .share = dispatch->share,
                                 .sender_id = dispatch->sender_id};
     struct delivery_result delivered;
+    char trace[TRACE_MEMBER_BYTES];
+    if (__builtin_expect(dispatch->hop != NULL, 0)) {
+        delivery.trace = hop_frame_trace(dispatch->hop);
+        hop_tell_recipients(dispatch->hop, dispatch->envelope, trace);
+    }
     delivery_carry_out(&delivery, decision, &delivered);
+    if (__builtin_expect(dispatch->hop != NULL, 0))
+        hop_take_back(dispatch->envelope, trace);
     result->frame = delivered.frame;
     result->taken = delivered.taken;
     if (delivered.dropped) {
@@ -316,6 +333,19 @@ static unsigned version_of(const struct reactor *reactor, const struct script_st
     return scripts_slot_of(&reactor->scripts, script)->version->number;
 }
 
+static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome);
+
+static const struct trace_context *trace_of(const struct dispatch_job *job)
+{
+    return job->dispatch.hop ? &job->hop.context : NULL;
+}
+
+static void start_waiting(struct reactor *reactor, struct script_state *script, struct dispatch_job *job)
+{
+    waiting_start_traced(reactor, script, &job->waiting, trace_of(job), routed_later);
+    job->waiting.payer = job->dispatch.payer;
+}
+
 static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome)
 {
     struct dispatch_job *job = (struct dispatch_job *)waiting;
@@ -332,7 +362,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
         job->tally = tally_begin(reactor, script);
         routed = script_route(script, &job->envelope, sender_of(job), &job->defaults, &decided);
         if (routed == SCRIPT_WAITS) {
-            waiting_start(reactor, script, &job->waiting, routed_later);
+            start_waiting(reactor, script, job);
             return;
         }
     }
@@ -341,7 +371,7 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     result.overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     const struct decision *decision =
         routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, &job->dispatch);
-    if (events_wanted(EVENT_TRACE))
+    if (trace_wanted(reactor))
         trace_begin(&trace, reactor,
                     &(struct trace_record){.dispatch = &job->dispatch,
                                            .sender = sender_of(job),
@@ -352,6 +382,14 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
                                            .waited = true,
                                            .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
                                            .took_ns = clock_steady_ns() - job->began_ns});
+    if (job->dispatch.hop)
+        hop_routed(job->dispatch.hop,
+                   &(struct hop_route){.version = version_of(reactor, script),
+                                       .decision = decision,
+                                       .failed = routed != SCRIPT_DECIDED,
+                                       .waited = true,
+                                       .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
+                                       .took_ns = clock_steady_ns() - job->began_ns});
     tally_decided(&job->tally, reactor, decision);
     bool over = !deliver(reactor, &job->dispatch, job, decision, &result);
     trace_end(&trace, &result);
@@ -371,11 +409,11 @@ static struct dispatch_job *wait_for_route(struct reactor *reactor, struct scrip
         return NULL;
     }
     script_move_taken(script, &job->envelope, sender ? &job->who : NULL, &job->defaults);
-    waiting_start(reactor, script, &job->waiting, routed_later);
+    start_waiting(reactor, script, job);
     return job;
 }
 
-/* The way while a version is on trial, or somebody traces. */
+/* The way while a version is on trial, or somebody traces, or the envelope has spans. */
 static struct dispatch_job *dispatch_observed(struct reactor *reactor, const struct dispatch *dispatch,
                                               const struct script_sender *sender, struct dispatch_result *result)
 {
@@ -408,7 +446,7 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     if (decision && reactor->scripts.trial && reactor->scripts.rule.shadow)
         shadow_compare(reactor, dispatch, sender, decision);
     struct trace trace = {0};
-    if (events_wanted(EVENT_TRACE))
+    if (trace_wanted(reactor))
         trace_begin(&trace, reactor,
                     &(struct trace_record){.dispatch = dispatch,
                                            .sender = sender,
@@ -418,6 +456,12 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
                                            .failed = routed != SCRIPT_DECIDED,
                                            .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
                                            .took_ns = took_ns});
+    if (dispatch->hop)
+        hop_routed(dispatch->hop, &(struct hop_route){.version = version_of(reactor, script),
+                                                      .decision = decision,
+                                                      .failed = routed != SCRIPT_DECIDED,
+                                                      .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
+                                                      .took_ns = took_ns});
     tally_decided(&tally, reactor, decision); /* before delivering: on_undeliverable takes the decision's texts away */
     job = deliver(reactor, dispatch, NULL, decision, result);
     if (job)
@@ -428,8 +472,7 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     return job;
 }
 
-static struct dispatch_job *route(struct reactor *reactor, const struct dispatch *dispatch,
-                                  struct dispatch_result *result)
+static struct dispatch_job *route(struct reactor *reactor, struct dispatch *dispatch, struct dispatch_result *result)
 {
     if (__builtin_expect(atomic_load_explicit(&asking_out, memory_order_relaxed) != 0, 0) &&
         asking_take_reply(reactor, dispatch, result))
@@ -446,7 +489,7 @@ static struct dispatch_job *route(struct reactor *reactor, const struct dispatch
         sender = &who;
     }
     if (__builtin_expect(atomic_load_explicit(&dispatch_observers, memory_order_relaxed) > 0, 0) ||
-        __builtin_expect(events_wanted(EVENT_TRACE), 0))
+        __builtin_expect(events_wanted(EVENT_TRACE), 0) || __builtin_expect(dispatch->hop != NULL, 0))
         return dispatch_observed(reactor, dispatch, sender, result);
     struct decision *decided = NULL;
     switch (script_route(reactor->script, dispatch->envelope, sender, dispatch->defaults, &decided)) {
@@ -474,12 +517,9 @@ static bool remember_id(struct reactor *reactor, struct dispatch *dispatch)
     return dispatch->dedup.number != 0;
 }
 
-struct dispatch_job *dispatch_envelope(struct reactor *reactor, struct dispatch *dispatch,
+static struct dispatch_job *route_once(struct reactor *reactor, struct dispatch *dispatch,
                                        struct dispatch_result *result)
 {
-    *result = (struct dispatch_result){0};
-    if (__builtin_expect(!dedup_on, 1))
-        return route(reactor, dispatch, result);
     if (!remember_id(reactor, dispatch)) {
         result->code = CODE_DUPLICATE;
         result->text = SLICE("an envelope with this id from this sender was taken already, a short time ago");
@@ -489,4 +529,26 @@ struct dispatch_job *dispatch_envelope(struct reactor *reactor, struct dispatch 
     if (!job)
         settle_id(dispatch, result);
     return job;
+}
+
+static struct dispatch_job *dispatch_traced(struct reactor *reactor, struct dispatch *dispatch,
+                                            struct dispatch_result *result)
+{
+    struct hop hop;
+    if (hop_begin(&hop, reactor, dispatch))
+        dispatch->hop = &hop;
+    struct dispatch_job *job = (dedup_on ? route_once : route)(reactor, dispatch, result);
+    if (!job && dispatch->hop)
+        hop_end(&hop, reactor, dispatch, result);
+    dispatch->hop = NULL;
+    return job;
+}
+
+struct dispatch_job *dispatch_envelope(struct reactor *reactor, struct dispatch *dispatch,
+                                       struct dispatch_result *result)
+{
+    *result = (struct dispatch_result){0};
+    if (__builtin_expect(tracing_on, 0))
+        return dispatch_traced(reactor, dispatch, result);
+    return __builtin_expect(dedup_on, 0) ? route_once(reactor, dispatch, result) : route(reactor, dispatch, result);
 }

@@ -8,6 +8,9 @@
 #include "protocol/message.h"
 #include "runtime/reactor.h"
 
+struct hop;
+struct trace_context;
+
 struct dispatch_result {
     enum code code;      /* CODE_OK: accepted, or dropped without a word */
     bool dropped;        /* code is CODE_OK, or CODE_SCRIPT_DROPPED when the sender is to hear */
@@ -25,6 +28,7 @@ struct dispatch {
     struct endpoint *sender;   /* NULL over HTTP, and once its connection has ended while a hook waited: */
     struct identity *identity; /* over HTTP: who asks; NULL: nobody has said */
     uint16_t share;            /* of the mailboxes, that it takes: bridge/mailbox.h */
+    struct party *payer;       /* whose limits.scriptMsPerSecond its hooks take; NULL: nobody's time is counted */
     struct slice sender_id;    /* … then the id of its agent; data NULL: it had none */
     /* To scan again what was sent, when a script failed after it had changed fields. */
     struct slice text;
@@ -32,7 +36,10 @@ struct dispatch {
     /* Where a hook waits, the end comes later: this is told of it, on the reactor's thread. */
     void (*done)(void *context, struct dispatch_result *result);
     void *context;
-    struct dedup_entry dedup; /* dispatch_envelope's: what remembers this envelope's id */
+    const struct trace_context *inherited; /* what an envelope that names no trace hangs on; NULL: nothing. Looked at
+                                              before anything waits */
+    struct hop *hop;                       /* dispatch_envelope's: its spans; NULL: it is not traced */
+    struct dedup_entry dedup;              /* dispatch_envelope's: what remembers this envelope's id */
 };
 
 /* Reads what was sent once more, without a script's changes; its texts go to `store`. False: memory is out. */

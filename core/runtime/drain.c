@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
+#include "base/service.h"
 #include "bridge/attachment.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/reactor.h"
@@ -35,7 +36,8 @@ bool drain_begin(const char *why)
 {
     if (atomic_exchange_explicit(&drain_begun_flag, true, memory_order_acq_rel))
         return false;
-    log_info("%s: draining and stopping", why);
+    log_info(SERVER, "stopping", "%s: draining and stopping", why);
+    service_stopping("draining");
     supervision_wake();
     return true;
 }
@@ -67,7 +69,8 @@ static bool agents_gone(uint64_t now_ms)
         return true;
     if (now_ms < end_ms)
         return false;
-    log_warn("drain: drain.timeoutMs is over, and not all agents have gone: they are cut off, what waits is kept");
+    log_warn(SERVER, "drain_cut",
+             "drain: drain.timeoutMs is over, and not all agents have gone: they are cut off, what waits is kept");
     return true;
 }
 
@@ -110,7 +113,7 @@ bool drain_tick(uint64_t now_ms, uint64_t *next_ms)
         *next_ms = end_ms + LEFT_BEHIND_MS;
         if (now_ms < *next_ms)
             return true;
-        log_warn("drain: what still runs is left behind");
+        log_warn(SERVER, "drain_cut", "drain: what still runs is left behind");
         log_stop();
         _exit(0);
     }

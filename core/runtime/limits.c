@@ -1,8 +1,13 @@
 /* Parties live in a fixed table of small sharded chains, found by a keyed hash. One without references whose buckets
- * are full again and whose window is over is dropped: when its chain is next walked, or when its shard is full. The
- * number of parties is bounded; one that finds no place shares the limits of a common party rather than having none. */
+ * are full again and whose window is over is stale, and dropped when its chain is next walked, or when room is wanted.
+ *
+ * The number of parties is bounded. Who owns a network has as many addresses as the table has places, so all addresses
+ * of an IPv6 /48 are in one shard and have a part of it between them: a new one takes the place of one of the same /48
+ * that is idle, and in a full shard of any that is idle. One that finds no place shares the limits of a common party
+ * rather than having none. */
 #include "runtime/limits.h"
 
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -14,12 +19,15 @@
 
 #define SHARDS 64u
 #define CHAINS 256u
-/* 64 Ki parties of 200 bytes in all: as many as one attacker with a /48 could fill, and no more than 13 MiB. */
+/* 64 Ki parties of 200 bytes in all: no more than 13 MiB. */
 #define PARTIES_PER_SHARD 1024u
+/* Of one group: an IPv6 /48, or whatever else is known by itself. */
+#define PARTIES_PER_GROUP 256u
+#define GROUPS 1024u /* counters; groups that meet in one share it */
 
 /* An agent is a sender without an identity, an identity may have many agents; a name of one is no name of the other.
- * GUESSES is an address too: its wrong credentials have a window of their own. */
-enum kind { ADDRESS, AGENT, IDENTITY, GUESSES, KINDS };
+ * GUESSES and FOREIGN are addresses too: wrong credentials, and requests of foreign pages, have windows of their own. */
+enum kind { ADDRESS, AGENT, IDENTITY, GUESSES, FOREIGN, KINDS };
 
 /* What the config says of one party of a kind; 0: no limit. */
 struct party_limits {
@@ -30,11 +38,13 @@ struct party_limits {
 struct party {
     struct party *next;
     uint64_t hash; /* of kind and key; two that share all 64 bits share their limits */
+    struct shard *shard; /* NULL: a common party */
+    uint16_t group;      /* its counter in the shard */
     uint32_t references;
     uint32_t requests;
     uint64_t window_start_ms;
     atomic_uint connections, agents;
-    rate_bucket handshakes, messages, bytes, script_us;
+    rate_bucket handshakes, messages, bytes, script_us, signatures;
     enum kind kind;
     struct {
         atomic_uint connections, messages_per_second, message_burst;
@@ -47,7 +57,9 @@ static struct shard {
     struct party *chains[CHAINS];
     struct party common[KINDS]; /* by kind: for those past PARTIES_PER_SHARD */
     uint32_t count;
-    uint64_t swept_ms; /* when room was last made */
+    uint16_t groups[GROUPS]; /* parties */
+    uint32_t hand;           /* the chain where the next idle one is looked for */
+    uint64_t swept_ms;       /* when room was last made */
 } shards[SHARDS];
 
 static const struct config *config;
@@ -113,6 +125,16 @@ struct peer_address peer_address_of(const struct address *address)
     if (memcmp(out.bytes, mapped, sizeof mapped) != 0 && memcmp(out.bytes, loopback, sizeof loopback) != 0)
         memset(out.bytes + 8, 0, 8);
     return out;
+}
+
+struct slice peer_address_text(const struct peer_address *address, char out[INET6_ADDRSTRLEN])
+{
+    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
+    const unsigned char *from = address->bytes;
+    bool is_4 = memcmp(from, mapped, sizeof mapped) == 0;
+    out[0] = '\0';
+    inet_ntop(is_4 ? AF_INET : AF_INET6, is_4 ? from + sizeof mapped : from, out, INET6_ADDRSTRLEN);
+    return slice_from_string(out);
 }
 
 void limit_count(enum limit limit)
@@ -188,6 +210,7 @@ bool limits_start(const struct config *from)
 static void free_party(struct shard *shard, struct party *party)
 {
     shard->count--;
+    shard->groups[party->group]--;
     pool_release(POOL_ARRAYS, party, sizeof *party);
 }
 
@@ -223,7 +246,7 @@ static bool stale(const struct party *party, uint64_t now_ms)
     uint64_t now_ns = now_ms * 1000000;
     return party->references == 0 && (party->requests == 0 || window_over(party, now_ms)) &&
            full(&party->handshakes, now_ns) && full(&party->messages, now_ns) && full(&party->bytes, now_ns) &&
-           full(&party->script_us, now_ns);
+           full(&party->script_us, now_ns) && full(&party->signatures, now_ns);
 }
 
 static void drop_stale(struct shard *shard, struct party **place, uint64_t now_ms)
@@ -249,30 +272,65 @@ static void make_room(struct shard *shard, uint64_t now_ms)
         drop_stale(shard, &shard->chains[chain], now_ms);
 }
 
-static struct shard *shard_of(uint64_t hash)
+/* One that nobody refers to, of that group (GROUPS: of any), from where the last search ended. What it had used up is
+ * forgotten. */
+static bool drop_idle(struct shard *shard, unsigned group)
 {
-    return &shards[hash % SHARDS];
+    for (unsigned looked = 0; looked < CHAINS; looked++) {
+        struct party **place = &shard->chains[shard->hand++ % CHAINS];
+        for (; *place; place = &(*place)->next) {
+            struct party *party = *place;
+            if (party->references > 0 || (group != GROUPS && party->group != group))
+                continue;
+            *place = party->next;
+            free_party(shard, party);
+            return true;
+        }
+    }
+    return false;
 }
 
-/* With its shard locked. */
-static struct party *lock_party(enum kind kind, struct slice key, uint64_t now_ms, struct shard **locked)
+static bool has_room(struct shard *shard, unsigned group, uint64_t now_ms)
+{
+    if (shard->groups[group] >= PARTIES_PER_GROUP && !drop_idle(shard, group))
+        return false;
+    if (shard->count >= PARTIES_PER_SHARD)
+        make_room(shard, now_ms);
+    return shard->count < PARTIES_PER_SHARD || drop_idle(shard, GROUPS);
+}
+
+/* By which parties share the part of a shard: an IPv6 address's /48, else the key itself. */
+static struct slice group_key(enum kind kind, struct slice key)
+{
+    static const unsigned char nothing[10] = {0};
+    bool is_address = kind != AGENT && kind != IDENTITY;
+    return is_address && memcmp(key.data, nothing, sizeof nothing) != 0 ? slice_from(key.data, 6) : key;
+}
+
+/* With its shard locked. NULL: there is none, and none is to be made. */
+static struct party *find_party(enum kind kind, struct slice key, bool make, uint64_t now_ms, struct shard **locked)
 {
     /* The kind is folded in behind the keyed hash, where nobody can aim at it. */
     uint64_t hash = hash_slice(key) + kind * 0x9e3779b97f4a7c15u;
-    struct shard *shard = *locked = shard_of(hash);
+    uint64_t group_hash = hash_slice(group_key(kind, key));
+    struct shard *shard = *locked = &shards[group_hash % SHARDS];
+    unsigned group = group_hash / SHARDS % GROUPS;
     pthread_mutex_lock(&shard->mutex);
     struct party **chain = &shard->chains[hash / SHARDS % CHAINS];
     for (struct party *party = *chain; party; party = party->next)
         if (party->hash == hash)
             return party;
+    if (!make)
+        return NULL;
     drop_stale(shard, chain, now_ms);
-    if (shard->count >= PARTIES_PER_SHARD)
-        make_room(shard, now_ms);
-    struct party *fresh = shard->count < PARTIES_PER_SHARD ? pool_acquire(POOL_ARRAYS, sizeof *fresh) : NULL;
+    struct party *fresh = has_room(shard, group, now_ms) ? pool_acquire(POOL_ARRAYS, sizeof *fresh) : NULL;
     if (!fresh)
         return &shard->common[kind];
     memset(fresh, 0, sizeof *fresh);
     fresh->hash = hash;
+    fresh->shard = shard;
+    fresh->group = (uint16_t)group;
+    shard->groups[group]++;
     fresh->kind = kind;
     fresh->next = *chain;
     *chain = fresh;
@@ -280,23 +338,30 @@ static struct party *lock_party(enum kind kind, struct slice key, uint64_t now_m
     return fresh;
 }
 
-static struct party *hold_party(enum kind kind, struct slice key)
+static struct party *lock_party(enum kind kind, struct slice key, uint64_t now_ms, struct shard **locked)
+{
+    return find_party(kind, key, true, now_ms, locked);
+}
+
+/* A common party is never dropped: its references do not matter. */
+static struct party *hold_party(enum kind kind, struct slice key, bool make)
 {
     struct shard *shard;
-    struct party *party = lock_party(kind, key, clock_coarse_ns() / 1000000, &shard);
-    party->references++;
+    struct party *party = find_party(kind, key, make, clock_coarse_ns() / 1000000, &shard);
+    if (party && party->shard)
+        party->references++;
     pthread_mutex_unlock(&shard->mutex);
     return party;
 }
 
 struct party *party_of_address(const struct peer_address *address)
 {
-    return addresses_bounded ? hold_party(ADDRESS, address_key(address)) : NULL;
+    return addresses_bounded ? hold_party(ADDRESS, address_key(address), true) : NULL;
 }
 
 struct party *party_of_agent(struct slice client_id)
 {
-    return senders_bounded ? hold_party(AGENT, client_id) : NULL;
+    return senders_bounded ? hold_party(AGENT, client_id, true) : NULL;
 }
 
 static void set_own_limits(struct party *party, const struct own_limits *own)
@@ -311,24 +376,31 @@ static void set_own_limits(struct party *party, const struct own_limits *own)
 
 struct party *party_of_identity(struct slice owner, const struct own_limits *own)
 {
-    if (!senders_bounded && !own->connections && !own->messages_per_second && !own->bytes_per_second)
-        return NULL;
-    struct party *party = hold_party(IDENTITY, owner);
-    if (party->hash != 0) /* the common party's are the config's */
+    /* One that is there had limits of its own before, which may be gone now. */
+    bool needed = senders_bounded || own->connections || own->messages_per_second || own->bytes_per_second;
+    struct party *party = hold_party(IDENTITY, owner, needed);
+    if (party && party->shard) /* the common party's are the config's */
         set_own_limits(party, own);
     return party;
 }
 
-/* A common party has no hash of its own, and is never dropped: its references do not matter. */
+struct party *party_retain(struct party *party)
+{
+    if (!party || !party->shard)
+        return party;
+    pthread_mutex_lock(&party->shard->mutex);
+    party->references++;
+    pthread_mutex_unlock(&party->shard->mutex);
+    return party;
+}
+
 void party_release(struct party *party)
 {
-    if (!party)
+    if (!party || !party->shard)
         return;
-    struct shard *shard = shard_of(party->hash);
-    pthread_mutex_lock(&shard->mutex);
-    if (party->references > 0)
-        party->references--;
-    pthread_mutex_unlock(&shard->mutex);
+    pthread_mutex_lock(&party->shard->mutex);
+    party->references--;
+    pthread_mutex_unlock(&party->shard->mutex);
 }
 
 static const struct party_limits *limits_of(const struct party *party)
@@ -417,6 +489,15 @@ void party_drop_connection(struct party *party)
         drop_one(&party->connections);
 }
 
+void party_join(struct party *party, bool with_agent)
+{
+    if (!party)
+        return;
+    atomic_fetch_add_explicit(&party->connections, 1, memory_order_relaxed);
+    if (with_agent)
+        atomic_fetch_add_explicit(&party->agents, 1, memory_order_relaxed);
+}
+
 void arrival_leave(struct arrival *arrival)
 {
     if (arrival->counted)
@@ -501,6 +582,32 @@ void party_charge_time(struct party *party, uint64_t took_ns, uint64_t now_ns)
         rate_charge(&party->script_us, &limits_of(party)->script_us, took_ns / 1000, now_ns);
 }
 
+/* --- Signatures --- */
+
+/* Wrong ones of an address, of 1.5 ms each: half a tenth of a second's worth at once, then less than a 600th of a
+ * processor. */
+static const struct rate signatures_rate = {1, 32};
+
+bool limits_signature(const struct peer_address *address, uint64_t now_ns)
+{
+    struct shard *shard;
+    struct party *party = find_party(GUESSES, address_key(address), false, now_ns / 1000000, &shard);
+    bool may = !party || rate_wait(&party->signatures, &signatures_rate, now_ns) == 0;
+    pthread_mutex_unlock(&shard->mutex);
+    if (!may)
+        limit_count(LIMIT_CREDENTIALS);
+    return may;
+}
+
+void limits_signature_wrong(const struct peer_address *address, uint64_t now_ns)
+{
+    struct shard *shard;
+    struct party *party = lock_party(GUESSES, address_key(address), now_ns / 1000000, &shard);
+    if (party->shard) /* the common one is everybody's */
+        rate_charge(&party->signatures, &signatures_rate, 1, now_ns);
+    pthread_mutex_unlock(&shard->mutex);
+}
+
 /* --- HTTP --- */
 
 static unsigned take_of_window(enum kind kind, const struct peer_address *address, uint32_t amount, enum limit limit,
@@ -528,6 +635,11 @@ static unsigned take_of_window(enum kind kind, const struct peer_address *addres
 unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms)
 {
     return take_of_window(ADDRESS, address, 1, LIMIT_REQUESTS, now_ms);
+}
+
+unsigned limits_foreign_request(const struct peer_address *address, uint64_t now_ms)
+{
+    return take_of_window(FOREIGN, address, 1, LIMIT_REQUESTS, now_ms);
 }
 
 unsigned limits_credential(const struct peer_address *address, uint64_t now_ms)

@@ -5,6 +5,7 @@
 #ifndef LUADUCT_RUNTIME_LIMITS_H
 #define LUADUCT_RUNTIME_LIMITS_H
 
+#include <netinet/in.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +23,9 @@ struct peer_address {
 
 /* The address as limits see it. */
 struct peer_address peer_address_of(const struct address *address);
+
+/* An IPv4 address, or the /64 of an IPv6 one, in `out`. */
+struct slice peer_address_text(const struct peer_address *address, char out[INET6_ADDRSTRLEN]);
 
 /* By which tables know it. */
 uint64_t peer_address_hash(const struct peer_address *address);
@@ -72,10 +76,11 @@ struct own_limits {
 };
 
 /* A reference to the party of that address or sender. NULL: no limit is configured that would need it; every function
- * below takes that as "no limit". An identity's own limits hold from then on for all its connections. */
+ * below takes that as "no limit". An identity's own limits, or none, hold from then on for all its connections. */
 struct party *party_of_address(const struct peer_address *address);
 struct party *party_of_agent(struct slice client_id);
 struct party *party_of_identity(struct slice owner, const struct own_limits *own);
+struct party *party_retain(struct party *party); /* another reference to it, for the caller */
 void party_release(struct party *party);
 
 /* --- Connections --- */
@@ -93,6 +98,8 @@ void party_drop_connection(struct party *party);
 /* A connection that another process of this bridge had counted already: no limit is in its way. `whole`: among those of
  * the whole bridge; the party may be NULL. To be dropped as the others. */
 void limits_restore_connection(bool whole, struct party *party);
+/* A connection that is open already, and its agent, are that party's from now on: counted, but not refused. */
+void party_join(struct party *party, bool with_agent);
 
 /* Who is at the other end. */
 enum peer_kind {
@@ -142,9 +149,18 @@ void party_charge_time(struct party *party, uint64_t took_ns, uint64_t now_ns);
 /* Counts one request of the address. 0: go on; else the seconds after which it may ask again. */
 unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms);
 
+/* The same for requests that were refused for their Origin or Host. They count apart from the others, so that a web page
+ * cannot use up what its user may ask from the same machine. */
+unsigned limits_foreign_request(const struct peer_address *address, uint64_t now_ms);
+
 /* The same for credentials that were wrong in an upgrade or a `register`, as many as requests may be. They count apart
  * from requests, so that who asks a lot may still log in. To be asked before a credential is looked at. */
 unsigned limits_credential(const struct peer_address *address, uint64_t now_ms);
 void limits_credential_wrong(const struct peer_address *address, uint64_t now_ms);
+
+/* Whether another slow signature that this address shows is to be verified: not after many wrong ones in a short time.
+ * Counts apart from all else, and whatever http.rateMax says, for each one costs much. */
+bool limits_signature(const struct peer_address *address, uint64_t now_ns);
+void limits_signature_wrong(const struct peer_address *address, uint64_t now_ns);
 
 #endif

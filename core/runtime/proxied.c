@@ -3,7 +3,7 @@
 #include "runtime/proxied.h"
 
 #include <errno.h>
-#include <ev.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,11 +13,12 @@
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 
+#define EVENTS_PER_POLL 64
+
 struct proxied {
     struct proxied *next, **previous; /* of the reactor */
     struct reactor *reactor;
-    ev_io readable;
-    ev_timer timer;
+    uint64_t due_ms; /* steady clock */
     int fd;
     struct address proxy;
     size_t length;
@@ -27,13 +28,14 @@ struct proxied {
 /* Leaves the socket to the caller. */
 static int forget(struct proxied *proxied)
 {
-    struct ev_loop *loop = proxied->reactor->loop;
+    struct proxied_set *set = &proxied->reactor->proxied;
     int fd = proxied->fd;
-    ev_io_stop(loop, &proxied->readable);
-    ev_timer_stop(loop, &proxied->timer);
+    epoll_ctl(set->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
     *proxied->previous = proxied->next;
     if (proxied->next)
         proxied->next->previous = proxied->previous;
+    else
+        set->last = proxied->previous;
     pool_release(POOL_BUFFERS, proxied, sizeof *proxied);
     return fd;
 }
@@ -56,21 +58,13 @@ static void hand_over(struct proxied *proxied, const struct proxy_header *header
     acceptor_open(reactor, forget(proxied), &address, peer);
 }
 
-static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
+static void read_header(struct proxied *proxied)
 {
-    struct proxied *proxied = watcher->data;
-    struct reactor *reactor = proxied->reactor;
     struct proxy_header header;
-    (void)loop;
-    if (events & EV_ERROR) { /* libev had no memory to watch it */
-        give_up(proxied);
-        return;
-    }
-    reactor_begin_pass(reactor);
     char *at = proxied->header + proxied->length;
     ssize_t came = recv(proxied->fd, at, sizeof proxied->header - proxied->length, MSG_PEEK);
     if (came < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
-        return reactor_end_pass(reactor);
+        return;
     enum proxy_step step =
         came > 0 ? proxy_header_parse(slice_from(proxied->header, proxied->length + (size_t)came), &header)
                  : PROXY_FAIL;
@@ -81,19 +75,68 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int events)
         hand_over(proxied, &header);
     else
         proxied->length += ours;
+}
+
+static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
+{
+    struct reactor *reactor = watcher->data;
+    struct epoll_event events[EVENTS_PER_POLL];
+    /* libev could not have the set watched, for want of memory: again. Without ev_io_set it takes it for watched. */
+    if (revents & EV_ERROR) {
+        ev_io_set(watcher, watcher->fd, EV_READ);
+        ev_io_start(loop, watcher);
+    }
+    int count = epoll_wait(reactor->proxied.epoll_fd, events, EVENTS_PER_POLL, 0);
+    reactor_begin_pass(reactor);
+    for (int i = 0; i < count; i++)
+        read_header(events[i].data.ptr);
     reactor_end_pass(reactor);
+}
+
+/* To the end of the one that came first; nothing to do while there is none. */
+static void arm_timer(struct reactor *reactor)
+{
+    struct proxied_set *set = &reactor->proxied;
+    if (!set->first || ev_is_active(&set->timer))
+        return;
+    uint64_t now_ms = clock_steady_ns() / 1000000;
+    ev_timer_set(&set->timer, set->first->due_ms > now_ms ? (double)(set->first->due_ms - now_ms + 1) / 1000 : 0.001,
+                 0);
+    ev_now_update(reactor->loop);
+    ev_timer_start(reactor->loop, &set->timer);
 }
 
 static void on_time(struct ev_loop *loop, ev_timer *timer, int events)
 {
+    struct reactor *reactor = timer->data;
+    uint64_t now_ms = clock_steady_ns() / 1000000;
     (void)loop, (void)events;
-    give_up(timer->data);
+    while (reactor->proxied.first && reactor->proxied.first->due_ms <= now_ms)
+        give_up(reactor->proxied.first);
+    arm_timer(reactor);
+}
+
+bool proxied_prepare(struct reactor *reactor)
+{
+    struct proxied_set *set = &reactor->proxied;
+    set->last = &set->first;
+    set->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (set->epoll_fd < 0)
+        return false;
+    ev_init(&set->timer, on_time);
+    ev_io_init(&set->watcher, on_readable, set->epoll_fd, EV_READ);
+    set->timer.data = set->watcher.data = reactor;
+    ev_io_start(reactor->loop, &set->watcher);
+    return true;
 }
 
 void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy)
 {
+    struct proxied_set *set = &reactor->proxied;
     struct proxied *proxied = pool_acquire(POOL_BUFFERS, sizeof *proxied);
-    if (!proxied) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = proxied};
+    if (!proxied || epoll_ctl(set->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+        pool_release(POOL_BUFFERS, proxied, sizeof *proxied);
         limits_drop_connection();
         close(fd);
         return;
@@ -102,22 +145,25 @@ void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy)
     proxied->fd = fd;
     proxied->proxy = *proxy;
     proxied->length = 0;
-    proxied->next = reactor->proxied;
-    proxied->previous = &reactor->proxied;
-    if (proxied->next)
-        proxied->next->previous = &proxied->next;
-    reactor->proxied = proxied;
-    ev_io_init(&proxied->readable, on_readable, fd, EV_READ);
-    ev_timer_init(&proxied->timer, on_time, reactor->config->http.header_timeout_ms / 1000.0, 0);
-    proxied->readable.data = proxied->timer.data = proxied;
-    ev_io_start(reactor->loop, &proxied->readable);
-    ev_timer_start(reactor->loop, &proxied->timer);
+    proxied->due_ms = clock_steady_ns() / 1000000 + reactor->config->http.header_timeout_ms;
+    proxied->next = NULL;
+    proxied->previous = set->last;
+    *set->last = proxied;
+    set->last = &proxied->next;
+    arm_timer(reactor);
 }
 
 void proxied_stop(struct reactor *reactor)
 {
-    while (reactor->proxied) {
+    while (reactor->proxied.first) {
         limits_drop_connection();
-        close(forget(reactor->proxied));
+        close(forget(reactor->proxied.first));
     }
+    ev_timer_stop(reactor->loop, &reactor->proxied.timer);
+}
+
+void proxied_release(struct reactor *reactor)
+{
+    if (reactor->proxied.epoll_fd >= 0)
+        close(reactor->proxied.epoll_fd);
 }

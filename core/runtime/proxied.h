@@ -1,10 +1,27 @@
-/* A socket that a trusted proxy has opened and whose PROXY header has not come yet. */
+/* Sockets that a trusted proxy has opened and whose PROXY header has not come yet. */
 #ifndef LUADUCT_RUNTIME_PROXIED_H
 #define LUADUCT_RUNTIME_PROXIED_H
 
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "net/address.h"
 
+struct proxied;
 struct reactor;
+
+/* Those of one reactor: in an epoll set of their own, which the loop watches as one descriptor, and with one timer. So
+ * the loop's tables stay small, however many sockets a proxy opens and whatever their numbers are. */
+struct proxied_set {
+    int epoll_fd;
+    ev_io watcher;
+    ev_timer timer;                /* to the oldest's end */
+    struct proxied *first, **last; /* in the order in which they came */
+};
+
+/* Before the first. False: there is no such set to be had; errno says why. On the thread that prepares the reactor. */
+bool proxied_prepare(struct reactor *reactor);
 
 /* Takes over the socket, which is counted among those of the whole bridge: when its header has come it goes to
  * acceptor_open with the address in it and no byte of what follows read; without one within http.headerTimeoutMs, or
@@ -13,5 +30,8 @@ void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy)
 
 /* The reactor stops: closes those that still wait. */
 void proxied_stop(struct reactor *reactor);
+
+/* After reactor_run, or in its place. */
+void proxied_release(struct reactor *reactor);
 
 #endif

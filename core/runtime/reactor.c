@@ -24,7 +24,6 @@
 #include "runtime/http/api.h"
 #include "runtime/http/http_session.h"
 #include "runtime/policies/notify.h"
-#include "runtime/proxied.h"
 #include "runtime/supervision.h"
 #include "runtime/work/timers.h"
 #include "runtime/work/waiting.h"
@@ -131,7 +130,9 @@ void reactor_flush(struct reactor *reactor)
     lane->pass_bytes = 0;
     lane_wake_others(lane);
     if (reactor->pass_messages > 0) {
-        latency_record(&reactor->latency, clock_steady_ns() - reactor->pass_start_ns, reactor->pass_messages);
+        uint64_t took_ns = clock_steady_ns() - reactor->pass_start_ns;
+        latency_record(&reactor->latency, took_ns, reactor->pass_messages);
+        histogram_record(&reactor->message_times, took_ns, reactor->pass_messages);
         reactor->pass_messages = 0;
     }
 }
@@ -222,6 +223,7 @@ static void line_up(struct reactor *reactor, struct held_bytes *held)
 {
     struct connection *connection = held->connection;
     held->next = NULL;
+    connection->held_bytes = (uint32_t)(sizeof *held + held->length);
     *reactor->held_last = held;
     reactor->held_last = &held->next;
     connection_read_on(connection, false);
@@ -245,7 +247,9 @@ bool reactor_hold(struct connection *connection, const char *bytes, size_t lengt
         line_up(reactor, held);
         return true;
     }
-    held = pool_acquire(POOL_BUFFERS, sizeof *held + length + WEBSOCKET_SLACK);
+    size_t size = sizeof *held + length + WEBSOCKET_SLACK;
+    bool admitted = size <= ADMISSION_SMALL_BYTES || admission_take(size);
+    held = admitted ? pool_acquire(POOL_BUFFERS, size) : NULL;
     if (!held)
         return false;
     *held = (struct held_bytes){.connection = connection, .length = length};
@@ -262,6 +266,7 @@ static void take_held(struct reactor *reactor, struct held_bytes **place)
     if (!held->next)
         reactor->held_last = place;
     held->connection->holds = false;
+    held->connection->held_bytes = 0;
 }
 
 void reactor_forget_held(struct connection *connection)
@@ -287,7 +292,7 @@ static void take_turn(struct reactor *reactor)
     shed_count_received(connection, connection_second(reactor->now_ms), 0);
     reactor->turn = held;
     if (connection->is_websocket)
-        agent_session_bytes(connection, held->bytes + held->at, held->length - held->at);
+        agent_session_turn(connection, held->bytes + held->at, held->length - held->at);
     else
         connection_flush(connection);
     if (reactor->turn == held) /* it was not held again */
@@ -444,7 +449,8 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     reactor->read_buffer = aligned_alloc(64, REACTOR_READ_BYTES + WEBSOCKET_SLACK);
     reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    if (reactor->epoll_fd < 0 || !reactor->read_buffer || !reactor->loop) {
+    reactor->proxied.epoll_fd = -1;
+    if (reactor->epoll_fd < 0 || !reactor->read_buffer || !reactor->loop || !proxied_prepare(reactor)) {
         snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
         return false;
     }
@@ -514,5 +520,6 @@ void reactor_release(struct reactor *reactor)
         ev_loop_destroy(reactor->loop);
     if (reactor->epoll_fd >= 0)
         close(reactor->epoll_fd);
+    proxied_release(reactor);
     free(reactor->read_buffer);
 }

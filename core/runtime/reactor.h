@@ -7,20 +7,23 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/histogram.h"
 #include "bridge/lane.h"
 #include "protocol/message.h"
 #include "runtime/config.h"
 #include "runtime/connection.h"
+#include "runtime/events/events.h"
 #include "runtime/identity/lifetime.h"
 #include "runtime/identity/standing.h"
 #include "runtime/latency.h"
+#include "runtime/proxied.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reload/scripts.h"
 #include "runtime/work/work.h"
 #include "script/hook.h"
+#include "script/times.h"
 
 struct lua_State;
-struct proxied;
 struct script_slot;
 
 /* One read takes at most this much; 64 KiB would cost 10 % on messages of 16 KiB. */
@@ -36,8 +39,8 @@ struct script_slot;
 /* WebSocket and HTTP listener, each on up to two addresses, and the administration socket. */
 #define REACTOR_LISTENERS_MAXIMUM 5
 
-/* Once a pass has lasted so long, a connection with more to do has to wait for its next turn, which comes when those have
- * been served who ask for little … */
+/* Once a pass has lasted so long, a connection with more to do has to wait for its next turn, which comes when those
+ * have been served who ask for little … */
 #define REACTOR_TURN_NS 1000000u
 /* … but not before it had this much of it: in a busy pass those at the end want as little as those at the front. */
 #define REACTOR_SHARE_NS 50000u
@@ -75,6 +78,7 @@ struct reactor {
     ev_async wake_watcher;
     ev_timer deadline_timer, accept_timer, cleanup_timer, held_timer;
     uint64_t deadline_timer_ms; /* when it will fire; 0: not running */
+    unsigned pauses; /* agents that are slowed, each with a timer: agent/agent_slow.c */
     ev_timer script_timer;
     uint64_t script_timer_ms; /* when it will fire; UINT64_MAX: not running */
     struct reactor_listener listeners[REACTOR_LISTENERS_MAXIMUM];
@@ -82,7 +86,7 @@ struct reactor {
     int reserve_fd; /* given up for a moment when descriptors run out, to answer 503 */
 
     struct connection *connections;
-    struct proxied *proxied;              /* sockets whose PROXY header is awaited */
+    struct proxied_set proxied;
     struct held_bytes *held, **held_last; /* first in, first out */
     struct held_bytes *turn;              /* the one whose turn it is */
     struct connection *gone;              /* closed ones, to be freed at the end of a pass */
@@ -118,8 +122,11 @@ struct reactor {
 
     struct shed shed;
     struct lifetime lifetime;
+    struct pace trace_pace;  /* of the envelopes that it traces */
     atomic_bool events_wait; /* for a connection of this reactor that listens: see runtime/events/ */
     struct latency latency;
+    struct histogram message_times; /* the same for scrapers, with their edges and an exact sum */
+    struct script_times script_times;
     struct {
         pthread_mutex_t mutex;
         struct errand *first, **last; /* with the mutex */
@@ -163,7 +170,8 @@ void reactor_begin_turn(struct reactor *reactor);
 bool reactor_turn_over(struct reactor *reactor);
 
 /* Keeps the rest of what a connection sent for its next turn, which comes after one of everybody else's; it is not read
- * meanwhile. Length 0, of an HTTP connection: it is flushed then. False: no memory. */
+ * meanwhile, and must not hold already. Length 0: its session knows how to go on. False: no memory, or the bridge may
+ * not grow now. */
 bool reactor_hold(struct connection *connection, const char *bytes, size_t length);
 void reactor_forget_held(struct connection *connection);
 

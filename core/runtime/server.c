@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/service.h"
 #include "base/version.h"
 #include "bridge/dead_letter.h"
 #include "bridge/dedup.h"
@@ -42,6 +43,7 @@
 #include "runtime/supervision.h"
 #include "runtime/tls/certificates.h"
 #include "runtime/tls/handshakes.h"
+#include "runtime/tracing/hop.h"
 #include "script/shared.h"
 #include "script/user_operation.h"
 
@@ -234,6 +236,7 @@ static bool give_up_rights(const struct config *config, char *error, size_t size
     if (!privileges_drop(config, error, size))
         return false;
     privileges_hide_memory(config);
+    log_check_rotation();
     return system_calls_confine(config, error, size);
 }
 
@@ -262,7 +265,7 @@ static bool import_state(const char *path, int fd)
     close(fd);
     uint64_t refused = state.mailbox_full + state.overloaded + state.expired + state.foreign;
     if (good)
-        log_info("%s: %llu of the history and %llu in mailboxes, %llu not taken: expired, or past a limit", path,
+        log_info(SERVER, "imported", "%s: %llu of the history and %llu in mailboxes, %llu not taken: expired, or past a limit", path,
                  (unsigned long long)state.history, (unsigned long long)state.envelopes, (unsigned long long)refused);
     else
         fprintf(stderr, "luaduct: %s: %s\n", path, error);
@@ -287,7 +290,7 @@ static int serve(const struct config *config, const struct config_source *source
         user_operation_start(&(struct user_operation_options){.memory_limit = config->script.memory_limit,
                                                               .log = supervision_log_script});
         good = loader_start(config, source, reactors, reactor_count, error, sizeof error) &&
-               notify_start(config, error, sizeof error);
+               notify_start(config, error, sizeof error) && tracing_start(config, error, sizeof error);
     }
     if (good) {
         repl_start(&reactors[0]);
@@ -302,7 +305,8 @@ static int serve(const struct config *config, const struct config_source *source
         if (good) {
             loader_run();
             print_banner(config, source->path);
-            log_info("serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
+            log_info(SERVER, "listening", "serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
+            service_ready("serving");
             supervision_run();
         }
     }
@@ -325,6 +329,7 @@ static int serve(const struct config *config, const struct config_source *source
     loader_stop();
     repl_stop();
     notify_stop();
+    tracing_stop();
     log_stop();
     if (!good && error[0])
         fail(error);
@@ -358,14 +363,16 @@ int server_run(const struct config *config, const struct config_source *source)
         return 1;
     }
     privileges_freeze();
+    service_open();
     if (!file_access_confine(config, problem, sizeof problem))
         return fail(problem);
-    int failure = log_start((enum log_level)config->log.level, (enum log_format)config->log.format, config->log.file);
+    int failure = log_start(config->log.levels.general, (enum log_format)config->log.format, config->log.file);
     if (failure != 0) {
         fprintf(stderr, "luaduct: %s%s: %s\n", config->log.file ? "log.file: cannot open " : "cannot start the log",
                 config->log.file ? config->log.file : "", strerror(failure));
         return 1;
     }
+    log_set_levels(&config->log.levels);
     reactors = aligned_alloc(64, (reactor_count * sizeof *reactors + 63) / 64 * 64);
     if (!reactors || !start_bridge(config) || !shared_start(config->script.shared_bytes))
         return fail("not enough memory to start");

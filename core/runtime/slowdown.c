@@ -6,6 +6,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "runtime/identity/identity.h"
+#include "runtime/limits.h"
+
 #define SETS 128u
 #define WAYS 8u
 
@@ -39,6 +42,13 @@ static struct culprit *take_place(uint64_t sender)
             oldest = &set[i];
     }
     return oldest;
+}
+
+uint64_t slowdown_key(const struct identity *identity, struct slice agent, const struct peer_address *address)
+{
+    if ((identity = identity_counted(identity)))
+        return ~identity_key(identity); /* an agent may be called as an identity is */
+    return agent.data ? hash_slice(agent) : peer_address_hash(address);
 }
 
 uint32_t slowdown_strike(uint64_t sender, uint32_t budget_ms, uint64_t now_ms)

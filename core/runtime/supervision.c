@@ -13,10 +13,13 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/service.h"
 #include "runtime/drain.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
 #include "runtime/handover/handover.h"
+#include "runtime/heartbeat.h"
+#include "runtime/http/api.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reload/loader.h"
 #include "script/bounds/watchdog.h"
@@ -33,9 +36,12 @@ void supervision_log_script(void *context, enum script_log_level level, struct s
                                             [SCRIPT_LOG_INFO] = LOG_LEVEL_INFO,
                                             [SCRIPT_LOG_WARN] = LOG_LEVEL_WARN,
                                             [SCRIPT_LOG_ERROR] = LOG_LEVEL_ERROR};
-    static struct log_site sites[4];
+    static struct log_site sites[4] = {{.room = LOG_ROOM_SCRIPT, .name = "said"},
+                                       {.room = LOG_ROOM_SCRIPT, .name = "said"},
+                                       {.room = LOG_ROOM_SCRIPT, .name = "said"},
+                                       {.room = LOG_ROOM_SCRIPT, .name = "said"}};
     (void)context;
-    if (log_enabled(levels[level]))
+    if (log_enabled(LOG_ROOM_SCRIPT, levels[level]))
         log_write(&sites[level], levels[level], "script: %.*s", (int)text.length, text.data);
 }
 
@@ -226,7 +232,7 @@ void supervision_run(void)
         int most_ms = wait_ms(busy, due_ms < drain_due_ms ? due_ms : drain_due_ms);
         int count = poll(descriptors, 2, most_ms < 0 || (memory_ms >= 0 && memory_ms < most_ms) ? memory_ms : most_ms);
         if (count < 0 && errno != EINTR) {
-            log_error("poll: %s", strerror(errno));
+            log_error(SERVER, "poll_failed", "poll: %s", strerror(errno));
             return;
         }
         if (count > 0 && descriptors[1].revents)
@@ -234,6 +240,9 @@ void supervision_run(void)
         if (count > 0 && descriptors[0].revents)
             handle_signals();
         busy = check_watchdogs();
-        due_ms = engines_tick(clock_steady_ns() / 1000000);
+        uint64_t now_ms = clock_steady_ns() / 1000000, heartbeat_ms = heartbeat_tick(now_ms);
+        due_ms = engines_tick(now_ms);
+        due_ms = heartbeat_ms < due_ms ? heartbeat_ms : due_ms;
+        api_tell_figures(now_ms);
     }
 }

@@ -5,6 +5,7 @@
 
 #include "runtime/dispatch.h"
 #include "runtime/events/events.h"
+#include "runtime/reactor.h"
 #include "script/hook.h"
 
 /* Envelopes that take more are left out of the trace, which then has null in their place. */
@@ -21,7 +22,16 @@ struct trace_record {
     uint64_t took_ns; /* waiting included */
 };
 
-/* Begun while events_wanted(EVENT_TRACE), and then ended once, on the reactor's thread. All zero: nobody traces, and
+/* Whether this envelope is one to trace. */
+static inline bool trace_wanted(struct reactor *reactor)
+{
+    if (!events_wanted(EVENT_TRACE))
+        return false;
+    unsigned pace = atomic_load_explicit(&events_trace_pace, memory_order_relaxed);
+    return pace == 0 || pace_take(&reactor->trace_pace, pace, reactor->now_ms);
+}
+
+/* Begun when trace_wanted, and then ended once, on the reactor's thread. All zero: nobody traces, and
  * the end does nothing. */
 struct trace {
     struct buffer head, tail; /* around how it came out */

@@ -1,6 +1,8 @@
 #include "runtime/undeliverable.h"
 
 #include "bridge/dead_letter.h"
+#include "bridge/profile.h"
+#include "bridge/registry.h"
 #include "memory/pool.h"
 #include "protocol/msgpack/msgpack_frame.h"
 #include "protocol/registration.h"
@@ -78,6 +80,23 @@ static void resolved_later(struct waiting *waiting, enum script_result result, c
         dispatch_resolved(reactor, job, taken, overran);
 }
 
+/* As for its route: by who sent it, who may have left since. */
+static struct script_state *pick_script(struct reactor *reactor, struct resolution *resolution)
+{
+    const struct endpoint *sender = resolution->sender;
+    if (sender && sender->profile)
+        return scripts_pick(&reactor->scripts, sender->profile->id, sender->profile->labels);
+    struct slice from = resolution->sender_id.data
+                            ? resolution->sender_id
+                            : envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults);
+    struct agent_view view;
+    if (!registry_find(from, &view))
+        return scripts_pick(&reactor->scripts, from, SLICE("[]"));
+    struct script_state *script = scripts_pick(&reactor->scripts, from, view.profile->labels);
+    agent_view_release(&view);
+    return script;
+}
+
 static void resolve_one(struct reactor *reactor, struct undeliverable *failure, struct resolving *of)
 {
     struct lane *lane = reactor->lane;
@@ -105,8 +124,7 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
     if (envelope_scan(frame_envelope(failure->frame), &rules, &resolution->store, &resolution->envelope, error) ==
         CODE_OK) {
         if (reactor->scripts.trial)
-            script = scripts_pick(&reactor->scripts,
-                                  envelope_text(&resolution->envelope, FIELD_FROM, &resolution->defaults), SLICE("[]"));
+            script = pick_script(reactor, resolution);
         msgpack_keep_twin(&resolution->envelope, failure->frame);
         result = script_on_undeliverable(
             script, &resolution->envelope, NULL, &resolution->defaults,
@@ -123,6 +141,7 @@ static void resolve_one(struct reactor *reactor, struct undeliverable *failure, 
             resolution->sender_id = slice_from(NULL, 0);
         }
         waiting_start(reactor, script, &resolution->waiting, resolved_later);
+        resolution->waiting.payer = resolution->job ? dispatch_of(resolution->job)->payer : NULL;
         return;
     }
     bool overran = result == SCRIPT_FAILED && script_take_overrun(script);

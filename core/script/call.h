@@ -29,16 +29,16 @@ static inline uintptr_t call_next_generation(struct script_state *state)
 }
 
 /* Runs the function that lies in the coroutine below its arguments, or lets it go on with these as what it waited for.
- * On status 0 its results lie there instead. */
-static inline int call_run(struct script_state *state, int arguments, bool *stopped)
+ * On status 0 its results lie there instead. `hook`: as what its time counts; HOOK_COUNT: as nothing. */
+static inline int call_run(struct script_state *state, enum script_hook hook, int arguments, bool *stopped)
 {
     state->ceiling = state->memory_limit;
     state->in_hook = true;
     state->stack_base = (uintptr_t)__builtin_frame_address(0);
     watchdog_enter(&state->watchdog);
-    uint64_t entered_ns = state_enter_hook(state);
+    uint64_t entered_ns = state_enter_hook(state, hook);
     int status = lua_resume(state->coroutine, arguments);
-    state_leave_hook(state, entered_ns);
+    state_leave_hook(state, hook, entered_ns);
     *stopped = watchdog_leave(&state->watchdog);
     state->in_hook = false;
     state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;

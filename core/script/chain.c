@@ -334,7 +334,7 @@ enum script_result chain_run(struct script_state *state, struct chain_call *call
             }
         }
         bool stopped, failed = false;
-        int status = call_run(state, answers < 0 ? call->arguments : answers, &stopped);
+        int status = call_run(state, call->hook, answers < 0 ? call->arguments : answers, &stopped);
         if (status != 0 || stopped) {
             if (call_put_aside(state, call, status, stopped))
                 return SCRIPT_WAITS;

@@ -94,14 +94,6 @@ uint64_t pause_percentile(const struct pause_sums *sums, double share)
     return 0;
 }
 
-uint64_t pauses_within(const struct pause_sums *sums, uint64_t microseconds)
-{
-    uint64_t seen = 0;
-    for (unsigned i = 0; i < PAUSE_BUCKETS && bucket_end(i) <= microseconds; i++)
-        seen += sums->buckets[i];
-    return seen;
-}
-
 void script_add_collections(const struct script_state *state, struct script_collections *out)
 {
     const struct collector *collector = &state->collector;
@@ -161,7 +153,7 @@ bool state_collect_fully(lua_State *lua, struct script_state *state)
     count_up(&state->full_collections);
     if (state->generation != 0) { /* what loading took is nobody's pause */
         count_cycle(state, before, state->full_collection_ns - now, false);
-        pauses_record(&state->collector.pauses, state->full_collection_ns - now);
+        times_count_collector(state, state->full_collection_ns - now);
     }
     return true;
 }
@@ -234,7 +226,7 @@ static __attribute__((noinline)) void collect_some(struct script_state *state, u
     if (!state->collecting)
         state_end_cycle(state);
     uint64_t took = clock_steady_ns() - start;
-    pauses_record(&collector->pauses, took);
+    times_count_collector(state, took);
     raise_to(&state->longest_collect_ns, took);
     collector->cycle_ns += took;
     if (state->collecting)

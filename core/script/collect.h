@@ -41,9 +41,6 @@ void pauses_add(const struct pauses *pauses, struct pause_sums *sums);
 /* Nanoseconds that this share (0 to 1) of them stayed within; 0 when there are none. */
 uint64_t pause_percentile(const struct pause_sums *sums, double share);
 
-/* How many stayed below that many microseconds, a power of two. */
-uint64_t pauses_within(const struct pause_sums *sums, uint64_t microseconds);
-
 /* A collection is one completed full cycle. All is added to what *out holds, so that several states make one sum; any
  * thread, while the state lives. */
 struct script_collections {

@@ -214,7 +214,7 @@ static inline enum script_result route_by_chain(struct script_state *state, int 
             lua_pushvalue(coroutine, BRIDGE_SLOT(i));
         }
         bool stopped;
-        int status = call_run(state, answers < 0 ? 2 : answers, &stopped);
+        int status = call_run(state, HOOK_ROUTE, answers < 0 ? 2 : answers, &stopped);
         /* One branch for all that is rare: a call that did not end well, any while some hook is switched off, and
          * those with a declaration. */
         bool pure = state->pure != NULL;

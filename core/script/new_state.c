@@ -2,41 +2,24 @@
  * state that needed the reserve is whole, and closed at once. */
 #include "script/new_state.h"
 
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory/reserve.h"
+
 /* A fresh state takes less than 20 KiB. */
 #define RESERVE_BYTES (64u << 10)
-#define ALIGNMENT 16u
 
 struct birth {
     lua_Alloc allocate;
     void *context;
-    char *reserve;
-    size_t used;
+    struct reserve reserve;
 };
-
-static bool is_reserved(const struct birth *birth, const void *block)
-{
-    return (uintptr_t)block - (uintptr_t)birth->reserve < RESERVE_BYTES;
-}
-
-static void *take(struct birth *birth, size_t size)
-{
-    size_t whole = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (whole > RESERVE_BYTES - birth->used)
-        return NULL;
-    void *block = birth->reserve + birth->used;
-    birth->used += whole;
-    return block;
-}
 
 static void *allocate_at_birth(void *context, void *block, size_t old_size, size_t size)
 {
     struct birth *birth = context;
-    bool reserved = block && is_reserved(birth, block);
+    bool reserved = block && reserve_owns(&birth->reserve, block);
     if (!reserved) {
         void *moved = birth->allocate(birth->context, block, old_size, size);
         if (moved || size == 0)
@@ -44,7 +27,7 @@ static void *allocate_at_birth(void *context, void *block, size_t old_size, size
     } else if (size <= old_size) {
         return size == 0 ? NULL : block;
     }
-    void *moved = take(birth, size);
+    void *moved = reserve_take(&birth->reserve, size);
     if (moved && block) {
         memcpy(moved, block, old_size < size ? old_size : size);
         if (!reserved)
@@ -55,16 +38,17 @@ static void *allocate_at_birth(void *context, void *block, size_t old_size, size
 
 lua_State *new_state(lua_Alloc allocate, void *context)
 {
-    struct birth birth = {.allocate = allocate, .context = context, .reserve = malloc(RESERVE_BYTES)};
-    if (!birth.reserve)
+    struct birth birth = {
+        .allocate = allocate, .context = context, .reserve = {.bytes = malloc(RESERVE_BYTES), .size = RESERVE_BYTES}};
+    if (!birth.reserve.bytes)
         return NULL;
     lua_State *lua = lua_newstate(allocate_at_birth, &birth);
-    if (lua && birth.used == 0) {
+    if (lua && birth.reserve.used == 0) {
         lua_setallocf(lua, allocate, context);
     } else if (lua) {
         lua_close(lua);
         lua = NULL;
     }
-    free(birth.reserve);
+    free(birth.reserve.bytes);
     return lua;
 }

@@ -24,6 +24,7 @@
 #include "script/collect.h"
 #include "script/hook.h"
 #include "script/pure/route_cache.h"
+#include "script/times.h"
 #include "script/version/sources.h"
 #include "script/wait/timer.h"
 
@@ -219,6 +220,11 @@ struct script_state {
     _Atomic uint64_t full_collections, longest_collect_ns;
     struct collector collector;
 
+    /* How long hooks take (times.h). */
+    struct script_times *times; /* NULL: nobody wants to know */
+    int32_t routes_untimed;     /* so many until the next one that is timed */
+    uint32_t distance_seed;
+
     struct {
         _Atomic uint64_t calls, errors, overruns, skipped, trips;
     } counts[HOOK_COUNT];
@@ -295,15 +301,19 @@ bool state_collect_fully(lua_State *lua, struct script_state *state);
 /* After a cycle of the collector: sets when script_collect begins the next one, and when Lua would by itself. */
 void state_end_cycle(struct script_state *state);
 
-/* Around each call into a hook, while its time is asked for or the collector runs inside of it: how long it took. */
-static inline uint64_t state_enter_hook(const struct script_state *state)
+/* Around each call into a hook, while its time is asked for, the collector runs inside of it, or it is one of those
+ * that are timed anyway (times.h): how long it took. A route that is not costs a decrement. */
+static inline uint64_t state_enter_hook(struct script_state *state, enum script_hook hook)
 {
-    return __builtin_expect(state->collector.inside | state->timed, 0) ? clock_steady_ns() : 0;
+    if (__builtin_expect(
+            (hook == HOOK_ROUTE && --state->routes_untimed > 0) & !(state->collector.inside | state->timed), 1))
+        return 0;
+    return clock_steady_ns();
 }
-static inline void state_leave_hook(struct script_state *state, uint64_t entered_ns)
+static inline void state_leave_hook(struct script_state *state, enum script_hook hook, uint64_t entered_ns)
 {
     if (__builtin_expect(entered_ns != 0, 0))
-        pauses_record(&state->collector.hook_times, clock_steady_ns() - entered_ns);
+        times_count(state, hook, clock_steady_ns() - entered_ns);
 }
 
 /* Raises the watchdog's error when it wants the call to end. For loops in C that a debug hook does not reach. */

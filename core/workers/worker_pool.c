@@ -55,6 +55,7 @@ static struct worker_pool {
     uint64_t given_up_since_ns;    /* start of the minute being counted */
     unsigned given_up_in_it;
     struct worker_pool_statistics statistics;
+    struct histogram waits[TASK_PRIORITIES], runs; /* written with the mutex */
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER};
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -120,6 +121,7 @@ static void answer(struct task_run *run, enum task_status status, struct answers
         task->run_ms = (double)ran / MS_NS;
         if (status == TASK_DONE || status == TASK_FAILED) {
             statistics->total_run_ns += ran;
+            histogram_record(&pool.runs, ran, 1);
             if (ran > statistics->longest_run_ns)
                 statistics->longest_run_ns = ran;
             double seconds = (double)ran / 1e9;
@@ -192,6 +194,7 @@ static struct task_run *take_run(struct worker *worker)
             atomic_fetch_add_explicit(&run->references, 1, memory_order_relaxed);
             pool.busy++;
             pool.statistics.total_wait_ns += waited;
+            histogram_record(&pool.waits[task->priority], waited, 1);
             if (waited > pool.statistics.longest_wait_ns)
                 pool.statistics.longest_wait_ns = waited;
             return run;
@@ -306,7 +309,7 @@ static void stop_run(struct task_run *run, uint64_t now)
 static void give_up(struct worker *worker, struct answers *answers)
 {
     struct task_run *run = worker->run;
-    log_warn("worker %u does not stop in %s: it is replaced", worker->number, run->name);
+    log_warn(WORKER, "replaced", "worker %u does not stop in %s: it is replaced", worker->number, run->name);
     worker->given_up = true;
     forget_worker(worker);
     pool.busy--;
@@ -396,7 +399,7 @@ static uint64_t scale(uint64_t now, char *reason, size_t size)
         if (failure == 0)
             continue;
         pool.create_after_ns = now + CREATE_AGAIN_NS;
-        log_warn("cannot start another worker: %s", strerror(failure));
+        log_warn(WORKER, "start_failed", "cannot start another worker: %s", strerror(failure));
         if (pool.worker_count < pool.options.min_workers)
             snprintf(reason, size, "only %u of %u workers can be started: %s", pool.worker_count,
                      pool.options.min_workers, strerror(failure));
@@ -627,4 +630,11 @@ void worker_pool_read_statistics(struct worker_pool_statistics *out)
     memcpy(out->depth, pool.queue.depth, sizeof out->depth);
     out->forecast = scaling_forecast(&pool.scaling);
     pthread_mutex_unlock(&pool.mutex);
+}
+
+void worker_pool_add_times(struct histogram_sums waits[TASK_PRIORITIES], struct histogram_sums *runs)
+{
+    for (unsigned priority = 0; priority < TASK_PRIORITIES; priority++)
+        histogram_add(&pool.waits[priority], &waits[priority]);
+    histogram_add(&pool.runs, runs);
 }

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/histogram.h"
 #include "protocol/code.h"
 #include "workers/operation.h"
 
@@ -113,5 +114,9 @@ struct worker_pool_statistics {
     double forecast;                 /* workers that the forecast asks for; 0 when off */
 };
 void worker_pool_read_statistics(struct worker_pool_statistics *out); /* any thread */
+
+/* How long tasks waited for a worker, by priority, and how long those ran that ended done or failed: added to the sums.
+ * Any thread. */
+void worker_pool_add_times(struct histogram_sums waits[TASK_PRIORITIES], struct histogram_sums *runs);
 
 #endif

@@ -1,7 +1,8 @@
 /* What a stranger sends first, in records, without the arithmetic that an answer takes: the server's own bytes find no
  * room in the socket, so it stops before its key exchange. tls_fuzz.c goes further, and a thousand times slower. The
- * first byte chooses: 0 to 179 pieces in which the bytes come; 180 to 199 a Certificate message of a client's; 200 and
- * more a certificate in DER, of which we keep the names. */
+ * first byte chooses: 0 to 159 pieces in which the bytes come; 160 to 179 the content of a record, and what is changed
+ * of it on its way; 180 to 199 a Certificate message of a client's; 200 and more a certificate in DER, of which we keep
+ * the names. */
 #include <stdint.h>
 
 #include "../support/tls_peer.h"
@@ -20,6 +21,7 @@
     } while (0)
 
 #define INPUT_MOST 20000u
+#define RECORD 160
 #define CHAIN 180
 #define CERTIFICATE 200
 
@@ -116,6 +118,29 @@ static void check_chain(const uint8_t *bytes, size_t length)
     free(exact);
 }
 
+/* A record comes as it was sent, or not at all; its head never announces more than there is room for. */
+static void pass_record(uint8_t how, const uint8_t *content, size_t length)
+{
+    static const uint8_t key[TLS_KEY_BYTES], nonce[TLS_NONCE_BYTES];
+    static unsigned char record[TLS_RECORD_MOST], opened[TLS_RECORD_MOST];
+    struct tls_record_state seals = {0}, opens = {0};
+    enum tls_aead aead = (enum tls_aead)(how % 3);
+    length = length > TLS_RECORD_BYTES ? TLS_RECORD_BYTES : length;
+    REQUIRE(tls_record_begin(&seals, aead, TLS_SEALS, key, nonce, how));
+    REQUIRE(tls_record_begin(&opens, aead, TLS_OPENS, key, nonce, how));
+    if (length >= TLS_RECORD_HEAD)
+        REQUIRE(tls_record_length(&opens, content) <= TLS_RECORD_MOST);
+    size_t bytes = tls_record_seal(&seals, TLS_APPLICATION, content, length, record);
+    size_t changed = length > 1 ? (size_t)(content[0] << 8 | content[1]) % bytes : 0;
+    bool same = how % 2 == 0 || (changed > 0 && changed < TLS_RECORD_HEAD);
+    if (!same)
+        record[changed] ^= 1;
+    long got = tls_record_open(&opens, record, bytes, opened);
+    REQUIRE(same ? got == (long)length && memcmp(opened, content, length) == 0 : got == -1);
+    tls_record_end(&seals);
+    tls_record_end(&opens);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -128,6 +153,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         keep_names(data + 1, size - 1, data[0] & 1);
     else if (data[0] >= CHAIN)
         check_chain(data + 1, size - 1);
+    else if (data[0] >= RECORD)
+        pass_record(data[0], data + 1, size - 1);
     else
         shake_hands(data + 1, size - 1, 1 + data[0] * 97u);
     return 0;

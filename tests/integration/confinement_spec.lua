@@ -4,6 +4,7 @@ local http = require "tests.support.http"
 local process = require "tests.support.process"
 local stat = require "posix.sys.stat"
 local unistd = require "posix.unistd"
+local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 -- The sanitizers' own work at the end of a process needs calls that the filter forbids.
@@ -49,6 +50,28 @@ describe("confinement", function()
         serves(server)
     end)
 
+    -- Where /etc/resolv.conf lies in /etc itself, and not in a folder for such files.
+    local RESOLV = unistd.readlink("/etc/resolv.conf") == nil and process.read_file("/etc/resolv.conf") ~= nil
+
+    for _, webhook in ipairs(RESOLV and {false, true} or {}) do
+        it(("with files confined /etc can%s be read %s a webhook, whose name a new resolv.conf is for"):format(
+            webhook and "" or "not", webhook and "with" or "without"), function()
+            local function config(path)
+                return bridge.config({
+                    confinement = {files = "required"}, script = {path = path},
+                    alerts = webhook and {webhook = {url = "http://alerts.invalid/"}} or nil,
+                })
+            end
+            local server = bridge.start({config = config("script.lua"), files = {["script.lua"] = "return {}"}})
+            process.write_file(server.folder .. "/config.lua", bridge.config_text(config("/etc/hostname")))
+
+            local body = http.post(server, "/admin/reload", {})
+
+            assert.equal("reload_failed", body.code)
+            assert.equal(not webhook, body.error:find("Permission denied", 1, true) ~= nil, body.error)
+        end)
+    end
+
     it("with files confined a folder that the config did not name stays closed", function()
         local other = process.folder()
         process.write_file(other .. "/script.lua", "return {}")
@@ -77,6 +100,30 @@ describe("confinement", function()
             assert.equal("0000000000000000", status(server, "CapEff"))
             assert.equal(65534, stat.stat(folder .. "/admin.sock").st_uid)
             serves(server)
+        end)
+
+        it("in whose log folder that user may make no file, it says so; a rotation that makes it works", function()
+            local folder = process.folder()
+            stat.chmod(folder, tonumber("755", 8))
+            local file = folder .. "/bridge.log"
+            local function wait_for(text, path)
+                wait.eventually(function()
+                    return (process.read_file(path or file) or ""):find(text, 1, true)
+                end, 10, text)
+            end
+            local server = bridge.start({config = {user = "nobody", log = {file = file}}})
+            wait_for("log.file: whom the bridge runs as can make no file in " .. folder)
+
+            os.rename(file, file .. ".1")
+            server:signal("SIGUSR1")
+            wait_for("cannot open " .. file .. " again", file .. ".1")
+            process.write_file(file, "")
+            unistd.chown(file, 65534, 65534)
+            server:signal("SIGUSR1")
+            wait.eventually(function()
+                http.post(server, "/admin/gc", "")
+                return process.read_file(file) ~= ""
+            end, 10, "the new file to be written to")
         end)
 
         it("with a number for a user and none that has it, it is that number", function()

@@ -49,6 +49,36 @@ describe("turns", function()
         end
     end)
 
+    it("are taken in what came while a hook waited", function()
+        local server = bridge.start({config = ONE, script = [[
+            local open = false
+            return {
+                route = function(envelope)
+                    if envelope.intent == "open" then
+                        open = true
+                        return
+                    end
+                    while not open do luaduct.sleep(1) end
+                    local till = os.clock() + 0.02
+                    while os.clock() < till do end
+                end,
+            }
+        ]]})
+        local bob, carol = websocket.agent(server, "bob"), websocket.agent(server, "carol")
+        local alice = flood(server, 60)
+        alice:send_bytes(websocket.frame({opcode = 9, payload = "all sent"}))
+        assert.equal("all sent", alice:receive_frame().payload)
+        carol:send_envelope({to = "carol", intent = "open"})
+        bob:receive_envelope() -- alice's hook has ended, and her next message as well
+
+        assert.equal("2", bob:receive_envelope().id)
+        local health = http.get(server, "/health")
+        assert.is_true(health.metrics.messages < 61)
+        for index = 3, 60 do
+            assert.equal(tostring(index), bob:receive_envelope().id)
+        end
+    end)
+
     it("are given up with the connection", function()
         local server = bridge.start({config = ONE, script = SLOW})
         local alice = flood(server, 100)

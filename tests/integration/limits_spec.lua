@@ -182,11 +182,15 @@ describe("a slow agent", function()
         local message
         while true do
             message = assert(bob:receive())
-            if message.type ~= "text" then
+            if message.type ~= "text" or message.payload:find('"type":"error"', 1, true) then
                 break
             end
             assert.equal(last + 1, number_of(message))
             last = number_of(message)
+        end
+        if message.type == "text" then
+            assert.truthy(message.payload:find('"code":"overloaded"', 1, true), message.payload)
+            message = assert(bob:receive())
         end
         assert.truthy(message.type == "ended" or message.status == 1013, tostring(message.status))
         bob = websocket.agent(server, "bob")

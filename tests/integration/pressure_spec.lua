@@ -148,6 +148,29 @@ describe("a small memory budget", function()
         websocket.agent(server, "late")
     end)
 
+    it("closes the agent whose messages wait for a hook, and has its memory back before the hook ends", function()
+        if not PLAIN then
+            return
+        end
+        local server = start({script = [[
+            return {route = function(envelope, bridge)
+                if envelope.intent == "wait" then luaduct.sleep(60000) end
+                return bridge.to(envelope.to)
+            end}
+        ]]})
+        local big = websocket.agent(server, "big")
+        push(big, envelope("big", "", ',"intent":"wait"'))
+        for _ = 1, 62 do
+            if not push(big, envelope("big", ("x"):rep(900000))) then
+                break
+            end
+        end
+        server:wait_log("memory: high")
+        assert.is_true(server:resident() <= BUDGET)
+        wait_level(server, "low moderate")
+        websocket.agent(server, "late")
+    end)
+
     it("refuses new work at critical with 503 and Retry-After, and still answers probes", function()
         if not PLAIN then
             return

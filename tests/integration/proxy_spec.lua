@@ -242,6 +242,15 @@ describe("X-Forwarded-For", function()
         assert.is_nil(metric(server, "/nowhere"))
     end)
 
+    it("that a proxy leaves out makes the WebSocket count as the proxy's own", function()
+        local server = start({"127.0.0.1"}, {limits = {connectionsPerAddress = 1}})
+        local _, _, client = websocket.upgrade(server)
+        client:register("alice")
+
+        assert.equal(503, (websocket.upgrade(server)))
+        assert.equal(101, (websocket.upgrade(server, {headers = {["X-Forwarded-For"] = "192.0.2.1"}})))
+    end)
+
     it("of a proxy does not count the proxy's own connections", function()
         local server = start({"127.0.0.1"}, {limits = {connectionsPerAddress = 1, handshakesPerSecondPerAddress = 1}})
         for _ = 1, 10 do

@@ -1,5 +1,6 @@
 -- Limits that neither a reconnect nor another reactor resets: of an address, of a sender, of the whole bridge.
 local bridge = require "tests.support.bridge"
+local events = require "tests.support.events"
 local http = require "tests.support.http"
 local tokens = require "tests.support.tokens"
 local wait = require "tests.support.wait"
@@ -243,6 +244,47 @@ describe("script time", function()
     end)
 end)
 
+describe("script time of a hook that waits", function()
+    after_each(bridge.clean)
+
+    local BUSY = [[
+        local function busy()
+            local till = os.clock() + 0.02
+            while os.clock() < till do end
+        end
+    ]]
+
+    local function start_busy(script)
+        return bridge.start({
+            config = {limits = {scriptMsPerSecond = 1}, script = {budgetMs = 10000},
+                performance = {worker_threads = 1}},
+            script = BUSY .. script,
+        })
+    end
+
+    it("is counted after its wait as well", function()
+        local server = start_busy("return {route = function() luaduct.sleep(0) busy() end}")
+
+        assert.is_true(refusals(websocket.agent(server, "alice"), 30) > 10)
+    end)
+
+    it("is counted in an on_undeliverable as well", function()
+        local server = start_busy([[return {
+            route = function(_, bridge) return bridge.role("nobody") end,
+            on_undeliverable = function(_, _, _, bridge) luaduct.sleep(0) busy() return bridge.mailbox("alice") end,
+        }]])
+        local alice = websocket.agent(server, "alice")
+
+        for number = 1, 30 do
+            alice:send_envelope({id = tostring(number)})
+        end
+        alice:send_frame({opcode = websocket.PING, payload = "end"})
+        wait.eventually(function()
+            return limited(server, "script_time") > 10
+        end)
+    end)
+end)
+
 describe("mailboxes", function()
     after_each(bridge.clean)
 
@@ -334,9 +376,11 @@ describe("a message", function()
                 and websocket.TEXT or websocket.CONTINUATION}))
             closed = nil
             local message = drip:receive(0.05)
-            return message and message.type == "close" and message.status == 1008
-        end, 10, "the drip to be closed")
+            return message and message.type == "text" and message.payload:find('"code":"rate_limited"', 1, true)
+        end, 10, "the drip to be refused")
 
+        drip:expect_close(1008)
+        silent:expect_error("rate_limited")
         silent:expect_close(1008)
         fine:send_envelope({to = "fine", id = "x"})
         assert.equal("x", fine:receive_envelope().id)
@@ -350,6 +394,7 @@ describe("a message", function()
 
         alice:send_bytes(websocket.frame({opcode = websocket.CONTINUATION, fin = false}):rep(20000))
 
+        alice:expect_error("rate_limited")
         alice:expect_close(1008)
         assert.equal(1, limited(server, "costly_messages"))
     end)
@@ -481,6 +526,39 @@ describe("an identity", function()
         end, 10, "a place to be free again")
         local text = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
         assert.truthy(text:find('luaduct_limited_total{limit="connections_per_identity"} %d'))
+    end)
+
+    it("counts once when it comes back while its old connection is still being closed", function()
+        local server = start_with(CREW, {connectionsPerIdentity = 1, agentsPerIdentity = 1, messageBytes = "64KiB"})
+        local first = agent(server, "crew-1")
+        first:send_text(("x"):rep(70000))
+        first:expect_error("too_large")
+        first:expect_close(1009) -- which this side does not answer
+
+        agent(server, "crew-2")
+    end)
+
+    it("counts what listens to events among its connections", function()
+        local server = bridge.start({
+            config = {auth = {tokens = "tokens.jsonl"}, limits = {connectionsPerIdentity = 2}},
+            files = {["tokens.jsonl"] = tokens.file({
+                crew = {token = "crew-token", roles = {"admin", "agent"}, clientIds = {"*"}},
+                other = {token = "other-token", roles = {"admin"}},
+            })},
+        })
+        local shown, others = {headers = tokens.bearer("crew-token")}, {headers = tokens.bearer("other-token")}
+        local listener = events.listen(server, "/events", shown)
+        agent(server, "crew-1")
+
+        local body, answer = http.get(server, "/events", shown.headers)
+        assert.equal(503, answer.status)
+        assert.equal("overloaded", body.code)
+        assert.equal(503, (websocket.upgrade(server, shown)))
+        events.listen(server, "/events", others)
+        listener.stream:close()
+        wait.eventually(function()
+            return (websocket.upgrade(server, shown)) == 101
+        end, 10, "a place to be free again")
     end)
 
     it("has no more agents than limits.agentsPerIdentity", function()

@@ -1,11 +1,9 @@
 -- `luaduct repl`, and POST /admin/repl behind it: a prompt that looks at a running bridge, and only looks.
 local bridge = require "tests.support.bridge"
-local fcntl = require "posix.fcntl"
 local http = require "tests.support.http"
 local json = require "tests.support.json"
 local process = require "tests.support.process"
-local stdlib = require "posix.stdlib"
-local unistd = require "posix.unistd"
+local terminal = require "tests.support.terminal"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -229,22 +227,25 @@ describe("luaduct repl", function()
 
     it("has a prompt in a terminal, where a failing line is not the end", function()
         local server = bridge.start({script = SCRIPT})
-        local terminal = assert(stdlib.openpt(bit.bor(fcntl.O_RDWR, fcntl.O_NOCTTY)))
-        stdlib.grantpt(terminal)
-        stdlib.unlockpt(terminal)
-        local keyboard = assert(fcntl.open(stdlib.ptsname(terminal), bit.bor(fcntl.O_RDWR, fcntl.O_NOCTTY)))
-        local child = bridge.luaduct_start({"repl", "--url", server:url()}, {keep_input = keyboard})
+        local screen = terminal.start({bridge.BINARY, "repl", "--url", server:url()})
         local function types(text, until_shown)
-            unistd.write(terminal, text)
-            wait.eventually(function() return child:log():find(until_shown, 1, true) end, 5, until_shown)
+            screen:types(text)
+            screen:keys("Enter")
+            screen:shows(until_shown)
         end
-        types("", "version 1 of the scripts; help() says what there is, Ctrl-D ends\n")
-        types("nonsense.x\n", "repl:1: attempt to index global 'nonsense'")
-        types("for i = 1, 2 do\n", ">> ")
-        types("print('line ' .. i) end\n", "line 1\nline 2\n")
-        unistd.write(terminal, "\4")
-        assert.equal(0, child:wait_exit())
-        unistd.close(terminal)
+        screen:shows("version 1 of the scripts; help() says what there is, Ctrl-D ends\n>")
+        types("nonsense.x", "repl:1: attempt to index global 'nonsense'")
+        types("for i = 1, 2 do", ">>")
+        types("print('line ' .. i) end", "line 1\nline 2\n>")
+        types("gone(", ">>")
+        screen:keys("C-c")
+        types("'ü' .. 1 + 1", '"ü2"\n>')
+        screen:keys("Up", "BSpace", "2", "Enter")
+        screen:shows('"ü3"\n>')
+        screen:keys("C-d")
+        local status, before, after = screen:ended()
+        assert.equal(0, status)
+        assert.equal(before, after)
     end)
 
     it("looks without a script too, and with one reactor", function()

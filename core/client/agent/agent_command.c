@@ -6,6 +6,7 @@
 
 #include "client/agent/agent.h"
 #include "client/commands.h"
+#include "client/prompt.h"
 #include "client/target.h"
 
 static const char help[] =
@@ -115,5 +116,5 @@ int command_agent(int argc, char **argv)
     agent.url = target.url;
     agent.token = target.token;
     agent.human = isatty(STDOUT_FILENO);
-    return isatty(STDIN_FILENO) ? agent_run_terminal(&agent) : agent_run_pipe(&agent);
+    return prompt_possible() ? agent_run_terminal(&agent) : agent_run_pipe(&agent);
 }

@@ -1,6 +1,5 @@
-/* A person types: readline keeps the line, what comes is shown above it, and a lost connection is opened again, after
- * half a second first and after up to half a minute in the end. readline has one state for the process, hence the one
- * static pointer. */
+/* A person types: the prompt keeps the line, what comes is shown above it, and a lost connection is opened again, after
+ * half a second first and after up to half a minute in the end. */
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -8,11 +7,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <readline/history.h>
-#include <readline/readline.h>
-
 #include "base/clock.h"
 #include "client/agent/agent.h"
+#include "client/prompt.h"
 
 #define CONNECT_TIMEOUT_MS 3000
 #define CONFIRMATION_TIMEOUT_MS 5000
@@ -20,8 +17,6 @@
 #define RETRY_MAXIMUM_MS 30000
 #define REPLACED 4001 /* another connection has taken this id: coming back would only take it from that one */
 
-static struct client_agent *typist;
-static bool input_ended;
 static volatile sig_atomic_t interrupted, resized;
 
 static void on_signal(int number)
@@ -32,46 +27,41 @@ static void on_signal(int number)
         interrupted = 1;
 }
 
-static void hide_prompt(void)
+/* An id from the command line is harmless here: the bridge has taken it, so it holds no control characters. */
+static void start_prompt(struct client_agent *agent)
 {
-    rl_clear_visible_line();
+    static char prompt[300];
+    snprintf(prompt, sizeof prompt, "%.*s> ", (int)agent->id.length, agent->id.data);
+    prompt_start(prompt);
+    agent->before_output = prompt_hide;
+    agent->after_output = prompt_show;
 }
 
-static void show_prompt(void)
+static void stop_prompt(struct client_agent *agent)
 {
-    rl_on_new_line();
-    rl_redisplay();
+    agent->before_output = agent->after_output = NULL;
+    prompt_stop();
 }
 
-static void on_line(char *line)
+/* False: the person is done. */
+static bool read_keys(struct client_agent *agent, short events)
 {
-    if (!line) {
-        input_ended = true;
-        rl_callback_handler_remove(); /* or the prompt would come once more */
-        fputs("\n", rl_outstream);
-        typist->before_output = typist->after_output = NULL;
-        return;
+    char *line;
+    enum prompt_outcome outcome = prompt_read(events, &line);
+    if (outcome == PROMPT_MORE)
+        return true;
+    if (outcome == PROMPT_END) {
+        stop_prompt(agent);
+        return false;
     }
-    if (*line)
-        add_history(line);
-    if (*line && typist->connection.stream.descriptor < 0)
-        agent_notice(typist, "not connected, this was not sent");
+    agent->before_output = agent->after_output = NULL;
+    if (*line && agent->connection.stream.descriptor < 0)
+        agent_notice(agent, "not connected, this was not sent");
     else
-        agent_say(typist, slice_from_string(line));
+        agent_say(agent, slice_from_string(line));
     free(line);
-}
-
-static void start_prompt(struct client_agent *agent, char *prompt, size_t size)
-{
-    /* An id from the command line is harmless here: the bridge has taken it, so it holds no control characters. */
-    snprintf(prompt, size, "%.*s> ", (int)agent->id.length, agent->id.data);
-    rl_outstream = isatty(STDOUT_FILENO) ? stdout : stderr;
-    rl_catch_signals = 0;
-    rl_bind_key('\t', rl_insert); /* there are no file names to complete here */
-    typist = agent;
-    rl_callback_handler_install(prompt, on_line);
-    agent->before_output = hide_prompt;
-    agent->after_output = show_prompt;
+    start_prompt(agent);
+    return true;
 }
 
 struct retry {
@@ -106,7 +96,7 @@ static bool come_back(struct client_agent *agent, struct retry *retry)
 }
 
 /* Waits for a key, a message, a signal or the time to connect again, and handles it. False: it is over. */
-static bool turn(struct client_agent *agent, struct retry *retry, const sigset_t *unblocked)
+static bool turn(struct client_agent *agent, struct retry *retry, const sigset_t *unblocked, bool *input_ended)
 {
     struct client_connection *connection = &agent->connection;
     bool open = connection->stream.descriptor >= 0;
@@ -120,11 +110,10 @@ static bool turn(struct client_agent *agent, struct retry *retry, const sigset_t
         return false;
     if (resized) {
         resized = 0;
-        rl_resize_terminal();
+        prompt_resize();
     }
-    if (watched[0].revents)
-        rl_callback_read_char();
-    if (input_ended)
+    *input_ended = watched[0].revents && !read_keys(agent, watched[0].revents);
+    if (*input_ended)
         return false;
     if (!open)
         return clock_steady_ns() < retry->due || come_back(agent, retry);
@@ -155,7 +144,7 @@ static bool await_confirmation(struct client_agent *agent)
 
 int agent_run_terminal(struct client_agent *agent)
 {
-    char prompt[300], authority[BRIDGE_URL_AUTHORITY_SIZE], line[BRIDGE_URL_UNREACHABLE_SIZE];
+    char authority[BRIDGE_URL_AUTHORITY_SIZE], line[BRIDGE_URL_UNREACHABLE_SIZE];
     struct retry retry = {0};
     bridge_url_authority(&agent->url, authority);
     if (!agent_join(agent, CONNECT_TIMEOUT_MS)) {
@@ -180,14 +169,12 @@ int agent_run_terminal(struct client_agent *agent)
         if (sigismember(&handled, number) == 1)
             sigaction(number, &action, NULL);
 
-    start_prompt(agent, prompt, sizeof prompt);
-    while (turn(agent, &retry, &unblocked))
+    bool input_ended = false;
+    start_prompt(agent);
+    while (turn(agent, &retry, &unblocked, &input_ended))
         ;
-    if (!input_ended) {
-        agent->before_output = agent->after_output = NULL;
-        rl_callback_handler_remove(); /* gives the terminal back as it was */
-        fputs("\n", rl_outstream);
-    }
+    if (!input_ended)
+        stop_prompt(agent);
     bool wanted = input_ended || interrupted;
     bool confirmed = wanted && agent->connection.stream.descriptor >= 0 && await_confirmation(agent);
     agent_leave(agent);

@@ -16,18 +16,16 @@
 #include <sys/socket.h>
 
 #include "base/random.h"
+#include "net/tls/tls_cipher.h"
 #include "net/tls/tls_session.h"
 
 /* Without any content so much is taken from the socket in one call: a server that sends alerts for ever does not keep
  * the caller from looking at the time. */
 #define TURN_BYTES ((size_t)4 * TLS_RECORD_BYTES)
 
-/* More than there are: the list ends with 0. */
-#define CIPHERS_MAXIMUM 16
-
 struct tls_client {
     mbedtls_ssl_config config;
-    int ciphers[CIPHERS_MAXIMUM + 1];
+    int ciphers[TLS_CIPHERS + 1];
     mbedtls_x509_crt authorities, own;
     mbedtls_pk_context key;
     bool shows_certificate;
@@ -123,8 +121,8 @@ static bool set_up(struct tls_client *client, const struct tls_client_options *o
                                     MBEDTLS_SSL_PRESET_DEFAULT) != 0)
         return false;
     mbedtls_ssl_conf_min_version(config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
-    for (unsigned i = 0; i < CIPHERS_MAXIMUM; i++)
-        client->ciphers[i] = tls_cipher_id(i);
+    for (unsigned i = 0; i < TLS_CIPHERS; i++)
+        client->ciphers[i] = tls_cipher_at(i)->id;
     mbedtls_ssl_conf_ciphersuites(config, client->ciphers);
     mbedtls_ssl_conf_rng(config, kernel_random, NULL);
     if (mbedtls_ssl_conf_alpn_protocols(config, protocols) != 0)

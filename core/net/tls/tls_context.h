@@ -31,14 +31,10 @@ struct tls_options {
     const char *client_ca; /* a file of certificates in PEM; NULL: clients show none */
     bool require_client_certificate;
     const char *crl;            /* a file of revocation lists in PEM; NULL: none */
-    const char *const *ciphers; /* names of tls_cipher_name, best first; none: all in our order */
+    const char *const *ciphers; /* names as tls_cipher.h has them, best first; none: all of them */
     size_t cipher_count;
     unsigned slots; /* at least one */
 };
-
-/* The suites there are, best first (TLS 1.2, ECDHE, AEAD); NULL past the last. Names as the IANA registry has them. */
-const char *tls_cipher_name(unsigned index);
-int tls_cipher_id(unsigned index); /* the same as the library and the registry number them; 0 past the last */
 
 /* Reads and checks everything. NULL: *error says in one line which key is wrong and why. Reads files: not on a reactor.
  */

@@ -171,7 +171,7 @@ static bool read_pair(struct tls_files *out, size_t index, const struct tls_pair
         return false;
     struct stat status;
     if (stat(pair->key, &status) == 0 && (status.st_mode & S_IROTH))
-        log_warn("%skey: everybody on this machine can read %s", pair->label, pair->key);
+        log_warn(TLS, "key_readable", "%skey: everybody on this machine can read %s", pair->label, pair->key);
     const char *blamed, *problem = pair_problem(&out->certificates[index], &out->keys[index], &blamed);
     if (problem)
         say(error, size, pair->label, blamed, strcmp(blamed, "key") == 0 ? pair->key : pair->certificate, problem);

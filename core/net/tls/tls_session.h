@@ -3,7 +3,8 @@
  *
  *   shaking hands ──► open ──► ended (the peer said that it sends no more) or broken
  *
- * The library (mbedtls 2.28) takes 37 KB for each: two buffers of a record, for life. */
+ * While hands are shaken the library (mbedtls 2.28) takes 37 KB for each: two buffers of a record. Then its part is
+ * done, and what goes to and fro is sealed and opened here (tls_record.h): buffers only for what is under way. */
 #ifndef LUADUCT_NET_TLS_SESSION_H
 #define LUADUCT_NET_TLS_SESSION_H
 
@@ -12,11 +13,10 @@
 
 #include "net/tls/tls_context.h"
 #include "net/tls/tls_peer.h"
+#include "net/tls/tls_record.h"
 
+struct mbedtls_ssl_config;
 struct tls_session;
-
-/* The largest content of a record (RFC 5246 6.2.1). */
-#define TLS_RECORD_BYTES 16384u
 
 /* What a receive needs beside twice the bytes that it takes from the socket: see tls_session_receive. */
 #define TLS_RECEIVE_LEAST ((size_t)4 * TLS_RECORD_BYTES)
@@ -61,7 +61,7 @@ bool tls_session_stands(const struct tls_session *session, const struct tls_cont
  * socket is given, but for the beginning of a record: so epoll tells of everything that is left. */
 long tls_session_receive(struct tls_session *session, char *buffer, size_t size);
 
-/* Encrypts and sends. Gives the bytes whose records the kernel has whole; a record that it took in part is *in flight*:
+/* Seals and sends. Gives the bytes whose records the kernel has whole; a record that it took in part is *in flight*:
  * its bytes do not count yet, and nothing else can be sent before tls_session_send is called again with the same bytes
  * (or more of the same), or tls_session_send_rest. */
 long tls_session_send(struct tls_session *session, const char *data, size_t length);
@@ -83,7 +83,9 @@ void tls_session_free(struct tls_session *session);
 /* How many there are in the process, those that shake hands included. Any thread. */
 unsigned tls_session_count(void);
 
-/* For tls_context.c: the handshake that this thread works on takes up an earlier session. */
+/* For tls_context.c: the handshake that this thread works on takes up an earlier session; its sessions give their keys
+ * to this module. */
 void tls_session_note_resumed(void);
+void tls_session_take_keys(struct mbedtls_ssl_config *config);
 
 #endif

@@ -24,8 +24,9 @@ static inline struct frame *make(enum frame_kind kind, unsigned opcode, size_t p
     frame->dead_letter = 0;
     frame->share = 0;
     atomic_init(&frame->twins, NULL);
-    frame->next_twin = NULL;
+    frame->next_twin = NULL; /* and no trace */
     frame->expires_ms = 0;
+    frame->accepted_ms = 0;
     frame->task = 0;
 
     unsigned char *at = (unsigned char *)frame->data;
@@ -80,6 +81,8 @@ void frame_release(struct frame *frame)
         next = twin->next_twin;
         frame_release(twin);
     }
+    if (__builtin_expect(frame->form == FRAME_PLAIN && frame->trace, 0))
+        pool_release(POOL_ARRAYS, frame->trace, sizeof *frame->trace);
     pool_release(POOL_ENVELOPES, frame, sizeof(struct frame) + frame->capacity);
 }
 

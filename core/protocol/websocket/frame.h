@@ -7,10 +7,18 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "protocol/traceparent.h"
 
 enum frame_kind {
     FRAME_ENVELOPE, /* an envelope: goes back to the mailbox when it was not handed over */
     FRAME_CONTROL,  /* an answer to one connection: registered, error, pong, close … ; lost with the connection */
+};
+
+/* Of a frame that belongs to a trace: the span that delivering it hangs on, and when what it was made of came and was
+ * accepted (steady clock). */
+struct frame_trace {
+    struct trace_context context;
+    uint64_t received_ns, accepted_ns;
 };
 
 struct frame {
@@ -24,9 +32,13 @@ struct frame {
     uint8_t form : 4;              /* FRAME_PLAIN, FRAME_MSGPACK, or 9 to 15: deflated with that LZ77 window */
     uint16_t share;                /* whose share of the mailboxes it takes: bridge/mailbox.h; 0: nobody's */
     _Atomic(struct frame *) twins; /* this frame in other forms, a list */
-    struct frame *next_twin;
-    int64_t expires_ms; /* wall clock; past it no mailbox gives it out; 0: never. Set before it is shared */
-    uint64_t task;      /* that it opens for each agent that takes it: a hash; 0: none. Set before it is shared */
+    union {
+        struct frame *next_twin;   /* of a twin */
+        struct frame_trace *trace; /* of FRAME_PLAIN, its own; NULL: none is kept. Set before it is shared */
+    };
+    int64_t expires_ms;  /* wall clock; past it no mailbox gives it out; 0: never. Set before it is shared */
+    int64_t accepted_ms; /* wall clock: when the envelope was accepted; 0: it was not, but made here. As above */
+    uint64_t task;       /* that it opens for each agent that takes it: a hash; 0: none. Set before it is shared */
     char data[];
 };
 

@@ -13,6 +13,8 @@
 #define BATCH_BYTES (256u << 10)
 #define BATCH_ENVELOPES 1024u
 
+void (*outbox_written)(struct outbox *outbox, const struct frame_trace *trace);
+
 static const char batch_start[] = "{\"type\":\"batch\",\"envelopes\":[";
 static const char batch_end[] = "]}";
 
@@ -35,8 +37,11 @@ static void drop_first(struct outbox *outbox, unsigned count, uint64_t *sent_fra
 {
     for (; count > 0; count--) {
         struct frame *done = frame_queue_pop_front(&outbox->queue);
-        if (done->kind == FRAME_ENVELOPE)
+        if (done->kind == FRAME_ENVELOPE) {
             ++*sent_frames;
+            if (__builtin_expect(done->trace != NULL, 0))
+                outbox_written(outbox, done->trace);
+        }
         frame_release(done);
     }
 }

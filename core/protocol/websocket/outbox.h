@@ -12,6 +12,11 @@
 #define OUTBOX_BINARY 0x80u
 #define OUTBOX_WINDOW 0x0fu
 
+struct outbox;
+
+/* Told of each frame with a trace that the kernel has whole; set before any outbox is used, by whoever traces. */
+extern void (*outbox_written)(struct outbox *outbox, const struct frame_trace *trace);
+
 struct outbox {
     struct frame_queue queue;
     struct frame *partial; /* the wire form of the first `covered` frames, some of its bytes written; else NULL */

@@ -169,7 +169,7 @@ static void finish_register(struct connection *connection, const struct register
                                                     EVENT_TEXT("agent", wanted->id),
                                                     EVENT_TEXT("role", wanted->role),
                                                     {0}});
-    log_debug("agent %.*s registered", (int)wanted->id.length, wanted->id.data);
+    log_debug(AGENT, "registered", "agent %.*s registered", (int)wanted->id.length, wanted->id.data);
     if (connection->endpoint.grace_over)
         attachment_go_live(&connection->endpoint);
     session_still_slow(connection);
@@ -415,6 +415,6 @@ void session_review(struct connection *connection)
         access_refused(REFUSED_BINDING, connection->identity, profile->id);
         forbid(connection, false, SLICE("this credential does not allow that clientId any more"));
     } else if (!resolve_grant(connection, profile)) {
-        agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("out of memory"));
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
     }
 }

@@ -44,12 +44,14 @@ static void log_disconnect(struct connection *connection, struct slice reason)
                                                     EVENT_TEXT("role", profile->role),
                                                     EVENT_TEXT("reason", reason),
                                                     {0}});
-    log_debug("agent %.*s left: %.*s", (int)profile->id.length, profile->id.data, (int)reason.length, reason.data);
+    log_debug(AGENT, "left", "agent %.*s left: %.*s", (int)profile->id.length, profile->id.data, (int)reason.length,
+              reason.data);
     struct script_state *script = scripts_pick(&reactor->scripts, profile->id, profile->labels);
     if (!script_has_hook(script, HOOK_ON_DISCONNECT))
         return;
     if (reactor->draining && clock_steady_ns() / 1000000 - reactor->drain_started_ms > REACTOR_DRAIN_HOOKS_MS) {
-        log_warn("stopping: on_disconnect is not called any more, its calls took too long");
+        log_warn(AGENT, "disconnect_hooks_skipped",
+                 "stopping: on_disconnect is not called any more, its calls took too long");
         return;
     }
     struct agent_view view;
@@ -84,6 +86,8 @@ void agent_session_close(struct connection *connection, unsigned status, struct 
     leave(connection, slice_from(said, (size_t)length < sizeof said ? (size_t)length : sizeof said - 1));
     connection->phase = CONNECTION_CLOSING;
     connection->close_sent = true;
+    backlog_clear(connection->backlog);
+    connection_leave_sender(connection);
     connection_read_on(connection, true);
     connection_wait_for(connection, DEADLINE_LINGER);
     if (connection->endpoint.outbox.cut)
@@ -98,6 +102,14 @@ void session_object(struct connection *connection, enum code code, struct slice 
     if (connection_registered(connection))
         attachment_touch(&connection->endpoint, 0, 1);
     reactor_answer(connection, answer_error(code, text, id));
+}
+
+void agent_session_end_with(struct connection *connection, enum code code, unsigned status, struct slice reason)
+{
+    if (connection->phase != CONNECTION_WEBSOCKET)
+        return;
+    session_object(connection, code, reason, slice_from(NULL, 0));
+    agent_session_close(connection, status, reason);
 }
 
 void session_refuse(struct connection *connection, enum code code, struct slice text, struct slice id)
@@ -202,15 +214,16 @@ static void handle_envelope(struct connection *connection, struct slice text)
                                 .defaults = &defaults,
                                 .sender = registered ? &connection->endpoint : NULL,
                                 .share = connection->share,
+                                .payer = party_counts_time(connection->sender) ? connection->sender : NULL,
+                                .inherited = connection->trace,
                                 .text = text,
                                 .is_message = true,
                                 .done = dispatched_later,
                                 .context = connection};
     struct dispatch_result result;
-    bool counts_time = party_counts_time(connection->sender);
-    uint64_t began_ns = counts_time ? clock_steady_ns() : 0;
+    uint64_t began_ns = dispatch.payer ? clock_steady_ns() : 0;
     struct dispatch_job *job = dispatch_envelope(reactor, &dispatch, &result);
-    if (counts_time) {
+    if (dispatch.payer) {
         uint64_t now_ns = clock_steady_ns();
         party_charge_time(connection->sender, now_ns - began_ns, now_ns);
     }
@@ -349,6 +362,26 @@ static bool connection_over(const struct connection *connection)
 
 /* --- while a hook waits --- */
 
+/* A message that there is no room to keep: it is not taken, and its sender goes on. */
+static void refuse_to_keep(struct connection *connection, enum websocket_event event,
+                           const struct websocket_message *received)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    struct message_rules rules = {.depth = reactor->config->limits.json_depth,
+                                  .lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL,
+                                  .utf8_checked = true};
+    struct slice id = {NULL, 0};
+    if (event == WEBSOCKET_ON_CLOSE) {
+        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), id);
+        return;
+    }
+    if (received->opcode == WEBSOCKET_TEXT) {
+        message_scan(received->data, received->length, &rules, &reactor->store, &reactor->message);
+        id = message_error_id(&reactor->message);
+    }
+    session_object(connection, CODE_OVERLOADED, SLICE("the bridge is short of memory: this message was not taken"), id);
+}
+
 /* Behind what waits already. False: the backlog is full, and has the rest of the bytes too. */
 static bool join_backlog(struct connection *connection, enum websocket_event event,
                          const struct websocket_message *received, const char *at, const char *end)
@@ -356,14 +389,16 @@ static bool join_backlog(struct connection *connection, enum websocket_event eve
     if (!connection->backlog)
         connection->backlog = backlog_new();
     if (!connection->backlog || !backlog_add(connection->backlog, event, received))
-        session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        refuse_to_keep(connection, event, received);
     if (event == WEBSOCKET_ON_MESSAGE)
         websocket_message_done(&connection->websocket);
-    if (connection->phase != CONNECTION_WEBSOCKET || connection->backlog->count < BACKLOG_MAXIMUM)
+    if (connection->phase != CONNECTION_WEBSOCKET || !connection->backlog ||
+        connection->backlog->count < BACKLOG_MAXIMUM)
         return true;
+    buffer_reserve(&connection->backlog->unread, (size_t)(end - at) + WEBSOCKET_SLACK);
     buffer_append(&connection->backlog->unread, at, (size_t)(end - at));
     if (connection->backlog->unread.failed) {
-        connection_kill(connection);
+        session_refuse(connection, CODE_OVERLOADED, SLICE("the bridge is short of memory"), slice_from(NULL, 0));
         return false;
     }
     connection->backlog_full = true;
@@ -383,13 +418,25 @@ void session_hold_message(struct connection *connection, struct slice text)
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
 }
 
-void session_hook_ended(struct connection *connection)
+/* What was behind the last message that there was room for. */
+static void read_on(struct connection *connection, struct backlog *backlog)
 {
+    connection->backlog = NULL;
+    connection->backlog_full = false;
+    connection_read_on(connection, true);
+    if (backlog->unread.length > 0 && connection->phase != CONNECTION_GONE &&
+        (connection->holds || !reactor_hold(connection, backlog->unread.data, backlog->unread.length)))
+        agent_session_bytes(connection, backlog->unread.data, backlog->unread.length);
+    backlog_free(backlog);
+}
+
+/* Handles the backlog up to a message whose hook waits. False: its turn is over before that. */
+static bool work_off(struct connection *connection)
+{
+    struct reactor *reactor = connection_reactor(connection);
     struct backlog *backlog = connection->backlog;
     struct backlog_entry *entry;
-    connection->hook_waits = false;
-    if (!backlog)
-        return;
+    reactor_begin_turn(reactor);
     while (!connection->hook_waits && (entry = backlog_take(backlog))) {
         if (connection->phase != CONNECTION_GONE && !connection_over(connection)) {
             if (entry->event == WEBSOCKET_ON_CLOSE)
@@ -398,16 +445,31 @@ void session_hook_ended(struct connection *connection)
                 handle_message(connection, &entry->message);
         }
         backlog_entry_free(entry);
+        if (!connection->hook_waits && backlog->first && connection->phase != CONNECTION_GONE &&
+            reactor_turn_over(reactor))
+            return false;
     }
-    if (connection->hook_waits)
-        return;
-    connection->backlog = NULL;
-    connection->backlog_full = false;
-    connection_read_on(connection, true);
-    if (backlog->unread.length > 0 && connection->phase != CONNECTION_GONE &&
-        !reactor_hold(connection, backlog->unread.data, backlog->unread.length))
-        connection_kill(connection);
-    backlog_free(backlog);
+    if (!connection->hook_waits)
+        read_on(connection, backlog);
+    return true;
+}
+
+/* The first message is handled at once: what it waited for may not last. One that holds has its turn soon. */
+void session_hook_ended(struct connection *connection)
+{
+    connection->hook_waits = false;
+    while (connection->backlog && !connection->hook_waits && !work_off(connection))
+        if (connection->holds || reactor_hold(connection, NULL, 0))
+            return;
+}
+
+void agent_session_turn(struct connection *connection, char *bytes, size_t length)
+{
+    while (connection->backlog && !connection->hook_waits && !work_off(connection))
+        if (reactor_hold(connection, bytes, length))
+            return;
+    if (length > 0)
+        agent_session_bytes(connection, bytes, length);
 }
 
 /* --- bytes --- */
@@ -423,6 +485,29 @@ static void keep_pong(struct frame **pong, struct slice payload)
     *pong = newer;
 }
 
+/* What the peer sent is no message. Where that breaks the framing, RFC 6455 leaves nothing but the close frame; where
+ * it is a limit of ours, it has a code. */
+static void refuse_frames(struct connection *connection, const struct websocket_message *failure)
+{
+    struct slice reason = slice_from_string(failure->reason);
+    switch (failure->status) {
+    case WEBSOCKET_POLICY:
+        limit_count(LIMIT_COSTLY);
+        agent_session_end_with(connection, limit_code(LIMIT_COSTLY), failure->status, reason);
+        break;
+    case WEBSOCKET_TRY_LATER:
+        agent_session_end_with(connection, CODE_OVERLOADED, failure->status, reason);
+        break;
+    case WEBSOCKET_TOO_LARGE:
+        agent_session_end_with(connection, CODE_TOO_LARGE, failure->status, reason);
+        break;
+    default:
+        counter_add(&connection_reactor(connection)->lane->counters.refused[CODE_BAD_MESSAGE], 1);
+        agent_session_close(connection, failure->status, reason);
+        break;
+    }
+}
+
 /* A message that takes too long to come: its sender holds memory and a place. Looked at when bytes come and when the
  * connection is idle, which is often enough to close it. */
 static void look_at_time(struct connection *connection)
@@ -435,7 +520,8 @@ static void look_at_time(struct connection *connection)
         connection->message_began_ms = (uint32_t)reactor->now_ms | 1;
     } else if (most_ms > 0 && (uint32_t)reactor->now_ms - connection->message_began_ms >= most_ms) {
         limit_count(LIMIT_MESSAGE_TIME);
-        agent_session_close(connection, WEBSOCKET_POLICY, SLICE("a message took too long to come"));
+        agent_session_end_with(connection, limit_code(LIMIT_MESSAGE_TIME), WEBSOCKET_POLICY,
+                               SLICE("a message took too long to come"));
     }
 }
 
@@ -459,7 +545,7 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
         bool over = connection_over(connection);
         if (over && event != WEBSOCKET_ON_CLOSE)
             continue;
-        if (__builtin_expect(connection->hook_waits, 0) && !over &&
+        if (__builtin_expect(connection->hook_waits || connection->backlog, 0) && !over &&
             (event == WEBSOCKET_ON_MESSAGE || event == WEBSOCKET_ON_CLOSE)) {
             if (!join_backlog(connection, event, &received, at, end))
                 break;
@@ -485,24 +571,16 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             peer_closes(connection, &received);
             break;
         case WEBSOCKET_ON_FAIL:
-            counter_add(&reactor->lane->counters
-                             .refused[received.status == WEBSOCKET_TOO_LARGE ? CODE_TOO_LARGE : CODE_BAD_MESSAGE],
-                        1);
-            if (received.status == WEBSOCKET_POLICY)
-                limit_count(LIMIT_COSTLY);
-            if (received.status == WEBSOCKET_TOO_LARGE)
-                reactor_answer(connection,
-                               answer_error(CODE_TOO_LARGE, slice_from_string(received.reason), slice_from(NULL, 0)));
-            agent_session_close(connection, received.status, slice_from_string(received.reason));
+            refuse_frames(connection, &received);
             break;
         }
-        if (at < end && connection->phase != CONNECTION_GONE && reactor_turn_over(reactor) &&
+        if (at < end && connection->phase != CONNECTION_GONE && !connection->holds && reactor_turn_over(reactor) &&
             reactor_hold(connection, at, (size_t)(end - at)))
             break;
         if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {
             reactor_flush(reactor);
             if (connection_blocked(connection) && connection->answer_bytes > ANSWERS_UNREAD_BYTES)
-                agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("answers are not read"));
+                agent_session_end_with(connection, CODE_OVERLOADED, WEBSOCKET_TRY_LATER, SLICE("answers are not read"));
         }
     }
     if (last_pong)
@@ -537,9 +615,11 @@ enum outbox_result agent_session_flush(struct connection *connection)
     struct endpoint *endpoint = &connection->endpoint;
     if (endpoint->close_status && connection->phase == CONNECTION_WEBSOCKET) {
         unsigned status = endpoint->close_status;
-        agent_session_close(connection, status,
-                            status == 4001 ? SLICE("replaced by a newer connection of this clientId")
-                                           : SLICE("too slow: more waited than the bridge keeps"));
+        if (status == 4001)
+            agent_session_close(connection, status, SLICE("replaced by a newer connection of this clientId"));
+        else
+            agent_session_end_with(connection, CODE_OVERLOADED, status,
+                                   SLICE("too slow: more waited than the bridge keeps"));
         if (connection->phase == CONNECTION_GONE)
             return OUTBOX_EMPTY;
     }
@@ -550,6 +630,8 @@ enum outbox_result agent_session_flush(struct connection *connection)
         outbox_flush(&endpoint->outbox, &connection->transport, &reactor->outbox_scratch, &bytes, &frames);
     counter_add(&reactor->lane->counters.bytes_out, bytes);
     counter_add(&reactor->lane->counters.messages_out, frames);
+    attachment_received(endpoint, frames);
+    attachment_note_waiting(endpoint);
     if (result != OUTBOX_EMPTY)
         return result;
     connection->answer_bytes = 0;
@@ -599,6 +681,7 @@ void agent_session_deadline(struct connection *connection)
 void agent_session_end(struct connection *connection)
 {
     session_forget_pause(connection);
+    backlog_clear(connection->backlog); /* however long its hook still waits */
     leave(connection, SLICE("connection closed"));
     attachment_linger_end(&connection->endpoint);
     websocket_stop(&connection->websocket);

@@ -1,12 +1,15 @@
 /* A sender is slowed by a hook that waits for nothing but time: what it sends meanwhile joins the backlog. */
 #include <ev.h>
 
-#include "base/hash.h"
 #include "bridge/profile.h"
 #include "memory/pool.h"
 #include "runtime/agent/session.h"
 #include "runtime/reactor.h"
 #include "runtime/slowdown.h"
+
+/* With so many in a reactor no more are slowed: the loop's table of timers has no end otherwise, and libev ends the
+ * process when it cannot have a larger one. */
+#define PAUSES_MAXIMUM 4096u
 
 struct pause {
     ev_timer timer;
@@ -20,6 +23,7 @@ static void pause_over(struct ev_loop *loop, ev_timer *timer, int events)
     struct reactor *reactor = connection_reactor(connection);
     (void)loop, (void)events;
     connection->pause = NULL;
+    reactor->pauses--;
     pool_release(POOL_ARRAYS, pause, sizeof *pause);
     reactor_begin_pass(reactor);
     connection->last_byte_ms = reactor->now_ms; /* its silence was our doing */
@@ -28,13 +32,13 @@ static void pause_over(struct ev_loop *loop, ev_timer *timer, int events)
     reactor_end_pass(reactor);
 }
 
-/* Where there is no memory, or the bridge stops, it is not slowed. */
+/* Where there is no memory or no place, or the bridge stops, it is not slowed. */
 static void wait_ms(struct connection *connection, uint32_t ms)
 {
     struct reactor *reactor = connection_reactor(connection);
     if (ms == 0 || reactor->draining || connection->hook_waits || connection->phase != CONNECTION_WEBSOCKET)
         return;
-    struct pause *pause = pool_acquire(POOL_ARRAYS, sizeof *pause);
+    struct pause *pause = reactor->pauses < PAUSES_MAXIMUM ? pool_acquire(POOL_ARRAYS, sizeof *pause) : NULL;
     if (!pause)
         return;
     pause->connection = connection;
@@ -42,6 +46,7 @@ static void wait_ms(struct connection *connection, uint32_t ms)
     pause->timer.data = pause;
     ev_now_update(reactor->loop); /* the loop's clock stood still while the hook overran */
     ev_timer_start(reactor->loop, &pause->timer);
+    reactor->pauses++;
     connection->pause = pause;
     connection->hook_waits = true;
 }
@@ -52,6 +57,7 @@ void session_forget_pause(struct connection *connection)
     if (!pause)
         return;
     ev_timer_stop(connection_reactor(connection)->loop, &pause->timer);
+    connection_reactor(connection)->pauses--;
     pool_release(POOL_ARRAYS, pause, sizeof *pause);
     connection->pause = NULL;
     connection->hook_waits = false;
@@ -59,12 +65,14 @@ void session_forget_pause(struct connection *connection)
 
 void session_slow_down(struct connection *connection, struct slice sender)
 {
-    uint64_t known = sender.data ? hash_slice(sender) : peer_address_hash(&connection->address);
-    wait_ms(connection, slowdown_strike(known, connection_reactor(connection)->config->script.budget_ms,
+    wait_ms(connection, slowdown_strike(slowdown_key(connection->identity, sender, &connection->address),
+                                        connection_reactor(connection)->config->script.budget_ms,
                                         clock_steady_ns() / 1000000));
 }
 
 void session_still_slow(struct connection *connection)
 {
-    wait_ms(connection, slowdown_left(hash_slice(connection->endpoint.profile->id), clock_steady_ns() / 1000000));
+    wait_ms(connection, slowdown_left(slowdown_key(connection->identity, connection->endpoint.profile->id,
+                                                   &connection->address),
+                                      clock_steady_ns() / 1000000));
 }

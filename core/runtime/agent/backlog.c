@@ -1,5 +1,6 @@
 #include "runtime/agent/backlog.h"
 
+#include "memory/admission.h"
 #include "memory/pool.h"
 #include "protocol/json/json.h"
 
@@ -13,7 +14,7 @@ struct backlog *backlog_new(void)
     return backlog;
 }
 
-void backlog_free(struct backlog *backlog)
+void backlog_clear(struct backlog *backlog)
 {
     struct backlog_entry *entry;
     if (!backlog)
@@ -21,6 +22,13 @@ void backlog_free(struct backlog *backlog)
     while ((entry = backlog_take(backlog)))
         backlog_entry_free(entry);
     buffer_free(&backlog->unread);
+}
+
+void backlog_free(struct backlog *backlog)
+{
+    if (!backlog)
+        return;
+    backlog_clear(backlog);
     pool_release(POOL_ARRAYS, backlog, sizeof *backlog);
 }
 
@@ -29,11 +37,17 @@ static size_t entry_size(size_t length)
     return sizeof(struct backlog_entry) + length + JSON_SLACK;
 }
 
-static struct backlog_entry *entry_new(enum websocket_event event, const struct websocket_message *message)
+/* A close frame is small, and what makes room: it is always admitted. */
+static struct backlog_entry *entry_new(struct backlog *backlog, enum websocket_event event,
+                                       const struct websocket_message *message)
 {
-    struct backlog_entry *entry = pool_acquire(POOL_BUFFERS, entry_size(message->length));
+    size_t size = entry_size(message->length);
+    bool admitted = event == WEBSOCKET_ON_CLOSE || admission_take(size);
+    struct backlog_entry *entry = admitted ? pool_acquire(POOL_BUFFERS, size) : NULL;
     if (!entry)
         return NULL;
+    backlog->count++;
+    backlog->bytes += size;
     *entry = (struct backlog_entry){.event = event, .message = *message};
     entry->message.data = entry->bytes;
     if (message->length > 0)
@@ -44,25 +58,23 @@ static struct backlog_entry *entry_new(enum websocket_event event, const struct 
 
 bool backlog_add(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message)
 {
-    struct backlog_entry *entry = entry_new(event, message);
+    struct backlog_entry *entry = entry_new(backlog, event, message);
     if (!entry)
         return false;
     *backlog->last = entry;
     backlog->last = &entry->next;
-    backlog->count++;
     return true;
 }
 
 bool backlog_put_back(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message)
 {
-    struct backlog_entry *entry = entry_new(event, message);
+    struct backlog_entry *entry = entry_new(backlog, event, message);
     if (!entry)
         return false;
     entry->next = backlog->first;
     if (!backlog->first)
         backlog->last = &entry->next;
     backlog->first = entry;
-    backlog->count++;
     return true;
 }
 
@@ -75,6 +87,7 @@ struct backlog_entry *backlog_take(struct backlog *backlog)
     if (!entry->next)
         backlog->last = &backlog->first;
     backlog->count--;
+    backlog->bytes -= entry_size(entry->message.length);
     return entry;
 }
 

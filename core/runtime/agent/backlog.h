@@ -20,20 +20,30 @@ struct backlog_entry {
 struct backlog {
     struct backlog_entry *first, **last;
     unsigned count;
+    size_t bytes;         /* that the entries take */
     struct buffer unread; /* bytes that came behind the last entry there was room for */
 };
 
 struct backlog *backlog_new(void);          /* NULL: no memory */
 void backlog_free(struct backlog *backlog); /* NULL is fine */
 
-/* Copies what came to the end. False: no memory. */
+/* Gives back all that it keeps; NULL is fine. */
+void backlog_clear(struct backlog *backlog);
+
+/* Copies what came to the end. False: no memory, or the bridge may not grow now. */
 bool backlog_add(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message);
 
-/* Copies a message to the front: it is to be handled again. False: no memory. */
+/* Copies a message to the front: it is to be handled again. False: the same. */
 bool backlog_put_back(struct backlog *backlog, enum websocket_event event, const struct websocket_message *message);
 
 /* The oldest, for the caller to free with backlog_entry_free; NULL when it is empty. */
 struct backlog_entry *backlog_take(struct backlog *backlog);
 void backlog_entry_free(struct backlog_entry *entry);
+
+/* What it takes in memory; NULL takes nothing. */
+static inline size_t backlog_bytes(const struct backlog *backlog)
+{
+    return backlog ? backlog->bytes + backlog->unread.capacity : 0;
+}
 
 #endif

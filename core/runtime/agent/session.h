@@ -12,8 +12,7 @@ void session_object(struct connection *connection, enum code code, struct slice 
 void session_refuse(struct connection *connection, enum code code, struct slice text, struct slice id);
 
 /* A message made a hook overrun: what its sender sends next waits for a while, as behind a hook that waits. `sender`:
- * the agent's id, which is known by that wherever it connects; data NULL: it had none, and its address stands for it.
- */
+ * the agent's id; data NULL: it had none (see slowdown_key). */
 void session_slow_down(struct connection *connection, struct slice sender);
 
 /* As much of that as is left when it registers anew. */

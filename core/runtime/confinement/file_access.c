@@ -40,7 +40,6 @@ static const char *const readable[] = {"/proc",
                                        "/etc/localtime",
                                        "/etc/hosts",
                                        "/etc/host.conf",
-                                       "/etc/resolv.conf",
                                        "/etc/nsswitch.conf",
                                        "/etc/gai.conf",
                                        "/etc/services",
@@ -76,6 +75,20 @@ static int grant_folder_of(int ruleset, const char *file, uint64_t access)
         return grant(ruleset, ".", access);
     snprintf(folder, sizeof folder, "%.*s", slash == file ? 1 : (int)(slash - file), file);
     return grant(ruleset, folder, access);
+}
+
+/* What renews an address writes a new resolv.conf beside the old one and renames it, and a rule is for a file, not for
+ * its name. So the folder is granted where it is one for such files (/run/systemd/resolve, /run/resolvconf …); and /etc,
+ * to read its files, where webhooks need names: whom the bridge runs as may read them by their modes anyway. */
+static int grant_resolver(int ruleset, const struct config *config)
+{
+    char target[PATH_MAX];
+    if (!realpath("/etc/resolv.conf", target))
+        return 0;
+    if (strncmp(target, "/etc/", 5) != 0)
+        return grant_folder_of(ruleset, target, READ);
+    return config->alerts.webhook_url ? grant(ruleset, "/etc", LANDLOCK_ACCESS_FS_READ_FILE)
+                                      : grant(ruleset, target, READ);
 }
 
 static int grant_what_the_config_names(int ruleset, const struct config *config)
@@ -117,6 +130,8 @@ static int confine(const struct config *config)
     for (size_t i = 0; failure == 0 && i < sizeof readable / sizeof readable[0]; i++)
         failure = grant(ruleset, readable[i], READ);
     if (failure == 0)
+        failure = grant_resolver(ruleset, config);
+    if (failure == 0)
         failure = grant(ruleset, "/dev/null", READ | WRITE);
     if (failure == 0)
         failure = grant_what_the_config_names(ruleset, config);
@@ -134,7 +149,8 @@ bool file_access_confine(const struct config *config, char *error, size_t size)
     if (failure == 0)
         return true;
     if (config->confinement.files == CONFIG_CONFINE_AUTO) {
-        log_warn("confinement.files: this kernel cannot (%s): nothing is confined", strerror(failure));
+        log_warn(SERVER, "not_confined", "confinement.files: this kernel cannot (%s): nothing is confined",
+                 strerror(failure));
         return true;
     }
     snprintf(error, size, "confinement.files: this kernel cannot: %s", strerror(failure));

@@ -64,7 +64,7 @@ bool privileges_drop(const struct config *config, char *error, size_t size)
             return false;
         }
         if (geteuid() == 0)
-            log_info("running as root: the key user names somebody with fewer rights");
+            log_info(SERVER, "running_as_root", "running as root: the key user names somebody with fewer rights");
         return true;
     }
     uid_t user;
@@ -95,7 +95,7 @@ bool privileges_drop(const struct config *config, char *error, size_t size)
         snprintf(error, size, "user: root could be taken back, so nothing is safe");
         return false;
     }
-    log_info("running as user %s", config->user);
+    log_info(SERVER, "user_changed", "running as user %s", config->user);
     return true;
 }
 

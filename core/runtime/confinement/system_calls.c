@@ -98,7 +98,8 @@ bool system_calls_confine(const struct config *config, char *error, size_t size)
     if (failure == 0)
         return true;
     if (config->confinement.system_calls == CONFIG_CONFINE_AUTO) {
-        log_warn("confinement.systemCalls: this kernel takes no filter (%s): nothing is confined", strerror(-failure));
+        log_warn(SERVER, "not_confined",
+                 "confinement.systemCalls: this kernel takes no filter (%s): nothing is confined", strerror(-failure));
         return true;
     }
     snprintf(error, size, "confinement.systemCalls: this kernel takes no filter: %s", strerror(-failure));

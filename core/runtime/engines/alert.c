@@ -91,7 +91,7 @@ void alert_raise(const char *name, const char *format, ...)
     va_end(arguments);
     if (!note(name, text, NULL))
         return;
-    log_warn("alert %s: %s", name, text);
+    log_warn(ALERT, "raised", "alert %s: %s", name, text);
     tell(name, SLICE("firing"), text, NULL);
 }
 
@@ -101,7 +101,8 @@ void alert_report(const struct alert_report *report)
     snprintf(text, sizeof text, "%.6g is %s %.6g", report->value, report->below ? "below" : "above", report->threshold);
     if (!note(report->name, text, report))
         return;
-    log_warn("alert %s (%s): %s%s%s", report->name, report->severity, text, report->done[0] ? "; " : "", report->done);
+    log_warn(ALERT, "fired", "alert %s (%s): %s%s%s", report->name, report->severity, text, report->done[0] ? "; " : "",
+             report->done);
     tell(report->name, SLICE("firing"), text, report);
 }
 
@@ -114,7 +115,7 @@ void alert_resolve(const char *name)
         alert->until_ms = clock_wall_ms();
     pthread_mutex_unlock(&mutex);
     if (active) {
-        log_info("alert %s: over", name);
+        log_info(ALERT, "over", "alert %s: over", name);
         tell(name, SLICE("resolved"), "", NULL);
     }
 }

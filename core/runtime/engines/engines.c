@@ -172,7 +172,7 @@ static void switch_on(struct engine_entry *engine, uint64_t now_ms)
     if (engine->start(error, sizeof error)) {
         set_state(engine, ENGINE_ON, now_ms);
         if (!at_start)
-            log_info("%s is %s", engine->name, again ? "on again" : "switched on");
+            log_info(ENGINE, "on", "%s is %s", engine->name, again ? "on again" : "switched on");
     } else {
         degrade(engine, error, now_ms);
     }
@@ -194,7 +194,7 @@ static void step(struct engine_entry *engine, uint64_t now_ms)
         if (state == ENGINE_ON)
             engine->stop();
         set_state(engine, ENGINE_OFF, now_ms);
-        log_info("%s is switched off", engine->name);
+        log_info(ENGINE, "off", "%s is switched off", engine->name);
     } else if (wanted && due) {
         switch_on(engine, now_ms);
     }

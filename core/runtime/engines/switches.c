@@ -51,7 +51,7 @@ void switches_note(void *context, const struct script_switch *what)
     }
     pthread_mutex_unlock(&mutex);
     if (!off)
-        log_warn("script: %s", what->text);
+        log_warn(SCRIPT, "hook_switched", "script: %s", what->text);
     else if (what->off)
         alert_raise(name, "%s", what->text);
     else if (last)

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "bridge/answer.h"
 #include "runtime/reactor.h"
 
@@ -15,20 +16,19 @@ struct subscriber {
     struct subscription subscription;
     struct buffer waiting;
     unsigned long long lost; /* since the last take */
+    struct pace pace;
 };
 
-atomic_uint events_kinds_wanted;
+atomic_uint events_kinds_wanted, events_trace_pace;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below */
 static struct subscriber subscribers[SUBSCRIBERS_MAXIMUM];
 static struct events_figures figures;
 static unsigned long long number; /* the last event's */
 
-static const char *const kind_names[EVENT_KINDS] = {[EVENT_ALERT] = "alert",
-                                                    [EVENT_AGENT] = "agent",
-                                                    [EVENT_ENGINE] = "engine",
-                                                    [EVENT_MEMORY] = "memory",
-                                                    [EVENT_TRACE] = "trace"};
+static const char *const kind_names[EVENT_KINDS] = {
+    [EVENT_ALERT] = "alert",   [EVENT_AGENT] = "agent",     [EVENT_ENGINE] = "engine",
+    [EVENT_MEMORY] = "memory", [EVENT_FIGURES] = "figures", [EVENT_TRACE] = "trace"};
 
 const char *event_kind_name(enum event_kind kind)
 {
@@ -72,6 +72,7 @@ void events_publish(enum event_kind kind, struct slice json, const void *subject
 {
     if (!events_wanted(kind))
         return;
+    uint64_t now_ms = clock_coarse_ns() / 1000000;
     pthread_mutex_lock(&mutex);
     number++;
     figures.published++;
@@ -79,7 +80,8 @@ void events_publish(enum event_kind kind, struct slice json, const void *subject
         struct subscriber *subscriber = &subscribers[i];
         const struct subscription *subscription = &subscriber->subscription;
         if (!subscriber->connection || !(subscription->kinds & (1u << kind)) ||
-            (subscription->passes && !subscription->passes(subscription->filter, kind, subject)))
+            (subscription->passes && !subscription->passes(subscription->filter, kind, subject)) ||
+            (subscription->pace > 0 && !pace_take(&subscriber->pace, subscription->pace, now_ms)))
             continue;
         bool was_empty = subscriber->waiting.length == 0 && subscriber->lost == 0;
         if (!append_event(&subscriber->waiting, kind, json)) {
@@ -127,11 +129,20 @@ void events_tell(enum event_kind kind, const struct event_field *fields)
 /* Under the mutex. */
 static void count_wanted(void)
 {
-    unsigned kinds = 0;
-    for (unsigned i = 0; i < SUBSCRIBERS_MAXIMUM; i++)
-        if (subscribers[i].connection)
-            kinds |= subscribers[i].subscription.kinds;
+    unsigned kinds = 0, pace = 0;
+    bool all = false;
+    for (unsigned i = 0; i < SUBSCRIBERS_MAXIMUM; i++) {
+        const struct subscription *subscription = &subscribers[i].subscription;
+        if (!subscribers[i].connection)
+            continue;
+        kinds |= subscription->kinds;
+        if (!(subscription->kinds & (1u << EVENT_TRACE)))
+            continue;
+        all = all || subscription->pace == 0 || subscription->passes;
+        pace = subscription->pace > pace ? subscription->pace : pace;
+    }
     atomic_store_explicit(&events_kinds_wanted, kinds, memory_order_relaxed);
+    atomic_store_explicit(&events_trace_pace, all ? 0 : pace, memory_order_relaxed);
 }
 
 struct subscriber *events_join(struct connection *connection, const struct subscription *subscription)

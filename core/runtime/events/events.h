@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 #include "memory/buffer.h"
@@ -18,10 +19,13 @@ struct reactor;
 struct connection;
 struct subscriber;
 
-enum event_kind { EVENT_ALERT, EVENT_AGENT, EVENT_ENGINE, EVENT_MEMORY, EVENT_TRACE, EVENT_KINDS };
+enum event_kind { EVENT_ALERT, EVENT_AGENT, EVENT_ENGINE, EVENT_MEMORY, EVENT_FIGURES, EVENT_TRACE, EVENT_KINDS };
 
 /* Kinds for administrators only, a bit each: they show what is in messages. */
 #define EVENT_ADMIN_KINDS (1u << EVENT_TRACE)
+
+/* Kinds that come to those only who name them: they come all the time. */
+#define EVENT_NAMED_KINDS (1u << EVENT_FIGURES)
 
 const char *event_kind_name(enum event_kind kind);  /* "alert" … */
 enum event_kind event_kind_find(struct slice name); /* EVENT_KINDS: there is none */
@@ -33,6 +37,10 @@ static inline bool events_wanted(enum event_kind kind)
 {
     return atomic_load_explicit(&events_kinds_wanted, memory_order_relaxed) & (1u << kind);
 }
+
+/* When all who listen to traces want but so many a second, and without a filter: the largest number of them. 0: each
+ * one is wanted by somebody. */
+extern atomic_uint events_trace_pace;
 
 /* --- Publishing: any thread --- */
 
@@ -59,6 +67,20 @@ void events_tell(enum event_kind kind, const struct event_field *fields);
 /* Appends what events_tell publishes. */
 void events_append_fields(struct buffer *out, const struct event_field *fields);
 
+/* --- A pace --- */
+
+/* Lets so many a second through, spread over its tenths. All zero: nothing has come yet. */
+struct pace {
+    uint64_t tenth;
+    unsigned taken;
+};
+static inline bool pace_take(struct pace *pace, unsigned per_second, uint64_t now_ms)
+{
+    if (pace->tenth != now_ms / 100)
+        *pace = (struct pace){.tenth = now_ms / 100};
+    return pace->taken++ < (per_second + 9) / 10;
+}
+
 /* --- Listening: on the connection's reactor --- */
 
 /* At most so many at a time, and so much waits for each. */
@@ -71,6 +93,7 @@ struct subscription {
     bool (*passes)(const void *filter, enum event_kind kind, const void *subject);
     void *filter;
     void (*drop)(void *filter); /* called when the subscriber leaves; NULL: nothing to free */
+    unsigned pace;              /* so many a second at most, spread over it; the rest passes by. 0: all */
 };
 
 /* NULL: there are SUBSCRIBERS_MAXIMUM (the filter stays the caller's). Its connection is marked dirty in a pass of its

@@ -13,6 +13,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "base/service.h"
 #include "bridge/pending.h"
 #include "memory/pool.h"
 #include "runtime/drain.h"
@@ -281,7 +282,7 @@ static void wait_until_quiet(void)
             return;
         nanosleep(&(struct timespec){.tv_nsec = QUIET_LOOK_MS * 1000000l}, NULL);
     } while (clock_steady_ns() / 1000000 < end_ms);
-    log_warn("handover: hooks that wait and tasks that run are stopped: they take too long");
+    log_warn(SERVER, "handover_hurried", "handover: hooks that wait and tasks that run are stopped: they take too long");
 }
 
 /* The reactors stand still meanwhile. */
@@ -319,7 +320,7 @@ static bool hand_over(struct channel_writer *control, struct channel_reader *rea
     double still_ms = (double)(clock_steady_ns() - began_ns) / 1e6;
     wait_all_left();
     if (good)
-        log_info("handover: process %d serves now; nobody did for %.1f ms", (int)handover.pid, still_ms);
+        log_info(SERVER, "handed_over", "handover: process %d serves now; nobody did for %.1f ms", (int)handover.pid, still_ms);
     return good;
 }
 
@@ -380,14 +381,15 @@ static void *run(void *nothing)
 {
     (void)nothing;
     log_name_thread("upgrade");
-    log_info("handover: starting the program anew");
+    log_info(SERVER, "handover_started", "handover: starting the program anew");
     bool good = lead();
     pool_leave_thread();
     if (good) {
         atomic_store(&handover.done, true);
+        service_main_process((int)handover.pid);
         drain_end("handover");
     } else {
-        log_error("handover: %s: this process goes on", handover.error);
+        log_error(SERVER, "handover_failed", "handover: %s: this process goes on", handover.error);
     }
     atomic_store(&handover.finished, true);
     return NULL;
@@ -411,7 +413,7 @@ void handover_begin(void)
     else if (loader_canary(&trial))
         why = "a version of the scripts is on trial: promote or abort it first";
     if (why) {
-        log_error("handover: %s: this process goes on", why);
+        log_error(SERVER, "handover_failed", "handover: %s: this process goes on", why);
         return;
     }
     if (handover.started)
@@ -425,7 +427,7 @@ void handover_begin(void)
     int failure = pthread_create(&handover.thread, NULL, run, NULL);
     handover.started = failure == 0;
     if (failure != 0)
-        log_error("handover: cannot start a thread: %s: this process goes on", strerror(failure));
+        log_error(SERVER, "handover_failed", "handover: cannot start a thread: %s: this process goes on", strerror(failure));
 }
 
 void handover_stop(void)

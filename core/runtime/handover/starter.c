@@ -82,7 +82,11 @@ static void become(int fd, const char *name)
     signal(SIGHUP, SIG_DFL);
     signal(SIGUSR1, SIG_DFL);
     signal(SIGUSR2, SIG_DFL);
-    if (kept >= 0 && setenv(name, number, 1) == 0)
+    bool good = kept >= 0 && setenv(name, number, 1) == 0;
+    snprintf(number, sizeof number, "%d", (int)getpid());
+    if (getenv("WATCHDOG_PID")) /* systemd's: the watchdog is for the main process, which this one becomes */
+        good = good && setenv("WATCHDOG_PID", number, 1) == 0;
+    if (good)
         execvp(program[0], program);
     fprintf(stderr, "luaduct: cannot start %s: %s\n", program[0], strerror(errno));
     _exit(127);

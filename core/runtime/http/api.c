@@ -39,12 +39,15 @@ static int open_native(lua_State *L)
     lua_newtable(L);
     luaL_register(L, NULL, api_native_functions);
     luaL_register(L, NULL, api_figures_functions);
+    luaL_register(L, NULL, api_metrics_functions);
     luaL_register(L, NULL, api_admin_functions);
     luaL_register(L, NULL, api_scripts_functions);
     luaL_register(L, NULL, api_events_functions);
     luaL_register(L, NULL, api_repl_functions);
     luaL_register(L, NULL, api_tls_functions);
     luaL_register(L, NULL, api_state_functions);
+    luaL_register(L, NULL, api_log_functions);
+    luaL_register(L, NULL, api_console_functions);
     return 1;
 }
 
@@ -72,7 +75,7 @@ struct lua_State *api_open(struct reactor *reactor)
 {
     struct api *api = calloc(1, sizeof *api);
     if (!api || !sender_fragment_set(&api->fragment, SLICE("api"), SLICE("agent"))) {
-        log_error("the HTTP API cannot start: out of memory");
+        log_error(HTTP, "start_failed", "the HTTP API cannot start: out of memory");
         free(api);
         return NULL;
     }
@@ -82,7 +85,7 @@ struct lua_State *api_open(struct reactor *reactor)
     if (!api->lua || lua_cpcall(api->lua, open_protected, NULL) != 0) {
         if (api->lua && lua_isstring(api->lua, -1))
             problem = lua_tostring(api->lua, -1);
-        log_error("the HTTP API cannot start: %s", problem);
+        log_error(HTTP, "start_failed", "the HTTP API cannot start: %s", problem);
         if (api->lua)
             lua_close(api->lua);
         sender_fragment_free(&api->fragment);
@@ -102,6 +105,27 @@ void api_close(struct lua_State *L)
     lua_close(L);
     sender_fragment_free(&api->fragment);
     free(api);
+}
+
+static int publish_protected(lua_State *L)
+{
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "luaduct.http.figures");
+    lua_call(L, 1, 1);
+    lua_call(L, 0, 1);
+    size_t length;
+    const char *json = lua_tolstring(L, -1, &length);
+    events_publish(EVENT_FIGURES, slice_from(json, length), NULL);
+    return 0;
+}
+
+void api_publish_figures(struct lua_State *L)
+{
+    if (lua_cpcall(L, publish_protected, NULL) == 0)
+        return;
+    log_error(HTTP, "figures_failed", "HTTP API: %s",
+              lua_isstring(L, -1) ? lua_tostring(L, -1) : "an error that is no text");
+    lua_settop(L, 0);
 }
 
 struct collect_step {
@@ -147,7 +171,7 @@ static void log_failure(lua_State *L, lua_State *coroutine)
 {
     bool is_text = lua_type(coroutine, -1) == LUA_TSTRING;
     luaL_traceback(L, coroutine, is_text ? lua_tostring(coroutine, -1) : "an error that is no text", 0);
-    log_error("HTTP API: %s", lua_tostring(L, -1));
+    log_error(HTTP, "endpoint_failed", "HTTP API: %s", lua_tostring(L, -1));
     lua_pop(L, 1);
 }
 
@@ -221,7 +245,8 @@ static enum api_step run(struct lua_State *L, struct api_call *call, bool starts
     step.api->call = call;
     call->worked = 0;
     if (lua_cpcall(L, step_protected, &step) != 0) {
-        log_error("HTTP API: %s", lua_isstring(L, -1) ? lua_tostring(L, -1) : "an error that is no text");
+        log_error(HTTP, "endpoint_failed", "HTTP API: %s",
+                  lua_isstring(L, -1) ? lua_tostring(L, -1) : "an error that is no text");
         lua_settop(L, 0);
         step.result = API_FAILED;
     }

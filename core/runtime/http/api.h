@@ -12,6 +12,7 @@ struct lua_State;
 struct dispatch_job;
 struct dispatch_result;
 struct frame;
+struct http_header;
 struct order;
 struct repl_line;
 struct state_export;
@@ -41,9 +42,12 @@ struct api_call {
 
     /* The answer so far. The caller takes `content` after each step and empties it. */
     unsigned status;
-    char content_type[96]; /* empty: none */
-    char allow[32];        /* for 405; empty: none */
-    bool retry_later;      /* a Retry-After header belongs to it */
+    char content_type[96];             /* empty: none */
+    char allow[32];                    /* for 405; empty: none */
+    bool retry_later;                  /* a Retry-After header belongs to it */
+    const char *cache;                 /* its Cache-Control, static; NULL: no-store */
+    const struct http_header *headers; /* more of them, static */
+    size_t header_count;
     struct buffer content;
 
     /* The API's own. */
@@ -91,6 +95,13 @@ void api_sum_heaps(uint64_t *scripts, uint64_t *apis, struct script_collections 
 
 /* Adds up the hook calls of all reactors that failed, and of these those that were stopped. Any thread. */
 void api_sum_failures(uint64_t *errors, uint64_t *overruns);
+
+/* Has a reactor tell the figures to who listens to them (events.h), if anybody does. Main thread, now and then: at most
+ * once a second it does something. */
+void api_tell_figures(uint64_t now_ms);
+
+/* The reactor's part in it. */
+void api_publish_figures(struct lua_State *api);
 
 /* Counts a refusal of this lane, and remembers it as the last error of /api/status. */
 void api_count_refusal(struct lane *lane, enum code code);

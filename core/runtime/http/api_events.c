@@ -4,7 +4,7 @@
 #include "runtime/reactor.h"
 #include "runtime/trace.h"
 
-/* event_kinds(): a list of {name, admin}. */
+/* event_kinds(): a list of {name, admin, named (comes only when it is named)}. */
 static int native_event_kinds(lua_State *L)
 {
     lua_newtable(L);
@@ -13,30 +13,49 @@ static int native_event_kinds(lua_State *L)
         lua_pushstring(L, event_kind_name((enum event_kind)kind));
         lua_setfield(L, -2, "name");
         set_boolean(L, "admin", (EVENT_ADMIN_KINDS >> kind) & 1);
+        set_boolean(L, "named", (EVENT_NAMED_KINDS >> kind) & 1);
         lua_rawseti(L, -2, (int)kind + 1);
     }
     return 1;
+}
+
+/* One that listens is a connection of its identity, as an agent is. */
+static enum code begin_listening(struct api_call *call, const struct subscription *subscription, struct slice *text)
+{
+    enum limit limit = connection_count_listening(call->connection, call->identity);
+    if (limit != LIMIT_NONE) {
+        *text = SLICE("too many connections of this identity: see Retry-After");
+        return limit_code(limit);
+    }
+    call->subscriber = events_join(call->connection, subscription);
+    if (call->subscriber)
+        return CODE_OK;
+    connection_end_listening(call->connection);
+    *text = SLICE("as many listen to events as may: see Retry-After");
+    return CODE_OVERLOADED;
 }
 
 /* Nothing, or the status of a refusal. */
 static int join(lua_State *L, struct api *api, const struct subscription *subscription)
 {
     enum code code = CODE_OK;
+    struct slice text = {NULL, 0};
     if ((subscription->kinds & EVENT_ADMIN_KINDS) && !api->call->admin)
         code = CODE_FORBIDDEN;
     else if (api->reactor->draining)
         code = CODE_DRAINING;
-    else if (!api->call->subscriber && !(api->call->subscriber = events_join(api->call->connection, subscription)))
-        code = CODE_OVERLOADED;
+    else if (!api->call->subscriber)
+        code = begin_listening(api->call, subscription, &text);
     if (code == CODE_OK)
         return 0;
     if (subscription->drop)
         subscription->drop(subscription->filter);
     if (code == CODE_FORBIDDEN)
         access_refused(REFUSED_ADMIN, api->call->identity, SLICE("/events"));
-    struct slice text = code == CODE_FORBIDDEN  ? SLICE("only an administrator may listen to this kind of events")
-                        : code == CODE_DRAINING ? SLICE("the bridge is going away")
-                                                : SLICE("as many listen to events as may: see Retry-After");
+    if (code == CODE_FORBIDDEN)
+        text = SLICE("only an administrator may listen to this kind of events");
+    else if (code == CODE_DRAINING)
+        text = SLICE("the bridge is going away");
     lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));
     return 1;
 }
@@ -67,19 +86,24 @@ static struct slice optional_slice(lua_State *L, int index)
     return slice_from(data, length);
 }
 
-/* listen_trace(agent, intent, id): the same for the trace of envelopes, each of those nil for any. */
+/* listen_trace(agent, intent, id, pace): the same for the trace of envelopes, each of those nil for any; at most `pace`
+ * a second, 0 for all. */
 static int native_listen_trace(lua_State *L)
 {
     struct api *api = api_of(L);
-    void *filter = trace_filter_new(optional_slice(L, 1), optional_slice(L, 2), optional_slice(L, 3));
-    if (!filter) {
+    struct slice agent = optional_slice(L, 1), intent = optional_slice(L, 2), id = optional_slice(L, 3);
+    bool any = agent.length + intent.length + id.length == 0;
+    void *filter = any ? NULL : trace_filter_new(agent, intent, id);
+    if (!any && !filter) {
         lua_pushinteger(L, (lua_Integer)api_refuse(api, CODE_OVERLOADED, SLICE("out of memory")));
         return 1;
     }
-    return join(
-        L, api,
-        &(struct subscription){
-            .kinds = 1u << EVENT_TRACE, .passes = trace_filter_passes, .filter = filter, .drop = trace_filter_free});
+    return join(L, api,
+                &(struct subscription){.kinds = 1u << EVENT_TRACE,
+                                       .passes = any ? NULL : trace_filter_passes,
+                                       .filter = filter,
+                                       .drop = trace_filter_free,
+                                       .pace = (unsigned)luaL_optinteger(L, 4, 0)});
 }
 
 /* event_figures(): {listeners, published, lost}. */

@@ -13,6 +13,7 @@
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/drain.h"
+#include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/identity/verifier.h"
 #include "runtime/limits.h"
@@ -24,6 +25,9 @@
 #include "script/collect.h"
 #include "script/shared.h"
 #include "workers/worker_pool.h"
+
+/* Main looks once a second; a little less, so that none is skipped. */
+#define FIGURES_INTERVAL_MS 900u
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but last_refusal */
 static struct api *apis[LANES_MAXIMUM];                   /* by reactor; NULL: not started, or ended */
@@ -37,6 +41,7 @@ static atomic_ullong last_refusal;
 
 void api_figures_join(struct api *api)
 {
+    api->has_processor_clock = pthread_getcpuclockid(pthread_self(), &api->processor_clock) == 0;
     pthread_mutex_lock(&mutex);
     apis[api->reactor->index] = api;
     pthread_mutex_unlock(&mutex);
@@ -46,6 +51,15 @@ void api_figures_leave(struct api *api)
 {
     pthread_mutex_lock(&mutex);
     apis[api->reactor->index] = NULL;
+    pthread_mutex_unlock(&mutex);
+}
+
+void api_each(void (*visit)(void *context, const struct api *api), void *context)
+{
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < LANES_MAXIMUM; i++)
+        if (apis[i])
+            visit(context, apis[i]);
     pthread_mutex_unlock(&mutex);
 }
 
@@ -221,7 +235,7 @@ static double milliseconds(uint64_t nanoseconds)
     return round((double)nanoseconds / 1000) / 1000;
 }
 
-/* Percentiles in milliseconds; for scrapers, how many stayed within each power of two of nanoseconds, in seconds. */
+/* Percentiles in milliseconds. */
 static void push_latency(lua_State *L, const uint64_t sums[LATENCY_BUCKETS])
 {
     static const struct {
@@ -229,52 +243,26 @@ static void push_latency(lua_State *L, const uint64_t sums[LATENCY_BUCKETS])
         double share;
     } percentiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p999", 0.999}};
     uint64_t count = 0;
-    double seconds = 0;
-    int within = 0;
-    lua_newtable(L);
-    lua_newtable(L);
-    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++)
         count += sums[i];
-        seconds += (double)sums[i] * (double)latency_bucket_end(i) / 1e9;
-        /* Powers of two from 1 µs to 8 s: finer is noise, beyond is a fault. */
-        uint64_t limit = latency_bucket_end(i) + 1;
-        if ((limit & (limit - 1)) == 0 && limit >= (1u << 10) && limit <= ((uint64_t)1 << 33)) {
-            lua_newtable(L);
-            set_number(L, "seconds", (double)limit / 1e9);
-            set_number(L, "count", (double)count);
-            lua_rawseti(L, -2, ++within);
-        }
-    }
-    lua_setfield(L, -2, "within");
+    lua_newtable(L);
     for (unsigned i = 0; i < sizeof percentiles / sizeof *percentiles; i++)
         set_number(L, percentiles[i].name, milliseconds(latency_percentile(sums, percentiles[i].share)));
     set_number(L, "count", (double)count);
-    set_number(L, "seconds", seconds);
     lua_setfield(L, -2, "latency");
 }
 
-/* Of lengths of time: their number, percentiles in milliseconds, and for scrapers how many stayed below each power of
- * four of microseconds, in seconds. */
+/* Of lengths of time: their number, and percentiles in milliseconds. */
 static void push_pauses(lua_State *L, const char *name, const struct pause_sums *sums)
 {
     static const struct {
         const char *name;
         double share;
     } percentiles[] = {{"p50", 0.5}, {"p99", 0.99}, {"p999", 0.999}};
-    int within = 0;
     lua_newtable(L);
-    lua_newtable(L);
-    for (uint64_t limit = 16; limit <= 1u << 24; limit *= 4) {
-        lua_newtable(L);
-        set_number(L, "seconds", (double)limit / 1e6);
-        set_number(L, "count", (double)pauses_within(sums, limit));
-        lua_rawseti(L, -2, ++within);
-    }
-    lua_setfield(L, -2, "within");
     for (unsigned i = 0; i < sizeof percentiles / sizeof *percentiles; i++)
         set_number(L, percentiles[i].name, milliseconds(pause_percentile(sums, percentiles[i].share)));
     set_number(L, "count", (double)sums->count);
-    set_number(L, "seconds", (double)sums->total_ns / 1e9);
     set_number(L, "max", milliseconds(sums->longest_ns));
     lua_setfield(L, -2, name);
 }
@@ -528,8 +516,6 @@ static void push_workers(lua_State *L)
     set_number(L, "timeouts", (double)read.timeouts);
     set_number(L, "cancelled", (double)read.cancelled);
     set_number(L, "refused", (double)read.refused);
-    set_number(L, "run_seconds", (double)read.total_run_ns / 1e9);
-    set_number(L, "wait_seconds", (double)read.total_wait_ns / 1e9);
     set_number(L, "average_ms", ran > 0 ? (double)read.total_run_ns / 1e6 / ran : 0);
     set_number(L, "longest_ms", milliseconds(read.longest_run_ns));
     set_number(L, "average_wait_ms", taken > 0 ? (double)read.total_wait_ns / 1e6 / taken : 0);
@@ -612,6 +598,53 @@ static int native_collect(lua_State *L)
     return 1;
 }
 
+/* recent_latency(): {count, p50, p90, p99, p999} in milliseconds of what came since it was last asked. */
+static int native_recent_latency(lua_State *L)
+{
+    static uint64_t before[LATENCY_BUCKETS]; /* with the mutex */
+    struct reactor_sums sum = sum_reactors();
+    uint64_t recent[LATENCY_BUCKETS];
+    pthread_mutex_lock(&mutex);
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+        recent[i] = minus(sum.latency[i], before[i]);
+        before[i] = sum.latency[i];
+    }
+    pthread_mutex_unlock(&mutex);
+    lua_newtable(L);
+    push_latency(L, recent);
+    lua_getfield(L, -1, "latency");
+    return 1;
+}
+
+/* --- Telling them to who listens --- */
+
+static atomic_bool telling;
+
+static void tell(struct reactor *reactor, struct errand *errand)
+{
+    (void)errand;
+    atomic_store_explicit(&telling, false, memory_order_release);
+    api_publish_figures(reactor->http);
+}
+
+void api_tell_figures(uint64_t now_ms)
+{
+    static struct errand errand = {.run = tell};
+    static uint64_t due_ms; /* main's */
+    if (!events_wanted(EVENT_FIGURES) || now_ms < due_ms || atomic_load_explicit(&telling, memory_order_acquire))
+        return;
+    due_ms = now_ms + FIGURES_INTERVAL_MS;
+    pthread_mutex_lock(&mutex);
+    unsigned i = 0;
+    while (i < LANES_MAXIMUM && !apis[i])
+        i++;
+    if (i < LANES_MAXIMUM) {
+        atomic_store_explicit(&telling, true, memory_order_release);
+        reactor_post(apis[i]->reactor, &errand);
+    }
+    pthread_mutex_unlock(&mutex);
+}
+
 /* draining() */
 static int native_draining(lua_State *L)
 {
@@ -620,6 +653,11 @@ static int native_draining(lua_State *L)
 }
 
 const luaL_Reg api_figures_functions[] = {
-    {"summary", native_summary}, {"figures", native_figures},   {"memory_level", native_memory_level},
-    {"collect", native_collect}, {"draining", native_draining}, {NULL, NULL},
+    {"summary", native_summary},
+    {"figures", native_figures},
+    {"memory_level", native_memory_level},
+    {"collect", native_collect},
+    {"draining", native_draining},
+    {"recent_latency", native_recent_latency},
+    {NULL, NULL},
 };

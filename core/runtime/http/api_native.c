@@ -238,17 +238,14 @@ static uint64_t caller_of(const struct api_call *call)
     return peer_address_hash(&call->connection->http->request.gate.address);
 }
 
-/* Who has the shared token may be anybody. */
-static const struct identity *counted_identity(const struct api_call *call)
+static uint64_t slow_key(const struct api_call *call)
 {
-    return call->identity && call->identity->kind != IDENTITY_SHARED && call->identity->kind != IDENTITY_SOCKET
-               ? call->identity
-               : NULL;
+    return slowdown_key(call->identity, slice_from(NULL, 0), &call->connection->http->request.gate.address);
 }
 
 static uint16_t share_of(const struct api_call *call)
 {
-    const struct identity *identity = counted_identity(call);
+    const struct identity *identity = identity_counted(call->identity);
     return mailbox_share(identity ? identity_key(identity) : caller_of(call));
 }
 
@@ -270,7 +267,7 @@ static enum limit take_rates(const struct api_call *call, struct party *sender)
 static void slow_down(const struct api_call *call, const struct dispatch_result *result)
 {
     if (result->overran)
-        slowdown_strike(caller_of(call), connection_reactor(call->connection)->config->script.budget_ms,
+        slowdown_strike(slow_key(call), connection_reactor(call->connection)->config->script.budget_ms,
                         clock_steady_ns() / 1000000);
 }
 
@@ -318,10 +315,10 @@ static int native_send(lua_State *L)
     if (code != CODE_OK)
         return push_refusal(L, code, error[0] ? slice_from_string(error) : SLICE("out of memory"));
 
-    if (slowdown_left(caller_of(call), clock_steady_ns() / 1000000) > 0)
+    if (slowdown_left(slow_key(call), clock_steady_ns() / 1000000) > 0)
         return push_refusal(L, CODE_RATE_LIMITED,
-                            SLICE("the script took too long over what this address sent: the envelope was not taken"));
-    const struct identity *identity = counted_identity(call);
+                            SLICE("the script took too long over what this sender sent: the envelope was not taken"));
+    const struct identity *identity = identity_counted(call->identity);
     struct party *sender = identity ? identity_party(identity) : NULL;
     if (take_rates(call, sender) != LIMIT_NONE) {
         party_release(sender);
@@ -334,6 +331,8 @@ static int native_send(lua_State *L)
                                 .defaults = &defaults,
                                 .share = share_of(call),
                                 .identity = call->identity,
+                                .payer = party_counts_time(sender) ? sender : NULL,
+                                .inherited = call->connection->http->request.trace,
                                 .text = text,
                                 .done = sent_later,
                                 .context = call};
@@ -468,7 +467,7 @@ static int native_write_agents(lua_State *L)
     for (unsigned i = 0; i < count; i++) {
         if (written + i > 0)
             buffer_append_slice(out, SLICE(","));
-        meta_append(out, &views[i], enhanced, api->reactor->lane->wall_ms);
+        meta_append(out, &views[i], enhanced ? META_LOAD : META_REGISTERED, api->reactor->lane->wall_ms);
         agent_view_release(&views[i]);
     }
     if (count > 0)

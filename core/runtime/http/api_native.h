@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "protocol/envelope.h"
 #include "runtime/http/api.h"
@@ -21,6 +22,8 @@ struct api {
     int spare_reference;
     struct sender_fragment fragment; /* who sends over HTTP, unless the envelope says otherwise */
     atomic_ullong heap_bytes;        /* written by its thread, read by all */
+    clockid_t processor_clock;       /* of its thread: readable from any, also after its end */
+    bool has_processor_clock;
 };
 
 /* The API that a Lua thread belongs to. */
@@ -58,10 +61,12 @@ unsigned api_refuse(struct api *api, enum code code, struct slice text);
 int api_push_answer(lua_State *L, struct api_call *call);
 void api_forget(struct api_call *call);
 
-/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c, api_admin.c,
- * api_scripts.c, api_events.c, api_repl.c, api_tls.c and api_state.c. */
-extern const luaL_Reg api_native_functions[], api_figures_functions[], api_admin_functions[], api_scripts_functions[],
-    api_events_functions[], api_repl_functions[], api_tls_functions[], api_state_functions[];
+/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c, api_metrics.c,
+ * api_admin.c, api_scripts.c, api_events.c, api_repl.c, api_tls.c, api_log.c, api_console.c and api_state.c.
+ */
+extern const luaL_Reg api_native_functions[], api_figures_functions[], api_metrics_functions[], api_admin_functions[],
+    api_scripts_functions[], api_events_functions[], api_repl_functions[], api_tls_functions[], api_log_functions[],
+    api_console_functions[], api_state_functions[];
 
 /* What api_push_answer and api_forget do for an order to the loader. */
 int api_scripts_push_answer(lua_State *L, struct api_call *call);
@@ -74,5 +79,8 @@ void api_repl_forget(struct api_call *call);
 /* Enters the API's reactor among those whose figures are shown, and takes it out again. */
 void api_figures_join(struct api *api);
 void api_figures_leave(struct api *api);
+
+/* Calls `visit` for each of them, which may not call back. Any thread. */
+void api_each(void (*visit)(void *context, const struct api *api), void *context);
 
 #endif

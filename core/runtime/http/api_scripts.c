@@ -139,6 +139,7 @@ static void ordered_later(struct order *order)
         free(order);
         return;
     }
+    order->answered = NULL; /* the call's from here on */
     http_session_answered(call->connection);
 }
 
@@ -193,10 +194,19 @@ static void set_text(lua_State *L, const char *name, const char *text)
     lua_setfield(L, -2, name);
 }
 
-int api_scripts_push_answer(lua_State *L, struct api_call *call)
+void api_scripts_forget(struct api_call *call)
 {
     struct order *order = call->order;
     call->order = NULL;
+    if (order && order->answered)
+        order->owner = NULL; /* it is freed when it comes back */
+    else
+        free(order);
+}
+
+int api_scripts_push_answer(lua_State *L, struct api_call *call)
+{
+    struct order *order = call->order;
     int count = 1;
     if (order->code == CODE_OK) {
         lua_newtable(L);
@@ -208,15 +218,8 @@ int api_scripts_push_answer(lua_State *L, struct api_call *call)
     } else {
         count = refused(L, order->code, order->text);
     }
-    free(order);
+    api_scripts_forget(call); /* not before: there may be no memory for the table */
     return count;
-}
-
-void api_scripts_forget(struct api_call *call)
-{
-    if (call->order)
-        call->order->owner = NULL;
-    call->order = NULL;
 }
 
 /* --- Looking --------------------------------------------------------------------------------------------------------

@@ -4,7 +4,9 @@
 
 #include <stdio.h>
 
+#include "runtime/access_log.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 
 /* For how long a browser may keep the answer to a preflight. */
 #define PREFLIGHT_SECONDS "600"
@@ -12,8 +14,13 @@
 void http_exchange_end_request(struct connection *connection)
 {
     struct request *request = &connection->http->request;
+    if (request->call.subscriber)
+        connection_end_listening(connection);
+    if (access_log_on(connection) && (request->status != 0 || request->began_ns != 0))
+        access_log_request(connection);
     api_end(connection_reactor(connection)->http, &request->call);
     http_gate_end(&request->gate);
+    tracing_forget_header(request->trace);
     buffer_free(&request->body);
     buffer_free(&request->kept);
     *request = (struct request){0};
@@ -22,14 +29,16 @@ void http_exchange_end_request(struct connection *connection)
 void http_answer_head(struct connection *connection, const struct http_answer *answer)
 {
     struct http_exchange *exchange = connection->http;
-    struct http_header headers[12];
+    struct http_header headers[14];
     size_t count = 0;
     char seconds[12];
+    exchange->request.status = answer->status;
     if (answer->framing == HTTP_FRAMING_NONE && answer->status != 204)
         exchange->request.keep_alive = false;
     if (!exchange->request.keep_alive || connection_reactor(connection)->draining)
         exchange->last = true;
-    headers[count++] = (struct http_header){SLICE("Cache-Control"), SLICE("no-store")};
+    headers[count++] = (struct http_header){SLICE("Cache-Control"),
+                                            answer->cache ? slice_from_string(answer->cache) : SLICE("no-store")};
     if (exchange->request.origin.length > 0 && exchange->request.gate.code != CODE_FORBIDDEN) {
         headers[count++] = (struct http_header){SLICE("Access-Control-Allow-Origin"),
                                                 http_exchange_kept(exchange, exchange->request.origin)};
@@ -70,8 +79,10 @@ void http_answer_whole(struct connection *connection, struct http_answer answer,
     answer.framing = HTTP_FRAMING_LENGTH;
     answer.length = body.length;
     http_answer_head(connection, &answer);
-    if (!exchange->request.is_head)
+    if (!exchange->request.is_head) {
         buffer_append_slice(&exchange->output, body);
+        exchange->request.answer_bytes = body.length;
+    }
     http_exchange_end_request(connection);
 }
 
@@ -116,6 +127,7 @@ void http_answer_piece(struct http_exchange *exchange, struct slice data)
     char open[HTTP_CHUNK_OPEN_MAX];
     if (data.length == 0)
         return;
+    exchange->request.answer_bytes += data.length;
     if (exchange->request.http_1_0) {
         buffer_append_slice(&exchange->output, data);
         return;

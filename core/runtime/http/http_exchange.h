@@ -28,12 +28,16 @@ struct http_exchange {
         struct kept_text method, path, query, accept, origin;
         struct http_gate gate;
         struct api_call call;
-        bool in_body;    /* its head is done */
-        bool is_head;    /* HEAD: nothing but the head goes out */
-        bool http_1_0;   /* knows no chunks, and must be told that the connection stays */
-        bool keep_alive; /* another request may follow */
-        bool streams;    /* its answer goes out in pieces, and the head of it is written */
-        bool calling;    /* the endpoint has not finished */
+        struct trace_context *trace; /* what its head said of it; NULL: nothing */
+        bool in_body;                /* its head is done */
+        bool is_head;                /* HEAD: nothing but the head goes out */
+        bool http_1_0;               /* knows no chunks, and must be told that the connection stays */
+        bool keep_alive;             /* another request may follow */
+        bool streams;                /* its answer goes out in pieces, and the head of it is written */
+        bool calling;                /* the endpoint has not finished */
+        unsigned status;             /* of the answer; 0: none yet. This and the next two are for the access log */
+        uint64_t answer_bytes;       /* of its body so far */
+        uint64_t began_ns;           /* steady clock: its head was whole; 0: it was not */
     } request;
 
     bool verifying;     /* the next request waits until it is known who asks */
@@ -65,7 +69,8 @@ struct http_answer {
     const char *content_type;          /* NULL: none */
     const char *allow;                 /* NULL: none */
     unsigned retry_after;              /* seconds; 0: none */
-    const struct http_header *headers; /* more of them, at most 6 */
+    const char *cache;                 /* Cache-Control; NULL: no-store */
+    const struct http_header *headers; /* more of them, at most 8 */
     size_t header_count;
 };
 

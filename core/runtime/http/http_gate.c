@@ -28,20 +28,39 @@ static bool is_probe(struct slice path)
            slice_equal(path, SLICE("/metrics"));
 }
 
+/* The console's page and what it is made of. They show nothing of the bridge, and come before one can show a
+ * credential; also to who follows a link from elsewhere. */
+static bool is_console_page(const struct http_request *request, struct slice path)
+{
+    static const struct slice assets = {"/console/assets/", 16};
+    return !request->upgrade && (slice_equal(path, SLICE("/console")) || slice_equal(path, SLICE("/console/")) ||
+                                 (path.length > assets.length && memcmp(path.data, assets.data, assets.length) == 0));
+}
+
+/* Whether a credential is needed is no secret; who has none is told, and nothing else. */
+static bool is_console_session(struct slice path)
+{
+    return slice_equal(path, SLICE("/console/session"));
+}
+
 /* While memory is short nothing new begins, but who watches or helps is let in. */
 static bool answered_under_pressure(struct slice path)
 {
-    static const struct slice admin = {"/admin/", 7};
-    return is_probe(path) || slice_equal(path, SLICE("/optimization")) || slice_equal(path, SLICE("/alerts")) ||
+    static const struct slice admin = {"/admin/", 7}, console = {"/console", 8};
+    return is_probe(path) || slice_equal(path, SLICE("/events")) ||
+           (path.length >= console.length && memcmp(path.data, console.data, console.length) == 0) ||
+           slice_equal(path, SLICE("/optimization")) || slice_equal(path, SLICE("/alerts")) ||
            (path.length > admin.length && memcmp(path.data, admin.data, admin.length) == 0);
 }
 
 bool http_gate_path_reserved(struct slice path)
 {
-    static const struct slice admin = {"/admin", 6};
-    return slice_equal(path, SLICE("/events")) || slice_equal(path, SLICE("/console")) || slice_equal(path, admin) ||
-           (path.length > admin.length && memcmp(path.data, admin.data, admin.length) == 0 &&
-            path.data[admin.length] == '/');
+    static const struct slice folders[] = {{"/admin", 6}, {"/console", 8}};
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        if (path.length >= folders[i].length && memcmp(path.data, folders[i].data, folders[i].length) == 0 &&
+            (path.length == folders[i].length || path.data[folders[i].length] == '/'))
+            return true;
+    return slice_equal(path, SLICE("/events"));
 }
 
 /* Whose web page asks. */
@@ -111,13 +130,13 @@ static void refuse(struct http_gate *out, enum code code, const char *text)
     out->text = text;
 }
 
-static bool check_browser(const struct connection *connection, const struct http_request *request, enum page *page,
-                          struct http_gate *out)
+static bool check_browser(const struct connection *connection, const struct http_request *request, bool open_page,
+                          enum page *page, struct http_gate *out)
 {
     const struct config *config = connection_reactor(connection)->standing.config;
     struct slice origin = {NULL, 0};
     *page = judge_page(connection, request, &origin);
-    if (*page == PAGE_REFUSED) {
+    if (*page == PAGE_REFUSED && !(open_page && origin.length == 0)) {
         access_refused(REFUSED_ORIGIN, NULL, origin);
         refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
         return false;
@@ -207,16 +226,24 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     }
     enum page page;
-    if (!check_browser(connection, request, &page, out))
-        return;
-    if (slice_equal(request->method, SLICE("OPTIONS"))) {
-        out->preflight = true;
+    out->open_page = is_console_page(request, path);
+    uint64_t now_ms = connection_reactor(connection)->now_ms;
+    if (!check_browser(connection, request, out->open_page, &page, out)) {
+        out->retry_after = limits_foreign_request(&out->address, now_ms);
+        out->origin = slice_from(NULL, 0);
+        if (out->retry_after > 0)
+            refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
         return;
     }
-    if (!request->upgrade && !is_probe(path) && !counted_before(connection)) {
-        out->retry_after = limits_http_request(&out->address, connection_reactor(connection)->now_ms);
+    bool preflight = slice_equal(request->method, SLICE("OPTIONS"));
+    if (!request->upgrade && (preflight || !is_probe(path)) && !counted_before(connection)) {
+        out->retry_after = limits_http_request(&out->address, now_ms);
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many requests from this address: see Retry-After");
+    }
+    if (preflight) {
+        out->preflight = true;
+        return;
     }
     if (admission_is_tight() && !answered_under_pressure(path)) {
         counter_add(&connection_reactor(connection)->shed.refused_requests, 1);
@@ -224,6 +251,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
     }
     bool loopback = is_loopback(&out->address) && !out->forwarded;
+    if (out->open_page)
+        return;
     if (!connection_reactor(connection)->standing.config->auth.required) {
         /* Nothing but its address speaks for the caller: so a page has to be the bridge's own, whatever is let in; and
          * on the port of a proxy one cannot tell who is really here. */
@@ -247,7 +276,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     out->admin = out->identity && may_administer(connection, out->identity);
     /* An upgrade may do without: the credential can follow in the register message. */
-    bool may_be_absent = request->upgrade ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
+    bool may_be_absent = request->upgrade || is_console_session(path) ? result == AUTHENTICATION_NONE
+                                                                      : loopback && is_probe(path);
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {
@@ -260,10 +290,10 @@ void http_gate_check_again(struct connection *connection, struct slice path, str
 {
     const struct reactor *reactor = connection_reactor(connection);
     bool same = gate->standing == reactor->standing.serial && !identity_expired(gate->identity, reactor->lane->wall_ms);
-    if (same || gate->code != CODE_OK || gate->preflight || connection->is_admin)
+    if (same || gate->code != CODE_OK || gate->preflight || gate->open_page || connection->is_admin)
         return;
     bool required = reactor->standing.config->auth.required, had = gate->identity != NULL;
-    bool probes = is_probe(path) && is_loopback(&gate->address) && !gate->forwarded;
+    bool probes = (is_probe(path) && is_loopback(&gate->address) && !gate->forwarded) || is_console_session(path);
     struct identity *now = had ? standing_renew(connection, gate->identity) : NULL;
     gate->standing = reactor->standing.serial;
     gate->admin = (now || (!required && gate->admin)) && may_administer(connection, now);

@@ -11,6 +11,7 @@ struct http_gate {
     unsigned retry_after;      /* seconds; 0: says nothing of it */
     bool waits;                /* who asks is being found out: check again when http_session_authenticated is called */
     bool preflight;            /* a browser asks whether it may ask: answer with what is allowed */
+    bool open_page;            /* of the console: to anyone, and whoever asks is a nobody */
     bool forwarded;            /* `address` is what a trusted proxy said */
     bool admin;                /* may speak for others and change things */
     struct identity *identity; /* who asks, a reference; NULL: nobody has said */
@@ -19,7 +20,7 @@ struct http_gate {
     struct slice origin;         /* of a browser that is let in, in the request's head; empty: no browser */
 };
 
-/* Checks, in this order: for whom a trusted proxy speaks, origin, host, (preflight ends here,) rate, credential. A
+/* Checks, in this order: for whom a trusted proxy speaks, origin, host, rate, (preflight ends here,) credential. A
  * second check of a request that waited counts no second time. `path` is decoded. On the reactor's thread. */
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out);

@@ -15,6 +15,7 @@
 #include "runtime/http/http_exchange.h"
 #include "runtime/identity/access.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 
 /* While an answer is on its way, this much of further requests may wait before the peer is not read any more. */
 #define WAITING_INPUT_BYTES (16u << 10)
@@ -91,7 +92,10 @@ static void pass_on(struct connection *connection, enum api_step step)
     struct http_answer answer = {.status = call->status,
                                  .content_type = call->content_type[0] ? call->content_type : NULL,
                                  .allow = call->allow[0] ? call->allow : NULL,
-                                 .retry_after = call->retry_later ? 1 : 0};
+                                 .retry_after = call->retry_later ? 1 : 0,
+                                 .cache = call->cache,
+                                 .headers = call->headers,
+                                 .header_count = call->header_count};
     struct slice content = slice_from(call->content.data, call->content.length);
     if (step == API_WAITS) {
         exchange->request.calling = true;
@@ -174,6 +178,7 @@ static bool write_now(struct connection *connection, struct slice answer)
 static void become_websocket(struct connection *connection, const struct handshake *handshake)
 {
     struct http_exchange *exchange = connection->http;
+    exchange->request.status = handshake->status;
     if (!write_now(connection, slice_from(handshake->answer, handshake->length))) {
         connection_kill(connection);
         return;
@@ -183,6 +188,8 @@ static void become_websocket(struct connection *connection, const struct handsha
     size_t at = exchange->input_at;
     bool peer_finished = exchange->peer_finished;
     exchange->input = (struct buffer){0};
+    connection->trace = exchange->request.trace;
+    exchange->request.trace = NULL;
     http_session_end(connection);
     connection_read_on(connection, true);
     agent_session_start(connection, handshake);
@@ -197,10 +204,11 @@ static void become_websocket(struct connection *connection, const struct handsha
     buffer_free(&input);
 }
 
-/* From here on the connection is one peer's, whom the proxy has named: it counts as that address's. */
+/* From here on the connection is one peer's, whom the proxy has named: it counts as that address's. Where the proxy has
+ * named nobody, as the proxy's own: or whoever comes by it would be without a limit. */
 static enum limit count_forwarded(struct connection *connection, const struct http_gate *gate)
 {
-    if (!connection->by_proxy || !gate->forwarded || connection->party)
+    if (!connection->by_proxy || connection->party)
         return LIMIT_NONE;
     struct party *party = party_of_address(&gate->address);
     enum limit limit = party_take_connection(party, clock_coarse_ns());
@@ -210,7 +218,7 @@ static enum limit count_forwarded(struct connection *connection, const struct ht
     }
     connection->party = party;
     connection->address = gate->address;
-    connection->forwarded = true;
+    connection->forwarded = gate->forwarded;
     return LIMIT_NONE;
 }
 
@@ -294,6 +302,7 @@ static bool take_head(struct connection *connection, const struct http_request *
         return false;
     }
     exchange->input_at += request->head_bytes;
+    exchange->request.began_ns = connection_reactor(connection)->pass_start_ns;
     exchange->request.keep_alive = request->keep_alive;
     exchange->request.http_1_0 = request->version_minor == 0;
     exchange->request.is_head = slice_equal(request->method, SLICE("HEAD"));
@@ -306,6 +315,8 @@ static bool take_head(struct connection *connection, const struct http_request *
         exchange->output.failed = true;
         return true;
     }
+    if (__builtin_expect(tracing_on, 0))
+        exchange->request.trace = tracing_keep_header(request);
     if (request->upgrade) {
         upgrade(connection, request, path);
         return true;

@@ -256,7 +256,16 @@ bool grant_may_broadcast(const struct grant *grant, struct slice intent)
 static const char *const refusal_names[ACCESS_REFUSALS] = {"send",    "broadcast", "see",        "admin",
                                                            "binding", "takeover",  "credential", "origin"};
 static atomic_ullong refusals[ACCESS_REFUSALS];
-static struct log_site sites[ACCESS_REFUSALS];
+static struct log_site sites[ACCESS_REFUSALS] = {
+    [REFUSED_SEND] = {.room = LOG_ROOM_AUTH, .name = "send_refused"},
+    [REFUSED_BROADCAST] = {.room = LOG_ROOM_AUTH, .name = "broadcast_refused"},
+    [REFUSED_SEE] = {.room = LOG_ROOM_AUTH, .name = "sight_refused"},
+    [REFUSED_ADMIN] = {.room = LOG_ROOM_AUTH, .name = "admin_refused"},
+    [REFUSED_BINDING] = {.room = LOG_ROOM_AUTH, .name = "binding_refused"},
+    [REFUSED_TAKEOVER] = {.room = LOG_ROOM_AUTH, .name = "takeover_refused"},
+    [REFUSED_CREDENTIAL] = {.room = LOG_ROOM_AUTH, .name = "unauthorized"},
+    [REFUSED_ORIGIN] = {.room = LOG_ROOM_AUTH, .name = "origin_refused"},
+};
 
 const char *access_refusal_name(enum access_refusal kind)
 {
@@ -266,7 +275,7 @@ const char *access_refusal_name(enum access_refusal kind)
 void access_refused(enum access_refusal kind, const struct identity *identity, struct slice detail)
 {
     atomic_fetch_add_explicit(&refusals[kind], 1, memory_order_relaxed);
-    if (!log_enabled(LOG_LEVEL_WARN))
+    if (!log_enabled(LOG_ROOM_AUTH, LOG_LEVEL_WARN))
         return;
     struct slice owner = identity ? identity->owner : SLICE(NOBODY);
     log_write(&sites[kind], LOG_LEVEL_WARN, "refused (%s) to %.*s: %.*s", refusal_names[kind], (int)owner.length,

@@ -17,17 +17,6 @@ static uint64_t origin_of(const struct peer_address *address)
     return hash_slice(slice_from((const char *)address->bytes, sizeof address->bytes));
 }
 
-/* An IPv4 address, or the /64 of an IPv6 one. */
-static struct slice address_text(const struct peer_address *address, char out[INET6_ADDRSTRLEN])
-{
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
-    const unsigned char *bytes = address->bytes;
-    bool is_4 = memcmp(bytes, mapped, sizeof mapped) == 0;
-    out[0] = '\0';
-    inet_ntop(is_4 ? AF_INET : AF_INET6, is_4 ? bytes + sizeof mapped : bytes, out, INET6_ADDRSTRLEN);
-    return slice_from_string(out);
-}
-
 struct certificate_texts {
     struct script_certificate certificate;
     struct slice uris[TLS_PEER_NAMES], dns[TLS_PEER_NAMES];
@@ -87,7 +76,8 @@ static enum authentication take(const struct script_identity *said, enum identit
 
 static void log_denied(const char *hook, struct slice address, struct slice reason)
 {
-    log_info("%s says no to %.*s: %.*s", hook, (int)address.length, address.data, (int)reason.length, reason.data);
+    log_info(AUTH, "hook_refused", "%s says no to %.*s: %.*s", hook, (int)address.length, address.data,
+             (int)reason.length, reason.data);
 }
 
 enum authentication identity_by_hook(struct reactor *reactor, const struct credentials *shown, struct identity **out)
@@ -99,7 +89,7 @@ enum authentication identity_by_hook(struct reactor *reactor, const struct crede
     struct certificate_texts texts;
     char address[INET6_ADDRSTRLEN];
     struct script_credentials credentials = {.token = shown->token,
-                                             .address = address_text(shown->address, address),
+                                             .address = peer_address_text(shown->address, address),
                                              .path = shown->request ? shown->request->path : slice_from(NULL, 0),
                                              .headers = headers,
                                              .header_count = read_headers(shown->request, headers),
@@ -149,7 +139,7 @@ enum authentication hooked_identify(struct reactor *reactor, struct connection *
         result = AUTHENTICATION_NONE;
         break;
     case SCRIPT_DENIED:
-        log_denied("on_identify", address_text(&connection->address, address), reason);
+        log_denied("on_identify", peer_address_text(&connection->address, address), reason);
         break;
     }
     free(said);

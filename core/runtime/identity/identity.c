@@ -90,9 +90,15 @@ struct identity *identity_socket(void)
     return identity_retain(&administration);
 }
 
+static bool is_permanent(const struct identity *identity)
+{
+    return identity == &shared || identity == &shared_admin || identity == &administration;
+}
+
 void identity_release(struct identity *identity)
 {
-    if (identity && atomic_fetch_sub_explicit(&identity->references, 1, memory_order_acq_rel) == 1)
+    if (identity && !is_permanent(identity) &&
+        atomic_fetch_sub_explicit(&identity->references, 1, memory_order_acq_rel) == 1)
         free(identity);
 }
 
@@ -157,6 +163,16 @@ bool identity_read(struct channel_reader *channel, struct identity **out)
     return *out != NULL;
 }
 
+static bool takes_any(const struct identity *identity)
+{
+    return !identity || identity->kind == IDENTITY_SHARED || identity->kind == IDENTITY_SOCKET;
+}
+
+const struct identity *identity_counted(const struct identity *identity)
+{
+    return takes_any(identity) ? NULL : identity;
+}
+
 struct party *identity_party(const struct identity *identity)
 {
     const struct identity_limits *limits = &identity->limits;
@@ -182,11 +198,6 @@ bool identity_has_role(const struct identity *identity, struct slice role)
 bool identity_expired(const struct identity *identity, int64_t wall_ms)
 {
     return identity && identity->expires_ms != 0 && wall_ms >= identity->expires_ms;
-}
-
-static bool takes_any(const struct identity *identity)
-{
-    return !identity || identity->kind == IDENTITY_SHARED || identity->kind == IDENTITY_SOCKET;
 }
 
 bool identity_may_take(const struct identity *identity, struct slice client_id, bool strict)

@@ -96,6 +96,9 @@ static inline struct slice identity_owner(const struct identity *identity)
     return identity ? identity->owner : slice_from("", 0);
 }
 
+/* Itself, if it is told from all others; NULL for the shared token, which anybody may have, and for the operator. */
+const struct identity *identity_counted(const struct identity *identity);
+
 struct party;
 
 /* By which limits know it, with the limits that its credential gives it: a reference, see party_of_identity. */

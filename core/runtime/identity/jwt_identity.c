@@ -7,7 +7,7 @@
 
 static enum authentication refuse(enum code code, const char *why)
 {
-    log_info("a JSON Web Token was refused: %s", why);
+    log_info(AUTH, "token_refused", "a JSON Web Token was refused: %s", why);
     return code == CODE_INTERNAL ? AUTHENTICATION_FAILED : AUTHENTICATION_WRONG;
 }
 
@@ -29,6 +29,8 @@ static enum authentication check_signature(const struct credentials *shown, cons
             return refuse(back->code, back->code == CODE_INTERNAL ? "out of memory" : "the signature is wrong");
     }
     if (jwk_is_slow(jwt->key)) {
+        if (!limits_signature(shown->address, clock_coarse_ns()))
+            return refuse(CODE_INTERNAL, "too many wrong signatures of this address");
         if (verifier_take(shown, jwt, keys, digest))
             return AUTHENTICATION_WAITS;
         return refuse(CODE_INTERNAL, "too many wait for the verifier");

@@ -123,7 +123,7 @@ static void review_agent(struct connection *connection)
         return;
     }
     identity_put(&connection->identity, now);
-    connection_count_identity(connection);
+    connection_follow_limits(connection);
     session_review(connection);
 }
 

@@ -36,6 +36,8 @@ static void come_back(struct reactor *reactor, struct errand *errand)
     verification->ended = true;
     if (verification->code == CODE_OK)
         verified_add(verification->digest);
+    else if (verification->code == CODE_UNAUTHORIZED)
+        limits_signature_wrong(&verification->address, clock_coarse_ns());
     if (connection->is_websocket)
         session_hook_ended(connection);
     else

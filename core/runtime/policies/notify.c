@@ -81,7 +81,7 @@ void notify_alert(struct slice json)
     pthread_cond_signal(&changed);
     pthread_mutex_unlock(&mutex);
     if (lost)
-        log_warn("alerts: too many wait to be told, one is lost: %.*s", (int)json.length, json.data);
+        log_warn(ALERT, "not_told", "alerts: too many wait to be told, one is lost: %.*s", (int)json.length, json.data);
     if (told && !atomic_exchange_explicit(&envelopes_wait, true, memory_order_release)) {
         struct reactor *reactor = server_reactor(0);
         ev_async_send(reactor->loop, &reactor->wake_watcher);
@@ -163,7 +163,7 @@ static void deliver(struct slice body, struct tls_client *tls)
             stopped = pause_for(pause_ms);
         pthread_mutex_unlock(&mutex);
         if (!good && last)
-            log_warn("alerts.webhook: an alert was not delivered in %u tries: %s", try, error);
+            log_warn(ALERT, "webhook_failed", "alerts.webhook: an alert was not delivered in %u tries: %s", try, error);
         if (good || last)
             return;
     }
@@ -220,7 +220,7 @@ static void deliver_alert(struct reactor *reactor, struct slice json)
         frame_release(delivered.frame);
     }
     if (code != CODE_OK)
-        log_warn("alerts.notify: agent %s was not told: %s", config->alerts.notify, error);
+        log_warn(ALERT, "agent_not_told", "alerts.notify: agent %s was not told: %s", config->alerts.notify, error);
     text_store_free(&store);
     buffer_free(&text);
 }

@@ -111,9 +111,9 @@ static void stop_scaling(void)
 
 static void count_failure(struct rule *rule, const char *error)
 {
-    static struct log_site site;
+    static struct log_site site = {.room = LOG_ROOM_ALERT, .name = "rule_failed"};
     rule->failures++;
-    if (log_enabled(LOG_LEVEL_ERROR))
+    if (log_enabled(LOG_ROOM_ALERT, LOG_LEVEL_ERROR))
         log_write(&site, LOG_LEVEL_ERROR, "policy: rule %s: %s", rule->says.name, error);
 }
 
@@ -350,7 +350,7 @@ void policies_change(const struct config *to)
     }
     policies_stop();
     if (!policies_start(to, error, sizeof error))
-        log_error("policies: no alert rule is watched any more: %s", error);
+        log_error(ALERT, "rules_failed", "policies: no alert rule is watched any more: %s", error);
 }
 
 unsigned policies_read(struct rule_view out[RULES_MAXIMUM])

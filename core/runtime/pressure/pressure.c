@@ -145,7 +145,7 @@ static void trim(struct memory_sample *sample, const char *cause)
     figures.trimmed_bytes += reclaimed;
     pthread_mutex_unlock(&mutex);
     if (reclaimed > 0)
-        log_info("memory: gave back %" PRIu64 " KiB of unused memory (%s)", reclaimed >> 10, cause);
+        log_info(MEMORY, "trimmed", "memory: gave back %" PRIu64 " KiB of unused memory (%s)", reclaimed >> 10, cause);
 }
 
 /* What the scripts kept when it was last called a leak; the alert is over when a collection leaves well less. */
@@ -183,7 +183,8 @@ static void finish_collection(struct memory_sample *sample)
     }
     uint64_t reclaimed = collection.heaps_before > heaps ? collection.heaps_before - heaps : 0;
     collection.under_way = false;
-    log_info("memory: a full collection of all Lua states (%s) reclaimed %" PRIu64 " KiB in %" PRIu64 " ms",
+    log_info(MEMORY, "collected",
+             "memory: a full collection of all Lua states (%s) reclaimed %" PRIu64 " KiB in %" PRIu64 " ms",
              collection.cause, reclaimed >> 10, now_ms - collection.began_ms);
     if (reclaimed > 0 || strcmp(collection.cause, "asked for") == 0)
         trim(sample, collection.cause);
@@ -216,8 +217,9 @@ static void ask_paused_to_resume(void)
 
 static void say_level(enum pressure_level before, const struct memory_sample *sample, bool rose)
 {
-    log_info("memory: %s (was %s): %" PRIu64 " of %" PRIu64 " KiB in use", pressure_level_name(controller.level),
-             pressure_level_name(before), sample->resident >> 10, config->limits.memory >> 10);
+    log_info(MEMORY, "level_changed", "memory: %s (was %s): %" PRIu64 " of %" PRIu64 " KiB in use",
+             pressure_level_name(controller.level), pressure_level_name(before), sample->resident >> 10,
+             config->limits.memory >> 10);
     events_tell(EVENT_MEMORY,
                 (struct event_field[]){EVENT_TEXT("level", slice_from_string(pressure_level_name(controller.level))),
                                        EVENT_TEXT("was", slice_from_string(pressure_level_name(before))),
@@ -252,8 +254,8 @@ static void carry_out(const struct pressure_orders *orders, struct memory_sample
         uint64_t bytes = (uint64_t)((double)config->history.bytes * controller.history_share);
         atomic_store(&shed_history_bytes, controller.history_share == 1 ? UINT64_MAX : bytes);
         shed_ask(server_reactor(0), SHED_HISTORY);
-        log_info("memory: the history may hold %.0f %% of its bytes (%s)", controller.history_share * 100,
-                 orders->cause == PRESSURE_NO_CAUSE ? "the pressure is over" : cause);
+        log_info(MEMORY, "history_bounded", "memory: the history may hold %.0f %% of its bytes (%s)",
+                 controller.history_share * 100, orders->cause == PRESSURE_NO_CAUSE ? "the pressure is over" : cause);
     }
     if (orders->pause)
         ask_all(SHED_PAUSE);
@@ -329,7 +331,8 @@ int pressure_tick(void)
     if (atomic_exchange(&switched, false)) {
         draw_lines();
         ask_all(SHED_MODE);
-        log_info("memory: the engine gcOptimization is %s", pressure_enabled() ? "on" : "off");
+        log_info(MEMORY, "engine_switched", "memory: the engine gcOptimization is %s",
+                 pressure_enabled() ? "on" : "off");
         looked_ms = 0;
     }
     if (atomic_exchange(&wanted, false)) {

@@ -10,6 +10,7 @@
 #include "bridge/profile.h"
 #include "memory/pool.h"
 #include "runtime/agent/agent_session.h"
+#include "runtime/agent/backlog.h"
 #include "runtime/http/api.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/pressure/pressure.h"
@@ -65,9 +66,9 @@ static void collect(struct reactor *reactor, bool manually)
 static uint64_t held_by(const struct connection *connection)
 {
     const struct levels *line_up = connection->endpoint.line_up;
-    uint64_t bytes = connection->endpoint.outbox.queue.bytes + (line_up ? line_up->bytes : 0);
+    uint64_t bytes = connection->endpoint.outbox.queue.bytes + (line_up ? line_up->bytes : 0) + connection->held_bytes;
     if (connection->is_websocket)
-        bytes += connection->websocket.buffer_size;
+        bytes += connection->websocket.buffer_size + backlog_bytes(connection->backlog);
     else if (connection->http)
         bytes += connection->http->input.capacity + connection->http->output.capacity +
                  connection->http->request.body.capacity;
@@ -173,12 +174,13 @@ static void resume_some(struct reactor *reactor)
 static void close_connection(struct reactor *reactor, struct connection *connection, uint64_t held)
 {
     const struct profile *profile = connection->endpoint.profile;
-    log_warn("memory: closing the connection that holds most, %llu bytes%s%.*s", (unsigned long long)held,
-             profile ? ", of agent " : "", profile ? (int)profile->id.length : 0, profile ? profile->id.data : "");
+    log_warn(MEMORY, "connection_closed", "memory: closing the connection that holds most, %llu bytes%s%.*s",
+             (unsigned long long)held, profile ? ", of agent " : "", profile ? (int)profile->id.length : 0,
+             profile ? profile->id.data : "");
     counter_add(&reactor->shed.closed, 1);
     if (connection->is_websocket) {
-        counter_add(&reactor->lane->counters.refused[CODE_OVERLOADED], 1);
-        agent_session_close(connection, WEBSOCKET_TRY_LATER, SLICE("the bridge is short of memory"));
+        agent_session_end_with(connection, CODE_OVERLOADED, WEBSOCKET_TRY_LATER,
+                               SLICE("the bridge is short of memory"));
     } else {
         connection_kill(connection);
     }

@@ -20,7 +20,8 @@ void in_use_change(struct version *current, struct version *trial, enum version_
     in_use.trial = trial ? version_retain(trial) : NULL;
     versions_set_use(current, trial, trial_use);
     user_operation_use(current->sources, trial ? trial->sources : NULL);
-    log_set_level((enum log_level)current->config->log.level);
+    if (!current_before || current_before->config != current->config)
+        log_set_levels(&current->config->log.levels);
     privileges_hide_memory(current->config);
     watch_files(current->config->script.watch ? current : NULL, in_use.source.path);
     policies_change(current->config);
@@ -96,9 +97,9 @@ void in_use_certificates(const struct config *config, struct tls_context *certif
     struct part *parts = parts_new();
     struct tls_context *before = certificates_current();
     if (!parts)
-        log_error("TLS: not enough memory to look at the certificates of open connections again");
+        log_error(TLS, "review_failed", "TLS: not enough memory to look at the certificates of open connections again");
     if (!certificates_use(config, certificates, error, sizeof error))
-        log_error("TLS stays off: %s", error);
+        log_error(TLS, "off", "TLS stays off: %s", error);
     struct tls_context *now = certificates_current();
     if (parts && before && before != now)
         parts_act(parts, act_review_certificates);

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "base/service.h"
 #include "memory/pool.h"
 #include "runtime/reload/in_use.h"
 #include "runtime/reload/orders.h"
@@ -54,16 +55,33 @@ static void give_back(struct order *order)
     reactor_post(order->reactor, &order->errand);
 }
 
+static bool loads(const struct order *order)
+{
+    return order->kind == ORDER_RELOAD || order->kind == ORDER_RETURN;
+}
+
+static void tell_service_manager(const struct order *order)
+{
+    char status[256];
+    if (order->code != CODE_OK)
+        snprintf(status, sizeof status, "serving; %s was refused: %.160s", order->cause, order->text);
+    else
+        snprintf(status, sizeof status, "serving; version %u of the scripts is %s", order->version,
+                 order->on_trial ? "on trial" : "in use");
+    service_ready(status);
+}
+
 static void log_outcome(const struct order *order)
 {
-    bool loads = order->kind == ORDER_RELOAD || order->kind == ORDER_RETURN;
     if (order->code != CODE_OK)
-        log_error("%s: refused, version %u stays in use: %s", order->cause, order->previous, order->text);
-    else if (loads && order->on_trial)
-        log_info("%s: version %u of the scripts (%.12s) is on trial", order->cause, order->version, order->hash);
-    else if (loads)
-        log_info("%s: version %u of the scripts (%.12s) is in use after version %u, in %.1f ms%s%s", order->cause,
-                 order->version, order->hash, order->previous, (double)order->took_ns / 1e6,
+        log_error(RELOAD, "refused", "%s: refused, version %u stays in use: %s", order->cause, order->previous,
+                  order->text);
+    else if (loads(order) && order->on_trial)
+        log_info(RELOAD, "on_trial", "%s: version %u of the scripts (%.12s) is on trial", order->cause, order->version,
+                 order->hash);
+    else if (loads(order))
+        log_info(RELOAD, "done", "%s: version %u of the scripts (%.12s) is in use after version %u, in %.1f ms%s%s",
+                 order->cause, order->version, order->hash, order->previous, (double)order->took_ns / 1e6,
                  order->restart_needed[0] ? "; a restart is needed for " : "", order->restart_needed);
 }
 
@@ -82,19 +100,24 @@ static void make_up_for_missed(void)
     if (last.state == CANARY_PROMOTED)
         loader_reload(cause);
     else
-        log_warn("%s: came during a trial that has not been promoted, and was not carried out: ask again", cause);
+        log_warn(RELOAD, "missed",
+                 "%s: came during a trial that has not been promoted, and was not carried out: ask again", cause);
 }
 
 static void serve(struct order *order)
 {
     uint64_t began_ns = clock_steady_ns();
     order->code = CODE_OK;
+    if (loads(order))
+        service_reloading();
     order_carry_out(order, stopping);
     if (order->code == CODE_BUSY && order->kind == ORDER_RELOAD && !order->reactor)
         missed = order->cause;
     order->took_ns = clock_steady_ns() - began_ns;
     standing_release(&order->standing);
     log_outcome(order);
+    if (loads(order))
+        tell_service_manager(order);
     give_back(order);
 }
 
@@ -266,7 +289,8 @@ bool loader_run(void)
     started = failure == 0;
     if (failure != 0) {
         set_running(false);
-        log_error("the loader cannot start: %s; scripts and configuration stay as they are", strerror(failure));
+        log_error(RELOAD, "loader_failed", "the loader cannot start: %s; scripts and configuration stay as they are",
+                  strerror(failure));
     }
     return failure == 0;
 }

@@ -152,6 +152,7 @@ static bool use_for_all(struct order *order, struct version *version, struct par
     struct standing before = standing_use(order->standing);
     order->standing = (struct standing){0};
     user_operation_use(version->sources, in_use.current->sources); /* the first reactor may call them at once */
+    versions_number(version);
     parts_act(parts, act_switch);
     const struct part *failed = parts_first_failure(parts);
     if (failed) {
@@ -159,6 +160,7 @@ static bool use_for_all(struct order *order, struct version *version, struct par
         order->standing = standing_use(before);
         parts_act(parts, act_undo);
         user_operation_use(in_use.current->sources, NULL);
+        versions_take_number(version);
         return false;
     }
     standing_release(&before);
@@ -295,10 +297,12 @@ static bool settle_trial(struct order *order, bool promote)
 {
     if (!in_use.trial)
         return order_refuse(order, CODE_NOT_FOUND, "no version is on trial");
+    char problem[1024];
     order->version = in_use.trial->number;
     memcpy(order->hash, in_use.trial->hash, sizeof order->hash);
-    trial_end(promote ? CANARY_PROMOTED : CANARY_ABORTED, promote ? "by command" : "aborted by command", order->cause);
-    return true;
+    return trial_end(promote ? CANARY_PROMOTED : CANARY_ABORTED, promote ? "by command" : "aborted by command",
+                     order->cause, problem, sizeof problem) ||
+           order_refuse(order, CODE_RELOAD_FAILED, problem);
 }
 
 bool order_carry_out(struct order *order, bool stopping)

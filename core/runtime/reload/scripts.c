@@ -49,8 +49,9 @@ static void follow(struct reactor *reactor)
         (scripts->trial && script_has_hook(scripts->trial->state, HOOK_ON_UNDELIVERABLE));
 }
 
-static void adopt(struct script_slot *slot)
+static void adopt(struct reactor *reactor, struct script_slot *slot)
 {
+    script_count_times(slot->state, &reactor->script_times);
     script_adopt(slot->state);
     if (!pressure_enabled())
         script_step_between(slot->state, false);
@@ -89,7 +90,7 @@ static void retire(struct reactor *reactor, struct script_slot *slot)
 
 void scripts_begin(struct reactor *reactor)
 {
-    adopt(reactor->scripts.current);
+    adopt(reactor, reactor->scripts.current);
     follow(reactor);
 }
 
@@ -123,7 +124,7 @@ bool scripts_switch(struct reactor *reactor, struct script_slot *next, char *err
     struct buffer kept = {0};
     bool good = script_save_kept(reactor->script, next->version->config->script.state_bytes, &kept, error, error_size);
     if (good) {
-        adopt(next);
+        adopt(reactor, next);
         good = script_restore_kept(next->state, (const struct value *)(const void *)kept.data,
                                    scripts->current->version->number);
         if (!good) {
@@ -169,7 +170,7 @@ void scripts_settle(struct reactor *reactor)
 void scripts_begin_trial(struct reactor *reactor, struct script_slot *slot, const struct trial *rule)
 {
     struct reactor_scripts *scripts = &reactor->scripts;
-    adopt(slot);
+    adopt(reactor, slot);
     script_time_hooks(slot->state, true);
     script_time_hooks(reactor->script, true);
     slot->on_trial = true;

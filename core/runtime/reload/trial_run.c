@@ -106,25 +106,30 @@ static void read_figures(struct canary_figures *current, struct canary_figures *
     read_decisions(1, trial);
 }
 
-/* A file that has become bad meanwhile is no reason to take a version back: what is in use stays. */
-static void use_standing_of(struct version *version)
+/* A version comes into use with the files that its configuration names, or not at all: a configuration that is in use
+ * with tokens or rules of another would let in whom neither lets in. */
+static bool use_standing_of(struct version *version, char *problem, size_t size)
 {
-    char problem[1024];
     struct standing fresh;
-    if (standing_load_for(version, supervision_log_script, &fresh, problem, sizeof problem)) {
-        fresh = standing_use(fresh);
-        standing_release(&fresh);
-    } else {
-        log_error("tokens and access rules stay as they are: %s", problem);
-    }
+    if (!standing_load_for(version, supervision_log_script, &fresh, problem, size))
+        return false;
+    fresh = standing_use(fresh);
+    standing_release(&fresh);
+    return true;
 }
 
-void trial_end(enum canary_state state, const char *why, const char *cause)
+bool trial_end(enum canary_state state, const char *why, const char *cause, char *problem, size_t size)
 {
     struct canary_figures of_current, of_trial;
     struct part *parts = parts_new();
-    if (!parts)
-        return; /* tried again at the next look */
+    if (!parts) {
+        snprintf(problem, size, "not enough memory");
+        return false;
+    }
+    if (state == CANARY_PROMOTED && !use_standing_of(in_use.trial, problem, size)) {
+        parts_free(parts);
+        return false;
+    }
     read_figures(&of_current, &of_trial);
     bool promote = state == CANARY_PROMOTED;
     unsigned number = in_use.trial->number;
@@ -132,8 +137,6 @@ void trial_end(enum canary_state state, const char *why, const char *cause)
         parts[i].promote = promote;
     if (!promote)
         versions_set_problem(in_use.trial, why);
-    if (promote)
-        use_standing_of(in_use.trial);
     parts_act(parts, act_end_trial);
     parts_free(parts);
     in_use_change(promote ? in_use.trial : in_use.current, NULL, VERSION_KEPT);
@@ -153,10 +156,26 @@ void trial_end(enum canary_state state, const char *why, const char *cause)
     snprintf(canary.why, sizeof canary.why, "%s", why);
     pthread_mutex_unlock(&mutex);
     if (promote)
-        log_info("scripts: version %u, which was on trial, is in use now (%s): %s", number, cause, why);
+        log_info(RELOAD, "promoted", "scripts: version %u, which was on trial, is in use now (%s): %s", number, cause,
+                 why);
     else
-        log_warn("scripts: version %u is not on trial any more, version %u stays in use (%s): %s", number,
-                 in_use.current->number, cause, why);
+        log_warn(RELOAD, "aborted", "scripts: version %u is not on trial any more, version %u stays in use (%s): %s",
+                 number, in_use.current->number, cause, why);
+    return true;
+}
+
+/* What it says of itself. Tried again at each look, and told once as long as the reason stays the same. */
+static void end_by_itself(enum canary_state state, const char *why, const char *cause)
+{
+    static char told[1024];
+    char problem[1024];
+    if (trial_end(state, why, cause, problem, sizeof problem))
+        told[0] = '\0';
+    else if (strcmp(told, problem) != 0) {
+        log_error(RELOAD, "promotion_refused", "scripts: version %u stays on trial (%s): %s", in_use.trial->number,
+                  cause, problem);
+        memcpy(told, problem, sizeof told);
+    }
 }
 
 void trial_look(void)
@@ -173,9 +192,9 @@ void trial_look(void)
     uint64_t elapsed_ms = (clock_steady_ns() - began_ns) / 1000000;
     enum canary_verdict verdict = canary_judge(&limits, &of_current, &of_trial, elapsed_ms, why, sizeof why);
     if (verdict == CANARY_TAKE_BACK)
-        trial_end(CANARY_TAKEN_BACK, why, "a limit was passed");
+        end_by_itself(CANARY_TAKEN_BACK, why, "a limit was passed");
     else if (verdict == CANARY_PROMOTE)
-        trial_end(CANARY_PROMOTED, why, "its time is over");
+        end_by_itself(CANARY_PROMOTED, why, "its time is over");
 }
 
 bool loader_canary(struct canary_view *out)

@@ -92,12 +92,29 @@ void version_release(struct version *version)
     free(version);
 }
 
+void versions_number(struct version *version)
+{
+    pthread_mutex_lock(&mutex);
+    if (version->number == 0)
+        version->number = last_number + 1;
+    pthread_mutex_unlock(&mutex);
+}
+
+void versions_take_number(struct version *version)
+{
+    pthread_mutex_lock(&mutex);
+    if (version->number > last_number)
+        version->number = 0;
+    pthread_mutex_unlock(&mutex);
+}
+
 void versions_add(struct version *version)
 {
     struct version *gone = NULL;
+    versions_number(version);
     pthread_mutex_lock(&mutex);
-    if (version->number == 0) {
-        version->number = ++last_number;
+    if (version->number > last_number) {
+        last_number = version->number;
         if (kept_count == VERSIONS_KEPT + 1) {
             unsigned oldest = kept_count - 1; /* never one in use */
             while (kept[oldest] == current || kept[oldest] == trial)

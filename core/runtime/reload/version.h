@@ -49,7 +49,12 @@ void version_release(struct version *version); /* NULL is fine */
 /* --- All of them; any thread ----------------------------------------------------------------------------------------
  */
 
-/* Gives the version its number, if it has none, and keeps it among those that one may return to. */
+/* Gives the version its number, if it has none: before it is used, by which it may be seen. versions_add follows, or
+ * versions_take_number when it does not come into use after all. */
+void versions_number(struct version *version);
+void versions_take_number(struct version *version);
+
+/* Keeps the version, with its number, among those that one may return to. */
 void versions_add(struct version *version);
 
 /* The reference is the caller's; NULL: it is not kept (any more). */

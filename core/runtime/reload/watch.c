@@ -42,7 +42,7 @@ static void add_file(struct watcher *to, const char *path)
     if (folder && name && to->count < FILES_MAXIMUM)
         number = inotify_add_watch(to->inotify_fd, folder, IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ONLYDIR);
     if (number < 0) {
-        log_warn("script.watch: cannot watch %s: %s", path, strerror(errno));
+        log_warn(RELOAD, "watch_failed", "script.watch: cannot watch %s: %s", path, strerror(errno));
         free(name);
     } else {
         to->files[to->count++] = (struct watched_file){.folder = number, .name = name};
@@ -107,6 +107,23 @@ static void free_watcher(struct watcher *gone)
     free(gone);
 }
 
+/* What the configuration names, and a reload reads again. NULLs are left out. */
+static void add_named_files(struct watcher *to, const struct config *config)
+{
+    const char *const files[] = {config->policies.alerts, config->policies.access, config->auth.tokens,
+                                 config->auth.jwt.keys,   config->auth.jwt.key,    config->tls.client_ca,
+                                 config->tls.crl};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        if (files[i])
+            add_file(to, files[i]);
+    for (size_t i = 0; i < config->tls.pair_count; i++) {
+        add_file(to, config->tls.pairs[i].cert);
+        add_file(to, config->tls.pairs[i].key);
+    }
+    for (size_t i = 0; i < config->secret_files.count; i++)
+        add_file(to, config->secret_files.items[i]);
+}
+
 static struct watcher *start(const struct version *version, const char *config_path)
 {
     struct watcher *made = calloc(1, sizeof *made);
@@ -116,10 +133,11 @@ static struct watcher *start(const struct version *version, const char *config_p
     made->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (config_path)
         add_file(made, config_path);
+    add_named_files(made, version->config);
     for (unsigned i = 0; sources_path(version->sources, i); i++)
         add_file(made, sources_path(version->sources, i));
     if (made->inotify_fd < 0 || made->stop_fd < 0 || pthread_create(&made->thread, NULL, watch, made) != 0) {
-        log_warn("script.watch: cannot watch the files: %s", strerror(errno));
+        log_warn(RELOAD, "watch_failed", "script.watch: cannot watch the files: %s", strerror(errno));
         free_watcher(made);
         return NULL;
     }

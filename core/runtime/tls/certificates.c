@@ -54,7 +54,8 @@ static void log_use(const struct tls_context *context)
         char until[CLOCK_ISO_LENGTH];
         tls_context_certificate(context, i, &view);
         clock_format_iso(view.not_after_s * 1000, until);
-        log_info("TLS: %s (%s) is in use, until %.*s", view.key, view.name, CLOCK_ISO_LENGTH, until);
+        log_info(TLS, "certificate_in_use", "TLS: %s (%s) is in use, until %.*s", view.key, view.name, CLOCK_ISO_LENGTH,
+                 until);
     }
 }
 

@@ -45,6 +45,7 @@ struct handshake {
     struct reactor *reactor;
     struct tls_session *session; /* NULL: nothing came yet */
     uint64_t due_ms;             /* steady clock */
+    uint64_t began_ns;           /* steady clock: when its first byte was seen */
     int fd;
     bool writes; /* waits for the socket to take bytes */
     struct arrival arrival;
@@ -57,6 +58,7 @@ static struct handshaker {
     pthread_mutex_t mutex; /* the list */
     struct handshake *first, **last;
     atomic_uint count; /* on the list */
+    struct histogram full_times, resumed_times;
 } handshakers[HANDSHAKE_THREADS_MAXIMUM];
 
 static atomic_uint running; /* written before the first connection comes */
@@ -134,7 +136,9 @@ static void hand_over(struct handshaker *own, struct handshake *handshake)
 {
     leave_list(own, handshake);
     epoll_ctl(own->epoll_fd, EPOLL_CTL_DEL, handshake->fd, NULL);
-    count(tls_session_resumed(handshake->session) ? &resumed : &full);
+    bool again = tls_session_resumed(handshake->session);
+    count(again ? &resumed : &full);
+    histogram_record(again ? &own->resumed_times : &own->full_times, clock_steady_ns() - handshake->began_ns, 1);
     handshake->errand.run = arrive;
     reactor_post(handshake->reactor, &handshake->errand);
 }
@@ -188,12 +192,13 @@ static bool begin(struct handshaker *own, struct handshake *handshake, uint32_t 
     if (context)
         handshake->session = tls_session_new(context, own->index, handshake->fd);
     tls_context_release(context);
+    handshake->began_ns = clock_steady_ns();
     if (handshake->session)
         return true;
     if (may)
         atomic_fetch_sub_explicit(&begun, 1, memory_order_relaxed);
-    static struct log_site site = {.lines_per_second = 1};
-    if (log_enabled(LOG_LEVEL_WARN))
+    static struct log_site site = {.room = LOG_ROOM_TLS, .name = "too_many_handshakes", .lines_per_second = 1};
+    if (log_enabled(LOG_ROOM_TLS, LOG_LEVEL_WARN))
         log_write(&site, LOG_LEVEL_WARN, "TLS: too many handshakes at once, or no memory: connections are closed");
     end(own, handshake, HANDSHAKE_OVERLOADED);
     return false;
@@ -212,11 +217,11 @@ static void want(struct handshaker *own, struct handshake *handshake, bool write
 
 static void fail(struct handshaker *own, struct handshake *handshake)
 {
-    if (log_enabled(LOG_LEVEL_DEBUG)) {
+    if (log_enabled(LOG_ROOM_TLS, LOG_LEVEL_DEBUG)) {
         char why[160];
         unsigned failure = tls_session_failure(handshake->session);
         tls_session_explain(handshake->session, why, sizeof why);
-        log_debug("TLS: a handshake failed (%s): %s", handshake_failure_name(failure), why);
+        log_debug(TLS, "handshake_failed", "TLS: a handshake failed (%s): %s", handshake_failure_name(failure), why);
     }
     end(own, handshake, tls_session_failure(handshake->session));
 }
@@ -421,6 +426,14 @@ void handshakes_read(struct handshake_figures *out)
     for (unsigned i = 0; i < running; i++)
         all += atomic_load_explicit(&handshakers[i].count, memory_order_relaxed);
     out->waiting = all > out->in_progress ? all - out->in_progress : 0;
+}
+
+void handshakes_add_times(struct histogram_sums *full_times, struct histogram_sums *resumed_times)
+{
+    for (unsigned i = 0; i < running; i++) {
+        histogram_add(&handshakers[i].full_times, full_times);
+        histogram_add(&handshakers[i].resumed_times, resumed_times);
+    }
 }
 
 const char *handshake_failure_name(unsigned failure)

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/histogram.h"
 #include "net/tls/tls_session.h"
 
 struct arrival;
@@ -56,6 +57,9 @@ struct handshake_figures {
 
 /* Any thread. */
 void handshakes_read(struct handshake_figures *out);
+
+/* How long those took that were done, from their first byte on: added to the sums. Any thread. */
+void handshakes_add_times(struct histogram_sums *full, struct histogram_sums *resumed);
 
 /* "timeout"; NULL for TLS_FAILURE_NONE. */
 const char *handshake_failure_name(unsigned failure);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 #include "runtime/work/asking.h"
 #include "runtime/work/work.h"
 
@@ -63,6 +64,7 @@ static void begin(struct waiting *waiting, struct script_wait *wait)
             work->task.timeout_ms = request->ms;
             work->finished = on_work;
             work->owner = waiting;
+            work->began_ns = waiting->trace ? clock_steady_ns() : 0;
             waiting->refused = work_submit(work, &waiting->refusal);
         }
         if (waiting->refused == CODE_OK) {
@@ -81,7 +83,12 @@ static void go_on(struct waiting *waiting, const struct script_answer *answer)
     struct script_outcome outcome;
     struct asking *asking = waiting->asking;
     waiting->asking = NULL;
+    uint64_t began_ns = waiting->payer ? clock_steady_ns() : 0;
     enum script_result result = script_resume(waiting->script, waiting->wait, answer, &outcome);
+    if (waiting->payer) {
+        uint64_t now_ns = clock_steady_ns();
+        party_charge_time(waiting->payer, now_ns - began_ns, now_ns);
+    }
     asking_end(asking); /* the answer was its own */
     if (result == SCRIPT_WAITS) {
         begin(waiting, script_take_wait(waiting->script));
@@ -100,6 +107,8 @@ static void on_work(struct work *work)
     else
         answer.text = slice_from_string(work->task.error);
     waiting->work = NULL;
+    if (waiting->trace)
+        hop_worked(waiting->trace, work, answer.code);
     go_on(waiting, &answer);
     work_free(work);
 }
@@ -161,16 +170,19 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
     reactor_end_pass(reactor);
 }
 
-void waiting_start(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
-                   void (*ended)(struct waiting *, enum script_result, const struct script_outcome *))
+void waiting_start_traced(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
+                          const struct trace_context *trace,
+                          void (*ended)(struct waiting *, enum script_result, const struct script_outcome *))
 {
     waiting->reactor = reactor;
+    waiting->trace = trace;
     waiting->script = script;
     waiting->ended = ended;
     waiting->until_ms = now_ms() + reactor->config->script.suspend_ms;
     if (reactor->draining && waiting->until_ms > reactor->drain_started_ms + REACTOR_DRAIN_HOOKS_MS)
         waiting->until_ms = reactor->drain_started_ms + REACTOR_DRAIN_HOOKS_MS;
     waiting->brief = false;
+    waiting->payer = NULL;
     ev_init(&waiting->timer, on_timer);
     waiting->timer.data = waiting;
     waiting->next = reactor->waiting;
@@ -179,6 +191,12 @@ void waiting_start(struct reactor *reactor, struct script_state *script, struct 
         waiting->next->previous = &waiting->next;
     reactor->waiting = waiting;
     begin(waiting, script_take_wait(script));
+}
+
+void waiting_start(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
+                   void (*ended)(struct waiting *, enum script_result, const struct script_outcome *))
+{
+    waiting_start_traced(reactor, script, waiting, NULL, ended);
 }
 
 void waiting_start_brief(struct reactor *reactor, struct script_state *script, struct waiting *waiting,

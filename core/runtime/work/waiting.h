@@ -8,6 +8,7 @@
 
 struct asking;
 struct reactor;
+struct trace_context;
 struct work;
 
 /* Embedded in what goes on after the hook. The reactor's thread only. */
@@ -16,14 +17,16 @@ struct waiting {
     struct script_state *script;      /* that the hook runs in; it stays until its last hook has ended */
     struct waiting *next, **previous; /* all of the reactor */
     struct script_wait *wait;
-    struct work *work;     /* NULL: it sleeps or asks */
-    struct asking *asking; /* NULL: it asks nobody */
-    ev_timer timer;        /* to its end, or to the latest one */
+    const struct trace_context *trace; /* the span that its work hangs on; NULL: none */
+    struct work *work;                 /* NULL: it sleeps or asks */
+    struct asking *asking;             /* NULL: it asks nobody */
+    ev_timer timer;                    /* to its end, or to the latest one */
     uint64_t due_ms;   /* steady clock: when it has slept enough, or has to ask again; UINT64_MAX while work is out */
     uint64_t until_ms; /* steady clock: script.suspendMs after its first wait, whatever it waits for */
     enum code refused; /* the work was not taken, and why */
     struct slice refusal;
-    bool brief; /* not waited for when the reactor stops */
+    bool brief;          /* not waited for when the reactor stops */
+    struct party *payer; /* whose time its stretches take, the owner's to set after the start and to keep; or NULL */
     void (*ended)(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome);
 };
 
@@ -31,6 +34,11 @@ struct waiting {
  * here: with SCRIPT_DECIDED or SCRIPT_FAILED and what the hook came to (script_resume); it may free the waiting. */
 void waiting_start(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
                    void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));
+
+/* The same for a hook whose work has spans below `trace` (NULL: none), which has to stay. */
+void waiting_start_traced(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
+                          const struct trace_context *trace,
+                          void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));
 
 /* The same for a hook that nobody waits for, so that a reactor that stops does not either. */
 void waiting_start_brief(struct reactor *reactor, struct script_state *script, struct waiting *waiting,

@@ -13,6 +13,7 @@ struct work {
     struct reactor *reactor;
     struct work *next;
     char operation[64];
+    uint64_t began_ns;                   /* steady clock, of a work that has a span */
     size_t bytes;                        /* of a peer's data, for execute.c's account */
     void (*finished)(struct work *work); /* on the reactor's thread, inside a pass; it owns the work then */
     void *owner;                         /* whoever `finished` tells */

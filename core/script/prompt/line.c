@@ -251,7 +251,7 @@ static bool run_line(struct prompt *prompt, struct stretch *stretch, struct hook
     struct script_state *state = prompt->state;
     for (;;) {
         bool stopped;
-        int status = call_run(state, stretch->count, &stopped);
+        int status = call_run(state, HOOK_COUNT, stretch->count, &stopped);
         if (status == 0 && !stopped)
             return true;
         if (status != LUA_YIELD || stopped || !(prompt->asked.pending || state->asks)) {

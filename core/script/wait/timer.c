@@ -284,7 +284,7 @@ void timer_ended(struct script_state *state, const struct chain_call *call)
 enum script_result timer_continue(struct script_state *state, const struct chain_call *call, int answers)
 {
     bool stopped;
-    int status = call_run(state, answers < 0 ? 1 : answers, &stopped);
+    int status = call_run(state, HOOK_TIMER, answers < 0 ? 1 : answers, &stopped);
     if (status != 0 || stopped) {
         if (call_put_aside(state, call, status, stopped))
             return SCRIPT_WAITS;

@@ -219,4 +219,37 @@ function document.reference()
     return REFERENCE_HEAD .. concat(lines, "\n") .. "\n"
 end
 
+--- The paragraphs that the reference page begins with, for the manual page.
+function document.introduction()
+    local paragraphs = {}
+    local text = REFERENCE_HEAD:gsub("<!%-%-.-%-%->", ""):gsub("^# [^\n]*", ""):match("^(.-)\n## "):gsub("↻", "live")
+    for part in text:gsub("\n%- ", "\n\n"):gsub("\n\n+", "\0"):gmatch("%Z+") do
+        part = part:gsub("%s+", " "):match("^%s*(.-)%s*$"):gsub("%*([^*]+)%*", "%1")
+        paragraphs[#paragraphs + 1] = part ~= "" and part or nil
+    end
+    return paragraphs
+end
+
+--- The sections with their keys: {title, help, keys = {{path, default, takes, overrides, help, live, available}}}.
+function document.sections()
+    local sections, current = {}, nil
+    for _, key in ipairs(schema.keys) do
+        local section = key.path:match("^(.*)%.") or ""
+        if not current or current.path ~= section or (section == "" and current.available ~= key.available) then
+            local title, help = section, schema.sections[section]
+            if section == "" then
+                title = key.available and "General" or "Reserved names"
+                help = key.available and "At the top of the table." or "For later versions."
+            end
+            current = {path = section, available = key.available, title = title, help = help, keys = {}}
+            sections[#sections + 1] = current
+        end
+        current.keys[#current.keys + 1] = {
+            path = key.path, default = key.default ~= nil and literal(key.default) or nil, takes = takes(key),
+            overrides = overrides(key), help = key.help, live = key.live, available = key.available,
+        }
+    end
+    return sections
+end
+
 return document

@@ -311,6 +311,14 @@ local function check_webhook(state)
     end
 end
 
+local function check_tracing(state)
+    local url = state.values["tracing.endpoint"]
+    if url and not url:find("^https?://[^%s/@#]+[^%s@#]*$") then
+        state.report("tracing.endpoint",
+            "expected http://host[:port][/path] or https://…, got " .. validate.quote(url))
+    end
+end
+
 -- Only spellings that every resolver reads as loopback: 127.1 or 0127.0.0.1 may mean another address.
 local function is_loopback(host)
     if host == "localhost" then
@@ -413,6 +421,7 @@ local rules = {
     { resolve_tls, "tls.certs" },
     { check_tls, "tls.cert", "tls.key", "tls.certs", "tls.clientCa", "tls.crl" },
     { check_webhook, "alerts.webhook.url" },
+    { check_tracing, "tracing.endpoint" },
     { check_open_listening, "listen.host", "listen.insecure", "auth.token", "tls.cert", "tls.certs" },
     { bound_ping_interval },
     { check_burst, "limits.messagesPerSecond", "limits.messageBurst" },
@@ -434,7 +443,9 @@ local function apply_rules(state)
 end
 
 -- The rules that only look: they hold of what a reload leaves too, where some values stay those of the running process.
-local lasting_rules = { check_jwt, check_tls, check_webhook, check_open_listening, check_admin, check_workers }
+local lasting_rules = {
+    check_jwt, check_tls, check_webhook, check_tracing, check_open_listening, check_admin, check_workers,
+}
 
 local function nested(values)
     local config = {}

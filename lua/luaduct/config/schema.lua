@@ -18,13 +18,31 @@ local MAX_MS = 2147483647 -- what a 32-bit timer of the clients can hold: 24 day
 local MAX_COUNT = 1000000000
 local MAX_SIZE = "64TiB" -- far above any machine, and sums of it stay exact in a Lua number
 
+-- What has a level of its own: LOG_ROOMS in core/base/log.h has the same.
+local LOG_ROOMS = {
+    { "server", "start, stop, signals, rights" },
+    { "reload", "versions of scripts and config, the files that are watched" },
+    { "agent", "agents and their connections" },
+    { "access", "the access log" },
+    { "http", "the endpoints" },
+    { "auth", "who is refused what" },
+    { "tls", "certificates, handshakes" },
+    { "memory", "the budget, what is done to keep to it" },
+    { "script", "what scripts say, and what they do wrong" },
+    { "worker", "threads for tasks" },
+    { "engine", "what can be switched" },
+    { "alert", "alerts and their rules, who is told" },
+    { "tracing", "spans and where they go" },
+    { "log", "the log itself" },
+}
+
 local ALERT_ACTIONS = { "WARN", "ALERT", "SCALE_UP", "SHED" }
 
--- What mbedtls 2.28 has of TLS 1.2 with forward secrecy and authenticated encryption; core/net/tls/ has the same.
+-- What there is of TLS 1.2 with forward secrecy and authenticated encryption; core/net/tls/tls_cipher.c has the same.
 local CIPHERS = {
-    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
     "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+    "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
 }
 
 local keys = {
@@ -62,6 +80,11 @@ local keys = {
     {
         path = "listen.proxyProtocol", type = "boolean", default = false,
         help = "connections of limits.trustedProxies begin with a PROXY header, version 1 or 2",
+    },
+
+    {
+        path = "console", type = "boolean", live = true, default = true,
+        help = "the console at /console of the HTTP port; false: there is nothing",
     },
 
     {
@@ -118,7 +141,7 @@ local keys = {
     },
     {
         path = "script.watch", type = "boolean", live = true, default = false,
-        help = "reload when the config file or a script changes",
+        help = "reload when a file changes: config, scripts, tokens, keys, certificates, rules",
     },
 
     {
@@ -245,7 +268,7 @@ local keys = {
     {
         path = "limits.connectionsPerIdentity", type = "integer",
         min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
-        help = "of one identity, once its credential has come",
+        help = "of one identity, once its credential has come: WebSockets, and requests that listen to events",
     },
     {
         path = "limits.handshakesPerSecond", type = "integer", min = 1, max = MAX_COUNT, zero = "no limit", default = 0,
@@ -696,6 +719,10 @@ local keys = {
         choices = { "debug", "info", "warn", "error" }, default = "info",
         flag = "--log-level", help = "what is less than this is not written",
     },
+    {
+        path = "log.access", type = "boolean", live = true, default = false,
+        help = "a line for each HTTP request, and for each connection when it comes and when it goes",
+    },
     { path = "log.format", type = "choice", choices = { "text", "json" }, default = "text", help = "of each line" },
     { path = "log.file", type = "new file", example = '"luaduct.log"', help = "none: standard error" },
 
@@ -717,6 +744,39 @@ local keys = {
     },
 
     {
+        path = "tracing.endpoint", type = "text", example = '"http://localhost:4318/v1/traces"',
+        help = "a collector that spans are posted to (OTLP/HTTP, JSON); none: nothing is traced",
+    },
+    {
+        path = "tracing.sampleRatio", type = "number", min = 0, max = 1, default = 0,
+        help = "share that is traced of envelopes whose sender does not say; else its `sampled` flag counts",
+    },
+    {
+        path = "tracing.headers", type = "headers", default = {}, secret = true,
+        help = "further ones of each request, such as { [\"x-api-key\"] = os.getenv(\"KEY\") }",
+    },
+    {
+        path = "tracing.serviceName", type = "text", default = "luaduct",
+        help = "what the bridge is called there",
+    },
+    {
+        path = "tracing.batchSpans", type = "integer", min = 1, max = 10000, default = 512,
+        help = "in one request, at most",
+    },
+    {
+        path = "tracing.queueSpans", type = "integer", min = 1, max = 1000000, default = 8192,
+        help = "that wait to be posted, some 0.5 KiB each; past it they are dropped and counted",
+    },
+    {
+        path = "tracing.intervalMs", type = "integer", min = 1, max = 60000, default = 1000,
+        help = "for how long a span waits for others to fill a request",
+    },
+    {
+        path = "tracing.timeoutMs", type = "integer", min = 1, max = MAX_MS, default = 5000,
+        help = "for one try",
+    },
+
+    {
         path = "user", type = "text", example = '"luaduct"',
         help = "to run as once the ports are open, by name or number; needs a start as root",
     },
@@ -729,11 +789,21 @@ local keys = {
         path = "confinement.systemCalls", type = "choice", choices = { "off", "auto", "required" }, default = "off",
         help = 'a filter of system calls (seccomp); "auto": where the kernel can',
     },
-    { path = "console", type = "any", feature = "the console", help = "a page for operators" },
-    { path = "tracing", type = "any", feature = "tracing", help = "where an envelope went" },
     { path = "store", type = "any", feature = "the durable store", help = "envelopes that outlive the process" },
     { path = "cluster", type = "any", feature = "the cluster", help = "several bridges as one" },
 }
+
+-- One level for each room, after the other keys of the log.
+local after_log = 0
+for index, key in ipairs(keys) do
+    after_log = key.path:match("^log%.") and index or after_log
+end
+for index, room in ipairs(LOG_ROOMS) do
+    table.insert(keys, after_log + index, {
+        path = "log.levels." .. room[1], type = "choice", live = true,
+        choices = { "debug", "info", "warn", "error" }, example = '"debug"', help = room[2],
+    })
+end
 
 local by_path = {}
 for _, key in ipairs(keys) do
@@ -779,6 +849,8 @@ local sections = {
     log = "What the bridge writes about itself.",
     drain = "How the bridge goes away.",
     upgrade = "How it hands over to a new process.",
+    ["log.levels"] = "A level of its own for what the bridge says of one thing; left out: log.level.",
+    tracing = "Where an envelope went, as spans of OpenTelemetry.",
     confinement = "What the process gives up for good once it has started.",
 }
 

@@ -47,7 +47,9 @@ end
 local candidates = {}
 
 local function add_candidate(name, target)
-    candidates[#candidates + 1] = { leaf = flatten(last_name(name)), whole = flatten(name), target = target }
+    -- The rooms of the log have names that mean other things elsewhere: one is only meant below log.levels.
+    local leaf = name:match("^log%.levels%.") and name or last_name(name)
+    candidates[#candidates + 1] = { leaf = flatten(leaf), whole = flatten(name), target = target }
 end
 
 do

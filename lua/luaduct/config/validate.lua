@@ -12,6 +12,7 @@ local validate = {}
 local LONGEST_SHOWN = 60 -- bytes of a wrong value that a message repeats: enough to recognise it on one line
 local LONGEST_ID = 256 -- bytes: what the wire allows
 local DEEPEST_CLAIM = 8 -- names: no token has nearly as many objects in one another
+local LONGEST_HEADERS = 1024 -- bytes of all: what a request has room for (core/net/post.c)
 local LONGEST_TOKEN = 4096 -- bytes: has to fit a request header
 
 local UNITS = { B = 1, KB = 1e3, MB = 1e6, GB = 1e9, TB = 1e12, KiB = 2 ^ 10, MiB = 2 ^ 20, GiB = 2 ^ 30, TiB = 2 ^ 40 }
@@ -268,6 +269,30 @@ function kinds.pairs(_, value)
     return list_of(value, pair)
 end
 
+-- What the bridge says itself, or what would make one request two.
+local RESERVED_HEADERS = {
+    host = true, connection = true, ["content-length"] = true, ["content-type"] = true, ["transfer-encoding"] = true,
+    ["user-agent"] = true,
+}
+
+-- A table of names and values as lines "name: value", in order.
+function kinds.headers(_, value)
+    local lines, length = {}, 0
+    if type(value) ~= "table" then
+        return nil
+    end
+    for name, text in next, value do
+        if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") or RESERVED_HEADERS[lower(name)]
+            or not is_text(text) then
+            return nil
+        end
+        lines[#lines + 1] = name .. ": " .. text
+        length = length + #lines[#lines] + 2
+    end
+    sort(lines)
+    return length <= LONGEST_HEADERS and lines or nil
+end
+
 function kinds.token(_, value)
     if is_text(value) then
         return #value <= LONGEST_TOKEN and value or nil
@@ -306,6 +331,8 @@ local EXPECTED = {
     origins = '"*" or a list of origins such as "https://app.example", without a path',
     hosts = 'a list of host names such as "bridge.example", without a port',
     addresses = 'a list of IP addresses, or ranges of them such as "10.0.0.0/8"',
+    headers = format('a table of header names and texts such as { ["x-api-key"] = "…" }, of %d bytes at most, none of '
+        .. "which the bridge sends itself", LONGEST_HEADERS),
     pairs = 'a list of { cert = "…", key = "…", names = { "…" } }, names of servers being optional',
     token = format('1 to %d bytes without control characters, or { file = "…" }', LONGEST_TOKEN),
 }

@@ -1,11 +1,11 @@
 -- GET /events?kinds=a,b: what happens in the bridge, as server-sent events, until the peer leaves.
 local native = require "luaduct.http.native"
 
--- All that the caller may see, in the bridge's order.
+-- All that the caller may see and need not name, in the bridge's order.
 local function all_kinds()
     local names = {}
     for _, kind in ipairs(native.event_kinds()) do
-        if not kind.admin or native.may_administer() then
+        if not kind.named and (not kind.admin or native.may_administer()) then
             names[#names + 1] = kind.name
         end
     end

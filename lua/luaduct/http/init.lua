@@ -7,7 +7,9 @@ local json = require "luaduct.http.json"
 local native = require "luaduct.http.native"
 
 local admin = require "luaduct.http.admin"
+local console = require "luaduct.http.console"
 local engines = require "luaduct.http.engines"
+local log = require "luaduct.http.log"
 local scripts = require "luaduct.http.scripts"
 local see = require "luaduct.http.sight"
 local state = require "luaduct.http.state"
@@ -25,12 +27,18 @@ local ROUTES = {
     ["/alerts"] = {GET = see("status", require "luaduct.http.alerts")},
     ["/events"] = {GET = see("events", require "luaduct.http.events")},
     ["/admin/engines"] = {GET = admin(engines.get), POST = admin(engines.post)},
+    ["/admin/log"] = {GET = admin(log.get), POST = admin(log.post)},
     ["/workers/execute"] = {POST = require "luaduct.http.execute"},
     ["/broadcast"] = {POST = require "luaduct.http.broadcast"},
     ["/admin/reload"] = {POST = admin(scripts.reload)},
     ["/admin/repl"] = {POST = admin(require "luaduct.http.repl")},
     ["/admin/trace"] = {GET = admin(require "luaduct.http.trace")},
     ["/admin/scripts"] = {GET = admin(scripts.list)},
+    ["/admin/scripts/sources"] = {GET = admin(scripts.sources)},
+    ["/admin/disconnect"] = {POST = admin(require "luaduct.http.disconnect")},
+    ["/console"] = {GET = console.page},
+    ["/console/"] = {GET = console.page},
+    ["/console/session"] = {GET = console.session},
     ["/admin/canary"] = {GET = admin(scripts.canary)},
     ["/admin/canary/diff"] = {GET = admin(scripts.differences)},
     ["/admin/canary/promote"] = {POST = admin(scripts.promote)},
@@ -52,7 +60,7 @@ local function allowed_methods(route)
 end
 
 return function(method, path, query, accept)
-    local route = ROUTES[path]
+    local route = ROUTES[path] or console.route(path)
     if not route then
         return native.refuse("not_found", "there is nothing at this path")
     end

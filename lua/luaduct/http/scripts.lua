@@ -1,4 +1,5 @@
--- POST /admin/reload, GET /admin/scripts, GET and POST /admin/canary, GET /admin/canary/diff: versions of the scripts.
+-- POST /admin/reload, GET /admin/scripts, GET /admin/scripts/sources, GET and POST /admin/canary,
+-- GET /admin/canary/diff: versions of the scripts.
 local json = require "luaduct.http.json"
 local native = require "luaduct.http.native"
 
@@ -43,6 +44,15 @@ function scripts.list()
         }
     end
     return 200, {versions = json.array(versions)}
+end
+
+function scripts.sources(request)
+    local parameters, problem = native.parameters(request.query)
+    local number = parameters and tonumber((parameters.version or ""):match("^%d+$"))
+    if not number or number < 1 or number > 1e9 then
+        return native.refuse("bad_request", problem or "expected the number of a version, as version=3")
+    end
+    return native.write_sources(number) or 200
 end
 
 local function figures(of)

@@ -224,6 +224,9 @@ local attacks = {
                 local client = websocket.agent(server, "bomb", nil, DEFLATE)
                 client:send_bytes(frame)
                 local message = client:receive(5)
+                if message and message.type == "text" then -- the error that says why
+                    message = client:receive(5)
+                end
                 if not message or message.type ~= "close" or message.status ~= 1008 then
                     return "one was not refused", false
                 end

@@ -173,6 +173,29 @@ describe("the request rate", function()
         end
     end)
 
+    it("counts preflights", function()
+        local server = bridge.start({config = {http = {rateMax = 3}}})
+        local function preflight()
+            return http.request(server, {method = "OPTIONS", path = "/health"}).status
+        end
+
+        assert.same({204, 204, 204, 429}, {preflight(), preflight(), preflight(), preflight()})
+        assert.equal(429, (status(server)))
+    end)
+
+    it("counts what is refused for its Origin or Host apart, so that a page uses up nothing of others", function()
+        local server = bridge.start({config = {http = {rateMax = 3}}})
+        local evil = {Origin = "https://evil.example"}
+        for _ = 1, 3 do
+            assert.equal(403, (status(server, evil)))
+        end
+
+        assert.equal(429, (status(server, evil, "/health")))
+        assert.equal(429, (status(server, {Host = "evil.example"})))
+        assert.equal(429, (websocket.upgrade(server, {headers = evil})))
+        assert.equal(200, (status(server)))
+    end)
+
     it("counts all connections of an address, whichever reactor they meet", function()
         local server = bridge.start({config = {http = {rateMax = 10}, performance = {worker_threads = 4}}})
 

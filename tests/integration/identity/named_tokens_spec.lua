@@ -202,6 +202,42 @@ describe("named tokens", function()
     end)
 
     describe("after a reload", function()
+        it("have the limits that they have now, for agents that are connected", function()
+            local people = {
+                alice = {token = "alice-token", roles = {"agent"}, clientIds = {"alice"}},
+                bob = {token = "bob-token", roles = {"agent"}, clientIds = {"bob"},
+                    limits = {messagesPerSecond = 1, messageBurst = 1}},
+            }
+            people.carol = {token = "carol-token", roles = {"agent"}, clientIds = {"carol"}}
+            local server = start({people = people, config = {performance = {worker_threads = 1}}})
+            local carol = websocket.agent(server, "carol", {authToken = "carol-token"})
+            local alice = websocket.agent(server, "alice", {authToken = "alice-token"})
+            local bob = websocket.agent(server, "bob", {authToken = "bob-token"})
+            bob:send_envelope({to = "absent"})
+            bob:send_envelope({to = "absent"})
+            bob:expect_error("rate_limited")
+
+            people.alice.limits, people.bob.limits = {messagesPerSecond = 1, messageBurst = 1, connections = 1}, nil
+            people.carol = nil
+            rewrite(server, people)
+            carol:expect_error("unauthorized")
+            carol:expect_close(1008) -- the first that was looked at; the others follow in the same breath
+
+            for _ = 1, 20 do
+                bob:send_envelope({to = "absent"})
+            end
+            bob:expect_nothing()
+            for _ = 1, 3 do
+                alice:send_envelope({to = "absent"})
+            end
+            alice:expect_error("rate_limited")
+            local second = websocket.connect(server)
+            second:send_register("alice", {authToken = "alice-token"})
+            wait.eventually(function()
+                return second:receive_json().code == "overloaded"
+            end)
+        end)
+
         it("that revokes one: its agent is closed, the others stay", function()
             local server = start()
             local alice = websocket.agent(server, "alice", {authToken = "alice-token"})
@@ -216,6 +252,16 @@ describe("named tokens", function()
             local client = websocket.connect(server)
             client:send_register("bob", {authToken = "bob-token"})
             client:expect_error("unauthorized")
+        end)
+
+        it("that script.watch asks for when the file changes: the same", function()
+            local server = start({config = {script = {watch = true}}})
+            local bob = websocket.agent(server, "bob", {authToken = "bob-token"})
+
+            process.write_file(server.folder .. "/tokens.jsonl", tokens.file({alice = PEOPLE.alice}))
+
+            bob:expect_error("unauthorized")
+            bob:expect_close(1008)
         end)
 
         it("that makes one anew under the same name: the old token's agent is closed", function()

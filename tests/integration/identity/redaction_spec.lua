@@ -17,7 +17,7 @@ describe("secrets", function()
             local server = bridge.start({
                 config = {
                     auth = {token = SHARED, tokenIsAdmin = true, tokens = "tokens", hook = true},
-                    log = {level = "debug", format = format}, listen = {admin = "admin.sock"},
+                    log = {level = "debug", format = format, access = true}, listen = {admin = "admin.sock"},
                 },
                 files = {tokens = tokens.file({
                     alice = {token = NAMED, roles = {"agent", "admin"}, clientIds = {"alice"}},

@@ -81,6 +81,21 @@ describe("a return to an older version", function()
         assert.equal(401, status(server, "/agents"))
     end)
 
+    it("is not promoted when its tokens cannot be read any more: it stays on trial, with the reason", function()
+        local admin = {admin = {token = "admin-token", roles = {"admin"}}}
+        local server = start({auth = {tokens = "tokens.jsonl"}}, {files = {["tokens.jsonl"] = tokens.file(admin)}})
+        local bearer = tokens.bearer("admin-token")
+        order(server, {canary = {percent = 100}}, bearer)
+        process.write_file(server.folder .. "/tokens.jsonl", "nonsense")
+
+        local answer, raw = http.post(server, "/admin/canary/promote", "", bearer)
+        assert.equal(422, raw.status)
+        assert.truthy(answer.error:find("tokens.jsonl", 1, true), answer.error)
+
+        process.write_file(server.folder .. "/tokens.jsonl", tokens.file(admin))
+        assert.equal(200, select(2, http.post(server, "/admin/canary/promote", "", bearer)).status)
+    end)
+
     it("does not let origins in that are not listed any more", function()
         local origin = {Origin = "https://elsewhere.example"}
         local server = start({http = {corsOrigins = {"https://elsewhere.example"}}})

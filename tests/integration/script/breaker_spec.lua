@@ -1,6 +1,7 @@
 -- Hooks that keep overrunning are switched off for a while, and those who make them overrun are slowed.
 local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
+local tokens = require "tests.support.tokens"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -211,6 +212,29 @@ describe("a sender whose messages overrun", function()
         bob:send_envelope({to = "x", id = "first"})
 
         local catcher = named(server, "catcher")
+        assert.equal("first", catcher:receive_envelope().id)
+        assert.equal("second", catcher:receive_envelope().id)
+    end)
+
+    it("gains nothing by another name, where its identity may have several", function()
+        local server = bridge.start({
+            config = {auth = {tokens = "tokens.jsonl"}, script = {budgetMs = 1000}, performance = {worker_threads = 1}},
+            script = ROUTE,
+            files = {["tokens.jsonl"] = tokens.file({
+                crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"}},
+                other = {token = "other-token", roles = {"agent"}, clientIds = {"*"}},
+            })},
+        })
+        local crew = websocket.agent(server, "crew-1", {authToken = "crew-token"})
+        local other = websocket.agent(server, "other", {authToken = "other-token"})
+        crew:send_envelope({intent = "run away", to = "crew-1"})
+        crew:receive_envelope()
+
+        crew = websocket.agent(server, "crew-2", {authToken = "crew-token"})
+        crew:send_envelope({to = "x", id = "second"})
+        other:send_envelope({to = "x", id = "first"})
+
+        local catcher = websocket.agent(server, "catcher", {authToken = "other-token"})
         assert.equal("first", catcher:receive_envelope().id)
         assert.equal("second", catcher:receive_envelope().id)
     end)

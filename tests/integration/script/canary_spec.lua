@@ -76,6 +76,25 @@ describe("a canary", function()
         assert.same({old = 5}, count_channels(carol, bob, 5))
     end)
 
+    it("takes those with a label for what could not be delivered, too", function()
+        local hooks = [[return {
+            route = function(_, bridge) return bridge.role("nobody") end,
+            on_undeliverable = function(envelope, _, _, bridge) envelope.channel = "%s" return bridge.to("bob") end,
+        }]]
+        local server = bridge.start({
+            config = {canary = {promote = "manual"}, performance = {worker_threads = 1}},
+            script = hooks:format("old"),
+        })
+        local alice = websocket.agent(server, "alice", {labels = {"beta"}})
+        local bob, carol = websocket.agent(server, "bob"), websocket.agent(server, "carol")
+        try(server, hooks:format("new"), {canary = {label = "beta"}})
+
+        alice:send_envelope({id = "a"})
+        assert.equal("new", bob:receive_envelope().channel)
+        carol:send_envelope({id = "c"})
+        assert.equal("old", bob:receive_envelope().channel)
+    end)
+
     it("takes a share of all, always the same ones", function()
         local server = start({promote = "manual"})
         local bob = websocket.agent(server, "bob")

@@ -143,7 +143,7 @@ describe("the commands, with a bridge that speaks TLS,", function()
         for _, words in ipairs({
             {"direct", "--agents", "8", "--seconds", "0.5", "--warmup", "0.1", "--url", wss(server)},
             {"direct", "--agents", "4", "--seconds", "0.5", "--size", "100000", "--url", wss(server)},
-            {"churn", "--agents", "4", "--seconds", "0.5", "--warmup", "0.1", "--url", wss(server)},
+            {"churn", "--agents", "4", "--seconds", "2", "--warmup", "0.1", "--url", wss(server)},
             {"broadcast", "--agents", "4", "--seconds", "0.5", "--warmup", "0.1", "--url", wss(server)},
             {"http", "--path", "/health", "--agents", "4", "--requests", "50", "--url", https(server)},
         }) do

@@ -57,6 +57,25 @@ TEST("view: nothing that a bridge sends can move a terminal's cursor or start a 
     check_view(view_text, "x\x1b]0;t\x07y\xc2\x9bz", "x ]0;t y z");
 }
 
+TEST("view: nothing turns the direction of writing, and what is no UTF-8 shows that it is none")
+{
+    check_view(view_text,
+               "a\xe2\x80\xae"
+               "b\xe2\x81\xa6"
+               "c\xd8\x9c"
+               "d\xe2\x80\x8f"
+               "e\xe2\x80\xa8"
+               "f\xef\xbb\xbf.",
+               "a b c d e f .");
+    check_view(view_text, "\xe2\x80\x94\xe2\x80\x8d\xd8\xa7\xef\xbb\xbe",
+               "\xe2\x80\x94\xe2\x80\x8d\xd8\xa7\xef\xbb\xbe"); /* kept */
+    check_view(view_text,
+               "a\x9b"
+               "b\xff\xe2\x80",
+               "a\xef\xbf\xbd"
+               "b\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd");
+}
+
 TEST("view: an envelope on a pipe is one line, its bytes as they came")
 {
     check_view(view_envelope_json, "{\"a\":\r\n1,\n\"b\":\"\\n\"}", "{\"a\":  1, \"b\":\"\\n\"}\n");

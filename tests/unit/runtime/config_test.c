@@ -98,7 +98,10 @@ TEST("config: every value of a file arrives with its type and unit")
               "  rateWindowMs = 19, headerTimeoutMs = 20 },"
               "auth = { token = 'secret', tokenIsAdmin = true },"
               "performance = { worker_threads = 21, compression = false, cache_enabled = false },"
-              "log = { level = 'warn', format = 'json', file = '/tmp/bridge.log' } }",
+              "log = { level = 'warn', format = 'json', access = true, levels = { tls = 'debug' }, file = "
+              "'/tmp/bridge.log' },"
+              "tracing = { endpoint = 'https://otel.example/v1/traces', sampleRatio = 0.25, serviceName = 'b',"
+              "  headers = { B = '2', a = '1' }, batchSpans = 22, queueSpans = 23, intervalMs = 24, timeoutMs = 25 } }",
               &config);
     CHECK(strncmp(config.file, "/tmp/luaduct-config-", 20) == 0);
     CHECK(config.mode == CONFIG_MODE_ORIGINAL);
@@ -138,8 +141,17 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK(config.auth.token_is_admin);
     CHECK(config.performance.worker_threads == 21 && !config.performance.worker_threads_is_auto);
     CHECK(!config.performance.compression && !config.performance.cache);
-    CHECK(config.log.level == CONFIG_LOG_WARN && config.log.format == CONFIG_LOG_JSON);
+    CHECK(config.log.levels.general == LOG_LEVEL_WARN && config.log.format == CONFIG_LOG_JSON && config.log.access);
+    CHECK(config.log.levels.rooms[LOG_ROOM_TLS] == LOG_LEVEL_DEBUG);
+    CHECK(config.log.levels.rooms[LOG_ROOM_HTTP] == LOG_AS_GENERAL);
     CHECK_STRING(config.log.file, "/tmp/bridge.log");
+    CHECK_STRING(config.tracing.endpoint, "https://otel.example/v1/traces");
+    CHECK_STRING(config.tracing.service, "b");
+    CHECK(config.tracing.sample_ratio == 0.25 && config.tracing.headers.count == 2);
+    CHECK_STRING(config.tracing.headers.items[0], "B: 2");
+    CHECK_STRING(config.tracing.headers.items[1], "a: 1");
+    CHECK(config.tracing.batch_spans == 22 && config.tracing.queue_spans == 23 && config.tracing.interval_ms == 24);
+    CHECK(config.tracing.timeout_ms == 25);
     config_free(&config);
     CHECK(config.auth.token == NULL && config.script.paths.items == NULL);
 }

@@ -1,6 +1,8 @@
 #include "../../support/unit.h"
 
+#include "memory/admission.h"
 #include "memory/pool.h"
+#include "runtime/agent/backlog.h"
 #include "runtime/reactor.h"
 
 static struct reactor reactor;
@@ -47,4 +49,26 @@ TEST("frees the connections that nothing names any more, and keeps the others fo
     working->executing = 0;
     connection_reap(&reactor);
     CHECK(reactor.connection_count == 0 && !reactor.gone && !reactor.connections);
+}
+
+TEST("keeps nothing of what a peer sent when the bridge may not grow")
+{
+    char text[8192] = {0};
+    struct websocket_message message = {.opcode = WEBSOCKET_TEXT, .data = text, .length = sizeof text};
+    struct connection *connection = killed();
+    struct backlog *backlog = backlog_new();
+    CHECK(backlog_add(backlog, WEBSOCKET_ON_MESSAGE, &message));
+    size_t before = backlog_bytes(backlog);
+    CHECK(before > sizeof text);
+
+    admission_start(0, 0, NULL);
+    admission_credit = 0;
+    CHECK(!backlog_add(backlog, WEBSOCKET_ON_MESSAGE, &message) && backlog_bytes(backlog) == before);
+    CHECK(!reactor_hold(connection, text, sizeof text) && !connection->holds && connection->held_bytes == 0);
+
+    admission_start(UINT64_MAX, UINT64_MAX, NULL);
+    backlog_entry_free(backlog_take(backlog));
+    CHECK(backlog_bytes(backlog) == 0);
+    backlog_free(backlog);
+    connection_reap(&reactor);
 }

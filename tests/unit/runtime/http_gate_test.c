@@ -98,24 +98,35 @@ TEST("lets an upgrade bring its token later, but not a wrong one")
     CHECK(check(&elsewhere_4, "/", HOST UPGRADE WRONG).code == CODE_UNAUTHORIZED);
 }
 
-TEST("refuses an origin before it looks at token or rate, and answers a preflight before both")
+TEST("refuses an origin before it looks at the token, and answers a preflight before it too")
 {
     char *allowed[] = {"https://good.example"};
     with_token();
     config.http.cors_origins.items = allowed;
     config.http.cors_origins.count = 1;
-    config.http.rate_max = 1;
-    config.http.rate_window_ms = 60000;
-    for (int i = 0; i < 3; i++) {
-        CHECK(check(&loopback_4, "/agents", HOST RIGHT "Origin: https://evil.example\r\n").code == CODE_FORBIDDEN);
-        struct http_gate gate = check(&loopback_4, "OPTIONS /agents", HOST "Origin: https://good.example\r\n");
-        CHECK(gate.code == CODE_OK && gate.preflight);
-        CHECK_TEXT(gate.origin.data, gate.origin.length, "https://good.example");
-    }
+    CHECK(check(&loopback_4, "/agents", HOST RIGHT "Origin: https://evil.example\r\n").code == CODE_FORBIDDEN);
+    struct http_gate gate = check(&loopback_4, "OPTIONS /agents", HOST "Origin: https://good.example\r\n");
+    CHECK(gate.code == CODE_OK && gate.preflight);
+    CHECK_TEXT(gate.origin.data, gate.origin.length, "https://good.example");
     struct http_gate both =
         check(&loopback_4, "/agents", HOST RIGHT "Origin: https://good.example\r\nOrigin: https://evil.example\r\n");
     CHECK(both.code == CODE_FORBIDDEN && both.origin.length == 0);
     CHECK(check(&loopback_4, "/agents", HOST RIGHT).code == CODE_OK);
+}
+
+TEST("counts preflights with other requests, and what is refused for its origin by itself")
+{
+    with_token();
+    config.http.rate_max = 2;
+    config.http.rate_window_ms = 60000;
+    CHECK(check(&loopback_4, "/agents", HOST "Origin: https://evil.example\r\n").code == CODE_FORBIDDEN);
+    CHECK(check(&loopback_4, "/health", HOST "Origin: https://evil.example\r\n").code == CODE_FORBIDDEN);
+    CHECK(check(&loopback_4, "/", HOST UPGRADE "Origin: https://evil.example\r\n").code == CODE_RATE_LIMITED);
+    CHECK(check(&loopback_4, "/agents", HOST RIGHT).code == CODE_OK);
+    CHECK(check(&loopback_4, "OPTIONS /agents", HOST).preflight);
+    struct http_gate third = check(&loopback_4, "OPTIONS /agents", HOST);
+    CHECK(third.code == CODE_RATE_LIMITED && !third.preflight && third.retry_after == 60);
+    CHECK(check(&loopback_4, "/agents", HOST RIGHT).code == CODE_RATE_LIMITED);
 }
 
 TEST("counts a wrong token against the rate, and neither probes nor upgrades")

@@ -184,7 +184,6 @@ TEST("pauses: percentiles are never too low and at most a quarter too high, and 
     uint64_t half = pause_percentile(&sums, 0.5), most = pause_percentile(&sums, 0.99);
     CHECK(half >= 500000 && half <= 640000);
     CHECK(most >= 990000 && most <= 1000000);
-    CHECK(pauses_within(&sums, 256) == 255 && pauses_within(&sums, 1u << 20) == 1000);
 }
 
 static unsigned alarms;

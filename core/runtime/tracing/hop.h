@@ -1,0 +1,74 @@
+/* The spans of an envelope on its way through the bridge: a `receive` below what its sender (or the request that opened
+ * its connection) said, and below that a `route`, and a `deliver` for each agent that got it, with a `mailbox` inside
+ * when it lay there. What the hook had workers do is a `work`.
+ *
+ * While tracing is off nothing of this is called: callers look at `tracing_on` or at a pointer that is NULL then. All
+ * on the reactor's thread, but where said otherwise. */
+#ifndef LUADUCT_RUNTIME_HOP_H
+#define LUADUCT_RUNTIME_HOP_H
+
+#include "runtime/dispatch.h"
+#include "runtime/tracing/span.h"
+
+struct http_request;
+
+/* Set by tracing_start, before the reactors run. */
+extern bool tracing_on;
+
+/* Main thread, before and after the reactors. False: `error` says why. */
+bool tracing_start(const struct config *config, char *error, size_t size);
+void tracing_stop(void);
+
+/* What a request's header says, kept for the envelopes that come by it or by the connection that it opens; NULL: it
+ * says nothing that can be read, or no memory. */
+struct trace_context *tracing_keep_header(const struct http_request *request);
+void tracing_forget_header(struct trace_context *context); /* NULL is fine */
+
+/* One envelope's receive span, and what its others hang on. */
+struct hop {
+    struct trace_context context;
+    unsigned char parent[SPAN_ID_BYTES]; /* all zero: none */
+    uint64_t began_ns;                   /* steady clock */
+};
+
+/* False: this one is not traced. An envelope that names a parent goes by that; one without by dispatch->inherited; one
+ * without that either by tracing.sampleRatio. */
+bool hop_begin(struct hop *hop, struct reactor *reactor, const struct dispatch *dispatch);
+
+/* After the route. `decision` NULL: it failed, and the envelope is dropped. */
+struct hop_route {
+    unsigned version;
+    const struct decision *decision;
+    bool failed, waited, cached;
+    uint64_t took_ns;
+};
+void hop_routed(const struct hop *hop, const struct hop_route *route);
+
+/* A hook's work has come back, with that code. */
+struct work;
+void hop_worked(const struct trace_context *parent, const struct work *work, enum code code);
+
+/* For the frame that goes out; NULL: no memory, and it is delivered untraced. delivery_carry_out takes it over. */
+struct frame_trace *hop_frame_trace(const struct hop *hop);
+
+/* An envelope that says nothing of a trace says whose it is from here on. `text` has to stay until its frame is built.
+ */
+#define TRACE_MEMBER_BYTES (sizeof "{\"traceparent\":\"\"}" + TRACEPARENT_LENGTH)
+void hop_tell_recipients(const struct hop *hop, struct envelope *envelope, char text[TRACE_MEMBER_BYTES]);
+
+void hop_take_back(struct envelope *envelope, const char text[TRACE_MEMBER_BYTES]); /* when the frame is built */
+
+/* The dispatch is over. */
+void hop_end(const struct hop *hop, struct reactor *reactor, const struct dispatch *dispatch,
+             const struct dispatch_result *result);
+
+/* The last sampled envelope that was written to an agent and had not waited in a mailbox, for exemplars. False: there
+ * was none. Any thread. */
+struct exemplar {
+    char trace_id[2 * TRACE_ID_BYTES + 1];
+    double seconds; /* from the bytes that came to the bytes that went */
+    int64_t wall_ms;
+};
+bool tracing_read_exemplar(struct exemplar *out);
+
+#endif

@@ -1,0 +1,17 @@
+/* Spans as a request body of OTLP/HTTP with JSON (https://opentelemetry.io/docs/specs/otlp/#otlphttp, the protocol
+ * buffers of opentelemetry-proto 1.x in their JSON form: ids in hexadecimal, 64-bit numbers as text). */
+#ifndef LUADUCT_RUNTIME_OTLP_H
+#define LUADUCT_RUNTIME_OTLP_H
+
+#include "memory/buffer.h"
+#include "runtime/tracing/span.h"
+
+struct otlp_resource {
+    const char *service, *instance, *version, *environment;
+    int64_t wall_offset_ns; /* to add to a span's times, to have them since 1970 */
+};
+
+/* The first `count` spans of the queue. Memory's end is the buffer's `failed`. */
+void otlp_write(struct buffer *out, const struct otlp_resource *resource, uint32_t count);
+
+#endif

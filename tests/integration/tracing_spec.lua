@@ -1,0 +1,394 @@
+-- Traces: what a collector gets to see of an envelope's way, and what agents see of it.
+local bridge = require "tests.support.bridge"
+local collector = require "tests.support.collector"
+local http = require "tests.support.http"
+local json = require "tests.support.json"
+local websocket = require "tests.support.websocket"
+
+local TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+local SAMPLED = ("00-%s-%s-01"):format(TRACE, PARENT)
+local UNSAMPLED = ("00-%s-%s-00"):format(TRACE, PARENT)
+
+local function start(spans, options)
+    options = options or {}
+    options.config = options.config or {}
+    local tracing = {endpoint = spans.url, intervalMs = 20}
+    for name, value in pairs(options.config.tracing or {}) do
+        tracing[name] = value
+    end
+    options.config.tracing = tracing
+    return bridge.start(options)
+end
+
+-- Times are text of 19 digits: numbers of Lua would not hold them.
+local function in_order(...)
+    local times = {...}
+    for index = 2, #times do
+        assert.is_true(times[index - 1] <= times[index], table.concat(times, " "))
+    end
+end
+
+describe("an envelope with a traceparent", function()
+    after_each(bridge.clean)
+
+    it("has a span for each hop, below the sender's and in the order of time", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {agents = {registerGraceMs = 0}}}) -- no delivery waits for it
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        alice:send_envelope({id = "one", to = "bob", intent = "ask", trace = {traceparent = SAMPLED}})
+        bob:receive_envelope()
+
+        local receive = spans:span("receive", TRACE)
+        local route, deliver = spans:span("route", TRACE), spans:span("deliver", TRACE)
+        assert.equal(PARENT, receive.parent)
+        assert.equal(receive.id, route.parent)
+        assert.equal(receive.id, deliver.parent)
+        local ids = {[receive.id] = true, [route.id] = true, [deliver.id] = true, [PARENT] = true}
+        local count = 0
+        for id in pairs(ids) do
+            assert.match("^%x+$", id)
+            assert.equal(16, #id)
+            count = count + 1
+        end
+        assert.equal(4, count)
+        in_order(receive.began, route.began, route.ended, receive.ended)
+        in_order(route.ended, deliver.began, deliver.ended)
+        assert.equal(19, #receive.began)
+        assert.is_true(math.abs(tonumber(receive.began:sub(1, 10)) - os.time()) < 100)
+        assert.same({5, 1, 4}, {receive.kind, route.kind, deliver.kind})
+
+        assert.equal("one", receive.attributes["messaging.message.id"])
+        assert.equal("alice", receive.attributes["luaduct.from"])
+        assert.equal("bob", receive.attributes["luaduct.to"])
+        assert.equal("ask", receive.attributes["luaduct.intent"])
+        assert.equal("websocket", receive.attributes["luaduct.transport"])
+        assert.equal("accepted", receive.attributes["luaduct.outcome"])
+        assert.equal(1, receive.attributes["luaduct.recipients"])
+        assert.is_number(receive.attributes["luaduct.reactor"])
+        assert.equal(1, route.attributes["luaduct.script.version"])
+        assert.is_false(route.attributes["luaduct.script.waited"])
+        assert.equal("bob", deliver.attributes["luaduct.agent"])
+        assert.is_nil(receive.status)
+        assert.equal(3, #spans.list) -- no mailbox
+    end)
+
+    it("is delivered with its trace byte for byte as it was sent", function()
+        local server = start(collector.listen())
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        local trace = ('{"tracestate":"a=1,b=2", "traceparent" : "%s","n":1e400}'):format(SAMPLED)
+        alice:send_text(('{"type":"envelope","envelope":{"to":"bob","trace":%s}}'):format(trace))
+        assert.truthy(bob:receive().payload:find('"trace":' .. trace, 1, true))
+    end)
+
+    it("is not traced when its sender does not sample, whatever the ratio is", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {tracing = {sampleRatio = 1}}})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        alice:send_envelope({id = "quiet", to = "bob", trace = {traceparent = UNSAMPLED}})
+        alice:send_envelope({id = "loud", to = "bob"})
+        bob:receive_envelope()
+        bob:receive_envelope()
+        assert.equal("loud", spans:span("receive").attributes["messaging.message.id"])
+        assert.not_equal(TRACE, spans:span("receive").trace)
+    end)
+
+    local MALFORMED = {
+        SAMPLED:upper(), SAMPLED .. "-01", SAMPLED:sub(1, -2), "", "00", "ff" .. SAMPLED:sub(3), "0" .. SAMPLED,
+        "00-" .. ("0"):rep(32) .. "-" .. PARENT .. "-01", "00-" .. TRACE .. "-" .. ("0"):rep(16) .. "-01",
+        SAMPLED:gsub("%-", "_"), SAMPLED:gsub("f", "g"), " " .. SAMPLED:sub(2), 7, true, {}, json.null,
+    }
+
+    it("that is malformed is carried as it was sent, and has no span", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {tracing = {sampleRatio = 1}}})
+        -- Nor does what the upgrade said take its place.
+        local alice = websocket.connect(server, {headers = {traceparent = SAMPLED}})
+        alice:register("alice")
+        local bob = websocket.agent(server, "bob")
+        for _, traceparent in ipairs(MALFORMED) do
+            local trace = json.encode({traceparent = traceparent})
+            alice:send_text(('{"type":"envelope","envelope":{"to":"bob","trace":%s}}'):format(trace))
+            assert.truthy(bob:receive().payload:find('"trace":' .. trace, 1, true), trace)
+        end
+        alice:send_envelope({id = "good", to = "bob", trace = {traceparent = SAMPLED}})
+        bob:receive_envelope()
+        assert.equal("good", spans:span("receive").attributes["messaging.message.id"])
+    end)
+
+    it("of a later version is understood as far as this one goes", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.agent(server, "alice")
+        alice:send_envelope({to = "alice", trace = {traceparent = "cc" .. SAMPLED:sub(3) .. "-what-comes"}})
+        assert.equal(PARENT, spans:span("receive", TRACE).parent)
+    end)
+end)
+
+describe("an envelope without a traceparent", function()
+    after_each(bridge.clean)
+
+    it("is not traced by default, and its trace stays empty", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.agent(server, "alice")
+        alice:send_envelope({id = "none", to = "alice"})
+        assert.same({}, alice:receive_envelope().trace)
+        alice:send_envelope({id = "one", to = "alice", trace = {traceparent = SAMPLED}})
+        assert.equal("one", spans:span("receive").attributes["messaging.message.id"])
+    end)
+
+    it("begins a trace by tracing.sampleRatio, and says so to who gets it", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {tracing = {sampleRatio = 1}}})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        alice:send_envelope({to = "bob"})
+        local receive = spans:span("receive")
+        assert.is_nil(receive.parent)
+        assert.equal(("00-%s-%s-01"):format(receive.trace, receive.id), bob:receive_envelope().trace.traceparent)
+    end)
+
+    it("hangs on what the request said that opened its connection", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.connect(server, {headers = {traceparent = SAMPLED}})
+        alice:register("alice")
+        alice:send_envelope({to = "alice"})
+        local receive = spans:span("receive", TRACE)
+        assert.equal(PARENT, receive.parent)
+        assert.equal(("00-%s-%s-01"):format(TRACE, receive.id), alice:receive_envelope().trace.traceparent)
+    end)
+
+    it("hangs on what the request said that it came by", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.agent(server, "alice")
+        http.post(server, "/send", {to = "alice"}, {traceparent = SAMPLED})
+        local receive = spans:span("receive", TRACE)
+        assert.equal(PARENT, receive.parent)
+        assert.equal("http", receive.attributes["luaduct.transport"])
+        assert.equal("alice", spans:span("deliver", TRACE).attributes["luaduct.agent"])
+        alice:receive_envelope()
+        -- Its own word counts for more.
+        local other = ("1"):rep(32)
+        http.post(server, "/send", {to = "alice", trace = {traceparent = "00-" .. other .. "-" .. PARENT .. "-01"}},
+            {traceparent = SAMPLED})
+        assert.equal(PARENT, spans:span("receive", other).parent)
+    end)
+end)
+
+describe("the spans of an envelope", function()
+    after_each(bridge.clean)
+
+    it("show how long it lay in a mailbox", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.agent(server, "alice")
+        alice:send_envelope({to = "bob", trace = {traceparent = SAMPLED}})
+        spans:span("receive", TRACE)
+        local bob = websocket.agent(server, "bob")
+        bob:receive_envelope()
+        local deliver, mailbox = spans:span("deliver", TRACE), spans:span("mailbox", TRACE)
+        assert.equal(deliver.id, mailbox.parent)
+        assert.equal("bob", mailbox.attributes["luaduct.agent"])
+        in_order(deliver.began, mailbox.began, mailbox.ended, deliver.ended)
+        -- What comes now does not wait there.
+        alice:send_envelope({to = "bob", trace = {traceparent = SAMPLED}})
+        bob:receive_envelope()
+        spans:spans("deliver", TRACE, 2)
+        assert.equal(1, #spans:spans("mailbox", TRACE))
+    end)
+
+    it("are one deliver for each agent that got it", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.agent(server, "alice")
+        local others = {}
+        for index = 1, 5 do
+            others[index] = websocket.agent(server, "agent" .. index)
+        end
+        alice:send_envelope({trace = {traceparent = SAMPLED}})
+        for _, other in ipairs(others) do
+            other:receive_envelope()
+        end
+        local agents = {}
+        for _, span in ipairs(spans:spans("deliver", TRACE, 5)) do
+            agents[#agents + 1] = span.attributes["luaduct.agent"]
+        end
+        table.sort(agents)
+        assert.same({"agent1", "agent2", "agent3", "agent4", "agent5"}, agents)
+    end)
+
+    it("cover the waiting of a hook, and what it decided", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = [[return {route = function(envelope, bridge)
+            luaduct.sleep(30)
+            return bridge.to("bob")
+        end}]]})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        alice:send_envelope({to = "nobody", trace = {traceparent = SAMPLED}})
+        bob:receive_envelope()
+        local route, receive = spans:span("route", TRACE), spans:span("receive", TRACE)
+        assert.is_true(route.attributes["luaduct.script.waited"])
+        assert.truthy(route.attributes["luaduct.decision"]:find("bob", 1, true))
+        assert.is_true(tonumber(route.ended:sub(6)) - tonumber(route.began:sub(6)) >= 25e6)
+        in_order(receive.began, route.began, route.ended, receive.ended)
+        assert.equal(receive.id, route.parent)
+        assert.equal(receive.id, spans:span("deliver", TRACE).parent)
+    end)
+
+    it("show what the hook had workers do", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = [[return {route = function(envelope, bridge)
+            luaduct.sleep(1)
+            luaduct.workers.execute{operation = "compress", data = {text = "x"}}
+            pcall(luaduct.workers.execute, {operation = "aggregate", data = 7})
+        end}]]})
+        local alice = websocket.agent(server, "alice")
+        alice:send_envelope({to = "alice", trace = {traceparent = SAMPLED}})
+        alice:receive_envelope()
+        local receive = spans:span("receive", TRACE)
+        local good, bad = unpack(spans:spans("work", TRACE, 2))
+        assert.equal(receive.id, good.parent)
+        assert.equal("compress", good.attributes["luaduct.operation"])
+        assert.is_nil(good.status)
+        assert.equal("task_failed", bad.attributes["luaduct.code"])
+        assert.equal(2, bad.status)
+        local route = spans:span("route", TRACE)
+        in_order(route.began, good.began, good.ended, bad.began, bad.ended, route.ended)
+    end)
+
+    it("say what went wrong", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = [[return {route = function(envelope, bridge)
+            if envelope.intent == "fail" then error("broken") end
+            if envelope.intent == "drop" then return bridge.drop("not today") end
+            return bridge.any{role = "nobody"}
+        end}]]})
+        local alice = websocket.agent(server, "alice")
+        for _, intent in ipairs({"fail", "drop", "lost"}) do
+            alice:send_envelope({id = intent, to = "alice", intent = intent, trace = {traceparent = SAMPLED}})
+        end
+        local by_id = {}
+        for _, span in ipairs(spans:spans("receive", TRACE, 3)) do
+            by_id[span.attributes["messaging.message.id"]] = span
+        end
+        assert.equal("accepted", by_id.fail.attributes["luaduct.outcome"]) -- by the mode's own rule
+        assert.equal("dropped", by_id.drop.attributes["luaduct.outcome"])
+        assert.equal("refused", by_id.lost.attributes["luaduct.outcome"])
+        assert.equal("no_recipient", by_id.lost.attributes["luaduct.code"])
+        assert.equal(2, by_id.lost.status)
+        local failed = {}
+        for _, span in ipairs(spans:spans("route", TRACE, 3)) do
+            failed[span.parent] = span.status == 2
+        end
+        assert.same({true, false, false}, {failed[by_id.fail.id], failed[by_id.drop.id], failed[by_id.lost.id]})
+    end)
+
+    it("are the same for an agent that speaks MessagePack", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.connect(server, {headers = {["Sec-WebSocket-Protocol"] = "luaduct.msgpack"}})
+        alice:send_register("alice")
+        http.post(server, "/send", {to = "alice"}, {traceparent = SAMPLED})
+        assert.equal(spans:span("receive", TRACE).id, spans:span("deliver", TRACE).parent)
+    end)
+end)
+
+describe("the collector", function()
+    after_each(bridge.clean)
+
+    it("gets batches of JSON with the headers that are configured, and who sends them", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {
+            environment = "testing",
+            tracing = {sampleRatio = 1, batchSpans = 2, serviceName = "my bridge", headers = {["X-Api-Key"] = "k3y"}},
+        }})
+        local alice = websocket.agent(server, "alice")
+        for index = 1, 4 do
+            alice:send_envelope({id = "e" .. index, to = "alice"})
+            alice:receive_envelope()
+        end
+        spans:spans(nil, nil, 12)
+        for _, request in ipairs(spans.requests) do
+            assert.equal("POST /v1/traces HTTP/1.1", request.line)
+            assert.equal("application/json", request.headers["content-type"])
+            assert.equal("k3y", request.headers["x-api-key"])
+            assert.is_true(#request.body.resourceSpans[1].scopeSpans[1].spans <= 2)
+        end
+        assert.equal("my bridge", spans.resource["service.name"])
+        assert.equal("testing", spans.resource["deployment.environment.name"])
+        assert.is_string(spans.resource["service.version"])
+        assert.equal(36, #spans.resource["service.instance.id"])
+    end)
+
+    it("gets what waits when the bridge stops", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {tracing = {sampleRatio = 1, intervalMs = 60000}}})
+        local alice = websocket.agent(server, "alice")
+        alice:send_envelope({to = "alice"})
+        alice:receive_envelope()
+        server.expected_end = true
+        server:signal("SIGTERM")
+        spans:spans("deliver")
+        server:wait_exit()
+        assert.equal(0, server:status())
+    end)
+
+    it("that is too busy is asked again; one that refuses loses them, and the log says so", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.agent(server, "alice")
+        spans:answer(503)
+        alice:send_envelope({id = "one", to = "alice", trace = {traceparent = SAMPLED}})
+        assert.equal("one", spans:span("receive").attributes["messaging.message.id"])
+        assert.equal(503, spans.requests[1].status)
+        assert.falsy(server:log():find("tracing.export_failed", 1, true))
+
+        spans:answer(400)
+        local before = #spans.requests
+        alice:send_envelope({id = "two", to = "alice", trace = {traceparent = SAMPLED}})
+        spans:expect_requests(before + 1)
+        server:wait_log("tracing.export_failed: tracing.endpoint:")
+        server:wait_log("the answer was 400")
+        local count = #spans.list
+        alice:send_envelope({id = "three", to = "alice", trace = {traceparent = SAMPLED}})
+        spans:spans(nil, nil, count + 3)
+        server:wait_log("tracing.export_works")
+    end)
+
+    it("that is not there holds up nobody, and is complained of once", function()
+        local spans = collector.listen()
+        spans:close() -- nobody listens on that port now
+        local server = start(spans, {config = {tracing = {sampleRatio = 1, batchSpans = 1, queueSpans = 10}}})
+        local alice = websocket.agent(server, "alice")
+        for index = 1, 500 do
+            alice:send_envelope({id = "e" .. index, to = "alice"})
+        end
+        for index = 1, 500 do
+            assert.equal("e" .. index, alice:receive_envelope().id)
+        end
+        server:stop()
+        local _, complaints = server:log():gsub("tracing%.export_failed", "")
+        assert.is_true(complaints <= 1)
+    end)
+end)
+
+describe("the configuration of tracing", function()
+    after_each(bridge.clean)
+
+    it("is refused where it is wrong, without saying the values of headers", function()
+        for text, expected in pairs({
+            ['endpoint = "localhost:4318"'] = "tracing.endpoint: expected http://host[:port][/path] or https://…, got ",
+            ['headers = { ["x y"] = "s3cret" }'] = "tracing.headers: expected a table of header names",
+            ['headers = { host = "s3cret" }'] = "tracing.headers: expected a table of header names",
+            ['headers = { a = "s3cret\\r\\nb: c" }'] = "tracing.headers: expected a table of header names",
+            ['headers = { a = ("s3cret"):rep(200) }'] = "tracing.headers: expected a table of header names",
+            ['sampleRatio = 2'] = "tracing.sampleRatio: expected a number from 0 to 1, got 2",
+        }) do
+            local status, errors = bridge.start_failing({config_text = "return { tracing = { " .. text .. " } }"})
+            assert.equal(1, status)
+            assert.truthy(errors:find(expected, 1, true), errors)
+            assert.falsy(errors:find("s3cret", 1, true))
+        end
+    end)
+end)
