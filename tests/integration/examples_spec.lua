@@ -20,6 +20,7 @@ local function start(name, workers)
         config_text = read(name .. "/config.lua"),
         files = {["route.lua"] = read(name .. "/route.lua")},
         args = {"--ws-port", "0", "--http-port", "0", "--workers", tostring(workers or 2)},
+        env = {AI_BRIDGE_RATE_MAX = "0"}, -- a spec that waits asks often
     })
 end
 

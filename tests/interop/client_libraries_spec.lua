@@ -68,6 +68,19 @@ describe("the types of the JavaScript client", function()
     end)
 end)
 
+describe("the JavaScript client in a page", function()
+    after_each(bridge.clean)
+
+    it("asks, is refused and reads the history", function()
+        local server = bridge.start({config = {http = {corsOrigins = "*"}}})
+
+        local status, output, errors = process.run(
+            {"node", "tests/interop/client_browser.mjs", tostring(server.ws_port), MODULES}, {seconds = 60})
+
+        assert.equal(0, status, output .. errors .. server:log())
+    end)
+end)
+
 local HAS_WEBSOCKET = process.run({
     "node", "--experimental-websocket", "-e", "process.exit(typeof WebSocket === 'undefined' ? 1 : 0)",
 }) == 0

@@ -10,7 +10,7 @@
 #include "runtime/identity/access.h"
 #include "runtime/identity/authenticate.h"
 #include "runtime/identity/credential.h"
-#include "runtime/identity/verifier.h"
+#include "runtime/identity/jwt/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 
