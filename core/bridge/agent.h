@@ -27,8 +27,6 @@ struct agent {
     int64_t connected_at_ms;
     atomic_llong last_seen_ms;                /* written by its lane, read by all */
     atomic_ullong message_count, error_count; /* the same */
-    atomic_ullong received_count, waiting_bytes;
-    atomic_uint waiting_count;
     /* From here on what every delivery looks at, beside each other and the id for the cache's sake. */
     struct agent *next;        /* in the shard's chain */
     uint64_t hash;             /* of the id */

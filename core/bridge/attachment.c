@@ -104,9 +104,7 @@ enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)
     agent->connected_at_ms = lane->wall_ms;
     atomic_store_explicit(&agent->last_seen_ms, lane->wall_ms, memory_order_relaxed);
     atomic_store_explicit(&agent->message_count, 0, memory_order_relaxed);
-    atomic_store_explicit(&agent->received_count, 0, memory_order_relaxed);
-    atomic_store_explicit(&agent->waiting_count, 0, memory_order_relaxed);
-    atomic_store_explicit(&agent->waiting_bytes, 0, memory_order_relaxed);
+    atomic_store_explicit(&endpoint->received_count, 0, memory_order_relaxed);
     atomic_store_explicit(&agent->error_count, 0, memory_order_relaxed);
     mailbox_count_absent(agent, false);
     lock_release(lock);
@@ -362,25 +360,6 @@ void attachment_touch(struct endpoint *endpoint, unsigned messages, unsigned err
         counter_add(&agent->error_count, errors);
 }
 
-void attachment_note_waiting(struct endpoint *endpoint)
-{
-    struct agent *agent = endpoint->agent;
-    const struct levels *line_up = endpoint->line_up;
-    if ((endpoint->state != ENDPOINT_HOLDING && endpoint->state != ENDPOINT_LIVE) ||
-        atomic_load_explicit(&endpoint->replaced, memory_order_relaxed))
-        return;
-    atomic_store_explicit(&agent->waiting_count, endpoint->outbox.queue.count + (line_up ? line_up->count : 0),
-                          memory_order_relaxed);
-    atomic_store_explicit(&agent->waiting_bytes, endpoint->outbox.queue.bytes + (line_up ? line_up->bytes : 0),
-                          memory_order_relaxed);
-}
-
-void attachment_received(struct endpoint *endpoint, uint64_t envelopes)
-{
-    if (endpoint->agent && envelopes > 0)
-        counter_add(&endpoint->agent->received_count, envelopes);
-}
-
 void attachment_view(const struct endpoint *endpoint, struct agent_view *out)
 {
     struct agent *agent = endpoint->agent;
@@ -392,7 +371,7 @@ void attachment_view(const struct endpoint *endpoint, struct agent_view *out)
         .message_count = atomic_load_explicit(&agent->message_count, memory_order_relaxed),
         .error_count = atomic_load_explicit(&agent->error_count, memory_order_relaxed),
         .open_tasks = atomic_load_explicit(&agent->open_tasks, memory_order_relaxed),
-        .received_count = atomic_load_explicit(&agent->received_count, memory_order_relaxed),
+        .received_count = atomic_load_explicit(&endpoint->received_count, memory_order_relaxed),
         .waiting_count = agent->mailbox.count,
         .waiting_bytes = agent->mailbox.bytes,
     };

@@ -49,11 +49,6 @@ static inline void attachment_prefetch(const struct endpoint *endpoint)
 /* Marks life from this agent; counts a message or an error of it. */
 void attachment_touch(struct endpoint *endpoint, unsigned messages, unsigned errors);
 
-/* So many more envelopes were handed to the kernel for this agent. And what waits for the socket now; harmless when it
- * is not attached. */
-void attachment_received(struct endpoint *endpoint, uint64_t envelopes);
-void attachment_note_waiting(struct endpoint *endpoint);
-
 /* What /agents and `registered` show of this endpoint's agent. The view holds a reference. */
 struct agent_view;
 void attachment_view(const struct endpoint *endpoint, struct agent_view *out);

@@ -405,7 +405,7 @@ static enum code deliver_congested(struct lane *lane, struct endpoint *endpoint,
     enum code code = levels_ordered ? lane_line_up(endpoint, frame) : push(endpoint, frame);
     if (code == CODE_OK)
         lane_mark_dirty(lane, endpoint);
-    attachment_note_waiting(endpoint);
+    endpoint_count(endpoint, 0);
     return code;
 }
 

@@ -59,9 +59,11 @@ struct endpoint {
     uint16_t close_status; /* the runtime should close the connection with this; 0: no */
 
     struct lane *lane;
-    struct agent *agent;           /* while not detached; a reference is held */
-    struct profile *profile;       /* while not detached; a reference is held */
-    struct detachment *detachment; /* reserved at attach, so that leaving never needs memory */
+    atomic_ullong received_count, waiting_bytes; /* for /agents: envelopes that the kernel took … */
+    atomic_uint waiting_count;                   /* … and those that the socket holds up */
+    struct agent *agent;                         /* while not detached; a reference is held */
+    struct profile *profile;                     /* while not detached; a reference is held */
+    struct detachment *detachment;               /* reserved at attach, so that leaving never needs memory */
     /* Ordered by priority, and the socket is full: what waits stands here, and joins the outbox a little at a time. */
     struct levels *line_up;
     struct endpoint *next_notice; /* inbox */
@@ -73,6 +75,18 @@ struct endpoint {
     uint64_t from_broadcast;
     uint64_t mailbox_ns; /* steady clock: when it was last given something out of the mailbox; 0: never */
 };
+
+/* So many more envelopes were handed to the kernel, and what still waits is what waits now. */
+static inline void endpoint_count(struct endpoint *endpoint, uint64_t received)
+{
+    const struct levels *line_up = endpoint->line_up;
+    uint64_t before = atomic_load_explicit(&endpoint->received_count, memory_order_relaxed);
+    atomic_store_explicit(&endpoint->received_count, before + received, memory_order_relaxed);
+    atomic_store_explicit(&endpoint->waiting_count, endpoint->outbox.queue.count + (line_up ? line_up->count : 0),
+                          memory_order_relaxed);
+    atomic_store_explicit(&endpoint->waiting_bytes, endpoint->outbox.queue.bytes + (line_up ? line_up->bytes : 0),
+                          memory_order_relaxed);
+}
 
 /* Something that could not be delivered, waiting for the script to hear of it. */
 enum undeliverable_reason {

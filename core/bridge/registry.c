@@ -157,9 +157,10 @@ static void view_agent(const struct agent *agent, struct agent_view *out)
     out->message_count = atomic_load_explicit(&agent->message_count, memory_order_relaxed);
     out->error_count = atomic_load_explicit(&agent->error_count, memory_order_relaxed);
     out->open_tasks = atomic_load_explicit(&agent->open_tasks, memory_order_relaxed);
-    out->received_count = atomic_load_explicit(&agent->received_count, memory_order_relaxed);
-    out->waiting_count = agent->mailbox.count + atomic_load_explicit(&agent->waiting_count, memory_order_relaxed);
-    out->waiting_bytes = agent->mailbox.bytes + atomic_load_explicit(&agent->waiting_bytes, memory_order_relaxed);
+    const struct endpoint *endpoint = agent->endpoint;
+    out->received_count = atomic_load_explicit(&endpoint->received_count, memory_order_relaxed);
+    out->waiting_count = agent->mailbox.count + atomic_load_explicit(&endpoint->waiting_count, memory_order_relaxed);
+    out->waiting_bytes = agent->mailbox.bytes + atomic_load_explicit(&endpoint->waiting_bytes, memory_order_relaxed);
 }
 
 void agent_view_release(struct agent_view *view)

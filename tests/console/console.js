@@ -8,7 +8,7 @@ const {connect, launch} = require('./browser.js');
 const [, , scenario, httpPort, wsPort, token] = process.argv;
 const url = `http://127.0.0.1:${httpPort}/console`;
 const VIEWS = ['overview', 'agents', 'map', 'envelopes', 'tasks', 'alerts', 'scripts', 'send'];
-const WAIT = 20000;
+const WAIT = 40000;
 
 let browser;
 

@@ -15,7 +15,7 @@ local MODULES = os.getenv("LUADUCT_NODE_MODULES") or (unistd.getcwd() .. "/build
 local function run(server, scenario, token)
     local status, output, errors = process.run(
         {"node", "tests/console/console.js", scenario, tostring(server.http_port), tostring(server.ws_port), token},
-        {env = {NODE_PATH = MODULES}, seconds = 150})
+        {env = {NODE_PATH = MODULES}, seconds = 200})
     local missing = errors:match("Cannot find module '([^']+)'")
     assert.is_nil(missing, ("the package %s is not installed in %s"):format(tostring(missing), MODULES))
     if status ~= 0 then

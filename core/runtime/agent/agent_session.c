@@ -630,8 +630,7 @@ enum outbox_result agent_session_flush(struct connection *connection)
         outbox_flush(&endpoint->outbox, &connection->transport, &reactor->outbox_scratch, &bytes, &frames);
     counter_add(&reactor->lane->counters.bytes_out, bytes);
     counter_add(&reactor->lane->counters.messages_out, frames);
-    attachment_received(endpoint, frames);
-    attachment_note_waiting(endpoint);
+    endpoint_count(endpoint, frames);
     if (result != OUTBOX_EMPTY)
         return result;
     connection->answer_bytes = 0;
