@@ -307,6 +307,20 @@ return {
         },
     },
 
+    -- How the bridge goes away.
+    drain = {
+        -- how long /ready says no and no new agent is let in before agents are told to go
+        delayMs = 0,
+        -- from then on: for agents to read what waits, and for all that is under way; then it is cut
+        timeoutMs = 10000,
+        retryMs = 1000,                     -- agents are told to come back after this to twice this
+    },
+
+    -- How it hands over to a new process.
+    upgrade = {
+        timeoutMs = 30000,                  -- for the process that SIGUSR2 starts to be ready; then this one goes on
+    },
+
     -- Where an envelope went, as spans of OpenTelemetry.
     tracing = {
         -- a collector that spans are posted to (OTLP/HTTP, JSON); none: nothing is traced

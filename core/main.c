@@ -34,6 +34,7 @@ static const char run_help[] =
     "  --http-port PORT   for HTTP; 0 picks a free one\n"
     "  --workers NUMBER   reactors, or auto: one for each processor\n"
     "  --log-level LEVEL  debug, info, warn or error\n"
+    "  --import FILE      begin with the mailboxes and the history that `luaduct export` wrote\n"
     "\n"
     "Options win over the environment, the environment wins over CONFIG.\n";
 
@@ -95,6 +96,8 @@ static const struct command {
     {"repl", command_repl, "look at a running bridge, and ask its scripts, at a prompt", NULL},
     {"agent", command_agent, "be an agent in this terminal, or in a pipe", NULL},
     {"send", command_send, "send one envelope", NULL},
+    {"export", command_export, "write mailboxes and history to a file", NULL},
+    {"import", command_import, "read them into a bridge", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},
     {"config", command_config, "bring the Node bridge's config here", NULL},
     {"cert", command_cert, "make certificates for developing", NULL},
@@ -145,14 +148,16 @@ static void print_problems(char **problems)
 /* ---- run ---- */
 
 /* Where `option` ("--mode") of `run` stores its value; NULL when there is no such option. */
-static const char **find_flag(struct config_flags *flags, const char *option, size_t length)
+static const char **find_flag(struct config_flags *flags, const char **import, const char *option, size_t length)
 {
     const struct {
         const char *option;
         const char **flag;
     } known[] = {
-        {"--mode", &flags->mode},           {"--host", &flags->host},       {"--ws-port", &flags->ws_port},
-        {"--http-port", &flags->http_port}, {"--workers", &flags->workers}, {"--log-level", &flags->log_level},
+        {"--mode", &flags->mode},       {"--host", &flags->host},
+        {"--ws-port", &flags->ws_port}, {"--http-port", &flags->http_port},
+        {"--workers", &flags->workers}, {"--log-level", &flags->log_level},
+        {"--import", import},
     };
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         if (strlen(known[i].option) == length && memcmp(known[i].option, option, length) == 0)
@@ -176,7 +181,7 @@ static int read_run_arguments(int argc, char **argv, struct config_source *sourc
             options_end = true;
         } else if (!options_end && argv[i][0] == '-') {
             size_t length = strcspn(argv[i], "=");
-            const char **flag = find_flag(&source->flags, argv[i], length);
+            const char **flag = find_flag(&source->flags, &source->import, argv[i], length);
             if (!flag)
                 return run_usage("there is no option", argv[i]);
             if (argv[i][length] == '=')

@@ -13,6 +13,16 @@ void hash_start(void)
     key[1] = random_u64();
 }
 
+void hash_key(uint64_t out[2])
+{
+    memcpy(out, key, sizeof key);
+}
+
+void hash_adopt(const uint64_t other[2])
+{
+    memcpy(key, other, sizeof key);
+}
+
 static inline uint64_t rotate(uint64_t word, unsigned bits)
 {
     return word << bits | word >> (64 - bits);

@@ -11,6 +11,11 @@
 /* Draws the key. Call once, before any other thread starts. */
 void hash_start(void);
 
+/* The key, for another process of this bridge that is to give the same hashes, and taking over such a key, in the place
+ * of hash_start. */
+void hash_key(uint64_t out[2]);
+void hash_adopt(const uint64_t key[2]);
+
 /* Any thread, after hash_start. */
 uint64_t hash_slice(struct slice text);
 

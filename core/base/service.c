@@ -108,6 +108,13 @@ void service_alive(void)
         tell("WATCHDOG=1\n", sizeof "WATCHDOG=1\n" - 1);
 }
 
+void service_main_process(int pid)
+{
+    char text[32];
+    if (!atomic_exchange(&stopping, true))
+        tell(text, snprintf(text, sizeof text, "MAINPID=%d\n", pid));
+}
+
 void service_stopping(const char *status)
 {
     char line[STATUS_BYTES], text[STATUS_BYTES + 32];

@@ -23,6 +23,9 @@ void service_reloading(void);
 /* The process does what it should. */
 void service_alive(void);
 
+/* Another process is the service from now on; it says all that is to be said. */
+void service_main_process(int pid);
+
 /* It is about to end. */
 void service_stopping(const char *status);
 

@@ -9,6 +9,7 @@
 #include "bridge/levels.h"
 #include "bridge/profile.h"
 #include "bridge/registry.h"
+#include "protocol/envelope.h"
 
 struct agent {
     atomic_uint open_tasks; /* bridge/tasks.h; written with the shard locked, read without */
@@ -59,6 +60,21 @@ struct agent *agent_find_or_add(uint64_t hash, struct slice id);
 
 /* Who holds that id, present or not; 0: nobody. Shard locked. */
 uint64_t agent_owner(uint64_t hash, struct slice id);
+
+/* Agents whose mailbox holds something, each with a reference, piece by piece as registry_list. Any thread. */
+unsigned agents_with_mail(uint64_t *cursor, struct agent **out, unsigned capacity);
+
+/* The id of a known agent by its hash, and its length; 0: there is none. Any thread. */
+size_t agent_name(uint64_t hash, char out[TEXT_BYTES_MAXIMUM]);
+
+/* Each agent with mail of the lane's share of the shards, with its shard locked. */
+void registry_each(const struct lane *lane, void (*call)(struct agent *agent, void *context), void *context);
+
+/* Who held ids of that share, in a record for each shard, and out of one. See carry.h. */
+struct channel_writer;
+struct channel_reader;
+void registry_put_holders(const struct lane *lane, uint32_t kind, struct channel_writer *channel);
+bool registry_get_holders(struct channel_reader *channel);
 
 /* Forgets the agent if nothing keeps it: no endpoint, no mailbox, nothing on its way home. Shard locked. */
 void agent_forget_if_idle(struct agent *agent);

@@ -1,5 +1,7 @@
 #include "bridge/attachment.h"
 
+#include <mbedtls/sha256.h>
+
 #include "base/hash.h"
 #include "bridge/agent.h"
 #include "bridge/mailbox.h"
@@ -51,10 +53,17 @@ static void note_change(void)
     atomic_fetch_add_explicit(&registry_change_count, 1, memory_order_release);
 }
 
-/* Without an owner there is no credential: then ids are nobody's. */
+/* Without an owner there is no credential: then ids are nobody's. The number means the same to every bridge, because
+ * mailboxes go from one to another (state.h), and nobody finds another name for one. */
 static uint64_t owner_of(const struct profile *profile)
 {
-    return profile->owner.length > 0 ? hash_slice(profile->owner) : 0;
+    unsigned char digest[32];
+    uint64_t number;
+    if (profile->owner.length == 0)
+        return 0;
+    mbedtls_sha256_ret((const unsigned char *)profile->owner.data, profile->owner.length, digest, 0);
+    memcpy(&number, digest, sizeof number);
+    return number ? number : 1;
 }
 
 enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)
@@ -216,6 +225,14 @@ void attachment_go_live(struct endpoint *endpoint)
         moved = true;
     if (moved)
         lane_mark_dirty(endpoint->lane, endpoint);
+}
+
+bool attachment_line_up(struct endpoint *endpoint, struct frame *frame, uint8_t turn)
+{
+    if (lane_line_up(endpoint, frame) != CODE_OK)
+        return false;
+    endpoint->line_up->turn = turn;
+    return true;
 }
 
 void attachment_detach(struct endpoint *endpoint)

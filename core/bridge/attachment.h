@@ -19,6 +19,9 @@ bool attachment_change_profile(struct endpoint *endpoint, struct profile *profil
  * when the grace period is over and when the outbox has drained; does nothing where it is too early. */
 void attachment_go_live(struct endpoint *endpoint);
 
+/* A frame that stood in a line-up before joins this one's, behind the others; retains it. False: no memory. */
+bool attachment_line_up(struct endpoint *endpoint, struct frame *frame, uint8_t turn);
+
 /* Gives the connection up: unsent envelopes return to the mailbox. The endpoint is LEAVING until the next lane_drain
  * has finished it (then DETACHED, and it may be freed). Harmless when it is not attached. */
 void attachment_detach(struct endpoint *endpoint);

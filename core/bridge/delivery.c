@@ -82,6 +82,44 @@ enum give_to { TO_ANYBODY, TO_CONNECTED, TO_FREE };
 
 /* To this agent: connected or not, only if it is connected, only if it is not full either. GIVEN: tried, and the
  * outcome is settled. */
+/* To its mailbox or its connection. The shard is locked, and is not any more afterwards. */
+static inline enum code hand_over(struct lane *lane, struct agent *agent, struct frame *frame, struct lock *lock)
+{
+    struct endpoint *endpoint = agent->endpoint;
+    enum code code;
+    if (!endpoint) {
+        code = code_of_mailbox(mailbox_push(lane, agent, frame));
+        agent_forget_if_idle(agent);
+        lock_release(lock);
+    } else if (endpoint->lane == lane) {
+        lock_release(lock); /* the endpoint is ours: it cannot go away under us */
+        code = lane_deliver(lane, endpoint, frame);
+    } else {
+        code = inbox_push(lane, endpoint->lane, endpoint, frame, 0) ? CODE_OK : CODE_OVERLOADED;
+        lock_release(lock);
+    }
+    return code;
+}
+
+enum code delivery_restore(struct lane *lane, struct slice id, uint64_t owner, struct frame *frame)
+{
+    uint64_t hash = hash_slice(id);
+    struct lock *lock = agent_lock(hash);
+    uint64_t holder = agent_owner(hash, id);
+    struct agent *agent = agent_find(hash, id);
+    /* What nobody held may be had by whoever holds it now; what somebody held, by nobody else. */
+    bool foreign = owner && holder != owner && (holder || (agent && agent->endpoint));
+    if (!foreign)
+        agent = agent_find_or_add(hash, id);
+    if (foreign || !agent) {
+        lock_release(lock);
+        return foreign ? CODE_FORBIDDEN : CODE_OVERLOADED;
+    }
+    if (owner)
+        agent->owner = owner;
+    return hand_over(lane, agent, frame, lock);
+}
+
 static enum given give(struct work *work, uint64_t hash, struct slice id, enum give_to to)
 {
     bool with_mailbox = to == TO_ANYBODY;
@@ -115,17 +153,7 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, enum g
         task_open(agent, frame->task);
         agent_retain(agent); /* in case it has to be closed again */
     }
-    if (!endpoint) {
-        code = code_of_mailbox(mailbox_push(lane, agent, frame));
-        agent_forget_if_idle(agent);
-        lock_release(lock);
-    } else if (endpoint->lane == lane) {
-        lock_release(lock); /* the endpoint is ours: it cannot go away under us */
-        code = lane_deliver(lane, endpoint, frame);
-    } else {
-        code = inbox_push(lane, endpoint->lane, endpoint, frame, 0) ? CODE_OK : CODE_OVERLOADED;
-        lock_release(lock);
-    }
+    code = hand_over(lane, agent, frame, lock);
     if (__builtin_expect(opens, 0)) {
         if (code != CODE_OK) {
             lock = agent_lock(hash);

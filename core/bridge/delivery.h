@@ -48,4 +48,9 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
  * closed when it says so. The frame, a reference for the caller; NULL when memory is out. */
 struct frame *delivery_take(const struct delivery *delivery, struct slice name);
 
+/* Puts back what was taken out of a bridge that ran before: into the agent's mailbox or, where it is connected, to
+ * it, behind what it is to get already. `owner`: who held the mailbox (agent.owner); 0: nobody. Retains the frame.
+ * CODE_OK; CODE_MAILBOX_FULL, CODE_OVERLOADED; or CODE_FORBIDDEN: the id is another owner's by now. Lane's thread. */
+enum code delivery_restore(struct lane *lane, struct slice id, uint64_t owner, struct frame *frame);
+
 #endif

@@ -20,6 +20,7 @@ struct entry {
 static struct lock lock = LOCK_INITIALIZER;
 static struct entry *ring;
 static uint32_t limit, count, head; /* head: the oldest */
+static uint64_t next_number;
 static uint64_t bytes_limit, bytes;
 static uint64_t bytes_configured;
 static atomic_ullong bytes_shown; /* for readers on other threads than lanes, which the lock may not keep out */
@@ -93,6 +94,7 @@ void history_append(struct frame *frame, const struct history_parties *parties)
             uint32_t at = head + count;
             ring[at >= limit ? at - limit : at] = entry;
             count++;
+            next_number++;
             bytes += size;
             in = true;
         }
@@ -163,6 +165,46 @@ unsigned history_newest(struct frame **out, unsigned capacity, uint64_t party)
         out[found - 1 - i] = newer;
     }
     return found;
+}
+
+bool history_read(uint64_t *number, struct history_entry *out)
+{
+    *out = (struct history_entry){0};
+    lock_acquire(&lock);
+    uint64_t oldest = next_number - count;
+    if (*number < oldest)
+        *number = oldest;
+    bool there = *number < next_number;
+    if (there) {
+        const struct entry *entry = &ring[(head + (uint32_t)(*number - oldest)) % limit];
+        size_t list = entry->recipient_count * sizeof(uint64_t);
+        out->frame = frame_retain(entry->frame);
+        out->parties = (struct history_parties){.sender = entry->sender, .everyone = entry->everyone};
+        if (entry->recipient_count == 1)
+            out->one = entry->recipients.one;
+        else if (entry->recipient_count > 1 && (out->many = pool_acquire(POOL_ARRAYS, list)))
+            memcpy(out->many, entry->recipients.many, list);
+        if (entry->recipient_count == 1 || out->many)
+            out->parties.recipient_count = entry->recipient_count;
+        ++*number;
+    }
+    lock_release(&lock);
+    out->parties.recipients = out->many ? out->many : &out->one;
+    return there;
+}
+
+void history_entry_free(struct history_entry *entry)
+{
+    pool_release(POOL_ARRAYS, entry->many, entry->many ? entry->parties.recipient_count * sizeof(uint64_t) : 0);
+    frame_release(entry->frame);
+}
+
+uint64_t history_next_number(void)
+{
+    lock_acquire(&lock);
+    uint64_t next = next_number;
+    lock_release(&lock);
+    return next;
 }
 
 uint32_t history_count(void)

@@ -28,6 +28,23 @@ void history_append(struct frame *frame, const struct history_parties *parties);
  * this agent sent, received, or that were broadcast. Any thread. */
 unsigned history_newest(struct frame **out, unsigned capacity, uint64_t party);
 
+/* One entry as it is kept. */
+struct history_entry {
+    struct frame *frame; /* a reference */
+    struct history_parties parties;
+    uint64_t one;   /* where the only recipient stands */
+    uint64_t *many; /* where several stand; the pool's */
+};
+
+/* Entries are numbered in the order in which they came. Gives the one numbered *number or, where that is gone, the
+ * oldest, and moves *number behind it. False: there is none from there on. Any thread; free it with
+ * history_entry_free. Without memory for its list of recipients it has none. */
+bool history_read(uint64_t *number, struct history_entry *out);
+void history_entry_free(struct history_entry *entry);
+
+/* The number that the next one will have. */
+uint64_t history_next_number(void);
+
 /* Lowers the limit of bytes, or raises it again up to the configured one; what is over it goes, oldest first. Gives the
  * bytes that went. Any lane. */
 uint64_t history_set_bytes(uint64_t bytes);

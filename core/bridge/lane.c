@@ -278,6 +278,17 @@ bool lane_drain(struct lane *lane)
     return false;
 }
 
+bool lane_idle(struct lane *lane)
+{
+    bool leaving = false;
+    for (const struct endpoint *endpoint = lane->leaving; endpoint; endpoint = endpoint->next_leaving)
+        leaving = leaving || !endpoint->lingers;
+    lock_acquire(&lane->inbox.lock);
+    bool idle = lane->inbox.count == 0 && !lane->inbox.notices;
+    lock_release(&lane->inbox.lock);
+    return idle && !leaving && !lane->batch.busy && !lane->dirty;
+}
+
 void lane_wake_others(struct lane *lane)
 {
     if (!lane->woke_any)
@@ -327,7 +338,7 @@ static enum code hold(struct lane *lane, struct endpoint *endpoint, struct frame
     return take_home(endpoint, frame);
 }
 
-static enum code line_up(struct endpoint *endpoint, struct frame *frame)
+enum code lane_line_up(struct endpoint *endpoint, struct frame *frame)
 {
     if (!endpoint->line_up) {
         endpoint->line_up = pool_acquire(POOL_ARRAYS, sizeof *endpoint->line_up);
@@ -350,7 +361,7 @@ static uint64_t waiting_bytes(const struct endpoint *endpoint)
 /* The new one is lined up first: it may be what has to go. */
 static enum code drop_and_line_up(struct lane *lane, struct endpoint *endpoint, struct frame *frame)
 {
-    enum code code = line_up(endpoint, frame);
+    enum code code = lane_line_up(endpoint, frame);
     struct frame *least;
     while (code == CODE_OK && waiting_bytes(endpoint) > lane_send_queue_bytes() &&
            (least = levels_pop_least(endpoint->line_up))) {
@@ -391,7 +402,7 @@ static enum code deliver_congested(struct lane *lane, struct endpoint *endpoint,
 {
     if (endpoint->blocked && waiting_bytes(endpoint) + frame->length > lane_send_queue_bytes())
         return deliver_slowly(lane, endpoint, frame);
-    enum code code = levels_ordered ? line_up(endpoint, frame) : push(endpoint, frame);
+    enum code code = levels_ordered ? lane_line_up(endpoint, frame) : push(endpoint, frame);
     if (code == CODE_OK)
         lane_mark_dirty(lane, endpoint);
     attachment_note_waiting(endpoint);

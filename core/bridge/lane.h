@@ -180,6 +180,10 @@ struct lane *lanes_get(unsigned index);
 #define LANE_DRAIN_BYTES (128u << 10)
 bool lane_drain(struct lane *lane);
 
+/* Whether nothing waits to be handled: in the inbox, or of endpoints that leave but those whose outbox is still being
+ * written. */
+bool lane_idle(struct lane *lane);
+
 /* The number that the next broadcast of any lane will have. */
 uint64_t lane_next_broadcast(void);
 
@@ -203,6 +207,9 @@ uint64_t lane_send_queue_bytes(void);
 /* Hands an envelope's frame to an endpoint of this lane: outbox, mailbox, or the slow agent's rule. Retains the frame.
  * CODE_OK, or CODE_MAILBOX_FULL or CODE_OVERLOADED (no memory) and nothing was taken. */
 enum code lane_deliver(struct lane *lane, struct endpoint *endpoint, struct frame *frame);
+
+/* It waits for the endpoint's full socket, in its turn; retains the frame. CODE_OK or CODE_OVERLOADED. */
+enum code lane_line_up(struct endpoint *endpoint, struct frame *frame);
 
 /* Hands it to every attached endpoint of every lane but `except`, which is compared only; gives how many that was. */
 unsigned lane_broadcast(struct lane *lane, struct frame *frame, struct endpoint *except);

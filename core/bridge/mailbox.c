@@ -196,6 +196,18 @@ void mailbox_take(struct agent *agent, struct levels *into)
     agent->mailbox = (struct levels){0};
 }
 
+void mailbox_restore(struct lane *lane, struct agent *agent, struct levels *frames, bool in_front)
+{
+    struct levels before = {0};
+    if (!in_front) {
+        mailbox_take(agent, &before);
+        uint32_t lost = levels_prepend(frames, &before);
+        if (lost > 0)
+            counter_add(&lane->counters.lost_without_memory, lost);
+    }
+    mailbox_return(lane, agent, frames);
+}
+
 void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)
 {
     if (now_ms - agent->stored_at_ms < (int64_t)limits.ttl_ms)

@@ -35,6 +35,10 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
  * mailbox and of all demand. Leaves `frames` empty. */
 void mailbox_return(struct lane *lane, struct agent *agent, struct levels *frames);
 
+/* Puts frames into it that were in one before, behind what it has or in front of it; limits as above. Leaves `frames`
+ * empty. Shard locked. */
+void mailbox_restore(struct lane *lane, struct agent *agent, struct levels *frames, bool in_front);
+
 /* For envelopes that wait elsewhere under the limit of all mailboxes together, and of their sender's share. False:
  * there is no room. Any thread. */
 bool mailbox_reserve(const struct frame *frame);

@@ -8,6 +8,7 @@
 #include "bridge/mailbox.h"
 #include "bridge/tasks.h"
 #include "memory/pool.h"
+#include "protocol/websocket/frame_carry.h"
 
 /* Of those at the head, how many pending_tend looks for an agent for: the rest follow when one is found. */
 #define TRIED_AGAIN 16u
@@ -52,11 +53,13 @@ static void take_out(struct pending **place)
 
 void pending_stop(void)
 {
+    lock_acquire(&lock);
     while (first) {
         struct pending *pending = first;
         take_out(&first);
         free_pending(pending);
     }
+    lock_release(&lock);
 }
 
 bool pending_any(void)
@@ -211,6 +214,64 @@ enum code pending_add(struct lane *lane, const struct pending_request *request)
     if (code != CODE_OK)
         atomic_fetch_add_explicit(&refused, 1, memory_order_relaxed);
     return code;
+}
+
+static void put_text(struct channel_writer *channel, struct slice text)
+{
+    channel_put(channel, text.data != NULL);
+    channel_put_bytes(channel, text);
+}
+
+static struct slice get_text(struct channel_reader *channel)
+{
+    bool there = channel_get(channel) != 0;
+    struct slice text = channel_get_bytes(channel);
+    return there ? text : slice_from(NULL, 0);
+}
+
+void pending_put(uint32_t kind, struct frame_writer *writer)
+{
+    struct channel_writer *channel = writer->channel;
+    lock_acquire(&lock);
+    for (const struct pending *pending = first; pending; pending = pending->next) {
+        channel_begin(channel, kind);
+        put_text(channel, pending->selector.role);
+        put_text(channel, pending->selector.label);
+        put_text(channel, pending->selector.intent);
+        put_text(channel, pending->selector.tool);
+        put_text(channel, pending->selector.id);
+        channel_put(channel, pending->except);
+        channel_put(channel, (uint64_t)pending->until_ms);
+        frame_put(writer, pending->frame);
+        channel_end(channel);
+    }
+    lock_release(&lock);
+}
+
+bool pending_get(struct lane *lane, struct frame_reader *reader)
+{
+    struct channel_reader *channel = reader->channel;
+    struct selector selector = {.role = get_text(channel)};
+    selector.label = get_text(channel);
+    selector.intent = get_text(channel);
+    selector.tool = get_text(channel);
+    selector.id = get_text(channel);
+    struct pending_request request = {.selector = &selector, .except = channel_get(channel)};
+    int64_t until_ms = (int64_t)channel_get(channel);
+    request.frame = frame_get(reader);
+    if (!request.frame)
+        return false;
+    lock_acquire(&lock);
+    struct pending *pending = mailbox_reserve(request.frame) ? new_pending(lane, &request) : NULL;
+    if (pending) {
+        pending->until_ms = until_ms;
+        *last = pending;
+        last = &pending->next;
+        atomic_fetch_add(&count, 1);
+    }
+    lock_release(&lock);
+    frame_release(request.frame);
+    return pending != NULL;
 }
 
 void pending_tend(struct lane *lane)

@@ -11,8 +11,10 @@ struct pending_limits {
     uint32_t ttl_ms; /* an envelope that has waited this long is given up */
 };
 
-/* Main thread: before any lane runs, and when none runs any more. */
+/* Main thread: before any lane runs. */
 void pending_start(const struct pending_limits *limits);
+
+/* Forgets all that wait. Any thread. */
 void pending_stop(void);
 
 struct pending_request {
@@ -32,6 +34,13 @@ void pending_offer(struct lane *lane, struct agent *agent);
 /* Gives up what has waited too long, and tries again what found its agent overloaded or leaving. Lane's thread, no lock
  * held; now and then, when an agent has left, and when lane.room is set. */
 void pending_tend(struct lane *lane);
+
+/* All that wait, in a record each, and one out of such a record, which joins behind the others and is offered to nobody
+ * yet. False: no memory. See carry.h. */
+struct frame_writer;
+struct frame_reader;
+void pending_put(uint32_t kind, struct frame_writer *writer);
+bool pending_get(struct lane *lane, struct frame_reader *reader);
 
 struct pending_figures {
     uint64_t waiting, queued_in_all, refused, expired;

@@ -11,6 +11,7 @@
 #include "bridge/mailbox.h"
 #include "bridge/tasks.h"
 #include "memory/pool.h"
+#include "net/channel.h"
 
 #define SHARDS 256u
 #define FIRST_BUCKETS 8u
@@ -215,7 +216,14 @@ static uint32_t next_bucket(uint32_t bucket, uint32_t bucket_count)
     return reverse_bits(reversed + 1);
 }
 
-unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capacity)
+/* Up to `capacity` agents that are wanted, each handed to `take` with its shard locked. */
+struct walk {
+    bool (*wanted)(const struct agent *agent);
+    void (*take)(struct agent *agent, unsigned index, void *out);
+    void *out;
+};
+
+static unsigned walk_agents(uint64_t *cursor, unsigned capacity, const struct walk *walk)
 {
     unsigned given = 0;
     uint32_t shard_index = (uint32_t)(*cursor >> 32), bucket = (uint32_t)*cursor;
@@ -226,15 +234,15 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
         while (shard->bucket_count > 0) {
             unsigned in_bucket = 0;
             for (struct agent *agent = shard->buckets[bucket & (shard->bucket_count - 1)]; agent; agent = agent->next)
-                in_bucket += agent->endpoint != NULL;
+                in_bucket += walk->wanted(agent);
             if (in_bucket > capacity - given && given > 0) {
                 full = true;
                 break;
             }
             for (struct agent *agent = shard->buckets[bucket & (shard->bucket_count - 1)]; agent && given < capacity;
                  agent = agent->next)
-                if (agent->endpoint)
-                    view_agent(agent, &out[given++]);
+                if (walk->wanted(agent))
+                    walk->take(agent, given++, walk->out);
             bucket = next_bucket(bucket, shard->bucket_count);
             if (bucket == 0)
                 break;
@@ -250,6 +258,96 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
     /* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): it loses the cast, and sees 32 bits */
     *cursor = (uint64_t)shard_index << 32 | bucket;
     return given;
+}
+
+static bool is_connected(const struct agent *agent)
+{
+    return agent->endpoint != NULL;
+}
+
+static void take_view(struct agent *agent, unsigned index, void *out)
+{
+    view_agent(agent, &((struct agent_view *)out)[index]);
+}
+
+unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capacity)
+{
+    return walk_agents(cursor, capacity, &(struct walk){is_connected, take_view, out});
+}
+
+static bool has_mail(const struct agent *agent)
+{
+    return agent->mailbox.count > 0;
+}
+
+static void take_reference(struct agent *agent, unsigned index, void *out)
+{
+    ((struct agent **)out)[index] = agent_retain(agent);
+}
+
+unsigned agents_with_mail(uint64_t *cursor, struct agent **out, unsigned capacity)
+{
+    return walk_agents(cursor, capacity, &(struct walk){has_mail, take_reference, (void *)out});
+}
+
+void registry_each(const struct lane *lane, void (*call)(struct agent *agent, void *context), void *context)
+{
+    for (unsigned i = lane->index; i < SHARDS; i += lanes_count()) {
+        struct shard *shard = &shards[i];
+        lock_acquire(&shard->lock);
+        for (uint32_t bucket = 0; bucket < shard->bucket_count; bucket++)
+            for (struct agent *agent = shard->buckets[bucket]; agent; agent = agent->next)
+                if (has_mail(agent))
+                    call(agent, context);
+        lock_release(&shard->lock);
+    }
+}
+
+void registry_put_holders(const struct lane *lane, uint32_t kind, struct channel_writer *channel)
+{
+    for (unsigned i = lane->index; i < SHARDS; i += lanes_count()) {
+        struct shard *shard = &shards[i];
+        lock_acquire(&shard->lock);
+        if (shard->holders) {
+            channel_begin(channel, kind);
+            channel_put(channel, i);
+            channel_put_bytes(channel, slice_from((const char *)shard->holders, sizeof *shard->holders));
+            channel_end(channel);
+        }
+        lock_release(&shard->lock);
+    }
+}
+
+bool registry_get_holders(struct channel_reader *channel)
+{
+    uint64_t index = channel_get(channel);
+    struct slice bytes = channel_get_bytes(channel);
+    if (channel->failed || index >= SHARDS || bytes.length != sizeof(struct holders))
+        return false;
+    struct shard *shard = &shards[index];
+    lock_acquire(&shard->lock);
+    if (!shard->holders)
+        shard->holders = malloc(sizeof *shard->holders);
+    if (shard->holders)
+        memcpy(shard->holders, bytes.data, bytes.length);
+    lock_release(&shard->lock);
+    return shard->holders != NULL;
+}
+
+size_t agent_name(uint64_t hash, char out[TEXT_BYTES_MAXIMUM])
+{
+    struct shard *shard = shard_of(hash);
+    size_t length = 0;
+    lock_acquire(&shard->lock);
+    struct agent *agent = shard->bucket_count > 0 ? shard->buckets[hash & (shard->bucket_count - 1)] : NULL;
+    while (agent && agent->hash != hash)
+        agent = agent->next;
+    if (agent && agent->id_length <= TEXT_BYTES_MAXIMUM) {
+        length = agent->id_length;
+        memcpy(out, agent->id, length);
+    }
+    lock_release(&shard->lock);
+    return length;
 }
 
 _Atomic uint64_t registry_change_count = 1;

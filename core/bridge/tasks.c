@@ -4,6 +4,7 @@
 #include "bridge/tasks.h"
 
 #include "memory/pool.h"
+#include "net/channel.h"
 
 static char *const default_opening[] = {"task.assign"};
 static char *const default_closing[] = {"task.complete", "task.failed", "task.cancelled"};
@@ -117,6 +118,30 @@ void task_close(struct agent *agent, uint64_t task)
 void task_close_all(struct agent *agent)
 {
     set_open(agent, 0);
+}
+
+void tasks_put(const struct agent *agent, struct channel_writer *channel)
+{
+    channel_put(channel, agent->task_count);
+    for (uint32_t i = 0; i < agent->task_count; i++) {
+        channel_put(channel, agent->tasks[i].id);
+        channel_put(channel, agent->tasks[i].frames);
+    }
+}
+
+bool tasks_get(struct agent *agent, struct channel_reader *channel)
+{
+    uint64_t count = channel_get(channel);
+    struct lock *lock = agent_lock(agent->hash);
+    for (; count > 0 && !channel->failed; count--) {
+        uint64_t id = channel_get(channel), frames = channel_get(channel);
+        task_open(agent, id);
+        struct open_task *open = find(agent, id);
+        if (open)
+            open->frames = (uint32_t)frames;
+    }
+    lock_release(lock);
+    return !channel->failed;
 }
 
 void tasks_free(struct agent *agent)

@@ -42,6 +42,12 @@ void task_close(struct agent *agent, uint64_t task);
 /* The agent left: nothing is open any more. Shard locked. */
 void task_close_all(struct agent *agent);
 
+/* All of them into the record that is being written, and out of it. False: the record is not as it should be. */
+struct channel_writer;
+struct channel_reader;
+void tasks_put(const struct agent *agent, struct channel_writer *channel);
+bool tasks_get(struct agent *agent, struct channel_reader *channel);
+
 /* With the agent. */
 void tasks_free(struct agent *agent);
 

@@ -11,7 +11,7 @@
 #define SILENCE_MS 120000
 
 /* The bridge's own words from {"error":…,"code":…}, or the whole body where it is something else. */
-static void describe_refusal(const struct http_answer *answer, char problem[ASK_PROBLEM_SIZE])
+void ask_describe_refusal(const struct http_answer *answer, char problem[ASK_PROBLEM_SIZE])
 {
     struct slice body = slice_from(answer->body.data, answer->body.length), key, value, text = body, code = {0};
     struct buffer line = {0};
@@ -49,7 +49,7 @@ static bool carry_out(const struct http_call *call, struct buffer *answer, unsig
     if (good || status) {
         *answer = got.body;
     } else {
-        describe_refusal(&got, problem);
+        ask_describe_refusal(&got, problem);
         buffer_free(&got.body);
     }
     if (status)

@@ -22,4 +22,8 @@ bool ask_quietly(const struct target *target, const char *path, int timeout_ms, 
 int follow_bridge(const char *command, const struct target *target, const char *path,
                   bool (*take)(void *context, struct slice piece), void *context);
 
+/* The one line for an answer that refuses: the bridge's own words. */
+struct http_answer;
+void ask_describe_refusal(const struct http_answer *answer, char problem[ASK_PROBLEM_SIZE]);
+
 #endif

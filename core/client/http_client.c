@@ -60,7 +60,7 @@ struct reading {
 static void start_body(struct reading *reading)
 {
     struct http_request as_request = {.content_length = reading->head.content_length, .chunked = reading->head.chunked};
-    struct http_limits limits = {.body_bytes = ANSWER_MAXIMUM};
+    struct http_limits limits = {.body_bytes = reading->call->take ? UINT64_MAX : ANSWER_MAXIMUM};
     http_body_start(&reading->body, &as_request, &limits);
     reading->answer->status = reading->head.status;
 }

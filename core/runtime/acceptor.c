@@ -194,6 +194,7 @@ void acceptor_stop(struct reactor *reactor)
         ev_io_stop(reactor->loop, &reactor->listeners[i].watcher);
         close(reactor->listeners[i].fd);
     }
+    reactor->listener_count = 0;
     if (reactor->reserve_fd >= 0)
         close(reactor->reserve_fd);
     reactor->reserve_fd = -1;

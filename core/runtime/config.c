@@ -487,6 +487,14 @@ static void read_alerts(lua_State *L, struct config *config)
     config->policies.access = read_text(L, "policies.access");
 }
 
+static void read_drain(lua_State *L, struct config *config)
+{
+    config->drain.delay_ms = read_count(L, "drain.delayMs");
+    config->drain.timeout_ms = read_count(L, "drain.timeoutMs");
+    config->drain.retry_ms = read_count(L, "drain.retryMs");
+    config->upgrade.timeout_ms = read_count(L, "upgrade.timeoutMs");
+}
+
 static void read_rights(lua_State *L, struct config *config)
 {
     static const char *const ways[] = {"off", "auto", "required", NULL};
@@ -540,6 +548,7 @@ static void read_config(lua_State *L, struct config *config, const char *file)
     read_canary(L, config);
     read_alerts(L, config);
     read_log(L, config);
+    read_drain(L, config);
     read_tracing(L, config);
     read_rights(L, config);
 }

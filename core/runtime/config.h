@@ -215,6 +215,14 @@ struct config {
     } log;
 
     struct {
+        uint32_t delay_ms, timeout_ms, retry_ms;
+    } drain;
+
+    struct {
+        uint32_t timeout_ms;
+    } upgrade;
+
+    struct {
         char *endpoint;             /* NULL: nothing is traced */
         char *service;              /* the name under which it is seen */
         double sample_ratio;        /* of what names no parent */
@@ -236,7 +244,8 @@ struct config_flags {
 };
 
 struct config_source {
-    const char *path; /* the config file; NULL: the built-in configuration, which is every key at its default */
+    const char *import; /* a file to begin with (bridge/state.h); NULL: none. The server's, not the configuration's */
+    const char *path;   /* the config file; NULL: the built-in configuration, which is every key at its default */
     struct config_flags flags;
     void (*install_bundle)(struct lua_State *L); /* makes require("luaduct.config.load") work in a fresh state */
 };

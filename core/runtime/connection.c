@@ -175,6 +175,17 @@ enum limit connection_count_identity(struct connection *connection)
     return LIMIT_NONE;
 }
 
+void connection_restore_identity(struct connection *connection)
+{
+    const struct identity *identity = identity_counted(connection->identity);
+    connection->share = connection_share(connection);
+    if (!identity)
+        return;
+    connection->sender = identity_party(identity);
+    limits_restore_connection(false, connection->sender);
+    connection->counted_sender = connection->sender != NULL;
+}
+
 enum limit connection_count_listening(struct connection *connection, const struct identity *identity)
 {
     identity = identity_counted(identity);
@@ -210,7 +221,6 @@ void connection_follow_limits(struct connection *connection)
     connection->sender = party;
     connection->counted_sender = true;
 }
-
 
 uint16_t connection_share(const struct connection *connection)
 {

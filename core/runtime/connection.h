@@ -65,6 +65,7 @@ struct connection {
     bool counted_agent : 1;
     bool by_proxy : 1;         /* of a trusted proxy: each request says for whom */
     bool forwarded : 1;        /* `address` is what a trusted proxy said */
+    bool goes_along : 1;       /* another process has it, or is about to: see runtime/handover/ */
     bool paused : 1;           /* not read while memory is short: see runtime/pressure/shed.h */
     uint16_t share;            /* of the mailboxes, that it takes: its identity's, else its address's */
     uint32_t message_began_ms; /* steady clock, not 0, while a message has begun and is not complete; else 0 */
@@ -133,6 +134,8 @@ void connection_flush(struct connection *connection);
  * count as that sender's. LIMIT_NONE: fine, or it has nothing of its own by which to count. */
 enum limit connection_count_identity(struct connection *connection);
 
+/* The same where another process of this bridge has counted it before: no limit is in its way. */
+void connection_restore_identity(struct connection *connection);
 /* A request of that identity listens on it for as long as both like: until connection_end_listening it is one of that
  * sender's connections. LIMIT_NONE: fine. */
 enum limit connection_count_listening(struct connection *connection, const struct identity *identity);

@@ -475,6 +475,14 @@ enum limit party_take_connection(struct party *party, uint64_t now_ns)
     return refused(LIMIT_HANDSHAKES_PER_ADDRESS);
 }
 
+void limits_restore_connection(bool whole, struct party *party)
+{
+    if (whole)
+        take_one(&connections, 0);
+    if (party)
+        take_one(&party->connections, 0);
+}
+
 void party_drop_connection(struct party *party)
 {
     if (party)

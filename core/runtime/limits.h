@@ -95,6 +95,9 @@ void limits_return_handshake(void);
 enum limit party_take_connection(struct party *party, uint64_t now_ns);
 void party_drop_connection(struct party *party);
 
+/* A connection that another process of this bridge had counted already: no limit is in its way. `whole`: among those of
+ * the whole bridge; the party may be NULL. To be dropped as the others. */
+void limits_restore_connection(bool whole, struct party *party);
 /* A connection that is open already, and its agent, are that party's from now on: counted, but not refused. */
 void party_join(struct party *party, bool with_agent);
 

@@ -18,7 +18,9 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/bundle.h"
 #include "runtime/dispatch.h"
+#include "runtime/drain.h"
 #include "runtime/events/events.h"
+#include "runtime/handover/handover.h"
 #include "runtime/http/api.h"
 #include "runtime/http/http_session.h"
 #include "runtime/policies/notify.h"
@@ -317,6 +319,11 @@ static void on_held(struct ev_loop *loop, ev_timer *watcher, int events)
 
 /* --- Other threads --- */
 
+void reactor_wake(struct reactor *reactor)
+{
+    ev_async_send(reactor->loop, &reactor->wake_watcher);
+}
+
 void reactor_post(struct reactor *reactor, struct errand *errand)
 {
     errand->next = NULL;
@@ -324,7 +331,7 @@ void reactor_post(struct reactor *reactor, struct errand *errand)
     *reactor->errands.last = errand;
     reactor->errands.last = &errand->next;
     pthread_mutex_unlock(&reactor->errands.mutex);
-    ev_async_send(reactor->loop, &reactor->wake_watcher);
+    reactor_wake(reactor);
 }
 
 static void run_errands(struct reactor *reactor)
@@ -340,7 +347,7 @@ static void run_errands(struct reactor *reactor)
     }
 }
 
-static void begin_drain(struct reactor *reactor)
+void reactor_begin_stop(struct reactor *reactor)
 {
     reactor->draining = true;
     reactor->drain_started_ms = reactor->now_ms;
@@ -372,8 +379,9 @@ static void on_wake(struct ev_loop *loop, ev_async *watcher, int events)
     run_errands(reactor);
     events_serve(reactor);
     notify_serve(reactor);
+    drain_serve(reactor);
     if (atomic_load_explicit(&reactor->stop_requested, memory_order_acquire) && !reactor->draining)
-        begin_drain(reactor);
+        reactor_begin_stop(reactor);
     reactor_end_pass(reactor);
 }
 
@@ -391,7 +399,7 @@ static void on_cleanup(struct ev_loop *loop, ev_timer *watcher, int events)
 void reactor_request_stop(struct reactor *reactor)
 {
     atomic_store_explicit(&reactor->stop_requested, true, memory_order_release);
-    ev_async_send(reactor->loop, &reactor->wake_watcher);
+    reactor_wake(reactor);
 }
 
 /* --- Life --- */
@@ -486,12 +494,15 @@ void *reactor_run(void *argument)
     supervision_report_ready(reactor, reactor->http != NULL);
     if (reactor->http) {
         shed_start(reactor);
+        if (!handover_take(reactor))
+            pause(); /* another process has the connections: main ends this one */
         acceptor_start(reactor);
         script_start_timers(reactor->script);
         timers_arm(reactor);
         while (!(reactor->draining && !reactor->connections && !reactor->waiting && reactor->work.out == 0))
             ev_run(reactor->loop, EVRUN_ONCE);
         shed_stop(reactor);
+        drain_leave(reactor);
     }
     api_close(reactor->http); /* before the scripts: until then others read their figures */
     scripts_end(reactor);

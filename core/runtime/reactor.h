@@ -100,8 +100,12 @@ struct reactor {
     uint64_t turn_start_ns; /* steady clock; 0: not looked at since reactor_begin_turn */
     unsigned turn_events;
     uint32_t pass_messages;
-    bool draining;
+    bool draining; /* it stops */
     uint64_t drain_started_ms;
+    struct {
+        ev_timer timer;
+        bool emptied, is_cut;
+    } drain; /* see drain.h */
 
     char *read_buffer; /* REACTOR_READ_BYTES and WEBSOCKET_SLACK behind */
     struct message message;
@@ -141,8 +145,14 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
 /* The thread's function. Creates the Lua states on this thread; `started` is called when that worked or failed. */
 void *reactor_run(void *reactor);
 
+/* Any thread: it looks at what others want of it. */
+void reactor_wake(struct reactor *reactor);
+
 /* Any thread: agents get 1001, requests are finished, then reactor_run returns. */
 void reactor_request_stop(struct reactor *reactor);
+
+/* The same at once, on its thread, in a pass; main asks too. */
+void reactor_begin_stop(struct reactor *reactor);
 
 /* After reactor_run returned. */
 void reactor_release(struct reactor *reactor);

@@ -1,6 +1,7 @@
 #include "runtime/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #include "bridge/mailbox.h"
 #include "bridge/pending.h"
 #include "bridge/registry.h"
+#include "bridge/state.h"
 #include "bridge/tasks.h"
 #include "memory/loop_reserve.h"
 #include "memory/pool.h"
@@ -26,7 +28,10 @@
 #include "runtime/confinement/file_access.h"
 #include "runtime/confinement/privileges.h"
 #include "runtime/confinement/system_calls.h"
+#include "runtime/drain.h"
 #include "runtime/engines/engines.h"
+#include "runtime/handover/handover.h"
+#include "runtime/handover/starter.h"
 #include "runtime/identity/jwt/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/policies/notify.h"
@@ -241,6 +246,32 @@ static bool start_tls(const struct config *config, char *error, size_t size)
     return certificates_load(config, &context, error, size) && certificates_use(config, context, error, size);
 }
 
+/* The other process has the connections, so none of them may be ended in order. */
+static void leave_to_the_other(const char *why)
+{
+    handover_refuse(why[0] ? why : "it cannot start: its own words are in its log");
+    fprintf(stderr, "luaduct: %s\n", why);
+    log_stop();
+    _exit(1);
+}
+
+static bool import_state(const char *path, int fd)
+{
+    struct state_import state = {.line = 1};
+    char error[512];
+    if (fd < 0)
+        return true;
+    bool good = state_import_file(&state, lanes_get(0), fd, error, sizeof error);
+    close(fd);
+    uint64_t refused = state.mailbox_full + state.overloaded + state.expired + state.foreign;
+    if (good)
+        log_info(SERVER, "imported", "%s: %llu of the history and %llu in mailboxes, %llu not taken: expired, or past a limit", path,
+                 (unsigned long long)state.history, (unsigned long long)state.envelopes, (unsigned long long)refused);
+    else
+        fprintf(stderr, "luaduct: %s: %s\n", path, error);
+    return good;
+}
+
 static int serve(const struct config *config, const struct config_source *source)
 {
     char error[1024] = "";
@@ -248,8 +279,11 @@ static int serve(const struct config *config, const struct config_source *source
     bool good = start_tls(config, error, sizeof error);
     for (; good && prepared < reactor_count; prepared++)
         good = reactor_prepare(&reactors[prepared], prepared, config, error, sizeof error);
-    good = good && open_listeners(config, error, sizeof error);
-    bool has_admin = good && open_admin(config, error, sizeof error) && config->listen.admin;
+    if (handover_joined())
+        good = good && handover_listen(config, &ws_port, &http_port, error, sizeof error);
+    else
+        good = good && open_listeners(config, error, sizeof error) && open_admin(config, error, sizeof error);
+    bool has_admin = good && config->listen.admin;
     good = good && (has_admin || !config->listen.admin) && give_up_rights(config, error, sizeof error);
     unsigned running = 0;
     if (good) {
@@ -266,6 +300,8 @@ static int serve(const struct config *config, const struct config_source *source
     if (good) {
         running = start_threads(error, sizeof error);
         good = running == reactor_count && supervision_wait_ready() && policies_start(config, error, sizeof error);
+        if (good && !handover_take_over(error, sizeof error))
+            leave_to_the_other(error);
         if (good) {
             loader_run();
             print_banner(config, source->path);
@@ -274,6 +310,9 @@ static int serve(const struct config *config, const struct config_source *source
             supervision_run();
         }
     }
+    if (!good && handover_joined())
+        leave_to_the_other(error);
+    handover_stop();
     loader_request_stop();
     repl_request_stop();
     supervision_wait(loader_ended);
@@ -294,7 +333,7 @@ static int serve(const struct config *config, const struct config_source *source
     log_stop();
     if (!good && error[0])
         fail(error);
-    if (has_admin)
+    if (has_admin && !handover_done())
         unlink(config->listen.admin);
     for (unsigned i = 0; i < prepared; i++)
         reactor_release(&reactors[i]);
@@ -307,13 +346,22 @@ int server_run(const struct config *config, const struct config_source *source)
     reactor_count = config->performance.worker_threads;
     if (reactor_count > LANES_MAXIMUM)
         reactor_count = LANES_MAXIMUM;
+    char problem[1024];
     started_ms = clock_steady_ns() / 1000000;
     loop_reserve_install();
     hash_start();
+    if (!starter_start())
+        return fail("cannot make the process that starts a new version");
+    if (!handover_join(problem, sizeof problem))
+        return fail(problem);
     log_name_thread("main");
     if (!supervision_start(reactor_count))
         return fail("cannot set up signals");
-    char problem[1024];
+    int import_fd = source->import && !handover_joined() ? open(source->import, O_RDONLY | O_CLOEXEC) : -1; /* before it may be forbidden */
+    if (source->import && !handover_joined() && import_fd < 0) {
+        fprintf(stderr, "luaduct: %s: %s\n", source->import, strerror(errno));
+        return 1;
+    }
     privileges_freeze();
     service_open();
     if (!file_access_confine(config, problem, sizeof problem))
@@ -332,7 +380,13 @@ int server_run(const struct config *config, const struct config_source *source)
         log_stop();
         return fail(problem);
     }
+    if (!import_state(source->import, import_fd)) { /* not again, where another process had done so */
+        log_stop();
+        return 1;
+    }
     pressure_start(config, supervision_wake);
+    drain_start(config);
+    handover_start(config);
     int status = serve(config, source);
     pressure_stop();
     history_stop();
@@ -343,6 +397,7 @@ int server_run(const struct config *config, const struct config_source *source)
     limits_stop();
     shared_stop();
     supervision_stop();
+    starter_stop();
     free(reactors);
     pool_leave_thread();
     pool_trim();

@@ -14,8 +14,10 @@
 
 #include "base/log.h"
 #include "base/service.h"
+#include "runtime/drain.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
+#include "runtime/handover/handover.h"
 #include "runtime/heartbeat.h"
 #include "runtime/http/api.h"
 #include "runtime/pressure/pressure.h"
@@ -148,9 +150,9 @@ static bool check_watchdogs(void)
     return busy;
 }
 
-/* False: stop. */
-static bool handle_signals(void)
+static void handle_signals(void)
 {
+    static bool told_to_stop;
     struct signalfd_siginfo info;
     while (read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         switch (info.ssi_signo) {
@@ -161,16 +163,17 @@ static bool handle_signals(void)
             log_reopen();
             break;
         case SIGUSR2:
-            log_warn(SERVER, "no_handover",
-                     "SIGUSR2: handing over to a new binary is not available yet in this version");
+            handover_begin();
             break;
         default:
-            log_info(SERVER, "stopping", "%s: draining and stopping", info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
-            service_stopping("draining");
-            return false;
+            if (told_to_stop) {
+                fprintf(stderr, "luaduct: told to stop a second time: leaving at once\n");
+                _exit(1);
+            }
+            told_to_stop = true;
+            drain_begin(info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
         }
     }
-    return true;
 }
 
 static void drain_wake_fd(void)
@@ -179,18 +182,28 @@ static void drain_wake_fd(void)
     (void)!read(wake_fd, &ignored, sizeof ignored);
 }
 
+/* For poll: until the steady clock shows `due_ms`, and no longer than a tick while hooks run. */
+static int wait_ms(bool busy, uint64_t due_ms)
+{
+    uint64_t now_ms = clock_steady_ns() / 1000000, left = due_ms > now_ms ? due_ms - now_ms : 0;
+    uint64_t most = busy ? WATCHDOG_TICK_MS : due_ms == UINT64_MAX ? UINT64_MAX : left;
+    if (busy && due_ms != UINT64_MAX && left < most)
+        most = left;
+    return most == UINT64_MAX ? -1 : most < INT_MAX ? (int)most : INT_MAX;
+}
+
 void supervision_wait(bool (*done)(void))
 {
     bool busy = true;
     while (!done()) {
         struct pollfd descriptors[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
-        int count = poll(descriptors, 2, busy ? WATCHDOG_TICK_MS : -1);
+        uint64_t due_ms;
+        drain_tick(clock_steady_ns() / 1000000, &due_ms);
+        int count = poll(descriptors, 2, wait_ms(busy, due_ms));
         if (count > 0 && descriptors[1].revents)
             drain_wake_fd();
-        if (count > 0 && descriptors[0].revents && !handle_signals()) {
-            fprintf(stderr, "luaduct: told to stop a second time: leaving at once\n");
-            _exit(1);
-        }
+        if (count > 0 && descriptors[0].revents)
+            handle_signals();
         busy = check_watchdogs();
     }
 }
@@ -209,24 +222,14 @@ void supervision_wait_ended(unsigned running)
     supervision_wait(all_ended);
 }
 
-/* For poll: until the steady clock shows `due_ms`, and no longer than a tick while hooks run. */
-static int wait_ms(bool busy, uint64_t due_ms)
-{
-    uint64_t now_ms = clock_steady_ns() / 1000000, left = due_ms > now_ms ? due_ms - now_ms : 0;
-    uint64_t most = busy ? WATCHDOG_TICK_MS : due_ms == UINT64_MAX ? UINT64_MAX : left;
-    if (busy && due_ms != UINT64_MAX && left < most)
-        most = left;
-    return most == UINT64_MAX ? -1 : most < INT_MAX ? (int)most : INT_MAX;
-}
-
 void supervision_run(void)
 {
     bool busy = true;
-    uint64_t due_ms = 0;
-    for (;;) {
+    uint64_t due_ms = 0, drain_due_ms;
+    while (!drain_tick(clock_steady_ns() / 1000000, &drain_due_ms)) {
         struct pollfd descriptors[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
         int memory_ms = pressure_tick();
-        int most_ms = wait_ms(busy, due_ms);
+        int most_ms = wait_ms(busy, due_ms < drain_due_ms ? due_ms : drain_due_ms);
         int count = poll(descriptors, 2, most_ms < 0 || (memory_ms >= 0 && memory_ms < most_ms) ? memory_ms : most_ms);
         if (count < 0 && errno != EINTR) {
             log_error(SERVER, "poll_failed", "poll: %s", strerror(errno));
@@ -234,8 +237,8 @@ void supervision_run(void)
         }
         if (count > 0 && descriptors[1].revents)
             drain_wake_fd();
-        if (count > 0 && descriptors[0].revents && !handle_signals())
-            return;
+        if (count > 0 && descriptors[0].revents)
+            handle_signals();
         busy = check_watchdogs();
         uint64_t now_ms = clock_steady_ns() / 1000000, heartbeat_ms = heartbeat_tick(now_ms);
         due_ms = engines_tick(now_ms);

@@ -199,7 +199,7 @@ describe("a signal", function()
     end
 
     it("SIGTERM ends the process though an agent never reads", function()
-        local server = bridge.start()
+        local server = bridge.start({config = {drain = {timeoutMs = 500}}})
         local alice = websocket.agent(server, "alice")
         websocket.agent(server, "bob", nil, {receive_buffer = 4096})
         for _ = 1, 300 do

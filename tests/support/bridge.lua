@@ -90,7 +90,7 @@ function bridge.write(options)
 end
 
 local function command(options, path)
-    local list = {bridge.BINARY, "run"}
+    local list = {options.binary or bridge.BINARY, "run"}
     for _, argument in ipairs(options.args or {}) do
         list[#list + 1] = argument
     end
@@ -101,7 +101,7 @@ end
 local function start_at(path, folder, options)
     local self = process.start(command(options, path), {env = options.env})
     setmetatable(self, methods)
-    self.folder = folder
+    self.folder, self.binary = folder, options.binary
     started[#started + 1] = self
     local ok = pcall(wait.eventually, function()
         local output = self:output()
@@ -119,11 +119,19 @@ local function start_at(path, folder, options)
 end
 
 -- options: config (table), config_text (instead), script (text of the routing script), files (name to text), env,
--- args (more arguments of `run`). Returns when the bridge has said where it listens.
+-- args (more arguments of `run`), binary (another program). Returns when the bridge has said where it listens.
 function bridge.start(options)
     options = options or {}
     local path, folder = bridge.write(options)
     return start_at(path, folder, options)
+end
+
+-- Another process of that bridge, which serves in its place.
+function bridge.adopt(server, pid)
+    local self = setmetatable(process.adopt(pid, server), methods)
+    self.folder, self.ws_port, self.http_port = server.folder, server.ws_port, server.http_port
+    started[#started + 1] = self
+    return self
 end
 
 -- The same with a config that is there already, on free ports.

@@ -11,7 +11,9 @@ local wait = require "tests.support.wait"
 
 -- Declared only once, for each test file loads its own copy of this module.
 pcall(ffi.cdef, "int prctl(int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d);")
-local PR_SET_PDEATHSIG = 1
+local PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+-- What a child leaves behind becomes ours, so that its end can be waited for.
+ffi.C.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 local process = {}
 local methods = {}
@@ -122,6 +124,13 @@ function process.start(command, options)
     return self
 end
 
+-- The process with that id, which one of ours has started and left behind; it writes where that one wrote.
+function process.adopt(pid, other)
+    local self = setmetatable({process_id = pid, paths = other.paths}, methods)
+    running[#running + 1] = self
+    return self
+end
+
 -- Runs `command` to its end: exit status, standard output, standard error.
 function process.run(command, options)
     local child = process.start(command, options)
@@ -219,6 +228,9 @@ function process.clean()
         child:kill()
     end
     running = {}
+    repeat -- what they left behind has ended with them
+        local pid = syswait.wait(-1, syswait.WNOHANG)
+    until not pid or pid <= 0
     if os.getenv("LUADUCT_TEST_KEEP") ~= "1" then
         for _, path in ipairs(folders) do
             remove_folder(path)

@@ -102,6 +102,32 @@ void deflate_history_free(struct deflate_history *history)
     counted_free(NULL, history);
 }
 
+void deflate_history_put(const struct deflate_history *history, struct channel_writer *channel)
+{
+    unsigned char window[1u << WINDOW_BITS_MOST];
+    unsigned length = 0;
+    channel_put(channel, history != NULL);
+    /* It only reads, whatever its type says. */
+    if (history && inflateGetDictionary((z_stream *)(uintptr_t)&history->stream, window, &length) != Z_OK)
+        channel->out.failed = true;
+    channel_put_bytes(channel, slice_from((const char *)window, length));
+}
+
+bool deflate_history_get(struct deflate_history **history, unsigned window_bits, struct channel_reader *channel)
+{
+    bool there = channel_get(channel) != 0;
+    struct slice window = channel_get_bytes(channel);
+    if (channel->failed || !there)
+        return !channel->failed;
+    if (window_bits < WINDOW_BITS_LEAST || window_bits > WINDOW_BITS_MOST || window.length > 1u << window_bits) {
+        channel_reject(channel, "a window of compression is too large");
+        return false;
+    }
+    *history = history_new(window_bits);
+    return *history && inflateSetDictionary(&(*history)->stream, (const unsigned char *)window.data,
+                                            (unsigned)window.length) == Z_OK;
+}
+
 static z_stream *deflater_new(unsigned window_bits)
 {
     z_stream *stream = counted_alloc(NULL, 1, sizeof *stream);

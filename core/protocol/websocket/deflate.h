@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "net/channel.h"
 #include "protocol/websocket/frame.h"
 
 /* What a connection and its client agreed on. All zero: no compression. */
@@ -67,6 +68,11 @@ struct deflate_history;
  * anything but DEFLATE_DONE nothing is to be released and the history is of no more use. Any thread. */
 enum deflate_result deflate_inflate(struct deflate_history **history, unsigned window_bits, struct slice message,
                                     uint32_t limit, struct deflate_output *out);
+
+/* Into a record for another process of the bridge, and out of it: the window is all that there is of a history between
+ * messages. NULL is allowed. False: no memory. */
+void deflate_history_put(const struct deflate_history *history, struct channel_writer *channel);
+bool deflate_history_get(struct deflate_history **history, unsigned window_bits, struct channel_reader *channel);
 
 /* NULL is allowed. Any thread. */
 void deflate_history_free(struct deflate_history *history);

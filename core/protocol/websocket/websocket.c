@@ -437,6 +437,57 @@ enum websocket_event websocket_next(struct websocket *websocket, char **at, char
     }
 }
 
+void websocket_put(const struct websocket *websocket, struct channel_writer *channel)
+{
+    bool holds = websocket->buffer && websocket->state != STATE_GIVEN;
+    channel_put(channel, websocket->receive_window_bits);
+    channel_put(channel, websocket->receive_takeover);
+    channel_put(channel, websocket->state == STATE_GIVEN ? STATE_HEADER : websocket->state);
+    channel_put(channel, websocket->message);
+    channel_put(channel, websocket->frame);
+    channel_put(channel, websocket->tiny_fragments);
+    channel_put(channel, websocket->remaining);
+    channel_put(channel, websocket->mask);
+    channel_put_bytes(channel, slice_from((const char *)&websocket->utf8, sizeof websocket->utf8));
+    channel_put_bytes(channel, slice_from((const char *)websocket->header, websocket->header_length));
+    channel_put(channel, websocket->assembled);
+    channel_put(channel, websocket->control_length);
+    channel_put_bytes(channel, holds ? slice_from(websocket->buffer, websocket->assembled + websocket->control_length)
+                                     : slice_from("", 0));
+    deflate_history_put(websocket->history, channel);
+}
+
+bool websocket_get(struct websocket *websocket, struct channel_reader *channel)
+{
+    *websocket = (struct websocket){.receive_window_bits = (uint8_t)channel_get(channel)};
+    websocket->receive_takeover = channel_get(channel) != 0;
+    websocket->state = (uint8_t)channel_get(channel);
+    websocket->message = (uint8_t)channel_get(channel);
+    websocket->frame = (uint8_t)channel_get(channel);
+    websocket->tiny_fragments = (uint16_t)channel_get(channel);
+    websocket->remaining = (uint32_t)channel_get(channel);
+    websocket->mask = (uint32_t)channel_get(channel);
+    struct slice utf8 = channel_get_bytes(channel), header = channel_get_bytes(channel);
+    uint64_t assembled = channel_get(channel), control = channel_get(channel);
+    struct slice held = channel_get_bytes(channel);
+    if (utf8.length != sizeof websocket->utf8 || header.length > sizeof websocket->header ||
+        control > CONTROL_PAYLOAD_MOST || held.length != (held.length > 0 ? assembled + control : 0))
+        channel_reject(channel, "a connection stands where none can");
+    if (channel->failed)
+        return false;
+    memcpy(&websocket->utf8, utf8.data, utf8.length);
+    memcpy(websocket->header, header.data, header.length);
+    websocket->header_length = (uint8_t)header.length;
+    if (held.length > 0) {
+        if (!reserve(websocket, held.length, held.length, held.length))
+            return false;
+        memcpy(websocket->buffer, held.data, held.length);
+        websocket->assembled = (uint32_t)assembled;
+        websocket->control_length = (uint8_t)control;
+    }
+    return deflate_history_get(&websocket->history, websocket->receive_window_bits, channel);
+}
+
 bool websocket_status_valid(unsigned status)
 {
     if (status >= 3000 && status <= 4999)

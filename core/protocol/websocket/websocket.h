@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "net/channel.h"
 #include "protocol/json/utf8.h"
 #include "protocol/websocket/deflate.h"
 #include "protocol/websocket/frame.h"
@@ -95,6 +96,11 @@ bool websocket_in_message(const struct websocket *websocket);
 /* Gives the block of the message last returned back to its pool now and not at the next call: for a connection that
  * may stay quiet. Harmless when there is none. */
 void websocket_message_done(struct websocket *websocket);
+
+/* Into a record for another process of the bridge, between two calls of websocket_next, and out of it: there it goes on
+ * where it stood. False: no memory. */
+void websocket_put(const struct websocket *websocket, struct channel_writer *channel);
+bool websocket_get(struct websocket *websocket, struct channel_reader *channel);
 
 /* Frees what the connection holds. It may be started again. */
 void websocket_stop(struct websocket *websocket);

@@ -14,6 +14,7 @@
 #include "protocol/registration.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/session.h"
+#include "runtime/drain.h"
 #include "runtime/events/events.h"
 #include "runtime/identity/authenticate.h"
 #include "runtime/reactor.h"
@@ -310,6 +311,10 @@ void session_register(struct connection *connection, struct slice text, const st
     char error[ERROR_TEXT_BYTES], made_id[UUID_LENGTH];
     enum code code = registration_scan(text, rules, &reactor->store, &asked, error);
     bool again = connection_registered(connection);
+    if (!again && drain_begun()) {
+        session_refuse(connection, CODE_DRAINING, SLICE("the bridge is going away"), slice_from(NULL, 0));
+        return;
+    }
     struct identity *identity;
     struct slice token = code == CODE_OK ? asked.auth_token : slice_from(NULL, 0);
     bool tries = reactor->standing.config->auth.required && token.length > 0 && !connection->is_admin;

@@ -70,8 +70,8 @@ static void leave(struct connection *connection, struct slice reason)
 {
     if (!connection_registered(connection))
         return;
-    /* A replaced agent has not left: its newer connection is there. */
-    if (!atomic_load_explicit(&connection->endpoint.replaced, memory_order_acquire))
+    /* A replaced agent has not left: its newer connection is there. Nor has one that another process serves. */
+    if (!connection->goes_along && !atomic_load_explicit(&connection->endpoint.replaced, memory_order_acquire))
         log_disconnect(connection, reason);
     attachment_detach(&connection->endpoint);
 }

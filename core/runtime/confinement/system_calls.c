@@ -28,7 +28,7 @@ static const char *const allowed[] = {
     "eventfd2", "pipe2",
     /* sockets: agents, callers, the webhook and its name lookups */
     "bind", "listen", "accept4", "accept", "connect", "getsockname", "getpeername", "setsockopt", "getsockopt",
-    "shutdown", "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg",
+    "shutdown", "socketpair", "sendto", "sendmsg", "sendmmsg", "recvfrom", "recvmsg", "recvmmsg",
     /* files: config, scripts, the log, /proc and cgroups */
     "read", "readv", "pread64", "write", "writev", "pwrite64", "close", "open", "openat", "lseek", "fstat", "stat",
     "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2", "getdents64", "readlink", "readlinkat",

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "bridge/answer.h"
 #include "bridge/lane.h"
+#include "bridge/state.h"
 #include "memory/pool.h"
 #include "runtime/bundle.h"
 #include "runtime/events/events.h"
@@ -44,6 +45,7 @@ static int open_native(lua_State *L)
     luaL_register(L, NULL, api_events_functions);
     luaL_register(L, NULL, api_repl_functions);
     luaL_register(L, NULL, api_tls_functions);
+    luaL_register(L, NULL, api_state_functions);
     luaL_register(L, NULL, api_log_functions);
     luaL_register(L, NULL, api_console_functions);
     return 1;
@@ -279,6 +281,8 @@ void api_end(struct lua_State *L, struct api_call *call)
     api_forget(call);
     events_leave(call->subscriber);
     call->subscriber = NULL;
+    state_export_free(call->state);
+    call->state = NULL;
     frame_release(call->sent);
     call->sent = NULL;
     for (uint32_t i = 0; i < call->frame_count; i++)

@@ -15,6 +15,7 @@ struct frame;
 struct http_header;
 struct order;
 struct repl_line;
+struct state_export;
 struct subscriber;
 struct work;
 
@@ -60,6 +61,7 @@ struct api_call {
     struct dispatch_result *dispatched; /* in api_continue: how the first came out */
     bool waits;
     struct subscriber *subscriber; /* the answer goes on with events when the endpoint has ended; NULL: it does not */
+    struct state_export *state;    /* being written; NULL: none */
     struct frame *sent;            /* what POST /send or /broadcast sent */
     struct frame **frames;         /* history being shown */
     uint32_t frame_count, frame_capacity;

@@ -5,6 +5,7 @@
 #include "protocol/json/json.h"
 #include "runtime/engines/alert.h"
 #include "runtime/engines/engines.h"
+#include "runtime/drain.h"
 #include "runtime/engines/switches.h"
 #include "runtime/http/api_native.h"
 #include "runtime/policies/notify.h"
@@ -187,6 +188,13 @@ static int native_switches(lua_State *L)
     return 1;
 }
 
+/* drain(): begins to go away; false: it had begun before. */
+static int native_drain(lua_State *L)
+{
+    lua_pushboolean(L, drain_begin("POST /admin/drain"));
+    return 1;
+}
+
 const luaL_Reg api_admin_functions[] = {
     {"may_administer", native_may_administer},
     {"engines", native_engines},
@@ -195,5 +203,6 @@ const luaL_Reg api_admin_functions[] = {
     {"rules", native_rules},
     {"webhook_figures", native_webhook_figures},
     {"switches", native_switches},
+    {"drain", native_drain},
     {NULL, NULL},
 };

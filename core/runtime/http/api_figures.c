@@ -12,6 +12,7 @@
 #include "bridge/pending.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
+#include "runtime/drain.h"
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/identity/jwt/verifier.h"
@@ -543,7 +544,7 @@ static void push_identity(lua_State *L, const struct api *api)
     }
     version_release(script);
     set_boolean(L, "enhanced", config->mode == CONFIG_MODE_ENHANCED);
-    set_boolean(L, "draining", api->reactor->draining);
+    set_boolean(L, "draining", drain_begun() || api->reactor->draining);
     set_number(L, "uptime_ms", (double)minus(api->reactor->now_ms, server_started_ms()));
     set_number(L, "ws_port", server_ws_port());
     set_number(L, "http_port", server_http_port());
@@ -647,7 +648,7 @@ void api_tell_figures(uint64_t now_ms)
 /* draining() */
 static int native_draining(lua_State *L)
 {
-    lua_pushboolean(L, api_of(L)->reactor->draining);
+    lua_pushboolean(L, drain_begun() || api_of(L)->reactor->draining);
     return 1;
 }
 

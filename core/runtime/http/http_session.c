@@ -10,6 +10,7 @@
 #include "protocol/http/url.h"
 #include "protocol/websocket/handshake.h"
 #include "runtime/agent/agent_session.h"
+#include "runtime/drain.h"
 #include "runtime/events/events.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/identity/access.h"
@@ -21,6 +22,9 @@
 
 /* What stands around the data of POST /workers/execute. */
 #define EXECUTE_MEMBERS_BYTES 1024u
+
+/* A line of an export has an envelope in it, some of it twice, and this around it: with many names, a history's. */
+#define IMPORT_LINE_BYTES (1u << 20)
 
 /* No path of ours is nearly as long: a longer one is not found. */
 #define PATH_BYTES 256
@@ -229,7 +233,7 @@ static void upgrade(struct connection *connection, const struct http_request *re
             (struct http_answer){.status = code_http_status(gate->code), .retry_after = gate->retry_after}, gate->text);
         return;
     }
-    if (connection_reactor(connection)->draining) {
+    if (drain_begun() || connection_reactor(connection)->draining) {
         http_answer_last(connection, CODE_DRAINING, code_http_status(CODE_DRAINING), "the bridge is going away");
         return;
     }
@@ -264,15 +268,20 @@ static void upgrade(struct connection *connection, const struct http_request *re
 
 /* --- Requests --- */
 
-/* Data for the workers may be larger than other bodies, from those who may ask for work. */
+/* Data for the workers may be larger than other bodies, from those who may ask for work; so may lines of an export. */
 static struct http_limits limits_of(const struct connection *connection, struct slice path, bool admin)
 {
     const struct config *config = connection_reactor(connection)->config;
     struct http_limits limits = {
         .head_bytes = config->http.header_bytes, .headers = HTTP_HEADERS_MAX, .body_bytes = config->limits.body_bytes};
     uint64_t execute = config->phase2.worker_pool.execute_bytes + EXECUTE_MEMBERS_BYTES;
-    if (admin && slice_equal(path, SLICE("/workers/execute")) && execute > limits.body_bytes)
-        limits.body_bytes = execute < CONFIG_MESSAGE_CEILING ? execute : CONFIG_MESSAGE_CEILING;
+    uint64_t import = IMPORT_LINE_BYTES + 3 * (uint64_t)config->limits.message_bytes;
+    uint64_t wanted = !admin                                         ? 0
+                      : slice_equal(path, SLICE("/workers/execute")) ? execute
+                      : slice_equal(path, SLICE("/admin/import"))    ? import
+                                                                     : 0;
+    if (wanted > limits.body_bytes)
+        limits.body_bytes = wanted < CONFIG_MESSAGE_CEILING ? wanted : CONFIG_MESSAGE_CEILING;
     return limits;
 }
 

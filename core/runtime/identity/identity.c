@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/wildcard.h"
+#include "net/channel.h"
 #include "runtime/limits.h"
 
 static const char *const kind_names[IDENTITY_KINDS] = {"shared", "token", "jwt", "certificate", "hook", "socket"};
@@ -99,6 +100,67 @@ void identity_release(struct identity *identity)
     if (identity && !is_permanent(identity) &&
         atomic_fetch_sub_explicit(&identity->references, 1, memory_order_acq_rel) == 1)
         free(identity);
+}
+
+static void write_list(const struct slice_list *list, struct channel_writer *channel)
+{
+    channel_put(channel, list->count);
+    for (uint32_t i = 0; i < list->count; i++)
+        channel_put_bytes(channel, list->items[i]);
+}
+
+static bool read_list(struct channel_reader *channel, struct slice *room, struct slice_list *out)
+{
+    uint64_t count = channel_get(channel);
+    if (channel->failed || count > IDENTITY_LIST_MAXIMUM)
+        return false;
+    for (uint64_t i = 0; i < count; i++)
+        room[i] = channel_get_bytes(channel);
+    *out = (struct slice_list){room, (uint32_t)count};
+    return !channel->failed;
+}
+
+void identity_write(const struct identity *identity, struct channel_writer *channel)
+{
+    channel_put(channel, identity ? (uint64_t)identity->kind + 1 : 0);
+    if (!identity)
+        return;
+    channel_put_bytes(channel, identity->name);
+    write_list(&identity->roles, channel);
+    write_list(&identity->client_ids, channel);
+    write_list(&identity->agent_roles, channel);
+    write_list(&identity->labels, channel);
+    channel_put(channel, identity->limits.messages_per_second);
+    channel_put(channel, identity->limits.message_burst);
+    channel_put(channel, identity->limits.connections);
+    channel_put(channel, identity->limits.bytes_per_second);
+    channel_put(channel, (uint64_t)identity->expires_ms);
+    channel_put(channel, identity->mark);
+}
+
+bool identity_read(struct channel_reader *channel, struct identity **out)
+{
+    struct slice rooms[4][IDENTITY_LIST_MAXIMUM];
+    uint64_t kind = channel_get(channel);
+    *out = NULL;
+    if (kind == 0 || kind > IDENTITY_KINDS)
+        return kind == 0 && !channel->failed;
+    struct identity_source source = {.kind = (enum identity_kind)(kind - 1), .name = channel_get_bytes(channel)};
+    bool good = read_list(channel, rooms[0], &source.roles) && read_list(channel, rooms[1], &source.client_ids) &&
+                read_list(channel, rooms[2], &source.agent_roles) && read_list(channel, rooms[3], &source.labels);
+    source.limits.messages_per_second = (uint32_t)channel_get(channel);
+    source.limits.message_burst = (uint32_t)channel_get(channel);
+    source.limits.connections = (uint32_t)channel_get(channel);
+    source.limits.bytes_per_second = channel_get(channel);
+    source.expires_ms = (int64_t)channel_get(channel);
+    source.mark = channel_get(channel);
+    if (!good || channel->failed)
+        return false;
+    if (source.kind == IDENTITY_SHARED || source.kind == IDENTITY_SOCKET)
+        *out = source.kind == IDENTITY_SOCKET ? identity_socket() : identity_shared(source.roles.count > 0);
+    else
+        *out = identity_new(&source);
+    return *out != NULL;
 }
 
 static bool takes_any(const struct identity *identity)

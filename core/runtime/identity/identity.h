@@ -62,6 +62,13 @@ struct identity_source {
 /* One reference for the caller. NULL: no memory. All of these: any thread. */
 struct identity *identity_new(const struct identity_source *source);
 
+/* Into the record that is being written, and out of it: a reference for the caller, whose credential is to be looked at
+ * anew (standing_renew). NULL is one too. False: no memory, or the record is not as it should be. */
+struct channel_writer;
+struct channel_reader;
+void identity_write(const struct identity *identity, struct channel_writer *channel);
+bool identity_read(struct channel_reader *channel, struct identity **out);
+
 /* The shared token's, and the administration socket's, which is an administrator: lasting ones, a reference for the
  * caller all the same. */
 struct identity *identity_shared(bool admin);

@@ -141,6 +141,11 @@ static void give_up(struct waiting *waiting)
     waiting->ended(waiting, SCRIPT_FAILED, &outcome);
 }
 
+void waiting_give_up(struct reactor *reactor)
+{
+    give_up(reactor->waiting);
+}
+
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
     struct waiting *waiting = timer->data;

@@ -44,6 +44,9 @@ void waiting_start_traced(struct reactor *reactor, struct script_state *script, 
 void waiting_start_brief(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
                          void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));
 
+/* Stops the newest of those that wait, as at the end of its time. In a pass. */
+void waiting_give_up(struct reactor *reactor);
+
 /* The hooks of that state (NULL: all of the reactor) may wait for this much longer. */
 void waiting_hurry(struct reactor *reactor, const struct script_state *script, uint32_t ms);
 

@@ -727,6 +727,23 @@ local keys = {
     { path = "log.file", type = "new file", example = '"luaduct.log"', help = "none: standard error" },
 
     {
+        path = "drain.delayMs", type = "integer", min = 0, max = MAX_MS, default = 0,
+        help = "how long /ready says no and no new agent is let in before agents are told to go",
+    },
+    {
+        path = "drain.timeoutMs", type = "integer", min = 1, max = MAX_MS, default = 10000,
+        help = "from then on: for agents to read what waits, and for all that is under way; then it is cut",
+    },
+    {
+        path = "drain.retryMs", type = "integer", min = 0, max = MAX_MS, default = 1000,
+        help = "agents are told to come back after this to twice this",
+    },
+    {
+        path = "upgrade.timeoutMs", type = "integer", min = 100, max = MAX_MS, default = 30000,
+        help = "for the process that SIGUSR2 starts to be ready; then this one goes on",
+    },
+
+    {
         path = "tracing.endpoint", type = "text", example = '"http://localhost:4318/v1/traces"',
         help = "a collector that spans are posted to (OTLP/HTTP, JSON); none: nothing is traced",
     },
@@ -830,6 +847,8 @@ local sections = {
     canary = "When a version of the scripts on trial is taken back or promoted.",
     policies = "Rules as Lua files.",
     log = "What the bridge writes about itself.",
+    drain = "How the bridge goes away.",
+    upgrade = "How it hands over to a new process.",
     ["log.levels"] = "A level of its own for what the bridge says of one thing; left out: log.level.",
     tracing = "Where an envelope went, as spans of OpenTelemetry.",
     confinement = "What the process gives up for good once it has started.",

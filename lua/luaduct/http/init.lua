@@ -12,6 +12,7 @@ local engines = require "luaduct.http.engines"
 local log = require "luaduct.http.log"
 local scripts = require "luaduct.http.scripts"
 local see = require "luaduct.http.sight"
+local state = require "luaduct.http.state"
 
 local ROUTES = {
     ["/health"] = {GET = require "luaduct.http.health"},
@@ -43,6 +44,9 @@ local ROUTES = {
     ["/admin/canary/promote"] = {POST = admin(scripts.promote)},
     ["/admin/canary/abort"] = {POST = admin(scripts.abort)},
     ["/admin/gc"] = {POST = require "luaduct.http.gc"},
+    ["/admin/export"] = {GET = admin(state.export)},
+    ["/admin/import"] = {POST = admin(state.import)},
+    ["/admin/drain"] = {POST = admin(require "luaduct.http.drain")},
 }
 
 -- For the Allow header: HEAD is answered wherever GET is, OPTIONS everywhere.

@@ -68,6 +68,9 @@ local DEFAULTS = {
         certificateExpiry = { enabled = true, threshold = 14, forMs = 0, action = "WARN" },
     },
     policies = {},
+    log = { level = "info", format = "text" },
+    drain = { delayMs = 0, timeoutMs = 10000, retryMs = 1000 },
+    upgrade = { timeoutMs = 30000 },
     log = { level = "info", access = false, format = "text", levels = {} },
     tracing = {
         sampleRatio = 0, headers = {}, serviceName = "luaduct", batchSpans = 512, queueSpans = 8192, intervalMs = 1000,

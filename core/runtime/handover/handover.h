@@ -1,0 +1,94 @@
+/* An upgrade without a gap: SIGUSR2 starts the bridge's program anew, as it is on disk by now and with the config as it
+ * is by now, and hands over to that process: listening sockets, connections with all that belongs to them, mailboxes,
+ * history. Agents notice nothing but a moment's silence.
+ *
+ *   old process                                   new process
+ *   ───────────                                   ───────────
+ *   has the starter start it ─────────────────►   begins
+ *   SETUP: version, hash key, sockets ────────►   reads its config, loads scripts, makes reactors
+ *   serves on                     ◄───────────    READY, or REFUSE and why
+ *   waits a little for hooks and tasks that run
+ *   FREEZE: reactors stop between two envelopes
+ *   GIVE ─────────────────────────────────────►
+ *   each reactor writes its part, to the one  ►   each reactor reads its part, and touches no socket
+ *   of the same number, over a channel of its own
+ *                                 ◄───────────    TAKEN
+ *   GO ───────────────────────────────────────►   serves
+ *   lets go, says goodbye to who stayed, ends
+ *
+ * Up to GO the old process has given nothing away: whatever fails (the new one does not start, refuses, ends, hangs, is
+ * of another version) ends with a line in the log that says why, and the reactors go on where they stood. All records
+ * are net/channel.h's; those of the bridge's part are bridge/carry.h's, so what a connection waits for goes the same
+ * way as what a mailbox holds. SETUP begins with the version of all of it: a process that does not know it refuses.
+ *
+ * Connections with TLS stay (their keys are mbedtls's own), and so do those that are closing, have a task with the
+ * workers or a token with the verifier. Agents among them get 1012 after GO and come back to the new process; what they
+ * have not read goes along, to the front of their mailbox. Requests over HTTP that are under way are finished by the
+ * old process; what they would send is refused with `draining`. Idle connections of HTTP go along. */
+#ifndef LUADUCT_RUNTIME_HANDOVER_H
+#define LUADUCT_RUNTIME_HANDOVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct config;
+struct reactor;
+
+/* Counts up with every change of what the records say. */
+#define HANDOVER_VERSION 1u
+
+/* Where a process that is started by the starter finds its end of the control channel. */
+#define HANDOVER_VARIABLE "LUADUCT_HANDOVER"
+
+/* Records of the control channel, and, from 100 on, of the reactors' channels beside bridge/carry.h's. */
+enum handover_kind {
+    HANDOVER_SETUP = 1,
+    HANDOVER_READY,
+    HANDOVER_REFUSE,
+    HANDOVER_GIVE,
+    HANDOVER_TAKEN,
+    HANDOVER_GO,
+    HANDOVER_AGENT = 100, /* a WebSocket; records of its own follow */
+    HANDOVER_HTTP,        /* an idle connection */
+    HANDOVER_PHASE,       /* who is registered is known from here on */
+    HANDOVER_END,
+};
+
+/* --- The old process --- */
+
+/* Main, before the reactors run. */
+void handover_start(const struct config *config);
+
+/* Main: starts all that, on a thread of its own; a line in the log where it cannot. */
+void handover_begin(void);
+
+/* Before the process ends: waits for that thread. */
+void handover_stop(void);
+
+/* Whether another process serves by now: then what is shared with it (the administration socket's name) stays. */
+bool handover_done(void);
+
+/* --- The new process: main --- */
+
+/* First of all: whether it is one, and what it is to know. Without the environment variable true, and all of these do
+ * nothing. False: *error says why. */
+bool handover_join(char *error, size_t size);
+bool handover_joined(void);
+
+/* Takes the old one's listening sockets and ports, where the config has the same. */
+bool handover_listen(const struct config *config, uint16_t *ws_port, uint16_t *http_port, char *error, size_t size);
+
+/* The reactors run: has the old one hand over, and its own go on. False: nothing was taken, and the process must end
+ * without touching a connection. */
+bool handover_take_over(char *error, size_t size);
+
+/* It comes to nothing: the old one hears why. */
+void handover_refuse(const char *why);
+
+/* --- The new process: a reactor's thread, before it serves --- */
+
+/* Takes its part, and waits until it may go on. False: it must not. */
+bool handover_take(struct reactor *reactor);
+
+#endif

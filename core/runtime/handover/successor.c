@@ -1,0 +1,273 @@
+/* The new process's side. Main leads; the reactors wait for its word. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/hash.h"
+#include "base/log.h"
+#include "bridge/lane.h"
+#include "runtime/acceptor.h"
+#include "runtime/handover/handover.h"
+#include "runtime/handover/part.h"
+#include "runtime/reactor.h"
+#include "runtime/server.h"
+
+/* For the old process's next word: it waits for hooks and tasks before it gives, and then for all reactors. */
+#define GIVE_MS 60000u
+#define GO_MS 10000u
+
+enum stage { STAGE_WAIT, STAGE_TAKE, STAGE_GO, STAGE_LEAVE };
+
+static struct {
+    bool joined;
+    struct channel_reader reader;
+    struct channel_writer writer;
+    char host[256], admin[4096];
+    uint16_t ws_port, http_port;
+    unsigned count; /* reactors */
+    int channels[LANES_MAXIMUM];
+    struct {
+        int fds[REACTOR_LISTENERS_MAXIMUM];
+        bool admin[REACTOR_LISTENERS_MAXIMUM];
+        unsigned count;
+    } listeners[LANES_MAXIMUM];
+
+    pthread_mutex_t mutex; /* from here on */
+    pthread_cond_t changed;
+    enum stage stage;
+    unsigned taken, here, round;
+    char problem[256]; /* why a reactor could not take its part; empty: none */
+} successor = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+bool handover_joined(void)
+{
+    return successor.joined;
+}
+
+/* --- What it is to know --- */
+
+static void get_text(struct channel_reader *reader, char *out, size_t size)
+{
+    struct slice text = channel_get_bytes(reader);
+    if (text.length >= size)
+        channel_reject(reader, "a text is too long");
+    else
+        snprintf(out, size, "%.*s", (int)text.length, text.data ? text.data : "");
+}
+
+static void get_listeners(struct channel_reader *reader, unsigned index)
+{
+    if (channel_next(reader) != HANDOVER_SETUP) {
+        channel_reject(reader, "the listening sockets are missing");
+        return;
+    }
+    successor.channels[index] = channel_get_fd(reader);
+    uint64_t count = channel_get(reader);
+    if (count > REACTOR_LISTENERS_MAXIMUM)
+        channel_reject(reader, "there are more listening sockets than can be");
+    for (uint64_t i = 0; i < count && !reader->failed; i++) {
+        successor.listeners[index].admin[i] = channel_get(reader) != 0;
+        successor.listeners[index].fds[i] = channel_get_fd(reader);
+        successor.listeners[index].count++;
+    }
+}
+
+bool handover_join(char *error, size_t size)
+{
+    const char *text = getenv(HANDOVER_VARIABLE);
+    if (!text)
+        return true;
+    int fd = atoi(text);
+    unsetenv(HANDOVER_VARIABLE);
+    if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+        snprintf(error, size, HANDOVER_VARIABLE ": is not for you to set");
+        return false;
+    }
+    struct channel_reader *reader = &successor.reader;
+    reader->fd = successor.writer.fd = fd;
+    successor.joined = true;
+    if (channel_next(reader) != HANDOVER_SETUP) {
+        snprintf(error, size, "handover: %s", channel_problem(reader));
+        return false;
+    }
+    uint64_t version = channel_get(reader), key[2];
+    if (version != HANDOVER_VERSION) {
+        snprintf(error, size, "it hands over by version %llu, and this program knows version %u: a restart is needed",
+                 (unsigned long long)version, HANDOVER_VERSION);
+        handover_refuse(error);
+        return false;
+    }
+    key[0] = channel_get(reader);
+    key[1] = channel_get(reader);
+    get_text(reader, successor.host, sizeof successor.host);
+    get_text(reader, successor.admin, sizeof successor.admin);
+    successor.ws_port = (uint16_t)channel_get(reader);
+    successor.http_port = (uint16_t)channel_get(reader);
+    successor.count = (unsigned)channel_get(reader);
+    if (successor.count == 0 || successor.count > LANES_MAXIMUM)
+        channel_reject(reader, "there are more reactors than can be");
+    for (unsigned i = 0; !reader->failed && i < successor.count; i++)
+        get_listeners(reader, i);
+    if (reader->failed) {
+        snprintf(error, size, "handover: %s", channel_problem(reader));
+        return false;
+    }
+    hash_adopt(key);
+    return true;
+}
+
+void handover_refuse(const char *why)
+{
+    if (!successor.joined)
+        return;
+    channel_begin(&successor.writer, HANDOVER_REFUSE);
+    channel_put_bytes(&successor.writer, slice_from_string(why));
+    channel_end(&successor.writer);
+    channel_flush(&successor.writer);
+}
+
+/* --- Listening --- */
+
+static bool differs(const char *key, char *error, size_t size)
+{
+    snprintf(error, size, "%s: is another one than that of the bridge that hands over, so a restart is needed", key);
+    return false;
+}
+
+bool handover_listen(const struct config *config, uint16_t *ws_port, uint16_t *http_port, char *error, size_t size)
+{
+    if (successor.count != server_reactor_count())
+        return differs("performance.worker_threads", error, size);
+    if (strcmp(config->listen.host, successor.host) != 0)
+        return differs("listen.host", error, size);
+    if (strcmp(config->listen.admin ? config->listen.admin : "", successor.admin) != 0)
+        return differs("listen.admin", error, size);
+    if (config->listen.ws_port != 0 && config->listen.ws_port != successor.ws_port)
+        return differs("listen.wsPort", error, size);
+    if (config->listen.http_port != 0 && config->listen.http_port != successor.http_port)
+        return differs("listen.httpPort", error, size);
+    for (unsigned i = 0; i < successor.count; i++)
+        for (unsigned k = 0; k < successor.listeners[i].count; k++)
+            acceptor_add(server_reactor(i), successor.listeners[i].fds[k], successor.listeners[i].admin[k]);
+    *ws_port = successor.ws_port;
+    *http_port = successor.http_port;
+    return true;
+}
+
+/* --- Taking --- */
+
+static bool meet(void)
+{
+    pthread_mutex_lock(&successor.mutex);
+    unsigned round = successor.round;
+    if (++successor.here == successor.count) {
+        successor.here = 0;
+        successor.round++;
+        pthread_cond_broadcast(&successor.changed);
+    }
+    while (successor.round == round && !successor.problem[0])
+        pthread_cond_wait(&successor.changed, &successor.mutex);
+    bool good = !successor.problem[0];
+    pthread_mutex_unlock(&successor.mutex);
+    return good;
+}
+
+static enum stage wait_past(enum stage stage)
+{
+    pthread_mutex_lock(&successor.mutex);
+    while (successor.stage == stage)
+        pthread_cond_wait(&successor.changed, &successor.mutex);
+    enum stage now = successor.stage;
+    pthread_mutex_unlock(&successor.mutex);
+    return now;
+}
+
+static void enter(enum stage stage)
+{
+    pthread_mutex_lock(&successor.mutex);
+    successor.stage = stage;
+    pthread_cond_broadcast(&successor.changed);
+    pthread_mutex_unlock(&successor.mutex);
+}
+
+bool handover_take(struct reactor *reactor)
+{
+    if (!successor.joined)
+        return true;
+    if (wait_past(STAGE_WAIT) != STAGE_TAKE)
+        return false;
+    struct channel_reader channel = {.fd = successor.channels[reactor->index]};
+    bool good = part_take(reactor, &channel, meet);
+    pthread_mutex_lock(&successor.mutex);
+    successor.taken += good;
+    if (!good && !successor.problem[0])
+        snprintf(successor.problem, sizeof successor.problem, "reactor %u: %s", reactor->index,
+                 channel_problem(&channel));
+    pthread_cond_broadcast(&successor.changed);
+    pthread_mutex_unlock(&successor.mutex);
+    channel_reader_free(&channel);
+    if (wait_past(STAGE_TAKE) != STAGE_GO)
+        return false;
+    part_begin(reactor);
+    close(channel.fd);
+    return true;
+}
+
+static bool expect(uint32_t kind, uint32_t timeout_ms, char *error, size_t size)
+{
+    struct timeval timeout = {.tv_sec = timeout_ms / 1000};
+    setsockopt(successor.reader.fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    if (channel_next(&successor.reader) == kind)
+        return true;
+    snprintf(error, size, "the bridge that hands over: %s",
+             successor.reader.failed ? channel_problem(&successor.reader) : "it does not speak as it should");
+    return false;
+}
+
+static bool say(uint32_t kind, char *error, size_t size)
+{
+    channel_begin(&successor.writer, kind);
+    channel_end(&successor.writer);
+    if (channel_flush(&successor.writer))
+        return true;
+    snprintf(error, size, "the bridge that hands over is gone");
+    return false;
+}
+
+static bool wait_taken(char *error, size_t size)
+{
+    pthread_mutex_lock(&successor.mutex);
+    while (successor.taken < successor.count && !successor.problem[0])
+        pthread_cond_wait(&successor.changed, &successor.mutex);
+    bool good = !successor.problem[0];
+    if (!good)
+        snprintf(error, size, "%s", successor.problem);
+    pthread_mutex_unlock(&successor.mutex);
+    return good;
+}
+
+bool handover_take_over(char *error, size_t size)
+{
+    if (!successor.joined)
+        return true;
+    bool good = say(HANDOVER_READY, error, size) && expect(HANDOVER_GIVE, GIVE_MS, error, size);
+    if (good)
+        enter(STAGE_TAKE);
+    good =
+        good && wait_taken(error, size) && say(HANDOVER_TAKEN, error, size) && expect(HANDOVER_GO, GO_MS, error, size);
+    if (!good) {
+        handover_refuse(error);
+        return false;
+    }
+    enter(STAGE_GO);
+    close(successor.reader.fd);
+    channel_reader_free(&successor.reader);
+    channel_writer_free(&successor.writer);
+    return true;
+}
