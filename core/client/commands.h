@@ -15,12 +15,12 @@ int command_agents(int argc, char **argv); /* who is connected */
 int command_history(int argc, char **argv);
 int command_tasks(int argc, char **argv);
 int command_alerts(int argc, char **argv);
-int command_tail(int argc, char **argv);  /* envelopes, as they pass */
-int command_trace(int argc, char **argv); /* what becomes of each envelope, as it happens */
-int command_repl(int argc, char **argv);  /* a prompt in a scratch state of a bridge */
+int command_tail(int argc, char **argv);   /* envelopes, as they pass */
+int command_trace(int argc, char **argv);  /* what becomes of each envelope, as it happens */
+int command_repl(int argc, char **argv);   /* a prompt in a scratch state of a bridge */
 int command_export(int argc, char **argv); /* mailboxes and history, as lines of JSON */
 int command_import(int argc, char **argv); /* … and back */
-int command_bench(int argc, char **argv); /* the load generator */
-int command_cert(int argc, char **argv);  /* certificates for developing; needs no bridge */
+int command_bench(int argc, char **argv);  /* the load generator */
+int command_cert(int argc, char **argv);   /* certificates for developing; needs no bridge */
 
 #endif

@@ -26,7 +26,8 @@
 #define GROUPS 1024u /* counters; groups that meet in one share it */
 
 /* An agent is a sender without an identity, an identity may have many agents; a name of one is no name of the other.
- * GUESSES and FOREIGN are addresses too: wrong credentials, and requests of foreign pages, have windows of their own. */
+ * GUESSES and FOREIGN are addresses too: wrong credentials, and requests of foreign pages, have windows of their own.
+ */
 enum kind { ADDRESS, AGENT, IDENTITY, GUESSES, FOREIGN, KINDS };
 
 /* What the config says of one party of a kind; 0: no limit. */
@@ -37,7 +38,7 @@ struct party_limits {
 
 struct party {
     struct party *next;
-    uint64_t hash; /* of kind and key; two that share all 64 bits share their limits */
+    uint64_t hash;       /* of kind and key; two that share all 64 bits share their limits */
     struct shard *shard; /* NULL: a common party */
     uint16_t group;      /* its counter in the shard */
     uint32_t references;

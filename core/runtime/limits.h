@@ -149,8 +149,8 @@ void party_charge_time(struct party *party, uint64_t took_ns, uint64_t now_ns);
 /* Counts one request of the address. 0: go on; else the seconds after which it may ask again. */
 unsigned limits_http_request(const struct peer_address *address, uint64_t now_ms);
 
-/* The same for requests that were refused for their Origin or Host. They count apart from the others, so that a web page
- * cannot use up what its user may ask from the same machine. */
+/* The same for requests that were refused for their Origin or Host. They count apart from the others, so that a web
+ * page cannot use up what its user may ask from the same machine. */
 unsigned limits_foreign_request(const struct peer_address *address, uint64_t now_ms);
 
 /* The same for credentials that were wrong in an upgrade or a `register`, as many as requests may be. They count apart

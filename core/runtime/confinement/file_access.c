@@ -78,8 +78,8 @@ static int grant_folder_of(int ruleset, const char *file, uint64_t access)
 }
 
 /* What renews an address writes a new resolv.conf beside the old one and renames it, and a rule is for a file, not for
- * its name. So the folder is granted where it is one for such files (/run/systemd/resolve, /run/resolvconf …); and /etc,
- * to read its files, where webhooks need names: whom the bridge runs as may read them by their modes anyway. */
+ * its name. So the folder is granted where it is one for such files (/run/systemd/resolve, /run/resolvconf …); and
+ * /etc, to read its files, where webhooks need names: whom the bridge runs as may read them by their modes anyway. */
 static int grant_resolver(int ruleset, const struct config *config)
 {
     char target[PATH_MAX];

@@ -12,8 +12,8 @@ void trial_begin(const struct trial *rule, struct version *version, struct part 
 /* Compares the figures of both, and ends the trial when they say so. */
 void trial_look(void);
 
-/* Ends it: CANARY_PROMOTED, or what else became of it. `cause` is for the log. False: it goes on, and *problem says why:
- * no memory, or tokens, keys or access rules that the version would bring into use are not good any more. */
+/* Ends it: CANARY_PROMOTED, or what else became of it. `cause` is for the log. False: it goes on, and *problem says
+ * why: no memory, or tokens, keys or access rules that the version would bring into use are not good any more. */
 bool trial_end(enum canary_state state, const char *why, const char *cause, char *problem, size_t size);
 
 #endif

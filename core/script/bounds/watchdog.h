@@ -1,8 +1,9 @@
 /* Stops a hook that runs over its budget, which is processor time of its thread: a hook waits for nothing inside a
- * call, so the rest is what the machine gave to others, and no fault of the script. The thread that runs hooks only numbers its calls (two plain stores a call,
- * no clock); one supervising thread looks every few milliseconds whether the same call is still running, and if so
- * signals that very thread. The signal's handler arms LuaJIT's debug hook, which raises an error at every instruction
- * until the call has unwound, so that a script's own pcall cannot swallow the stop.
+ * call, so the rest is what the machine gave to others, and no fault of the script. The thread that runs hooks only
+ * numbers its calls (two plain stores a call, no clock); one supervising thread looks every few milliseconds whether
+ * the same call is still running, and if so signals that very thread. The signal's handler arms LuaJIT's debug hook,
+ * which raises an error at every instruction until the call has unwound, so that a script's own pcall cannot swallow
+ * the stop.
  *
  * The signal is SIGURG: its default is to be ignored, so one that comes late or astray harms nobody, and nothing else
  * here asks for it (out-of-band data raises it only after F_SETOWN). */
@@ -37,7 +38,7 @@ struct watchdog {
     void (*on_stop)(struct lua_State *lua, struct lua_Debug *record); /* raises; runs at each instruction once armed */
     pthread_t thread;
     clockid_t cpu_clock; /* the thread's */
-    int wake_fd; /* an eventfd, or -1 */
+    int wake_fd;         /* an eventfd, or -1 */
     uint64_t budget_ns;
 
     struct watchdog *next, **previous; /* the supervisor's list */
