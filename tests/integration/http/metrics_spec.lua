@@ -107,6 +107,9 @@ describe("the text of /metrics", function()
 
     it("has the same samples in both formats, and none twice", function()
         local server = bridge.start()
+        wait.eventually(function() -- the alert rules have been read
+            return value(scrape(server), 'luaduct_alert_active{rule="certificateExpiry"}')
+        end)
         local function samples(accept)
             local names = {}
             for name in ("\n" .. scrape(server, accept)):gmatch("\n([^#\n][^\n]*) %S+") do
