@@ -86,7 +86,7 @@ describe("turns", function()
 
         wait.eventually(function()
             return #http.get(server, "/agents").agents == 0
-        end)
+        end, 60, "what she had sent to be over") -- two seconds of processor time
         assert.is_true(http.get(server, "/health").metrics.messages <= 100)
     end)
 end)
