@@ -265,7 +265,8 @@ static bool import_state(const char *path, int fd)
     close(fd);
     uint64_t refused = state.mailbox_full + state.overloaded + state.expired + state.foreign;
     if (good)
-        log_info(SERVER, "imported", "%s: %llu of the history and %llu in mailboxes, %llu not taken: expired, or past a limit", path,
+        log_info(SERVER, "imported",
+                 "%s: %llu of the history and %llu in mailboxes, %llu not taken: expired, or past a limit", path,
                  (unsigned long long)state.history, (unsigned long long)state.envelopes, (unsigned long long)refused);
     else
         fprintf(stderr, "luaduct: %s: %s\n", path, error);
@@ -357,7 +358,8 @@ int server_run(const struct config *config, const struct config_source *source)
     log_name_thread("main");
     if (!supervision_start(reactor_count))
         return fail("cannot set up signals");
-    int import_fd = source->import && !handover_joined() ? open(source->import, O_RDONLY | O_CLOEXEC) : -1; /* before it may be forbidden */
+    int import_fd = source->import && !handover_joined() ? open(source->import, O_RDONLY | O_CLOEXEC)
+                                                         : -1; /* before it may be forbidden */
     if (source->import && !handover_joined() && import_fd < 0) {
         fprintf(stderr, "luaduct: %s: %s\n", source->import, strerror(errno));
         return 1;

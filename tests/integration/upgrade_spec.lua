@@ -4,7 +4,6 @@ local bridge = require "tests.support.bridge"
 local deflate = require "tests.support.deflate"
 local fake_successor = require "tests.support.fake_successor"
 local http = require "tests.support.http"
-local json = require "tests.support.json"
 local msgpack = require "tests.support.msgpack"
 local process = require "tests.support.process"
 local tls = require "tests.support.tls"
@@ -127,8 +126,9 @@ describe("an upgrade", function()
             end
         end
         for _ = 1, 3 do
-            local said, pid = #server:errors(), nil
+            local said = #server:errors()
             server:signal("SIGUSR2")
+            local pid
             repeat
                 round()
                 pid = server:errors():sub(said + 1):match("handover: process (%d+) serves now")

@@ -282,7 +282,8 @@ static void wait_until_quiet(void)
             return;
         nanosleep(&(struct timespec){.tv_nsec = QUIET_LOOK_MS * 1000000l}, NULL);
     } while (clock_steady_ns() / 1000000 < end_ms);
-    log_warn(SERVER, "handover_hurried", "handover: hooks that wait and tasks that run are stopped: they take too long");
+    log_warn(SERVER, "handover_hurried",
+             "handover: hooks that wait and tasks that run are stopped: they take too long");
 }
 
 /* The reactors stand still meanwhile. */
@@ -320,7 +321,8 @@ static bool hand_over(struct channel_writer *control, struct channel_reader *rea
     double still_ms = (double)(clock_steady_ns() - began_ns) / 1e6;
     wait_all_left();
     if (good)
-        log_info(SERVER, "handed_over", "handover: process %d serves now; nobody did for %.1f ms", (int)handover.pid, still_ms);
+        log_info(SERVER, "handed_over", "handover: process %d serves now; nobody did for %.1f ms", (int)handover.pid,
+                 still_ms);
     return good;
 }
 
@@ -427,7 +429,8 @@ void handover_begin(void)
     int failure = pthread_create(&handover.thread, NULL, run, NULL);
     handover.started = failure == 0;
     if (failure != 0)
-        log_error(SERVER, "handover_failed", "handover: cannot start a thread: %s: this process goes on", strerror(failure));
+        log_error(SERVER, "handover_failed", "handover: cannot start a thread: %s: this process goes on",
+                  strerror(failure));
 }
 
 void handover_stop(void)

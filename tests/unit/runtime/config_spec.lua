@@ -68,7 +68,6 @@ local DEFAULTS = {
         certificateExpiry = { enabled = true, threshold = 14, forMs = 0, action = "WARN" },
     },
     policies = {},
-    log = { level = "info", format = "text" },
     drain = { delayMs = 0, timeoutMs = 10000, retryMs = 1000 },
     upgrade = { timeoutMs = 30000 },
     log = { level = "info", access = false, format = "text", levels = {} },
