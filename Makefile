@@ -103,14 +103,16 @@ build: $(BUILD)/luaduct ## Build the program: build/luaduct
 
 man: $(manual) ## Write the manual pages and the completions of shells: build/manual/
 
-install: build $(manual) ## Install under PREFIX (/usr/local), below DESTDIR
+install: build ## Install under PREFIX (/usr/local), below DESTDIR
 	@$(MAKE) install-files
 
 install-files:
-	install -D -m 644 $(BUILD)/manual/luaduct.1 '$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1'
-	install -D -m 644 $(BUILD)/manual/luaduct.lua.5 '$(DESTDIR)$(PREFIX)/share/man/man5/luaduct.lua.5'
-	install -D -m 644 $(BUILD)/manual/bash '$(DESTDIR)$(PREFIX)/share/bash-completion/completions/luaduct'
-	install -D -m 644 $(BUILD)/manual/zsh '$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_luaduct'
+	install -d '$(DESTDIR)$(PREFIX)/share/man/man1' '$(DESTDIR)$(PREFIX)/share/man/man5' \
+		'$(DESTDIR)$(PREFIX)/share/bash-completion/completions' '$(DESTDIR)$(PREFIX)/share/zsh/site-functions'
+	$(BUILD)/luaduct help --man luaduct.1 >'$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1'
+	$(BUILD)/luaduct help --man luaduct.lua.5 >'$(DESTDIR)$(PREFIX)/share/man/man5/luaduct.lua.5'
+	$(BUILD)/luaduct completion bash >'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/luaduct'
+	$(BUILD)/luaduct completion zsh >'$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_luaduct'
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/share/doc/luaduct'
 	install -m 755 $(BUILD)/luaduct '$(DESTDIR)$(PREFIX)/bin/luaduct'
 	install -D -m 644 lua/luaduct/meta.lua '$(DESTDIR)$(PREFIX)/share/luaduct/meta/luaduct.lua'
@@ -119,7 +121,7 @@ install-files:
 	done
 	install -m 644 config/deploy/systemd/luaduct.service config/deploy/systemd/luaduct.sysusers '$(DESTDIR)$(PREFIX)/share/luaduct'
 	install -m 644 config/deploy/debian/copyright '$(DESTDIR)$(PREFIX)/share/doc/luaduct/copyright'
-	@for file in README.md LICENSE $$(find docs -name '*.md' 2>/dev/null); do \
+	@for file in README.md LICENSE $$(find docs -name '*.md' -o -name '*.yaml'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
 	done
 
@@ -162,10 +164,12 @@ lint: lint-setup ## Formatting, luacheck, cppcheck, gcc's analyser, and every wa
 format: ## Format all C
 	@clang-format -i $(c_files)
 
-docs: build ## Write docs/config.md, config/luaduct.lua, docs/command-line.md and docs/metrics.md again from what they describe
+docs: build ## Write docs/config.md, config/luaduct.lua, docs/command-line.md, docs/metrics.md and Kubernetes' alerts again from what they describe
 	@$(BUILD)/luaduct help --man command-line.md >$(BUILD)/command-line.md
 	@mv $(BUILD)/command-line.md docs/command-line.md
 	@luajit scripts/metrics.lua >docs/metrics.md
+	@luajit scripts/prometheus-rule.lua >$(BUILD)/monitoring-alerts.yaml
+	@cp $(BUILD)/monitoring-alerts.yaml config/deploy/k8s/monitoring-alerts.yaml
 	@luajit -e "package.path = [[lua/?.lua;]] .. package.path \
 		local document = require([[luaduct.config.document]]) \
 		local texts = {[ [[docs/config.md]] ] = document.reference(), [ [[config/luaduct.lua]] ] = document.default_file()} \

@@ -99,6 +99,7 @@ static const struct command {
     {"export", command_export, "write mailboxes and history to a file", NULL},
     {"import", command_import, "read them into a bridge", NULL},
     {"bench", command_bench, "put load on a bridge and measure it", NULL},
+    {"config", command_config, "bring the Node bridge's config here", NULL},
     {"cert", command_cert, "make certificates for developing", NULL},
     {"token", command_token, "make, list and revoke named tokens", NULL},
     {"new", command_new, "write a script and its spec to start from", NULL},

@@ -1,5 +1,6 @@
-/* Both commands are Lua (lua/luaduct/test/): this file makes the state that they run in. Busted and what it needs are
- * the machine's, and find Lua's C interface in this binary, which exports it (see the Makefile). */
+/* These commands are Lua (lua/luaduct/test/, lua/luaduct/migrate/): this file makes the state that they run in. Busted
+ * and what it needs are the machine's, and find Lua's C interface in this binary, which exports it (see the Makefile).
+ */
 #include "author/commands.h"
 
 #include <stdio.h>
@@ -69,6 +70,11 @@ int command_test(int argc, char **argv)
 int command_new(int argc, char **argv)
 {
     return run_module("luaduct.test.new", argc, argv);
+}
+
+int command_config(int argc, char **argv)
+{
+    return run_module("luaduct.migrate.command", argc, argv);
 }
 
 int command_replay(int argc, char **argv)

@@ -1,5 +1,5 @@
-/* `luaduct token`: makes, lists and revokes the named tokens of a file (runtime/identity/token_file.h). The file is
- * replaced as a whole, so that a bridge that reads it meanwhile sees the old one or the new one, and lines that are
+/* `luaduct token`: makes, lists and revokes the named tokens of a file (runtime/identity/tokens/token_file.h). The file
+ * is replaced as a whole, so that a bridge that reads it meanwhile sees the old one or the new one, and lines that are
  * none of ours stay as they are. */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +17,7 @@
 #include "base/random.h"
 #include "client/options.h"
 #include "protocol/registration.h"
-#include "runtime/identity/token_file.h"
+#include "runtime/identity/tokens/token_file.h"
 
 static const char help[] =
     "usage: luaduct token new NAME [OPTION]…\n"

@@ -12,7 +12,7 @@ static uint64_t due_ms;
 static void answer(struct reactor *reactor, struct errand *errand)
 {
     (void)reactor, (void)errand;
-    atomic_fetch_add_explicit(&answers, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&answers, 1, memory_order_release); /* the errand is main's again */
 }
 
 uint64_t heartbeat_tick(uint64_t now_ms)
@@ -23,7 +23,7 @@ uint64_t heartbeat_tick(uint64_t now_ms)
     if (now_ms < due_ms)
         return due_ms;
     due_ms = now_ms + (interval_ms > 1 ? interval_ms / 2 : 1); /* one that is late once is no reason to start again */
-    if (atomic_load_explicit(&answers, memory_order_relaxed) < asked)
+    if (atomic_load_explicit(&answers, memory_order_acquire) < asked)
         return due_ms;
     if (asked > 0)
         service_alive();

@@ -16,8 +16,8 @@
 #include "runtime/identity/lifetime.h"
 #include "runtime/identity/standing.h"
 #include "runtime/latency.h"
-#include "runtime/proxied.h"
 #include "runtime/pressure/shed.h"
+#include "runtime/proxied.h"
 #include "runtime/reload/scripts.h"
 #include "runtime/work/work.h"
 #include "script/hook.h"
@@ -78,7 +78,7 @@ struct reactor {
     ev_async wake_watcher;
     ev_timer deadline_timer, accept_timer, cleanup_timer, held_timer;
     uint64_t deadline_timer_ms; /* when it will fire; 0: not running */
-    unsigned pauses; /* agents that are slowed, each with a timer: agent/agent_slow.c */
+    unsigned pauses;            /* agents that are slowed, each with a timer: agent/agent_slow.c */
     ev_timer script_timer;
     uint64_t script_timer_ms; /* when it will fire; UINT64_MAX: not running */
     struct reactor_listener listeners[REACTOR_LISTENERS_MAXIMUM];

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "memory.h"
 #include "memory/pool.h"
-#include "runtime/identity/token_file.h"
+#include "runtime/identity/tokens/token_file.h"
 
 #define INPUT_MOST 4096
 

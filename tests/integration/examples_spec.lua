@@ -3,7 +3,11 @@ local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
 local json = require "tests.support.json"
 local process = require "tests.support.process"
+local unistd = require "posix.unistd"
+local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
+
+local MODULES = os.getenv("LUADUCT_NODE_MODULES") or (unistd.getcwd() .. "/tests/interop/node_modules")
 
 local function read(path)
     local text = process.read_file("examples/" .. path)
@@ -16,6 +20,7 @@ local function start(name, workers)
         config_text = read(name .. "/config.lua"),
         files = {["route.lua"] = read(name .. "/route.lua")},
         args = {"--ws-port", "0", "--http-port", "0", "--workers", tostring(workers or 2)},
+        env = {AI_BRIDGE_RATE_MAX = "0"}, -- a spec that waits asks often
     })
 end
 
@@ -176,6 +181,22 @@ describe("the skill router", function()
 
     it("is shown at work by agents.sh", function()
         assert_prints_what_the_page_says("skill-router")
+    end)
+
+    it("brings a worker in Python and a boss in JavaScript together", function()
+        local server = start("skill-router")
+        local url = ("ws://127.0.0.1:%d"):format(server.ws_port)
+        process.start({"/usr/bin/python3", "examples/skill-router/worker.py", "wanda", url})
+        wait.eventually(function()
+            return #http.get(server, "/agents").agents == 1
+        end)
+
+        local status, output, errors = process.run(
+            {"node", "examples/skill-router/boss.mjs", "one two three", "four five"},
+            {env = {AI_BRIDGE_URL = url, NODE_PATH = MODULES}, seconds = 30})
+
+        assert.equal(0, status, errors)
+        assert.equal(read("skill-router/README.md"):match("prints what it is answered.-```\n(.-)```"), output)
     end)
 end)
 

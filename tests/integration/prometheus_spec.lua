@@ -83,7 +83,8 @@ describe("Prometheus", function()
     local plain, encrypted, server
 
     setup(function()
-        plain = bridge.start({script = SCRIPT})
+        -- The trend of memory is known after some tens of samples.
+        plain = bridge.start({script = SCRIPT, config = {phase2 = {gcOptimization = {sampleIntervalMs = 50}}}})
         encrypted = tls.start()
         server = prometheus.start(config(plain, encrypted), {
             ["recording.yaml"] = process.read_file(FOLDER .. "recording.yaml"),

@@ -3,6 +3,7 @@ local bridge = require "tests.support.bridge"
 local collector = require "tests.support.collector"
 local http = require "tests.support.http"
 local json = require "tests.support.json"
+local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 local TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -370,6 +371,63 @@ describe("the collector", function()
         server:stop()
         local _, complaints = server:log():gsub("tracing%.export_failed", "")
         assert.is_true(complaints <= 1)
+    end)
+end)
+
+describe("/metrics", function()
+    after_each(bridge.clean)
+
+    local function scrape(server, accept)
+        return http.request(server, {path = "/metrics", headers = {Accept = accept}}).body
+    end
+
+    it("has the newest traced envelope as an exemplar of the latency, in OpenMetrics alone", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {agents = {registerGraceMs = 0}}})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        assert.falsy(scrape(server, "application/openmetrics-text"):find("trace_id", 1, true))
+        alice:send_envelope({to = "bob", trace = {traceparent = SAMPLED}})
+        bob:receive_envelope()
+        local text
+        wait.eventually(function()
+            text = scrape(server, "application/openmetrics-text")
+            return text:find("trace_id", 1, true)
+        end, nil, "an exemplar")
+        local edge, trace, value, time = text:match('\nluaduct_message_latency_seconds_bucket{le="(%S+)"} %d+ '
+            .. '# {trace_id="(%x+)"} (%S+) (%S+)\n')
+        assert.equal(TRACE, trace)
+        assert.is_true(edge == "+Inf" or tonumber(value) <= tonumber(edge))
+        assert.is_true(math.abs(tonumber(time) - os.time()) < 100)
+        assert.equal(1, select(2, text:gsub("trace_id", "")))
+        assert.falsy(scrape(server, "text/plain"):find("trace_id", 1, true))
+    end)
+
+    it("counts spans by what became of them", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {
+            agents = {registerGraceMs = 0}, tracing = {sampleRatio = 1, queueSpans = 3, batchSpans = 3},
+        }})
+        local function count(outcome)
+            local sample = '\nluaduct_spans_total{outcome="' .. outcome .. '"} (%d+)'
+            return tonumber(scrape(server, "text/plain"):match(sample))
+        end
+        assert.same({0, 0, 0}, {count("exported"), count("lost"), count("dropped")})
+        local alice = websocket.agent(server, "alice")
+        spans:answer(400)
+        alice:send_envelope({to = "alice"})
+        spans:expect_requests(1)
+        wait.eventually(function() return count("lost") == 3 end, nil, "three lost spans")
+        -- Nobody takes these: the next batch waits for an answer, three spans wait behind it.
+        for _ = 1, 10 do
+            alice:send_envelope({to = "alice"})
+        end
+        wait.eventually(function() return count("dropped") >= 1 end, nil, "dropped spans")
+        spans:expect_requests(2)
+        wait.eventually(function() return count("exported") >= 3 end, nil, "exported spans")
+    end)
+
+    it("says nothing of spans while nothing is traced", function()
+        assert.falsy(scrape(bridge.start(), "text/plain"):find("luaduct_spans", 1, true))
     end)
 end)
 

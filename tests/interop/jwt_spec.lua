@@ -349,6 +349,25 @@ describe("a JSON Web Token", function()
         end)
     end)
 
+    it("that is slow to verify and wrong is not verified any more when an address has shown many", function()
+        local server = start({reactors = 1})
+        local function status(token)
+            return select(2, http.get(server, "/agents", {Authorization = "Bearer " .. token})).status
+        end
+        local right, seen = made.tokens.point, {}
+        assert.equal(200, status(right))
+        for index = 1, 60 do -- another letter in the signature each time
+            local at = #right - 70 + index
+            local letter = right:sub(at, at) == "A" and "B" or "A"
+            local answer = status(right:sub(1, at - 1) .. letter .. right:sub(at + 1))
+            seen[answer] = (seen[answer] or 0) + 1
+        end
+
+        assert.is_true(seen[401] >= 33 and (seen[503] or 0) > 0, ("%s, %s"):format(seen[401], seen[503]))
+        assert.equal(200, status(right)) -- which was verified before
+        assert.equal(200, status(made.tokens.rsa))
+    end)
+
     it("works on as long as its key is in the set, and a reload takes up another set", function()
         local server = start({jwks = jwks("point")})
         local client = websocket.agent(server, "alice", {authToken = made.tokens.point})

@@ -15,7 +15,7 @@
 #include "runtime/drain.h"
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
-#include "runtime/identity/verifier.h"
+#include "runtime/identity/jwt/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"

@@ -8,6 +8,8 @@
 #include "runtime/reactor.h"
 #include "runtime/server.h"
 #include "runtime/tls/handshakes.h"
+#include "runtime/tracing/export.h"
+#include "runtime/tracing/hop.h"
 #include "workers/worker_pool.h"
 
 /* 10 µs to 10 s; what waits in a mailbox is known to the millisecond, and may wait for a day. */
@@ -160,21 +162,38 @@ static void write_sample(struct buffer *out, const char *name, const char *suffi
         buffer_append_format(out, " %.15g\n", value);
 }
 
+/* Behind the bucket that it is in (OpenMetrics 1.0.0, "Exemplars"): the line is written already. */
+static void write_exemplar(struct buffer *out, const struct exemplar *exemplar)
+{
+    if (out->length > 0)
+        out->length--; /* the line goes on */
+    buffer_append_format(out, " # {trace_id=\"%s\"} %.9f %.3f\n", exemplar->trace_id, exemplar->seconds,
+                         (double)exemplar->wall_ms / 1000);
+}
+
+/* `exemplar`: NULL: there is none, or the format has no place for it. */
 static void write_series(struct buffer *out, const char *name, const struct source *source, const char *labels,
-                         const struct histogram_sums *sums)
+                         const struct histogram_sums *sums, const struct exemplar *exemplar)
 {
     uint64_t within = 0;
     for (unsigned edge = 0; edge <= source->last_edge; edge++) {
         within += sums->buckets[edge];
-        if (edge >= source->first_edge)
-            write_sample(out, name, "_bucket", labels, histogram_edge_name(edge), (double)within);
+        if (edge < source->first_edge)
+            continue;
+        write_sample(out, name, "_bucket", labels, histogram_edge_name(edge), (double)within);
+        if (exemplar && exemplar->seconds * 1e9 <= (double)histogram_edge_ns(edge)) {
+            write_exemplar(out, exemplar);
+            exemplar = NULL;
+        }
     }
     write_sample(out, name, "_bucket", labels, "+Inf", (double)sums->count);
+    if (exemplar)
+        write_exemplar(out, exemplar);
     write_sample(out, name, "_count", labels, NULL, (double)sums->count);
     write_sample(out, name, "_sum", labels, NULL, (double)sums->total_ns / 1e9);
 }
 
-/* write_histogram(source, name): the samples of a family. */
+/* write_histogram(source, name, open_metrics): the samples of a family. */
 static int native_write_histogram(lua_State *L)
 {
     const char *wanted = luaL_checkstring(L, 1), *name = luaL_checkstring(L, 2);
@@ -188,13 +207,15 @@ static int native_write_histogram(lua_State *L)
         api_each(source->visit, &gathering);
     else
         source->gather(&gathering);
+    struct exemplar exemplar; /* traces measure the same way of an envelope */
+    bool has_exemplar = source->visit == add_messages && lua_toboolean(L, 3) && tracing_read_exemplar(&exemplar);
     for (unsigned i = 0; i < gathering.count; i++) {
         char value[32], labels[80] = "";
         if (source->label) {
             source->value(i, value, sizeof value);
             snprintf(labels, sizeof labels, "%s=\"%s\"", source->label, value);
         }
-        write_series(out, name, source, labels, &gathering.series[i]);
+        write_series(out, name, source, labels, &gathering.series[i], has_exemplar ? &exemplar : NULL);
     }
     return 0;
 }
@@ -266,7 +287,24 @@ static int native_process_figures(lua_State *L)
     return 1;
 }
 
+/* tracing_figures(): {exported, lost, dropped}; nil while nothing is traced. */
+static int native_tracing_figures(lua_State *L)
+{
+    struct span_figures spans;
+    struct export_figures exports;
+    if (!tracing_on)
+        return 0;
+    spans_read_figures(&spans);
+    export_read_figures(&exports);
+    lua_newtable(L);
+    set_number(L, "exported", (double)exports.exported);
+    set_number(L, "lost", (double)exports.lost);
+    set_number(L, "dropped", (double)spans.dropped);
+    return 1;
+}
+
 const luaL_Reg api_metrics_functions[] = {
+    {"tracing_figures", native_tracing_figures},
     {"write_histogram", native_write_histogram},
     {"reactor_figures", native_reactor_figures},
     {"process_figures", native_process_figures},

@@ -10,7 +10,7 @@
 #include "runtime/identity/access.h"
 #include "runtime/identity/authenticate.h"
 #include "runtime/identity/credential.h"
-#include "runtime/identity/verifier.h"
+#include "runtime/identity/jwt/verifier.h"
 #include "runtime/limits.h"
 #include "runtime/reactor.h"
 
@@ -276,8 +276,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     out->admin = out->identity && may_administer(connection, out->identity);
     /* An upgrade may do without: the credential can follow in the register message. */
-    bool may_be_absent = request->upgrade || is_console_session(path) ? result == AUTHENTICATION_NONE
-                                                                      : loopback && is_probe(path);
+    bool may_be_absent =
+        request->upgrade || is_console_session(path) ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {

@@ -3,7 +3,7 @@
 #include "runtime/identity/certificate.h"
 #include "runtime/identity/credential.h"
 #include "runtime/identity/hooked.h"
-#include "runtime/identity/jwt_identity.h"
+#include "runtime/identity/jwt/jwt_identity.h"
 #include "runtime/reactor.h"
 
 static enum authentication by_shared_token(struct reactor *reactor, const struct credentials *shown,

@@ -6,7 +6,7 @@
 #include "runtime/agent/session.h"
 #include "runtime/http/http_session.h"
 #include "runtime/identity/certificate.h"
-#include "runtime/identity/jwt_keys.h"
+#include "runtime/identity/jwt/jwt_keys.h"
 #include "runtime/reactor.h"
 #include "runtime/tls/certificates.h"
 

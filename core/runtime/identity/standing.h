@@ -6,7 +6,7 @@
 
 #include "protocol/jwt/jwk.h"
 #include "runtime/identity/access.h"
-#include "runtime/identity/token_store.h"
+#include "runtime/identity/tokens/token_store.h"
 #include "runtime/reload/version.h"
 
 struct connection;

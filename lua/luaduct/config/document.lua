@@ -146,8 +146,9 @@ line. Without a file every key has its default.
 ## Listening for other machines
 
 `listen.host = "localhost"` is both loopbacks, `127.0.0.1` and `::1`. Any other host that is not a loopback address may
-be reached from other machines and is refused: this version has no TLS yet, so `listen.insecure = true` (or
-`AI_BRIDGE_INSECURE=1`) has to allow it. Set `auth.token` too.
+be reached from other machines, and takes both TLS (`tls.cert` and `tls.key`) and a credential (`auth.*` or
+`tls.clientCa`). Without them the start is refused, unless `listen.insecure = true` (or `AI_BRIDGE_INSECURE=1`)
+allows it.
 
 ## What "auto" is
 

@@ -2,7 +2,7 @@
 import {h} from "./dom.js";
 import {store} from "./store.js";
 
-const LEFT = 52, RIGHT = 10, TOP = 8, BOTTOM = 20;
+const LEFT = 62, RIGHT = 10, TOP = 8, BOTTOM = 20;
 const charts = new Set();
 
 export const theme = {

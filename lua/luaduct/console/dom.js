@@ -147,7 +147,7 @@ export function milliseconds(value) {
     } else if (value < 1) {
         return `${(value * 1000).toFixed(0)} µs`;
     }
-    return value < 1000 ? `${value.toFixed(value < 10 ? 2 : 1)} ms` : `${(value / 1000).toFixed(2)} s`;
+    return value < 1000 ? `${value.toFixed(value < 10 ? 2 : value < 100 ? 1 : 0)} ms` : `${(value / 1000).toFixed(2)} s`;
 }
 
 export function percent(share) {

@@ -20,8 +20,8 @@ export class List {
         this.at = -1;
         this.selected = null;
         this.name = `list-${++lists}`;
-        this.rows = [];
-        this.shift = 0;
+        this.rows = []; // by slot
+        this.shift = 0; // so many have come in above: an item keeps its slot
         this.names = h("div", {class: "names", role: "row"}, options.columns.map((column) => this.head(column)));
         this.inner = h("div", {class: "inner", role: "rowgroup"});
         this.none = h("p", {class: "none"}, options.none ?? "");
@@ -75,9 +75,7 @@ export class List {
         this.element.classList.toggle("narrow", narrow);
         this.element.classList.toggle("middle", middle);
         this.names.style.setProperty("grid-template-columns", this.template);
-        for (const row of this.rows) {
-            row.style.setProperty("grid-template-columns", this.template);
-        }
+        this.rows.forEach((row) => row.style.setProperty("grid-template-columns", this.template)); // it may have gaps
         this.refresh();
     }
 

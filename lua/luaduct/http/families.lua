@@ -279,6 +279,12 @@ group("Events and alerts", {
         function(f) return pick(f.rules, "failures") end, "rule"},
 })
 
+group("Traces", {
+    {"luaduct_spans", "counter", "Spans, by what became of them: the collector took them (exported), did not in all "
+        .. "tries (lost), or the queue was full (dropped); absent while nothing is traced.",
+        function(f) return f.tracing end, "outcome"},
+})
+
 -- The unit that a family's name ends with, or nil.
 local UNITS = {"bytes_per_second", "seconds", "bytes"}
 

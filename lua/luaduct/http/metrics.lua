@@ -10,6 +10,7 @@ local function gather()
     figures.process = native.process_figures()
     figures.tls = native.tls_figures()
     figures.events = native.event_figures()
+    figures.tracing = native.tracing_figures()
     figures.webhook = native.webhook_figures()
     figures.hooks_off = #native.switches()
     figures.rules = {}
@@ -80,7 +81,7 @@ local function write_family(family, figures, open_metrics)
     if family.kind == "histogram" then
         if figures.tls or not family.only_tls then
             write_header(family, open_metrics)
-            native.write_histogram(family.value, family.name)
+            native.write_histogram(family.value, family.name, open_metrics)
         end
         return
     end

@@ -10,7 +10,7 @@ local BUILD = bridge.BINARY:match("^(.*)/")
 local function make(target, root)
     local status, _, errors = process.run({
         "make", "-s", target, "BUILD=" .. BUILD, "DESTDIR=" .. root, "PREFIX=/usr",
-    }, {env = {MAKEFLAGS = "", MAKELEVEL = "1"}})
+    }, {env = {MAKEFLAGS = "", MAKELEVEL = "1"}, seconds = 30})
     assert.equal(0, status, errors)
 end
 
@@ -39,7 +39,9 @@ describe("make install", function()
 
         assert.equal(0, status, errors)
         assert.equal(root .. "/usr/share/luaduct/config/luaduct.lua: ok\n", output)
-        assert.truthy(stat.stat(root .. "/usr/share/doc/luaduct/copyright"))
+        for _, file in ipairs({"doc/luaduct/copyright", "man/man1/luaduct.1", "bash-completion/completions/luaduct"}) do
+            assert.truthy(stat.stat(root .. "/usr/share/" .. file), file)
+        end
         make("uninstall", root)
         assert.equal("", files(root))
     end)

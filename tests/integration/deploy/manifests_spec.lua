@@ -101,6 +101,20 @@ describe("Kubernetes' manifests", function()
         assert.equal(tonumber(resources.limits.cpu), config.phase2.workerPool.maxWorkers)
     end)
 
+    it("have the rules that Prometheus has", function()
+        local status, output, errors = process.run({"luajit", "scripts/prometheus-rule.lua"})
+        assert.equal(0, status, errors)
+        assert.equal(output, process.read_file(K8S .. "monitoring-alerts.yaml"))
+        for _, name in ipairs({"recording", "alerts"}) do
+            local names = {}
+            for _, group in ipairs(find(all, "PrometheusRule", "luaduct-" .. name).spec.groups) do
+                assert.is_nil(names[group.name])
+                names[group.name] = true
+            end
+            assert.truthy(next(names))
+        end
+    end)
+
     -- A folder as the kubelet makes it: what is mounted are links to links, so that a change comes to all at once.
     local function mount(folder, contents, secrets)
         local version = process.folder()
@@ -195,6 +209,29 @@ describe("the compose file", function()
                 assert.truthy(not source or unistd.access("config/deploy/container/" .. source), volume)
             end
         end
+    end)
+end)
+
+describe("Prometheus beside it", function()
+    it("has a config and rules where the compose file mounts them", function()
+        local folder, mounted = process.folder(), 0
+        local prometheus = documents("compose", "config/deploy/container/compose.yaml")[1].services.prometheus
+        local place = prometheus.command[1]:match("%-%-config%.file=(.*)/prometheus%.yaml$")
+        for _, volume in ipairs(prometheus.volumes) do
+            local source, target = volume:match("^(%./?[^:]*):(.-):ro$")
+            if source then
+                local name = assert(target:match("^" .. place .. "/([%w.]+)$"), target)
+                local text = process.read_file("config/deploy/container/" .. source)
+                process.write_file(folder .. "/" .. name, (text:gsub("/run/secrets/token", folder .. "/token")))
+                mounted = mounted + 1
+            end
+        end
+        process.write_file(folder .. "/token", "secret")
+        assert.equal(3, mounted)
+
+        local status, output, errors = process.run({"promtool", "check", "config", folder .. "/prometheus.yaml"})
+
+        assert.equal(0, status, output .. errors)
     end)
 end)
 

@@ -249,13 +249,16 @@ describe("a histogram of /metrics", function()
     end)
 end)
 
-describe("a scrape of a confined bridge", function()
-    after_each(bridge.clean)
+-- The sanitizers' own work at the end of a process needs calls that the filter forbids.
+if not os.getenv("LUADUCT_TEST_SLOW") then
+    describe("a scrape of a confined bridge", function()
+        after_each(bridge.clean)
 
-    it("has the processor time of every reactor", function()
-        local server = bridge.start({config = {confinement = {files = "required", systemCalls = "required"}}})
-        reaches(server, 'luaduct_reactor_cpu_seconds_total{reactor="0"}', 0.000001)
-        reaches(server, 'luaduct_reactor_cpu_seconds_total{reactor="1"}', 0.000001)
-        reaches(server, "process_cpu_seconds_total", 0.000001)
+        it("has the processor time of every reactor", function()
+            local server = bridge.start({config = {confinement = {files = "required", systemCalls = "required"}}})
+            reaches(server, 'luaduct_reactor_cpu_seconds_total{reactor="0"}', 0.000001)
+            reaches(server, 'luaduct_reactor_cpu_seconds_total{reactor="1"}', 0.000001)
+            reaches(server, "process_cpu_seconds_total", 0.000001)
+        end)
     end)
-end)
+end

@@ -1,7 +1,9 @@
 -- `luaduct status`, `agents`, `history`, `tasks`, `alerts` and `tail`: a running bridge, seen from a terminal.
 local bridge = require "tests.support.bridge"
+local dev_certs = require "tests.support.dev_certs"
 local http = require "tests.support.http"
 local json = require "tests.support.json"
+local socket = require "socket"
 local terminal = require "tests.support.terminal"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
@@ -38,6 +40,30 @@ end
 
 local function send(server, envelope)
     assert.equal(202, http.request(server, {method = "POST", path = "/send", body = json.encode(envelope)}).status)
+end
+
+-- The command, with something in the bridge's place that gives these answers, {status, body} by path.
+local function answer_with(answers, command, ...)
+    local listener = assert(socket.bind("127.0.0.1", 0))
+    listener:settimeout(0.05)
+    local _, port = listener:getsockname()
+    local child = bridge.luaduct_start({command, "--url", "http://127.0.0.1:" .. port, ...})
+    wait.eventually(function()
+        local peer = listener:accept()
+        if peer then
+            peer:settimeout(5)
+            local path = (peer:receive("*l") or ""):match("^GET (%S+)")
+            while (peer:receive("*l") or "") ~= "" do -- its headers
+            end
+            local answer = answers[path] or answers[path:match("^[^?]*")]
+            peer:send(("HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"):format(answer[1],
+                #answer[2], answer[2]))
+            peer:close()
+        end
+        return not child:is_running()
+    end, nil, command .. " to end")
+    listener:close()
+    return child:status(), child:output(), child:errors()
 end
 
 local function assert_harmless(text)
@@ -105,24 +131,36 @@ describe("luaduct status", function()
     end)
 
     it("exits 1 while the bridge is not ready, and says why", function()
-        local server = bridge.start({config = {
-            limits = {memory = "64MiB"}, agents = {mailboxTotalBytes = "64MiB"},
-            phase2 = {gcOptimization = {sampleIntervalMs = 50}},
-        }})
-        local number = 0
-        wait.eventually(function() -- what absent agents are kept fills the memory
-            number = number + 1
-            pcall(http.request, server, {method = "POST", path = "/send", body = json.encode({
-                to = "absent" .. number, payload = ("x"):rep(500000),
-            })})
-            return http.request(server, {path = "/ready"}).status == 503
-        end, nil, "the memory to be critical")
+        local answers = {
+            ["/health"] = {200, '{"status":"ok","version":"9.8.7","connectedClients":5,"uptime":90061,"metrics":{}}'},
+            ["/metrics"] = {200, '{"memoryOptimization":{"memoryPressure":{"level":"critical","used":1048576,'
+                .. '"budget":2097152,"predictedSecondsToThreshold":75}}}'},
+            ["/ready"] = {503, '{"error":"the bridge is short of memory","code":"overloaded"}'},
+            ["/alerts"] = {200, '{"alerts":[]}'},
+        }
 
-        local status, output = run(server, "status")
+        local status, output, errors = answer_with(answers, "status")
 
+        assert.same({1, ""}, {status, errors})
+        assert.match("^luaduct 9%.8%.7 at http://127%.0%.0%.1:%d+: not ready: the bridge is short of memory\n", output)
+        assert.match("\n  mode +enhanced, environment , up for 1d01h\n", output)
+        assert.match("\n  memory +1%.0 MiB of 2%.0 MiB %(50%.0 %%%), level critical, "
+            .. "its threshold is 1m15s away\n", output)
+        status, output = answer_with(answers, "status", "--json")
         assert.equal(1, status)
-        assert.match(": not ready: the bridge is short of memory\n", output)
-        assert.match("level critical", output)
+        assert.is_false(json.decode(output).ready)
+    end)
+
+    it("says so when what answers is no bridge", function()
+        for _, body in ipairs({"hello", "[]", '{"agents":1}', '{"agents":[', ""}) do
+            local everything = setmetatable({}, {__index = function() return {200, body} end})
+            local status, output, errors = answer_with(everything, "agents")
+            assert.same({1, ""}, {status, output})
+            assert.match("^luaduct agents: what answered is no bridge[^\n]*\n$", errors)
+            status, output, errors = answer_with(everything, "status")
+            assert.equal(body == '{"agents":1}' and 0 or 1, status, output) -- an object that says nothing
+            assert.equal(status, select(2, errors:gsub("what answered is no bridge", "")))
+        end
     end)
 
     it("asks as whoever has the token, and says what is refused without", function()
@@ -365,6 +403,25 @@ describe("each of them", function()
             assert.same({1, ""}, {status, output})
             assert.match("^luaduct " .. command .. ": the bridge refused %(401 unauthorized%): [^\n]+\n$", errors)
         end
+    end)
+
+    it("reaches the bridge over TLS, and by the socket for administration", function()
+        local folder = dev_certs.certs()
+        local server = bridge.start({config = {
+            tls = {cert = folder .. "/server.pem", key = folder .. "/server.key"},
+            listen = {admin = folder .. "/admin.socket"},
+        }})
+        local url = ("https://127.0.0.1:%d"):format(server.http_port)
+        for _, command in ipairs({"status", "agents", "history", "tasks", "alerts", "top"}) do
+            local once = command == "top" and "--once" or nil
+            local status, _, errors = bridge.luaduct({command, "--url", "unix:" .. folder .. "/admin.socket", once})
+            assert.same({0, ""}, {status, errors}, command)
+            status, _, errors = bridge.luaduct({command, "--url", url, "--ca", folder .. "/ca.pem", once})
+            assert.same({0, ""}, {status, errors}, command)
+        end
+        local status, _, errors = bridge.luaduct({"agents", "--url", url})
+        assert.equal(1, status)
+        assert.match("cannot reach the bridge at https://", errors)
     end)
 
     it("says in one line what is wrong with how it is used", function()

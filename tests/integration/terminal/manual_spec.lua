@@ -77,33 +77,43 @@ end)
 describe("luaduct completion zsh", function()
     after_each(bridge.clean)
 
-    it("completes commands, options and values in zsh", function()
-        if not has("zsh") then
-            return
-        end
+    -- A zsh with these lines in its .zshrc; gives what checks that a text is completed to another.
+    local function start(lines)
         local folder = process.folder()
-        process.write_file(folder .. "/.zshrc", ([[
-            PS1='%%%% ' PATH=%s:$PATH
-            autoload -U compinit && compinit -u -d %s/dump
-            source <(luaduct completion zsh)
-        ]]):format(folder, folder))
         process.run({"ln", "-s", bridge.BINARY, folder .. "/luaduct"})
+        process.write_file(folder .. "/_luaduct", output_of("completion", "zsh"))
+        process.write_file(folder .. "/.zshrc", ("PS1='%%%% ' PATH=%s:$PATH\n"):format(folder)
+            .. lines:gsub("FOLDER", folder))
         local screen = terminal.start({"zsh", "-i"}, {env = {ZDOTDIR = folder}, columns = 120})
         screen:shows("%")
-        local function completes(typed, expected)
+        return function(typed, expected)
             screen:keys("C-u")
             screen:types(typed)
             screen:keys("Tab")
             screen:shows(expected)
         end
+    end
+
+    it("completes commands, options and values in zsh", function()
+        if not has("zsh") then
+            return
+        end
+        local completes = start("autoload -U compinit && compinit -u -d FOLDER/dump\n"
+            .. "source <(luaduct completion zsh)\n")
         completes("luaduct hist", "luaduct history")
         completes("luaduct status --js", "luaduct status --json")
         completes("luaduct run --mode orig", "luaduct run --mode original")
         completes("luaduct canary prom", "luaduct canary promote")
-        screen:keys("C-u", "C-l")
-        screen:types("luaduct ta")
-        screen:keys("Tab")
-        screen:shows("tail +%-%- see envelopes as they pass", true)
+        completes("luaduct ta", "tail   -- see envelopes as they pass")
+    end)
+
+    it("is a file that zsh finds by its name, too", function()
+        if not has("zsh") then
+            return
+        end
+        local completes = start("fpath=(FOLDER $fpath)\nautoload -U compinit && compinit -u -d FOLDER/dump\n")
+        completes("luaduct hist", "luaduct history")
+        completes("luaduct token rev", "luaduct token revoke")
     end)
 end)
 

@@ -174,6 +174,8 @@ TEST("keeps WebSockets off the paths that are reserved")
 {
     CHECK(http_gate_path_reserved(SLICE("/events")) && http_gate_path_reserved(SLICE("/console")));
     CHECK(http_gate_path_reserved(SLICE("/admin")) && http_gate_path_reserved(SLICE("/admin/x")));
+    CHECK(http_gate_path_reserved(SLICE("/console/")) && http_gate_path_reserved(SLICE("/console/assets/x")));
+    CHECK(!http_gate_path_reserved(SLICE("/consoles")) && !http_gate_path_reserved(SLICE("/consol")));
     CHECK(!http_gate_path_reserved(SLICE("/administrators")) && !http_gate_path_reserved(SLICE("/")));
     CHECK(!http_gate_path_reserved(SLICE("/events/x")));
 }

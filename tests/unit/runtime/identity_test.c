@@ -6,7 +6,7 @@
 
 #include "base/wildcard.h"
 #include "runtime/identity/standing.h"
-#include "runtime/identity/token_file.h"
+#include "runtime/identity/tokens/token_file.h"
 
 /* What sha256sum says of "alpha" and "beta". */
 #define ALPHA "8ed3f6ad685b959ead7022518e1af76cd816f8e8ec7ccdda1ed4018e8f2223f8"

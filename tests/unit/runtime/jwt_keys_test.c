@@ -3,7 +3,7 @@
 
 #include <unistd.h>
 
-#include "runtime/identity/jwt_keys.h"
+#include "runtime/identity/jwt/jwt_keys.h"
 
 #define SECRET "a secret that has thirty-two bytes or more"
 #define JWKS_SECRET "{\"kty\":\"oct\",\"kid\":\"a\",\"k\":\"YSBzZWNyZXQgdGhhdCBoYXMgdGhpcnR5LXR3byBieXRlcyBvciBtb3Jl\"}"

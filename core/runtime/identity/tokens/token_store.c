@@ -1,12 +1,12 @@
 /* Two chained tables over one array, by digest and by name, both with keyed hashes. */
-#include "runtime/identity/token_store.h"
+#include "runtime/identity/tokens/token_store.h"
 
 #include <mbedtls/platform_util.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/identity/token_file.h"
+#include "runtime/identity/tokens/token_file.h"
 
 struct token {
     unsigned char digest[TOKEN_DIGEST_BYTES];

@@ -9,7 +9,7 @@
 
 #include "protocol/jwt/jwt.h"
 #include "runtime/identity/authenticate.h"
-#include "runtime/identity/verified.h"
+#include "runtime/identity/jwt/verified.h"
 #include "runtime/reactor.h"
 
 /* Three quarters of a second's worth: who waits longer tries again anyway. Of one address a tenth of a second's worth,

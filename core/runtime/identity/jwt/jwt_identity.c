@@ -1,9 +1,9 @@
-#include "runtime/identity/jwt_identity.h"
+#include "runtime/identity/jwt/jwt_identity.h"
 
 #include "base/log.h"
 #include "protocol/jwt/jwt.h"
 #include "protocol/registration.h"
-#include "runtime/identity/verifier.h"
+#include "runtime/identity/jwt/verifier.h"
 
 static enum authentication refuse(enum code code, const char *why)
 {

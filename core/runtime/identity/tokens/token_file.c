@@ -1,4 +1,4 @@
-#include "runtime/identity/token_file.h"
+#include "runtime/identity/tokens/token_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

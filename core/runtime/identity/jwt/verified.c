@@ -1,6 +1,6 @@
 /* A table of fixed size, four places a row; the row is chosen by the digest, and the place that was filled longest ago
  * goes first. Whoever wants to fill it needs tokens with good signatures. */
-#include "runtime/identity/verified.h"
+#include "runtime/identity/jwt/verified.h"
 
 #include <mbedtls/sha256.h>
 

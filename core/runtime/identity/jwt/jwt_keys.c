@@ -1,8 +1,8 @@
-#include "runtime/identity/jwt_keys.h"
+#include "runtime/identity/jwt/jwt_keys.h"
 
 #include <stdio.h>
 
-#include "runtime/identity/token_file.h"
+#include "runtime/identity/tokens/token_file.h"
 
 typedef bool add_keys(struct jwk_set *set, struct slice text, char error[JWK_ERROR_BYTES]);
 

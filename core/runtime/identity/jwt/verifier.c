@@ -1,4 +1,4 @@
-#include "runtime/identity/verifier.h"
+#include "runtime/identity/jwt/verifier.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

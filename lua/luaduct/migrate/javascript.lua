@@ -1,0 +1,608 @@
+--- Reads the literal that a JavaScript config module exports. Nothing is executed: what is no literal is an error with
+--- its line and column. What is understood:
+---
+---   module.exports = VALUE, exports.NAME = VALUE, export default VALUE, export const NAME = VALUE;
+---   const NAME = VALUE before it, and NAME or ...NAME in a value;
+---   new NAME({…}) and createAIBridgeServer({…}) of the Node bridge's constructors, for their options;
+---   objects, lists, texts (templates without ${}), numbers and + - * / between them, true, false, null, undefined;
+---   process.env.NAME, also in Number(), parseInt(), parseFloat(), with || or ?? and a default, === or !== a text.
+---
+--- A value is a node {kind, at (its place in the text), …}:
+---   literal  value (a text, number or boolean; nil: null or undefined)
+---   object   names (a list, in order), fields (name to node); constructor (of which these are the options) or nil
+---   list     items
+---   variable name, as ("text", "number"), default (a node) or nil, nullish (by ??)
+---   compare  name, text, equal (false: !==)
+
+local utf8 = require("luaduct.migrate.utf8")
+
+local format = string.format
+
+local DEEPEST = 100
+local CONSTRUCTORS = {
+    AIBridge = true, EnhancedAIBridge = true, GCOptimizer = true, WorkerPool = true, ObjectPool = true,
+    createAIBridgeServer = true, createEnhancedAIBridgeServer = true,
+}
+
+local Reader = {}
+Reader.__index = Reader
+
+-- Line and column (in characters) of a place.
+local function position(text, at)
+    local line, start = 1, 1
+    for stop in text:sub(1, at - 1):gmatch("()\n") do
+        line, start = line + 1, stop + 1
+    end
+    return line, utf8.length(text:sub(start, at - 1)) + 1
+end
+
+function Reader:fail(at, message)
+    local line, column = position(self.text, at)
+    error({line = line, column = column, message = message}, 0)
+end
+
+-- ---- tokens: {kind = name, text, number, template, symbol, end; value; at} ----
+
+function Reader:skip_blank()
+    local text, at = self.text, self.at
+    while true do
+        -- A no-break space and a byte order mark are blanks too.
+        local next_at = text:match("^%s+()", at) or text:match("^\194\160()", at) or text:match("^\239\187\191()", at)
+            or text:match("^//[^\n]*()", at)
+        if not next_at and text:find("^/%*", at) then
+            next_at = text:match("^/%*.-%*/()", at)
+            if not next_at then
+                self:fail(at, "this comment does not end")
+            end
+        end
+        if not next_at then
+            break
+        end
+        self.broken = self.broken or text:sub(at, next_at - 1):find("\n", 1, true) ~= nil
+        at = next_at
+    end
+    self.at = at
+end
+
+local ESCAPES = {n = "\n", t = "\t", r = "\r", b = "\b", f = "\f", v = "\v", ["0"] = "\0"}
+
+function Reader:read_escape(at)
+    local text = self.text
+    local hex = text:match("^x(%x%x)", at)
+    if hex then
+        return utf8.encode(tonumber(hex, 16)), at + 3
+    end
+    local digits, after = text:match("^u(%x%x%x%x)()", at)
+    if not digits then
+        digits, after = text:match("^u{(%x+)}()", at)
+    end
+    if digits then
+        local code = #digits <= 6 and tonumber(digits, 16) or 0x110000
+        local low, after_low = text:match("^\\u([dD][c-fC-F]%x%x)()", after)
+        if code >= 0xD800 and code < 0xDC00 and low then
+            code, after = 0x10000 + (code - 0xD800) * 0x400 + tonumber(low, 16) - 0xDC00, after_low
+        end
+        local bytes = utf8.encode(code)
+        if not bytes then
+            self:fail(at - 1, "this escape is no character")
+        end
+        return bytes, after
+    end
+    local letter = text:sub(at, at)
+    if letter == "x" or letter == "u" or letter:find("%d") and (letter ~= "0" or text:find("^%d", at + 1)) then
+        self:fail(at - 1, "this escape is none that is understood")
+    end
+    local line_end = text:match("^\r?\n()", at)
+    if line_end then
+        return "", line_end
+    end
+    return ESCAPES[letter] or letter, at + 1
+end
+
+function Reader:read_text(quote)
+    local text, start, at = self.text, self.at, self.at + 1
+    local parts = {}
+    while true do
+        local stop = text:find('[\n"\'`\\$]', at)
+        local found = stop and text:sub(stop, stop)
+        if not stop or found == "\n" and quote ~= "`" then
+            self:fail(start, "this text does not end")
+        end
+        parts[#parts + 1] = text:sub(at, stop - 1)
+        if found == quote then
+            self.at = stop + 1
+            return table.concat(parts)
+        elseif found == "\\" then
+            parts[#parts + 1], at = self:read_escape(stop + 1)
+        elseif found == "$" and quote == "`" and text:sub(stop + 1, stop + 1) == "{" then
+            self:fail(stop, "a template with an expression would have to be executed")
+        else
+            parts[#parts + 1], at = found, stop + 1
+        end
+    end
+end
+
+function Reader:read_number()
+    local text, start = self.text, self.at
+    local word = text:match("^0[xXoObB][%w_]*", start) or text:match("^[%d_]*%.?[%d_]*[eE][+-]?[%d_]+", start)
+        or text:match("^[%d_]*%.?[%d_]*", start)
+    self.at = start + #word
+    local digits = word:gsub("_", "")
+    local base = ({x = 16, o = 8, b = 2})[digits:sub(2, 2):lower()]
+    local value
+    if base and digits:sub(1, 1) == "0" then
+        value = #digits <= 15 and tonumber(digits:sub(3), base)
+    elseif not digits:find("^0%d") then
+        value = tonumber(digits)
+    end
+    if not value or text:find("^[%a_$\128-\255]", self.at) then
+        self:fail(start, "this number is none that is understood")
+    end
+    return value
+end
+
+local SYMBOLS = {"...", "===", "!==", "??", "||", "&&", "=>", "==", "!="}
+
+function Reader:advance()
+    self.broken = false
+    self:skip_blank()
+    local text, at = self.text, self.at
+    local token = {at = at, after_line = self.broken}
+    local letter = text:sub(at, at)
+    if letter == "" then
+        token.kind = "end"
+    elseif letter == '"' or letter == "'" or letter == "`" then
+        token.kind, token.value = "text", self:read_text(letter)
+    elseif text:find("^%.?%d", at) then
+        token.kind, token.value = "number", self:read_number()
+    elseif text:find("^[%a_$\128-\255]", at) then
+        token.kind, token.value = "name", text:match("^[%w_$\128-\255]+", at)
+        self.at = at + #token.value
+    else
+        token.kind, token.value = "symbol", letter
+        for _, symbol in ipairs(SYMBOLS) do
+            if text:sub(at, at + #symbol - 1) == symbol then
+                token.value = symbol
+                break
+            end
+        end
+        self.at = at + #token.value
+    end
+    self.token = token
+end
+
+function Reader:is(value)
+    return self.token.value == value and (self.token.kind == "symbol" or self.token.kind == "name")
+end
+
+function Reader:take(value)
+    if self:is(value) then
+        self:advance()
+        return true
+    end
+    return false
+end
+
+local function describe(token)
+    if token.kind == "end" then
+        return "the end of the file"
+    elseif token.kind == "text" then
+        return "a text"
+    end
+    return format("`%s`", tostring(token.value))
+end
+
+function Reader:expect(value)
+    if not self:take(value) then
+        self:fail(self.token.at, format("expected `%s`, got %s", value, describe(self.token)))
+    end
+end
+
+function Reader:expect_name()
+    local token = self.token
+    if token.kind ~= "name" then
+        self:fail(token.at, format("expected a name, got %s", describe(token)))
+    end
+    self:advance()
+    return token.value
+end
+
+-- ---- values ----
+
+-- Values are read within one another: bounded, so that a long row of brackets is an answer and no overflow.
+function Reader:nest(read, ...)
+    self.depth = self.depth + 1
+    if self.depth > DEEPEST then
+        self:fail(self.token.at, format("nested deeper than %d", DEEPEST))
+    end
+    local value = read(self, ...)
+    self.depth = self.depth - 1
+    return value
+end
+
+local function new_node(at, kind, fields)
+    fields.kind, fields.at = kind, at
+    return fields
+end
+
+local function set_field(object, name, value)
+    if object.fields[name] == nil then
+        object.names[#object.names + 1] = name
+    end
+    object.fields[name] = value
+end
+
+function Reader:read_object(at)
+    local object = new_node(at, "object", {names = {}, fields = {}})
+    while not self:take("}") do
+        local token = self.token
+        if self:take("...") then
+            local spread = self:read_value()
+            if spread.kind ~= "object" then
+                self:fail(token.at, "only an object of this file can be spread here")
+            end
+            for _, name in ipairs(spread.names) do
+                set_field(object, name, spread.fields[name])
+            end
+        else
+            if token.kind ~= "name" and token.kind ~= "text" and token.kind ~= "number" then
+                self:fail(token.at, format("expected a key, got %s", describe(token)))
+            end
+            self:advance()
+            local name = tostring(token.value)
+            if self:take(":") then
+                set_field(object, name, self:read_value())
+            elseif token.kind == "name" and (self:is(",") or self:is("}")) then
+                set_field(object, name, self:lookup(name, token.at))
+            else
+                self:fail(self.token.at, format("expected `:` after the key %s, got %s", name, describe(self.token)))
+            end
+        end
+        if not self:is("}") then
+            self:expect(",")
+        end
+    end
+    return object
+end
+
+function Reader:read_list(at)
+    local list = new_node(at, "list", {items = {}})
+    while not self:take("]") do
+        list.items[#list.items + 1] = self:read_value()
+        if not self:is("]") then
+            self:expect(",")
+        end
+    end
+    return list
+end
+
+function Reader:lookup(name, at)
+    local known = self.known[name]
+    if known == nil then
+        self:fail(at, format("%s is no literal: it would have to be executed", name))
+    elseif not known then
+        self:fail(at, format("%s comes from another module: it would have to be executed", name))
+    end
+    return known
+end
+
+-- process.env.NAME or process.env["NAME"], `process` is read.
+function Reader:read_variable(at)
+    local name
+    if self:take(".") and self:take("env") then
+        if self:take(".") then
+            name = self:expect_name()
+        elseif self:take("[") and self.token.kind == "text" then
+            name = self.token.value
+            self:advance()
+            self:expect("]")
+        end
+    end
+    if not name then
+        self:fail(at, "of process only process.env.NAME is understood")
+    end
+    return new_node(at, "variable", {name = name, as = "text"})
+end
+
+-- Number(…), parseInt(…, 10) and String(…) of a variable or a literal.
+function Reader:read_conversion(at, name)
+    self:expect("(")
+    local value = self:read_value()
+    if self:take(",") then
+        local base = self:read_value()
+        if name ~= "parseInt" or base.value ~= 10 then
+            self:fail(base.at, "only base 10 is understood")
+        end
+    end
+    self:expect(")")
+    if value.kind == "variable" and not value.default then
+        value.as = name == "String" and "text" or "number"
+        return value
+    elseif value.kind == "variable" and value.default.kind == "literal" then
+        value.as = name == "String" and "text" or "number"
+        value.default.value = name == "String" and tostring(value.default.value) or tonumber(value.default.value)
+        return value
+    elseif value.kind == "literal" and name ~= "String" and tonumber(value.value) then
+        value.value = tonumber(value.value)
+        return value
+    end
+    self:fail(at, format("%s of this would have to be executed", name))
+end
+
+local WORDS = {["true"] = true, ["false"] = false}
+local CONVERSIONS = {Number = true, parseInt = true, parseFloat = true, String = true}
+
+function Reader:read_constructor(at, name)
+    if not CONSTRUCTORS[name] then
+        self:fail(at, format("%s would have to be executed", name))
+    end
+    self:expect("(")
+    local options = self:is(")") and new_node(at, "object", {names = {}, fields = {}}) or self:read_value()
+    self:expect(")")
+    if options.kind ~= "object" then
+        self:fail(options.at, format("expected an object of options for %s", name))
+    end
+    local copy = new_node(at, "object", {names = options.names, fields = options.fields, constructor = name})
+    self.constructed[#self.constructed + 1] = copy
+    return copy
+end
+
+function Reader:read_primary()
+    local token = self.token
+    self:advance()
+    if token.kind == "text" or token.kind == "number" then
+        return new_node(token.at, "literal", {value = token.value})
+    elseif token.kind == "name" then
+        local name = token.value
+        if WORDS[name] ~= nil then
+            return new_node(token.at, "literal", {value = WORDS[name]})
+        elseif name == "null" or name == "undefined" then
+            return new_node(token.at, "literal", {})
+        elseif name == "process" then
+            return self:read_variable(token.at)
+        elseif name == "new" then
+            local at = self.token.at
+            return self:read_constructor(at, self:expect_name())
+        elseif self:is("(") then
+            if CONVERSIONS[name] then
+                return self:read_conversion(token.at, name)
+            end
+            return self:read_constructor(token.at, name)
+        elseif name == "Object" and self:take(".") and self:take("freeze") then
+            self:expect("(")
+            local value = self:read_value()
+            self:expect(")")
+            return value
+        elseif self:is("=>") or name == "function" or name == "class" or name == "async" or name == "await" then
+            self:fail(token.at, "code is no literal: it would have to be executed")
+        end
+        return self:lookup(name, token.at)
+    elseif token.value == "{" then
+        return self:read_object(token.at)
+    elseif token.value == "[" then
+        return self:read_list(token.at)
+    elseif token.value == "(" then
+        local value = self:read_value()
+        self:expect(")")
+        return value
+    elseif token.value == "-" or token.value == "+" then
+        local value = self:read_unary()
+        if value.kind ~= "literal" or type(value.value) ~= "number" then
+            self:fail(token.at, "only a number may have a sign")
+        end
+        return new_node(token.at, "literal", {value = token.value == "-" and -value.value or value.value})
+    elseif token.value == "!" then
+        local value = self:read_unary()
+        if value.kind ~= "literal" or type(value.value) ~= "boolean" then
+            self:fail(token.at, "only true and false may be negated")
+        end
+        return new_node(token.at, "literal", {value = not value.value})
+    end
+    self:fail(token.at, format("expected a value, got %s", describe(token)))
+end
+
+function Reader:read_unary()
+    return self:nest(self.read_primary)
+end
+
+local OPERATORS = {
+    {["*"] = function(a, b) return a * b end, ["/"] = function(a, b) return a / b end},
+    {["+"] = function(a, b) return a + b end, ["-"] = function(a, b) return a - b end},
+}
+
+function Reader:read_arithmetic(level)
+    if level == 0 then
+        return self:read_unary()
+    end
+    local left = self:read_arithmetic(level - 1)
+    while self.token.kind == "symbol" and OPERATORS[level][self.token.value] do
+        local token = self.token
+        self:advance()
+        local right = self:read_arithmetic(level - 1)
+        if type(left.value) ~= "number" or type(right.value) ~= "number" then
+            self:fail(token.at, "only numbers can be calculated with")
+        end
+        local at = left.at
+        left = new_node(at, "literal", {value = OPERATORS[level][token.value](left.value, right.value)})
+    end
+    return left
+end
+
+function Reader:read_value()
+    local value = self:read_arithmetic(#OPERATORS)
+    local token = self.token
+    if self:is("===") or self:is("!==") or self:is("==") or self:is("!=") then
+        self:advance()
+        local other = self:read_arithmetic(#OPERATORS)
+        if value.kind ~= "variable" or value.as ~= "text" or type(other.value) ~= "string" then
+            self:fail(token.at, "only process.env.NAME can be compared, with a text")
+        end
+        value = new_node(value.at, "compare", {
+            name = value.name, text = other.value, equal = token.value:sub(1, 1) == "=",
+        })
+        token = self.token
+    end
+    if self:is("||") or self:is("??") then
+        self:advance()
+        local default = self:nest(self.read_value)
+        if value.kind ~= "variable" or value.default then
+            self:fail(token.at, "only process.env.NAME can have a default here")
+        end
+        value.default, value.nullish = default, token.value == "??"
+    elseif self:is("?") or self:is("&&") then
+        self:fail(token.at, "a condition would have to be executed")
+    end
+    return value
+end
+
+-- ---- the file ----
+
+-- To the end of a statement that is none of ours: its `;`, or a line's end outside of all brackets.
+function Reader:skip_statement()
+    local depth = 0
+    while self.token.kind ~= "end" do
+        local value = self.token.kind == "symbol" and self.token.value
+        if depth == 0 and (value == ";" or self.token.after_line) then
+            break
+        end
+        if value == "(" or value == "[" or value == "{" then
+            depth = depth + 1
+        elseif value == ")" or value == "]" or value == "}" then
+            depth = depth - 1
+        end
+        self:advance()
+    end
+    self:take(";")
+end
+
+-- The names between here and `stop`, which is taken, become names from other modules.
+function Reader:take_foreign_names(stop)
+    while not self:take(stop) do
+        if self.token.kind == "end" then
+            self:fail(self.token.at, format("expected `%s`, got the end of the file", stop))
+        elseif self.token.kind == "name" then
+            self.known[self.token.value] = false
+        end
+        self:advance()
+    end
+end
+
+function Reader:read_declaration(exported)
+    if self:is("{") or self:is("[") then -- const { cpus } = require("os")
+        self:take_foreign_names("=")
+        self:skip_statement()
+        return
+    end
+    local name = self:expect_name()
+    self:expect("=")
+    if self:is("require") then
+        self.known[name] = false
+        self:advance()
+        self:skip_statement()
+        return
+    end
+    local value = self:read_value()
+    self.known[name] = value
+    if exported then
+        set_field(self.exports, name, value)
+        self.exported = true
+    end
+    self:take(";")
+end
+
+function Reader:read_import()
+    if self.token.kind == "text" then
+        self:advance()
+    else
+        self:take_foreign_names("from")
+        self:advance()
+    end
+    self:take(";")
+end
+
+function Reader:read_statement()
+    local token = self.token
+    if token.kind == "text" or self:is(";") then -- 'use strict'
+        self:advance()
+        return
+    end
+    if token.kind ~= "name" then
+        self:fail(token.at, format("expected a statement, got %s", describe(token)))
+    end
+    local name = token.value
+    if name == "new" or CONSTRUCTORS[name] then
+        self:read_value()
+        self:take(";")
+        return
+    end
+    self:advance()
+    if name == "const" or name == "let" or name == "var" then
+        self:read_declaration(false)
+    elseif name == "import" then
+        self:read_import()
+    elseif name == "require" or self.known[name] == false then -- require("dotenv").config()
+        self:skip_statement()
+    elseif name == "export" then
+        if self:take("default") then
+            self.result = self:read_value()
+            self:take(";")
+        elseif self:take("const") or self:take("let") or self:take("var") then
+            self:read_declaration(true)
+        else
+            self:fail(self.token.at, "of exports `export default VALUE` and `export const NAME = VALUE` are understood")
+        end
+    elseif (name == "module" and self:take(".") and self:take("exports")) or name == "exports" then
+        local member = self:take(".") and self:expect_name()
+        self:expect("=")
+        local value = self:read_value()
+        if member then
+            set_field(self.exports, member, value)
+            self.exported = true
+        else
+            self.result = value
+        end
+        self:take(";")
+    else
+        self:fail(token.at, format("`%s` would have to be executed: only literals are read", name))
+    end
+end
+
+-- The options of all constructors together, for a file that exports nothing but makes a bridge.
+local function join(constructed)
+    local all = {kind = "object", names = {}, fields = {}, at = 1}
+    for _, options in ipairs(constructed) do
+        for _, name in ipairs(options.names) do
+            set_field(all, name, options.fields[name])
+        end
+        all.constructor = all.constructor or options.constructor:find("Bridge") and options.constructor or nil
+    end
+    return all
+end
+
+--- The object that the text exports, or nil and {line, column, message}.
+return function(text)
+    local reader = setmetatable({
+        text = text, at = text:match("^#![^\n]*()") or 1, depth = 0, known = {}, constructed = {},
+        exports = {kind = "object", names = {}, fields = {}, at = 1},
+    }, Reader)
+    local good, problem = pcall(function()
+        reader:advance()
+        while reader.token.kind ~= "end" do
+            reader:read_statement()
+        end
+        local result = reader.result or reader.exported and reader.exports
+            or #reader.constructed > 0 and join(reader.constructed)
+        if not result then
+            reader:fail(#text + 1, "nothing is exported: expected module.exports = {…} or export default {…}")
+        elseif result.kind ~= "object" then
+            reader:fail(result.at, "expected an object to be exported")
+        end
+        reader.value = result
+    end)
+    if good then
+        return reader.value
+    elseif type(problem) ~= "table" then
+        error(problem, 0)
+    end
+    return nil, problem
+end
