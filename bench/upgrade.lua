@@ -7,8 +7,8 @@ local support = require("bench.support")
 
 local help = [[
 usage: bench/upgrade [OPTION]...
-A bridge under a steady load hands over to a new process of itself, again and again. Prints for each time how long nobody
-served (by the bridge's log), and for each run what came of the messages and the longest time that one took; first of
+A bridge under a steady load hands over to a new process of itself, again and again. Prints for each time how long
+nobody served (by the log), and for each run what came of the messages and the longest time that one took; first of
 a run without upgrades.
 
   --rate N         messages a second in all; standard 100000

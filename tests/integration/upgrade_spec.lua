@@ -4,11 +4,12 @@ local bridge = require "tests.support.bridge"
 local deflate = require "tests.support.deflate"
 local fake_successor = require "tests.support.fake_successor"
 local http = require "tests.support.http"
-local json = require "tests.support.json"
 local msgpack = require "tests.support.msgpack"
 local process = require "tests.support.process"
+local socket = require "posix.sys.socket"
 local tls = require "tests.support.tls"
 local tokens = require "tests.support.tokens"
+local unistd = require "posix.unistd"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -127,8 +128,9 @@ describe("an upgrade", function()
             end
         end
         for _ = 1, 3 do
-            local said, pid = #server:errors(), nil
+            local said = #server:errors()
             server:signal("SIGUSR2")
+            local pid
             repeat
                 round()
                 pid = server:errors():sub(said + 1):match("handover: process (%d+) serves now")
@@ -490,6 +492,21 @@ describe("an upgrade that comes to nothing", function()
             talk(alice, bob, "bob", "e2")
         end)
     end
+
+    it("because the new process does not know the version of what it is given has it say so", function()
+        local ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM, 0)
+        local path = bridge.write({})
+        local new = process.start({bridge.BINARY, "run", path}, {keep_input = theirs, env = {LUADUCT_HANDOVER = "0"}})
+
+        -- SETUP, its length and kind before it, of version 99.
+        socket.send(ours, "\8\0\0\0" .. "\1\0\0\0" .. "\99\0\0\0\0\0\0\0")
+
+        assert.equal(1, new:wait_exit())
+        local answer = socket.recv(ours, 1000)
+        assert.equal("\3\0\0\0", answer:sub(5, 8))
+        assert.truthy(answer:find("version 99, and this program knows version 1", 1, true))
+        unistd.close(ours)
+    end)
 
     it("because it is going away says so", function()
         local server = bridge.start({config = {drain = {delayMs = 60000}}})

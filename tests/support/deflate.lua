@@ -7,7 +7,7 @@ function deflate.stored(text)
     return "\0" .. string.char(low, high, 255 - low, 255 - high) .. text .. "\0"
 end
 
--- One block of fixed codes (RFC 1951 3.2.6) that copies `length` bytes (51 to 58) from `distance` bytes (49 to 64) back,
+-- One block of fixed codes (RFC 1951 3.2.6) that copies `length` bytes (51 to 58) from `distance` (49 to 64) back,
 -- which may lie in an earlier message.
 function deflate.copy(length, distance)
     local bits = {}

@@ -42,6 +42,7 @@ static void put_content(struct channel_writer *channel, const struct frame *fram
     channel_put(channel, frame->kind | (uint64_t)frame->level << 1 | (uint64_t)frame->dead_letter << 3 |
                              (uint64_t)frame->form << 4 | (uint64_t)frame->share << 16);
     channel_put(channel, (uint64_t)frame->expires_ms);
+    channel_put(channel, (uint64_t)frame->accepted_ms);
     channel_put(channel, frame->task);
     channel_put_bytes(channel, slice_from(frame->data, frame->length));
     channel_put_bytes(channel, twin ? slice_from(twin->data, twin->length) : slice_from("", 0));
@@ -96,6 +97,7 @@ static struct frame *get_content(struct channel_reader *channel)
 {
     uint64_t bits = channel_get(channel);
     int64_t expires_ms = (int64_t)channel_get(channel);
+    int64_t accepted_ms = (int64_t)channel_get(channel);
     uint64_t task = channel_get(channel);
     struct slice bytes = channel_get_bytes(channel), packed = channel_get_bytes(channel);
     if (channel->failed)
@@ -108,6 +110,7 @@ static struct frame *get_content(struct channel_reader *channel)
     frame->form = bits >> 4 & 15;
     frame->share = (uint16_t)(bits >> 16);
     frame->expires_ms = expires_ms;
+    frame->accepted_ms = accepted_ms;
     frame->task = task;
     struct frame *twin = packed.length > 0 ? make(channel, (enum frame_kind)(bits & 1), packed) : NULL;
     if (twin) {
