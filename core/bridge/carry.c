@@ -32,7 +32,7 @@ void carry_put_registration(const struct endpoint *endpoint, struct frame_writer
     channel_put(channel, atomic_load_explicit(&agent->message_count, memory_order_relaxed));
     channel_put(channel, atomic_load_explicit(&agent->error_count, memory_order_relaxed));
     channel_put(channel, atomic_load_explicit(&agent->last_chosen, memory_order_relaxed));
-    channel_put(channel, atomic_load_explicit(&agent->received_count, memory_order_relaxed));
+    channel_put(channel, atomic_load_explicit(&endpoint->received_count, memory_order_relaxed));
 }
 
 /* The queue from `from` on, in records of their own: each begins with a number of the caller's, and how many there are.
@@ -190,7 +190,7 @@ bool carry_get_registration(struct endpoint *endpoint, struct channel_reader *re
     atomic_store_explicit(&agent->message_count, message_count, memory_order_relaxed);
     atomic_store_explicit(&agent->error_count, error_count, memory_order_relaxed);
     atomic_store_explicit(&agent->last_chosen, chosen, memory_order_relaxed);
-    atomic_store_explicit(&agent->received_count, received_count, memory_order_relaxed);
+    atomic_store_explicit(&endpoint->received_count, received_count, memory_order_relaxed);
     lock_release(lock);
     return true;
 }
