@@ -46,8 +46,10 @@ void doctor_find(struct doctor *doctor, enum finding_status status, const char *
     if (doctor->count == doctor->capacity) {
         size_t capacity = doctor->capacity > 0 ? doctor->capacity * 2 : 32;
         struct finding *findings = reallocarray(doctor->findings, capacity, sizeof *findings);
-        doctor->capacity = findings ? capacity : doctor->capacity;
-        doctor->findings = findings ? findings : doctor->findings;
+        if (findings) {
+            doctor->findings = findings;
+            doctor->capacity = capacity;
+        }
     }
     bool good = doctor->count < doctor->capacity && finding.name && finding.found && !advice == !finding.advice;
     doctor->failed = doctor->failed || !good;

@@ -138,7 +138,7 @@ static int native_disconnect(lua_State *L)
     if (code != CODE_OK)
         return refused(L, code, error);
     struct slice agent = json_kind(body) == JSON_OBJECT ? read_agent(L, body) : slice_from(NULL, 0);
-    if (!identifier_valid(agent))
+    if (!agent.data || !identifier_valid(agent))
         return refused(L, CODE_BAD_FIELD, "expected an object such as {\"agent\": \"alice\"}");
     struct lane *lane = registry_lane(agent);
     if (!lane)
