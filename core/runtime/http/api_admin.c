@@ -3,9 +3,9 @@
 #include <stdio.h>
 
 #include "protocol/json/json.h"
+#include "runtime/drain.h"
 #include "runtime/engines/alert.h"
 #include "runtime/engines/engines.h"
-#include "runtime/drain.h"
 #include "runtime/engines/switches.h"
 #include "runtime/http/api_native.h"
 #include "runtime/policies/notify.h"
