@@ -135,20 +135,23 @@ describe("a drain", function()
         server.expected_end = true
     end)
 
-    it("is over in time though a task runs", function()
-        local server = bridge.start({config = {drain = {timeoutMs = 300},
-            phase2 = {workerPool = {allowRoles = {"agent"}}}},
-            script = [[luaduct.workers.register("forever", "forever.lua") return {}]],
-            files = {["forever.lua"] = "return function() while true do end end"}})
-        local alice = websocket.agent(server, "alice")
-        alice:send_envelope({to = "bridge", intent = "bridge.execute", payload = {operation = "forever"}})
-        alice:expect_nothing()
+    -- Threads that are left behind are what the thread sanitizer looks for.
+    if not os.getenv("LUADUCT_TEST_SLOW") then
+        it("is over in time though a task runs", function()
+            local server = bridge.start({config = {drain = {timeoutMs = 300},
+                phase2 = {workerPool = {allowRoles = {"agent"}}}},
+                script = [[luaduct.workers.register("forever", "forever.lua") return {}]],
+                files = {["forever.lua"] = "return function() while true do end end"}})
+            local alice = websocket.agent(server, "alice")
+            alice:send_envelope({to = "bridge", intent = "bridge.execute", payload = {operation = "forever"}})
+            alice:expect_nothing()
 
-        server:signal("SIGTERM")
+            server:signal("SIGTERM")
 
-        assert.equal(0, server:wait_exit())
-        server.expected_end = true
-    end)
+            assert.equal(0, server:wait_exit())
+            server.expected_end = true
+        end)
+    end
 
     it("handles what an agent sent behind a hook that waits", function()
         local server = bridge.start({script = [[

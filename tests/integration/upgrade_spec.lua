@@ -390,7 +390,9 @@ describe("an upgrade", function()
     end)
 
     it("works with all that the process can give up", function()
-        local server = bridge.start({config = {confinement = {files = "required", systemCalls = "required"}}})
+        -- The sanitizers' own work at the end of a process needs calls that the filter forbids.
+        local calls = os.getenv("LUADUCT_TEST_SLOW") and "off" or "required"
+        local server = bridge.start({config = {confinement = {files = "required", systemCalls = calls}}})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
 
         upgrade(upgrade(server))
