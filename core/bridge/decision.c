@@ -85,14 +85,28 @@ static void write_item(struct buffer *out, const struct decision_item *item)
     }
 }
 
-void decision_write(struct buffer *out, const struct decision *decision)
+static void write_items(struct buffer *out, const struct decision *decision, bool contents)
 {
     if (decision->count != 1)
         buffer_append_slice(out, SLICE("{"));
     for (unsigned i = 0; i < decision->count; i++) {
         buffer_append_slice(out, slice_from_string(i > 0 ? ", " : ""));
-        write_item(out, &decision->items[i]);
+        const struct decision_item *item = &decision->items[i];
+        if (contents || (item->kind != DECISION_REPLY && item->kind != DECISION_DROP))
+            write_item(out, item);
+        else
+            buffer_append_slice(out, item->kind == DECISION_REPLY ? SLICE("reply(…)") : SLICE("drop(…)"));
     }
     if (decision->count != 1)
         buffer_append_slice(out, SLICE("}"));
+}
+
+void decision_write(struct buffer *out, const struct decision *decision)
+{
+    write_items(out, decision, true);
+}
+
+void decision_write_outline(struct buffer *out, const struct decision *decision)
+{
+    write_items(out, decision, false);
 }

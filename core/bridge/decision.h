@@ -49,4 +49,7 @@ struct decision {
  * default rule, several in braces. */
 void decision_write(struct buffer *out, const struct decision *decision);
 
+/* The same without what a script says in it: for those who may not see payloads. */
+void decision_write_outline(struct buffer *out, const struct decision *decision);
+
 #endif

@@ -266,7 +266,10 @@ void connection_kill(struct connection *connection)
     else
         http_session_end(connection);
     connection->phase = CONNECTION_GONE;
-    transport_close(&connection->transport); /* also takes it out of the epoll set */
+    /* Closing would do, were it not that another process may have the socket too: then the set would go on telling of
+     * it, by an address that is somebody else's by then (epoll(7), questions and answers, 6). */
+    epoll_ctl(reactor->epoll_fd, EPOLL_CTL_DEL, connection->transport.fd, NULL);
+    transport_close(&connection->transport);
     give_up_limits(connection);
     /* Freed at the end of a pass: events of this one, or a caller further up, may still name it. */
     connection->deadline_next = reactor->gone;

@@ -87,6 +87,8 @@ static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
         ev_io_start(loop, watcher);
     }
     int count = epoll_wait(reactor->proxied.epoll_fd, events, EVENTS_PER_POLL, 0);
+    if (count <= 0) /* also before the reactor runs, when it has no scripts yet */
+        return;
     reactor_begin_pass(reactor);
     for (int i = 0; i < count; i++)
         read_header(events[i].data.ptr);

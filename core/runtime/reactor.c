@@ -301,6 +301,15 @@ static void take_turn(struct reactor *reactor)
     reactor_flush(reactor);
 }
 
+void reactor_take_turns(struct reactor *reactor)
+{
+    unsigned count = 0;
+    for (const struct held_bytes *held = reactor->held; held; held = held->next)
+        count++;
+    for (; reactor->held && count > 0; count--)
+        take_turn(reactor);
+}
+
 /* One turn after the other, first in, first out, for as long as one turn of the loop may take: then those come who ask
  * for little, and it goes on. However many want much, nobody else waits for more than that. */
 static void on_held(struct ev_loop *loop, ev_timer *watcher, int events)

@@ -173,6 +173,9 @@ bool reactor_turn_over(struct reactor *reactor);
  * meanwhile, and must not hold already. Length 0: its session knows how to go on. False: no memory, or the bridge may
  * not grow now. */
 bool reactor_hold(struct connection *connection, const char *bytes, size_t length);
+
+/* A turn for each that waits for one now, in order. Inside a pass. */
+void reactor_take_turns(struct reactor *reactor);
 void reactor_forget_held(struct connection *connection);
 
 /* A frame from the bridge itself to this connection (an answer): queued and marked for the next flush. Takes the

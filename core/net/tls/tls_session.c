@@ -21,13 +21,15 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "memory/admission.h"
 #include "memory/pool.h"
 #include "net/tls/tls_chain.h"
 #include "net/transport.h"
 
-/* A record that comes in pieces brings no content for so long, and alerts and refused renegotiations never do: a peer
- * that sends more of them only wants us to compute. */
-#define IDLE_BYTES ((size_t)4 * TLS_RECORD_BYTES)
+/* Records without content that may follow one another, and renegotiations that are refused in all: a peer that sends
+ * more of them only wants us to compute. */
+#define IDLE_RECORDS 32u
+#define RENEGOTIATIONS 16u
 
 /* What a client has to send for a handshake fits: its hello and its certificates, each a record at most, and little
  * else. Some thousand alerts do too, which cost ten milliseconds. */
@@ -56,7 +58,6 @@ struct tls_session {
     struct shake *shake;                  /* NULL once open */
     struct tls_context *context;
     struct tls_peer *peer;
-    size_t idle_bytes; /* that came since the last content */
     int fd;
     uint32_t flags; /* of the peer's certificate */
     struct tls_issue issue;
@@ -67,6 +68,8 @@ struct tls_session {
     bool ended, broken;                  /* nothing more comes; nothing can be done any more */
     bool said_end;                       /* close_notify is out */
     uint8_t failure;                     /* enum tls_failure */
+    uint8_t idle_records;                /* since the last content */
+    uint8_t renegotiations;              /* that were refused */
 };
 
 /* The handshake that this thread works on. */
@@ -291,13 +294,17 @@ static bool take_over(struct tls_session *session)
     struct shake *shake = session->shake;
     const mbedtls_ssl_context *ssl = &shake->ssl;
     const struct tls_cipher *cipher = tls_cipher_numbered(ssl->session->ciphersuite);
+    /* Ours is the one behind the Finished message, the client's too but for warnings: a library laid out otherwise than
+     * its headers say is found out before a number is used twice. */
+    uint64_t opens = number_in(ssl->in_ctr), seals = number_in(ssl->cur_out_ctr);
+    if (seals != 1 || opens < 1 || opens > 64)
+        return false;
     if (!cipher || shake->key_bytes != tls_key_bytes(cipher->aead) ||
         shake->nonce_bytes != tls_nonce_bytes(cipher->aead))
         return false;
     const unsigned char *client_key = shake->keys, *our_key = client_key + shake->key_bytes;
     const unsigned char *client_nonce = our_key + shake->key_bytes, *our_nonce = client_nonce + shake->nonce_bytes;
-    return tls_record_begin(&session->opens, cipher->aead, TLS_OPENS, client_key, client_nonce,
-                            number_in(ssl->in_ctr)) &&
+    return tls_record_begin(&session->opens, cipher->aead, TLS_OPENS, client_key, client_nonce, opens) &&
            tls_record_begin(&session->seals, cipher->aead, TLS_SEALS, our_key, our_nonce, number_in(ssl->cur_out_ctr));
 }
 
@@ -313,8 +320,11 @@ static enum tls_step finish(struct tls_session *session)
         return fail(session, MBEDTLS_ERR_X509_CERT_VERIFY_FAILED,
                     session->flags ? TLS_FAILURE_CERTIFICATE : TLS_FAILURE_MEMORY);
     }
-    if (mbedtls_ssl_check_pending(ssl)) /* more in the record of the Finished message than that */
+    if (mbedtls_ssl_check_pending(ssl)) { /* more in the record of the Finished message than that */
+        mbedtls_ssl_send_alert_message(ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE);
         return fail(session, MBEDTLS_ERR_SSL_UNEXPECTED_MESSAGE, TLS_FAILURE_PROTOCOL);
+    }
+    /* From here on the library seals nothing: its next number is ours. */
     if (!take_over(session))
         return fail(session, MBEDTLS_ERR_SSL_ALLOC_FAILED, TLS_FAILURE_MEMORY);
     end_shake(session);
@@ -465,7 +475,7 @@ static long write_record(struct tls_session *session, const char *data, size_t l
 long tls_session_send(struct tls_session *session, const char *data, size_t length)
 {
     size_t sent = 0;
-    if (session->broken || !session->open)
+    if (session->broken || !session->open || (session->said_end && !session->in_flight))
         return TRANSPORT_BROKEN;
     while (sent < length) {
         size_t left = length - sent;
@@ -548,6 +558,11 @@ static size_t take_record(struct tls_session *session, const unsigned char *reco
         break_off(session, MBEDTLS_SSL_ALERT_MSG_BAD_RECORD_MAC);
         return 0;
     }
+    session->idle_records = record[0] == TLS_APPLICATION && content > 0 ? 0 : (uint8_t)(session->idle_records + 1);
+    if (session->idle_records > IDLE_RECORDS) {
+        break_off(session, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE);
+        return 0;
+    }
     switch (record[0]) {
     case TLS_APPLICATION:
         return (size_t)content;
@@ -555,7 +570,9 @@ static size_t take_record(struct tls_session *session, const unsigned char *reco
         take_alert(session, out, (size_t)content);
         return 0;
     case TLS_HANDSHAKE: /* it wants to begin anew; whoever does not take the answer reads nothing */
-        if (!send_alert(session, MBEDTLS_SSL_ALERT_LEVEL_WARNING, MBEDTLS_SSL_ALERT_MSG_NO_RENEGOTIATION))
+        if (++session->renegotiations > RENEGOTIATIONS || content == 0)
+            break_off(session, MBEDTLS_SSL_ALERT_MSG_UNEXPECTED_MESSAGE);
+        else if (!send_alert(session, MBEDTLS_SSL_ALERT_LEVEL_WARNING, MBEDTLS_SSL_ALERT_MSG_NO_RENEGOTIATION))
             note_end(session, &session->broken);
         return 0;
     default:
@@ -579,7 +596,8 @@ static size_t hold(struct tls_session *session, const unsigned char *bytes, size
             break_off(session, MBEDTLS_SSL_ALERT_MSG_RECORD_OVERFLOW);
             return took;
         }
-        came->bytes = pool_acquire(POOL_BUFFERS, record);
+        if (record <= ADMISSION_SMALL_BYTES || admission_take(record))
+            came->bytes = pool_acquire(POOL_BUFFERS, record);
         if (!came->bytes) {
             break_off(session, MBEDTLS_SSL_ALERT_MSG_INTERNAL_ERROR);
             return took;
@@ -637,10 +655,7 @@ long tls_session_receive(struct tls_session *session, char *buffer, size_t size)
     if (n == 0) /* without a close_notify: what was sent may have been cut off by anybody */
         return TRANSPORT_BROKEN;
     size_t length = open_records(session, from, (size_t)n, (unsigned char *)buffer);
-    session->idle_bytes = length > 0 ? 0 : session->idle_bytes + (size_t)n;
     if (length > 0)
         return (long)length;
-    if (session->idle_bytes > IDLE_BYTES)
-        session->broken = true;
     return session->broken ? TRANSPORT_BROKEN : session->ended ? 0 : TRANSPORT_BLOCKED;
 }

@@ -357,7 +357,7 @@ static bool lead(void)
     char error[256];
     bool good = made == count || fail(strerror(errno));
     if (good) {
-        handover.pid = starter_spawn(control[1], HANDOVER_VARIABLE, error, sizeof error);
+        handover.pid = starter_spawn(control[1], error, sizeof error);
         good = handover.pid > 0 || fail(error);
     }
     close(control[1]);

@@ -36,12 +36,13 @@ bool part_settle(struct reactor *reactor)
     }
     while (reactor->waiting)
         waiting_give_up(reactor);
+    reactor_take_turns(reactor);
     do
         reactor_flush(reactor);
     while (lane_drain(reactor->lane));
     reactor_flush(reactor);
     for (struct connection *connection = reactor->connections; connection; connection = connection->next)
-        done = done && !connection->pause;
+        done = done && !connection->pause && !connection->backlog;
     return done && !reactor->waiting && lane_idle(reactor->lane);
 }
 
@@ -133,13 +134,6 @@ void part_resume(struct reactor *reactor)
 
 /* --- Letting go --- */
 
-/* The socket lives on in the other process, so closing it here does not take it out of the set. */
-static void forget(struct connection *connection)
-{
-    epoll_ctl(connection_reactor(connection)->epoll_fd, EPOLL_CTL_DEL, connection->transport.fd, NULL);
-    connection_kill(connection);
-}
-
 static void send_over(struct connection *connection, uint32_t retry_ms)
 {
     char reason[96];
@@ -157,7 +151,7 @@ void part_let_go(struct reactor *reactor)
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
         next = connection->next;
         if (connection->goes_along)
-            forget(connection);
+            connection_kill(connection);
         else if (connection->is_websocket)
             send_over(connection, reactor->config->drain.retry_ms);
     }

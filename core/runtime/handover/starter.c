@@ -14,17 +14,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "runtime/handover/handover.h"
+
 /* How often the starter looks after what it started. */
 #define LOOK_MS 20
 #define ANSWER_MS 5000
-#define NAME_BYTES 64
 
 enum order_kind { ORDER_SPAWN, ORDER_KILL };
 
 struct order {
     enum order_kind kind;
     pid_t pid;
-    char name[NAME_BYTES];
 };
 
 struct report {
@@ -71,7 +71,7 @@ static bool read_program(void)
     return program != NULL;
 }
 
-static void become(int fd, const char *name)
+static void become(int fd)
 {
     char number[16];
     int kept = fcntl(fd, F_DUPFD, 3); /* not closed by the exec */
@@ -82,7 +82,7 @@ static void become(int fd, const char *name)
     signal(SIGHUP, SIG_DFL);
     signal(SIGUSR1, SIG_DFL);
     signal(SIGUSR2, SIG_DFL);
-    bool good = kept >= 0 && setenv(name, number, 1) == 0;
+    bool good = kept >= 0 && setenv(HANDOVER_VARIABLE, number, 1) == 0;
     snprintf(number, sizeof number, "%d", (int)getpid());
     if (getenv("WATCHDOG_PID")) /* systemd's: the watchdog is for the main process, which this one becomes */
         good = good && setenv("WATCHDOG_PID", number, 1) == 0;
@@ -122,10 +122,13 @@ static bool take_order(int fd, pid_t *child)
     int passed = -1;
     if (part && part->cmsg_type == SCM_RIGHTS)
         memcpy(&passed, CMSG_DATA(part), sizeof passed);
-    order.name[sizeof order.name - 1] = '\0';
+    if (*child > 0) { /* one at a time, however often it is asked for: the one before has come to nothing */
+        kill(*child, SIGKILL);
+        waitpid(*child, NULL, 0);
+    }
     pid_t pid = fork();
     if (pid == 0)
-        become(passed, order.name);
+        become(passed);
     report(fd, pid > 0 ? (struct report){.pid = pid, .status = -1} : (struct report){.error = errno});
     if (pid > 0)
         *child = pid;
@@ -139,6 +142,7 @@ static void serve(int fd)
     pid_t child = 0;
     int status;
     prctl(PR_SET_NAME, "luaduct-starter");
+    prctl(PR_SET_DUMPABLE, 0); /* it has the bridge's environment and configuration; what it starts is its own again */
     /* What another process of the bridge has passed on is the bridge's alone. */
     if (fd > 3)
         close_range(3, (unsigned)fd - 1, 0);
@@ -200,11 +204,10 @@ static bool send_order(const struct order *order, int fd)
     return sendmsg(ours, &message, MSG_NOSIGNAL) == (ssize_t)sizeof *order;
 }
 
-pid_t starter_spawn(int fd, const char *name, char *error, size_t size)
+pid_t starter_spawn(int fd, char *error, size_t size)
 {
     struct order order = {.kind = ORDER_SPAWN};
     struct report answer;
-    snprintf(order.name, sizeof order.name, "%s", name);
     while (recv(ours, &answer, sizeof answer, MSG_DONTWAIT) > 0)
         continue; /* of an earlier one */
     ended = (struct report){0};

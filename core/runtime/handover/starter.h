@@ -14,9 +14,9 @@ bool starter_start(void);
 
 /* The rest: one thread at a time. */
 
-/* Starts the program with this descriptor, whose number it finds in the environment variable `name`. 0: *error says why
- * not. */
-pid_t starter_spawn(int fd, const char *name, char *error, size_t size);
+/* Starts the program with this descriptor, whose number it finds in the environment variable HANDOVER_VARIABLE. One
+ * that was started before and runs is ended. 0: *error says why not. */
+pid_t starter_spawn(int fd, char *error, size_t size);
 
 /* How that process ended, as waitpid says it; -1: it runs, after waiting for as long. */
 int starter_wait(pid_t pid, int timeout_ms);

@@ -150,6 +150,13 @@ static void change_levels(const struct change *change)
     pthread_mutex_unlock(&mutex);
 }
 
+static void tell_of_change(const struct identity *identity)
+{
+    struct slice who = identity ? identity->owner : SLICE("an administrator");
+    log_warn(LOG, "levels_changed", "%.*s changes the levels of the log, until the next reload", (int)who.length,
+             who.data);
+}
+
 /* order_log(): does what the body says, all of it or nothing. Nothing, or the status of a refusal. */
 static int native_order_log(lua_State *L)
 {
@@ -161,10 +168,12 @@ static int native_order_log(lua_State *L)
         lua_pushinteger(L, (lua_Integer)api_refuse(api, code, slice_from_string(error)));
         return 1;
     }
+    bool told = log_enabled(LOG_ROOM_LOG, LOG_LEVEL_WARN);
+    if (told) /* whoever makes the log silent is seen to do it */
+        tell_of_change(api->call->identity);
     change_levels(&change);
-    struct slice who = api->call->identity ? api->call->identity->owner : SLICE("an administrator");
-    log_warn(LOG, "levels_changed", "%.*s has changed the levels of the log, until the next reload", (int)who.length,
-             who.data);
+    if (!told)
+        tell_of_change(api->call->identity);
     return 0;
 }
 

@@ -20,6 +20,11 @@ static int native_export_next(lua_State *L)
 static int native_import(lua_State *L)
 {
     struct api *api = api_of(L);
+    if (api->reactor->draining) { /* to be kept it would have to be known to whoever takes over */
+        lua_pushnil(L);
+        lua_pushinteger(L, (lua_Integer)api_refuse(api, CODE_DRAINING, SLICE("the bridge is going away")));
+        return 2;
+    }
     struct state_import state = {.line = (uint64_t)luaL_checknumber(L, 1)};
     if (!state_import_lines(&state, api->reactor->lane, api->call->body)) {
         lua_pushfstring(L, "line %d: %s", (int)state.line, state.error);

@@ -46,8 +46,8 @@ static bool is_console_session(struct slice path)
 /* While memory is short nothing new begins, but who watches or helps is let in. */
 static bool answered_under_pressure(struct slice path)
 {
-    static const struct slice admin = {"/admin/", 7}, console = {"/console", 8};
-    return is_probe(path) || slice_equal(path, SLICE("/events")) ||
+    static const struct slice admin = {"/admin/", 7}, console = {"/console/", 9};
+    return is_probe(path) || slice_equal(path, SLICE("/events")) || slice_equal(path, SLICE("/console")) ||
            (path.length >= console.length && memcmp(path.data, console.data, console.length) == 0) ||
            slice_equal(path, SLICE("/optimization")) || slice_equal(path, SLICE("/alerts")) ||
            (path.length > admin.length && memcmp(path.data, admin.data, admin.length) == 0);
@@ -245,7 +245,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->preflight = true;
         return;
     }
-    if (admission_is_tight() && !answered_under_pressure(path)) {
+    if (admission_is_tight() && (request->upgrade || !answered_under_pressure(path))) {
         counter_add(&connection_reactor(connection)->shed.refused_requests, 1);
         out->retry_after = 1;
         return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
@@ -276,8 +276,9 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         return;
     out->admin = out->identity && may_administer(connection, out->identity);
     /* An upgrade may do without: the credential can follow in the register message. */
-    bool may_be_absent =
-        request->upgrade || is_console_session(path) ? result == AUTHENTICATION_NONE : loopback && is_probe(path);
+    bool may_be_absent = request->upgrade || is_console_session(path)
+                             ? result == AUTHENTICATION_NONE
+                             : loopback && is_probe(path) && host_passes(config, request->host);
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {

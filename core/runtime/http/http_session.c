@@ -358,6 +358,14 @@ static bool read_head(struct connection *connection)
     }
 }
 
+/* Of those alone who may have something done with it. */
+static bool keeps_body(const struct connection *connection)
+{
+    const struct http_gate *gate = &connection->http->request.gate;
+    return gate->code == CODE_OK && !gate->preflight && !gate->open_page &&
+           (gate->identity || gate->admin || !connection_reactor(connection)->standing.config->auth.required);
+}
+
 static bool read_body(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
@@ -365,7 +373,7 @@ static bool read_body(struct connection *connection)
     struct slice piece;
     enum http_step step;
     while ((step = http_body_next(&exchange->request.reader, &at, end, &piece)) == HTTP_DATA)
-        if (exchange->request.gate.code == CODE_OK)
+        if (keeps_body(connection))
             buffer_append_slice(&exchange->request.body, piece);
     exchange->input_at = (size_t)(at - exchange->input.data);
     if (exchange->request.body.failed)

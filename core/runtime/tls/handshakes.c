@@ -98,6 +98,8 @@ static void close_socket(int fd)
 
 static void release(struct handshake *handshake)
 {
+    if (handshake->session)
+        tls_session_end_sending(handshake->session);
     tls_session_free(handshake->session);
     close_socket(handshake->fd);
     arrival_leave(&handshake->arrival);

@@ -79,7 +79,7 @@ void hop_routed(const struct hop *hop, const struct hop_route *route)
     span.began_ns = span.ended_ns - route->took_ns;
     span.failed = route->failed;
     if (route->decision)
-        decision_write(&decision, route->decision);
+        decision_write_outline(&decision, route->decision);
     span_add_number(&span, SPAN_VERSION, route->version);
     span_add_flag(&span, SPAN_WAITED, route->waited);
     span_add_flag(&span, SPAN_CACHED, route->cached);
