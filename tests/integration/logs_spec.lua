@@ -160,7 +160,9 @@ describe("the level of a room", function()
         event(server, "agent.registered")
         event(server, "log.levels_changed")
 
+        server = start()
         answer = http.post(server, "/admin/log", {level = "error", rooms = {agent = json.null}})
+        event(server, "log.levels_changed") -- also what makes the log silent
         assert.equal("error", answer.level)
         assert.same({level = "error", own = false}, answer.rooms.agent)
         http.post(server, "/admin/reload", "")

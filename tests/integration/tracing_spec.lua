@@ -237,6 +237,22 @@ describe("the spans of an envelope", function()
         assert.equal(receive.id, spans:span("deliver", TRACE).parent)
     end)
 
+    it("keep to themselves what a script says to somebody", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = [[
+            return {route = function(envelope, bridge)
+                if envelope.intent == "ask" then return bridge.reply{password = "hunter2"} end
+                return bridge.drop("hunter2 is banned", {tell = true})
+            end}]]})
+        local alice = websocket.agent(server, "alice")
+        for intent, decision in pairs({ask = "reply(…)", tell = "drop(…)"}) do
+            local trace = intent == "ask" and TRACE or TRACE:reverse()
+            alice:send_envelope({to = "bob", intent = intent, trace = {
+                traceparent = ("00-%s-%s-01"):format(trace, PARENT)}})
+            assert.equal(decision, spans:span("route", trace).attributes["luaduct.decision"])
+        end
+    end)
+
     it("show what the hook had workers do", function()
         local spans = collector.listen()
         local server = start(spans, {script = [[return {route = function(envelope, bridge)

@@ -196,6 +196,14 @@ describe("the request rate", function()
         assert.equal(200, (status(server)))
     end)
 
+    it("lets in without a credential who watches on this machine, and not a page that calls itself so", function()
+        local server = bridge.start({config = {auth = {token = "correct horse battery staple"}}})
+        for _, path in ipairs({"/health", "/ready", "/metrics"}) do
+            assert.equal(200, (status(server, nil, path)))
+            assert.equal(401, (status(server, {Host = "evil.example"}, path)))
+        end
+    end)
+
     it("counts all connections of an address, whichever reactor they meet", function()
         local server = bridge.start({config = {http = {rateMax = 10}, performance = {worker_threads = 4}}})
 
