@@ -333,6 +333,15 @@ static unsigned version_of(const struct reactor *reactor, const struct script_st
     return scripts_slot_of(&reactor->scripts, script)->version->number;
 }
 
+/* Those who watch, and the envelope's spans where it has some. */
+static void tell_routed(struct reactor *reactor, struct trace *trace, const struct trace_record *record)
+{
+    if (trace_wanted(reactor))
+        trace_begin(trace, reactor, record);
+    if (record->dispatch->hop)
+        hop_routed(record->dispatch->hop, record);
+}
+
 static void routed_later(struct waiting *waiting, enum script_result routed, const struct script_outcome *outcome);
 
 static const struct trace_context *trace_of(const struct dispatch_job *job)
@@ -371,20 +380,11 @@ static void routed_later(struct waiting *waiting, enum script_result routed, con
     result.overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     const struct decision *decision =
         routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, &job->dispatch);
-    if (trace_wanted(reactor))
-        trace_begin(&trace, reactor,
-                    &(struct trace_record){.dispatch = &job->dispatch,
-                                           .sender = sender_of(job),
-                                           .version = version_of(reactor, script),
-                                           .hook = "route",
-                                           .decision = decision,
-                                           .failed = routed != SCRIPT_DECIDED,
-                                           .waited = true,
-                                           .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
-                                           .took_ns = clock_steady_ns() - job->began_ns});
-    if (job->dispatch.hop)
-        hop_routed(job->dispatch.hop,
-                   &(struct hop_route){.version = version_of(reactor, script),
+    tell_routed(reactor, &trace,
+                &(struct trace_record){.dispatch = &job->dispatch,
+                                       .sender = sender_of(job),
+                                       .version = version_of(reactor, script),
+                                       .hook = "route",
                                        .decision = decision,
                                        .failed = routed != SCRIPT_DECIDED,
                                        .waited = true,
@@ -446,22 +446,15 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     if (decision && reactor->scripts.trial && reactor->scripts.rule.shadow)
         shadow_compare(reactor, dispatch, sender, decision);
     struct trace trace = {0};
-    if (trace_wanted(reactor))
-        trace_begin(&trace, reactor,
-                    &(struct trace_record){.dispatch = dispatch,
-                                           .sender = sender,
-                                           .version = version_of(reactor, script),
-                                           .hook = "route",
-                                           .decision = decision,
-                                           .failed = routed != SCRIPT_DECIDED,
-                                           .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
-                                           .took_ns = took_ns});
-    if (dispatch->hop)
-        hop_routed(dispatch->hop, &(struct hop_route){.version = version_of(reactor, script),
-                                                      .decision = decision,
-                                                      .failed = routed != SCRIPT_DECIDED,
-                                                      .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
-                                                      .took_ns = took_ns});
+    tell_routed(reactor, &trace,
+                &(struct trace_record){.dispatch = dispatch,
+                                       .sender = sender,
+                                       .version = version_of(reactor, script),
+                                       .hook = "route",
+                                       .decision = decision,
+                                       .failed = routed != SCRIPT_DECIDED,
+                                       .cached = routed == SCRIPT_DECIDED && script_from_cache(script),
+                                       .took_ns = took_ns});
     tally_decided(&tally, reactor, decision); /* before delivering: on_undeliverable takes the decision's texts away */
     job = deliver(reactor, dispatch, NULL, decision, result);
     if (job)

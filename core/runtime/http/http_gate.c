@@ -28,13 +28,24 @@ static bool is_probe(struct slice path)
            slice_equal(path, SLICE("/metrics"));
 }
 
+static bool begins_with(struct slice path, struct slice start)
+{
+    return path.length >= start.length && memcmp(path.data, start.data, start.length) == 0;
+}
+
+/* The folder itself, or something in it. */
+static bool is_within(struct slice path, struct slice folder)
+{
+    return begins_with(path, folder) && (path.length == folder.length || path.data[folder.length] == '/');
+}
+
 /* The console's page and what it is made of. They show nothing of the bridge, and come before one can show a
  * credential; also to who follows a link from elsewhere. */
 static bool is_console_page(const struct http_request *request, struct slice path)
 {
-    static const struct slice assets = {"/console/assets/", 16};
+    const struct slice assets = SLICE("/console/assets/");
     return !request->upgrade && (slice_equal(path, SLICE("/console")) || slice_equal(path, SLICE("/console/")) ||
-                                 (path.length > assets.length && memcmp(path.data, assets.data, assets.length) == 0));
+                                 (begins_with(path, assets) && path.length > assets.length));
 }
 
 /* Whether a credential is needed is no secret; who has none is told, and nothing else. */
@@ -46,21 +57,16 @@ static bool is_console_session(struct slice path)
 /* While memory is short nothing new begins, but who watches or helps is let in. */
 static bool answered_under_pressure(struct slice path)
 {
-    static const struct slice admin = {"/admin/", 7}, console = {"/console/", 9};
-    return is_probe(path) || slice_equal(path, SLICE("/events")) || slice_equal(path, SLICE("/console")) ||
-           (path.length >= console.length && memcmp(path.data, console.data, console.length) == 0) ||
+    const struct slice admin = SLICE("/admin/");
+    return is_probe(path) || slice_equal(path, SLICE("/events")) || is_within(path, SLICE("/console")) ||
            slice_equal(path, SLICE("/optimization")) || slice_equal(path, SLICE("/alerts")) ||
-           (path.length > admin.length && memcmp(path.data, admin.data, admin.length) == 0);
+           (begins_with(path, admin) && path.length > admin.length);
 }
 
 bool http_gate_path_reserved(struct slice path)
 {
-    static const struct slice folders[] = {{"/admin", 6}, {"/console", 8}};
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
-        if (path.length >= folders[i].length && memcmp(path.data, folders[i].data, folders[i].length) == 0 &&
-            (path.length == folders[i].length || path.data[folders[i].length] == '/'))
-            return true;
-    return slice_equal(path, SLICE("/events"));
+    return is_within(path, SLICE("/admin")) || is_within(path, SLICE("/console")) ||
+           slice_equal(path, SLICE("/events"));
 }
 
 /* Whose web page asks. */

@@ -8,6 +8,7 @@
 #include "bridge/profile.h"
 #include "memory/pool.h"
 #include "protocol/http/http_request.h"
+#include "runtime/trace.h"
 #include "runtime/tracing/export.h"
 
 bool tracing_on;
@@ -70,19 +71,19 @@ bool hop_begin(struct hop *hop, struct reactor *reactor, const struct dispatch *
     return true;
 }
 
-void hop_routed(const struct hop *hop, const struct hop_route *route)
+void hop_routed(const struct hop *hop, const struct trace_record *record)
 {
     struct span span;
     struct buffer decision = {0};
     span_begin(&span, SPAN_ROUTE, &hop->context);
     span.ended_ns = clock_steady_ns();
-    span.began_ns = span.ended_ns - route->took_ns;
-    span.failed = route->failed;
-    if (route->decision)
-        decision_write_outline(&decision, route->decision);
-    span_add_number(&span, SPAN_VERSION, route->version);
-    span_add_flag(&span, SPAN_WAITED, route->waited);
-    span_add_flag(&span, SPAN_CACHED, route->cached);
+    span.began_ns = span.ended_ns - record->took_ns;
+    span.failed = record->failed;
+    if (record->decision)
+        decision_write_outline(&decision, record->decision);
+    span_add_number(&span, SPAN_VERSION, record->version);
+    span_add_flag(&span, SPAN_WAITED, record->waited);
+    span_add_flag(&span, SPAN_CACHED, record->cached);
     span_add_text(&span, SPAN_DECISION, slice_from(decision.data, decision.length));
     buffer_free(&decision);
     span_record(&span);

@@ -36,13 +36,8 @@ struct hop {
 bool hop_begin(struct hop *hop, struct reactor *reactor, const struct dispatch *dispatch);
 
 /* After the route. `decision` NULL: it failed, and the envelope is dropped. */
-struct hop_route {
-    unsigned version;
-    const struct decision *decision;
-    bool failed, waited, cached;
-    uint64_t took_ns;
-};
-void hop_routed(const struct hop *hop, const struct hop_route *route);
+struct trace_record;
+void hop_routed(const struct hop *hop, const struct trace_record *record);
 
 /* A hook's work has come back, with that code. */
 struct work;
