@@ -35,10 +35,7 @@ local function fail(text)
 end
 
 local function start(options)
-    local folder = options.build .. "/reload"
-    process.capture("mkdir -p " .. folder)
-    local port, http = process.free_port(), process.free_port()
-    support.write(folder .. "/config.lua", ([[
+    return support.start_bridge("reload", options, [[
 return {
     listen = {wsPort = %d, httpPort = %d},
     performance = {worker_threads = 1},
@@ -46,14 +43,7 @@ return {
     log = {level = "error"},
     script = {path = "route.lua"},
 }
-]]):format(port, http))
-    support.write(folder .. "/route.lua", GOOD:format(0))
-    local pid = process.start(tostring(options["server-core"]), options.build .. "/luaduct run " .. folder
-        .. "/config.lua", folder .. "/log")
-    if not process.await_port(pid, http, 10) then
-        fail("the bridge did not start: " .. tostring(process.read_all(folder .. "/log")))
-    end
-    return {pid = pid, port = port, http = http, folder = folder}
+]], {["route.lua"] = GOOD:format(0)})
 end
 
 -- One reload of a new script; whether it did what it should.

@@ -48,4 +48,22 @@ function support.fail(name, text)
     os.exit(1)
 end
 
+-- A bridge on `--server-core` of the build that is measured, with a file for each of `texts` in a folder of its own.
+-- `config` is a format of the two ports. Gives {pid, port, http, folder}.
+function support.start_bridge(name, options, config, texts)
+    local folder = options.build .. "/" .. name
+    process.capture("mkdir -p " .. folder)
+    local port, http = process.free_port(), process.free_port()
+    support.write(folder .. "/config.lua", config:format(port, http))
+    for file, text in pairs(texts or {}) do
+        support.write(folder .. "/" .. file, text)
+    end
+    local pid = process.start(tostring(options["server-core"]), options.build .. "/luaduct run " .. folder
+        .. "/config.lua", folder .. "/log")
+    if not process.await_port(pid, http, 10) then
+        support.fail(name, "the bridge did not start: " .. tostring(process.read_all(folder .. "/log")))
+    end
+    return {pid = pid, port = port, http = http, folder = folder}
+end
+
 return support

@@ -29,23 +29,14 @@ local function fail(text)
 end
 
 local function start(options)
-    local folder = options.build .. "/upgrade"
-    process.capture("mkdir -p " .. folder)
-    local port, http = process.free_port(), process.free_port()
-    support.write(folder .. "/config.lua", ([[
+    return support.start_bridge("upgrade", options, [[
 return {
     listen = {wsPort = %d, httpPort = %d},
     agents = {maxMailboxes = 1000000},
     performance = {worker_threads = 1},
     http = {rateMax = 0},
 }
-]]):format(port, http))
-    local pid = process.start(tostring(options["server-core"]), options.build .. "/luaduct run " .. folder
-        .. "/config.lua", folder .. "/log")
-    if not process.await_port(pid, http, 10) then
-        fail("the bridge did not start: " .. tostring(process.read_all(folder .. "/log")))
-    end
-    return {pid = pid, port = port, http = http, folder = folder}
+]])
 end
 
 local function fill_mailboxes(options, server)

@@ -50,6 +50,22 @@ bool post_target_read(const char *url, struct post_target *out)
     return (*at == '\0' || *at == '/' || *at == '?') && needed < (int)sizeof out->path;
 }
 
+bool post_target_open(const char *url, const char *key, struct post_target *out, struct tls_client **tls, char *error,
+                      size_t size)
+{
+    char problem[TLS_ERROR_SIZE];
+    *tls = NULL;
+    if (!post_target_read(url, out)) {
+        snprintf(error, size, "%s: expected http://host[:port][/path] or https://…, got something else", key);
+        return false;
+    }
+    if (out->secure && !(*tls = tls_client_new(&(struct tls_client_options){0}, problem))) {
+        snprintf(error, size, "%s: whom to trust is not known: %s", key, problem);
+        return false;
+    }
+    return true;
+}
+
 struct exchange {
     const struct post *post;
     int fd;

@@ -9,11 +9,6 @@
 
 static const char *const order_names[ORDER_COUNT] = {"rate", "messages", "errors", "connected", "id"};
 
-const char *sender_order_name(enum sender_order order)
-{
-    return order_names[order];
-}
-
 enum sender_order sender_order_find(const char *name)
 {
     enum sender_order order = 0;

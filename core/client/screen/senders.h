@@ -12,8 +12,7 @@
 
 enum sender_order { ORDER_RATE, ORDER_MESSAGES, ORDER_ERRORS, ORDER_CONNECTED, ORDER_ID, ORDER_COUNT };
 
-const char *sender_order_name(enum sender_order order); /* "rate" … */
-enum sender_order sender_order_find(const char *name);  /* ORDER_COUNT: there is none */
+enum sender_order sender_order_find(const char *name); /* "rate" …; ORDER_COUNT: there is none */
 
 struct sender {
     const char *id, *role; /* harmless to a terminal; in `texts` */

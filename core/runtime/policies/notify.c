@@ -255,17 +255,9 @@ bool notify_start(const struct config *from, char *error, size_t size)
     pthread_condattr_destroy(&attributes);
     if (!config->alerts.webhook_url)
         return true;
-    if (!post_target_read(config->alerts.webhook_url, &target)) {
-        snprintf(error, size,
-                 "alerts.webhook.url: expected http://host[:port][/path] or https://…, got something else");
+    struct tls_client *tls;
+    if (!post_target_open(config->alerts.webhook_url, "alerts.webhook.url", &target, &tls, error, size))
         return false;
-    }
-    char problem[TLS_ERROR_SIZE];
-    struct tls_client *tls = NULL;
-    if (target.secure && !(tls = tls_client_new(&(struct tls_client_options){0}, problem))) {
-        snprintf(error, size, "alerts.webhook.url: whom to trust is not known: %s", problem);
-        return false;
-    }
     int failure = pthread_create(&thread, NULL, work, tls);
     if (failure != 0) {
         snprintf(error, size, "cannot start a thread: %s", strerror(failure));

@@ -161,17 +161,10 @@ bool export_start(const struct config *from, char *error, size_t size)
                                       .instance = instance,
                                       .version = LUADUCT_VERSION,
                                       .environment = config->environment};
-    if (!post_target_read(config->tracing.endpoint, &target)) {
-        snprintf(error, size, "tracing.endpoint: expected http://host[:port][/path] or https://…, got something else");
+    struct tls_client *tls;
+    if (!post_target_open(config->tracing.endpoint, "tracing.endpoint", &target, &tls, error, size))
         return false;
-    }
     complete_path();
-    char problem[TLS_ERROR_SIZE];
-    struct tls_client *tls = NULL;
-    if (target.secure && !(tls = tls_client_new(&(struct tls_client_options){0}, problem))) {
-        snprintf(error, size, "tracing.endpoint: whom to trust is not known: %s", problem);
-        return false;
-    }
     if (!read_headers() || !spans_start(config->tracing.queue_spans)) {
         snprintf(error, size, "not enough memory for tracing.queueSpans");
         tls_client_free(tls);

@@ -25,8 +25,9 @@ local function literal(value)
     return tostring(value)
 end
 
--- Calls back for each section that opens, each key, and each section that closes, in the schema's order.
-local function visit(on_open, on_key, on_close)
+--- Calls back for each section that opens, each key, and each section that closes, in the schema's order. `chosen`
+--- says which keys there are; a section without any is none.
+function document.visit(chosen, on_open, on_key, on_close)
     local open = {}
     local function close_to(depth)
         while #open > depth do
@@ -35,7 +36,7 @@ local function visit(on_open, on_key, on_close)
             on_close(path, #open)
         end
     end
-    for _, key in ipairs(schema.keys) do
+    local function enter(key)
         local names = {}
         for name in key.path:gmatch("([^.]+)%.") do
             names[#names + 1] = name
@@ -50,6 +51,11 @@ local function visit(on_open, on_key, on_close)
             on_open(concat(open, "."), names[depth], depth - 1)
         end
         on_key(key, key.path:match("[^.]+$"), #names)
+    end
+    for _, key in ipairs(schema.keys) do
+        if chosen(key) then
+            enter(key)
+        end
     end
     close_to(0)
 end
@@ -89,7 +95,9 @@ function document.default_file()
         return rep("    ", depth + 1) .. (hidden and "-- " or "")
     end
 
-    visit(function(path, name, depth)
+    document.visit(function()
+        return true
+    end, function(path, name, depth)
         local hidden = not has_available_key(path)
         if depth == 0 then
             add("")

@@ -1,6 +1,6 @@
 --- A config file out of entries by path (translate.lua), in the schema's order, with a comment where a key changed.
 
-local schema = require("luaduct.config.schema")
+local document = require("luaduct.config.document")
 
 local format, rep = string.format, string.rep
 
@@ -53,37 +53,19 @@ return function(label, entries, notes, helpers, differences)
     end
     lines[#lines + 1] = "return {"
 
-    local open = {}
-    local function close_to(depth)
-        while #open > depth do
-            open[#open] = nil
-            lines[#lines + 1] = rep("    ", #open + 1) .. "},"
+    document.visit(function(key)
+        return entries[key.path]
+    end, function(_, name, depth)
+        lines[#lines + 1] = rep("    ", depth + 1) .. name .. " = {"
+    end, function(key, name, depth)
+        local entry, indent = entries[key.path], rep("    ", depth + 1)
+        if entry.note ~= "" then
+            add_comment(lines, indent, entry.note)
         end
-    end
-    for _, key in ipairs(schema.keys) do
-        local entry = entries[key.path]
-        if entry then
-            local names = {}
-            for name in key.path:gmatch("([^.]+)%.") do
-                names[#names + 1] = name
-            end
-            local shared = 0
-            while shared < #names and open[shared + 1] == names[shared + 1] do
-                shared = shared + 1
-            end
-            close_to(shared)
-            for depth = shared + 1, #names do
-                lines[#lines + 1] = rep("    ", depth) .. names[depth] .. " = {"
-                open[depth] = names[depth]
-            end
-            local indent = rep("    ", #names + 1)
-            if entry.note ~= "" then
-                add_comment(lines, indent, entry.note)
-            end
-            lines[#lines + 1] = format("%s%s = %s,", indent, key.path:match("[^.]+$"), entry.source)
-        end
-    end
-    close_to(0)
+        lines[#lines + 1] = format("%s%s = %s,", indent, name, entry.source)
+    end, function(_, depth)
+        lines[#lines + 1] = rep("    ", depth + 1) .. "},"
+    end)
     lines[#lines + 1] = "}"
     return table.concat(lines, "\n") .. "\n"
 end
