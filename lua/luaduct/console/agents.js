@@ -1,7 +1,8 @@
 // Who is connected: search, order, one in detail, disconnect.
-import {badge, bytes, button, clear, confirm, count, duration, empty, field, h, icon, moment, notify} from "./dom.js";
+import {badge, bytes, button, clear, confirm, count, duration, empty, field, h, moment, notify} from "./dom.js";
 import {get, post} from "./api.js";
 import {on, store} from "./store.js";
+import {Detail} from "./detail.js";
 import {List} from "./list.js";
 
 // Many agents are a long answer: it is asked for less often then.
@@ -11,7 +12,6 @@ const limit = (value, format) => value ? format(value) : "none";
 
 export function agents(main, chosen) {
     const shown = {all: [], sorted: [], text: "", role: "", sort: "id", descending: false, selected: chosen || null};
-    const detail = h("aside", {class: "detail", hidden: true, "aria-label": "Agent"});
     const search = h("input", {type: "search", placeholder: "id, label, tool or intent", oninput: () => {
         shown.text = search.value.toLowerCase();
         refresh();
@@ -41,9 +41,12 @@ export function agents(main, chosen) {
             {name: "Up", width: "104px", number: true, spare: true, sort: "uptime", cell: (a) => duration(a.uptime / 1000)},
         ],
     });
-    const split = h("div", {class: "split"}, list.element, detail);
+    const detail = new Detail(list, "Agent", () => {
+        shown.selected = null;
+        history.replaceState(null, "", "#/agents");
+    });
     main.append(h("div", {class: "title"}, h("h1", {}, "Agents"),
-        h("div", {class: "bar"}, field("Search", search), field("Role", role))), split);
+        h("div", {class: "bar"}, field("Search", search), field("Role", role))), detail.element);
 
     function matches(agent) {
         if (shown.role && agent.role !== shown.role) {
@@ -130,7 +133,7 @@ export function agents(main, chosen) {
         history.replaceState(null, "", `#/agents/${encodeURIComponent(agent.id)}`);
         build(agent);
         showDetail();
-        detail.scrollIntoView({block: "nearest"});
+        detail.pane.scrollIntoView({block: "nearest"});
         clear(cells.history, empty("Reading…"));
         try {
             const {history: envelopes} = await get("/history", {agentId: agent.id, limit: 8});
@@ -143,15 +146,6 @@ export function agents(main, chosen) {
         }
     }
 
-    function close() {
-        shown.selected = null;
-        history.replaceState(null, "", "#/agents");
-        detail.hidden = true;
-        split.classList.remove("open");
-        list.select(null);
-        list.grid.focus();
-    }
-
     function build(agent) {
         const limits = store.session.limits;
         const names = ["Sent", "Received", "Waiting", "Errors", "Open tasks", "Connected", "Last seen"];
@@ -160,9 +154,7 @@ export function agents(main, chosen) {
         cells.gone = h("p", {class: "banner", hidden: true}, "It is not connected any more.");
         const tags = (title, values) => h("div", {}, h("h3", {}, title), h("div", {class: "wrap"}, values.length === 0
             ? h("span", {class: "dim"}, "none") : values.map((each) => badge(String(each?.name ?? each)))));
-        clear(detail,
-            h("div", {class: "head"}, h("h2", {}, agent.id), badge(agent.role, "accent"),
-                h("button", {type: "button", class: "quiet", "aria-label": "Close", onclick: close}, icon("close"))),
+        detail.show([h("h2", {}, agent.id), badge(agent.role, "accent")],
             cells.gone,
             h("dl", {class: "facts"}, names.map((name, index) => h("div", {}, h("dt", {}, name), cells.values[index]))),
             tags("Labels", agent.labels), tags("Tools", agent.tools), tags("Intents", agent.intents),
@@ -182,8 +174,6 @@ export function agents(main, chosen) {
                 }}, "send"),
                 button("Disconnect", {class: "danger", disabled: !store.session.admin, onclick: () => disconnect(agent.id)})),
             !store.session.admin && h("small", {}, "Disconnecting is for administrators."));
-        detail.hidden = false;
-        split.classList.add("open");
     }
 
     function showDetail() {
@@ -191,7 +181,7 @@ export function agents(main, chosen) {
             return;
         }
         const agent = shown.all.find((each) => each.id === shown.selected);
-        if (agent && detail.hidden) {
+        if (agent && detail.pane.hidden) {
             list.select(agent.id);
             open(agent);
             return;

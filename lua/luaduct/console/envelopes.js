@@ -1,7 +1,8 @@
 // Envelopes as they are routed, each with its way: who sent it, what the hook decided, how it came out.
-import {badge, button, clear, clock, empty, field, h, icon} from "./dom.js";
+import {badge, button, clear, clock, empty, field, h} from "./dom.js";
 import {get, getText, listen} from "./api.js";
 import {store} from "./store.js";
+import {Detail} from "./detail.js";
 import {List} from "./list.js";
 import {member, pretty} from "./json.js";
 
@@ -45,7 +46,6 @@ export function envelopes(main, about) {
     const agent = h("input", {type: "text", value: about ?? "", placeholder: "any agent"});
     const intent = h("input", {type: "text", placeholder: "any intent"});
     const text = h("input", {type: "search", placeholder: "in what is shown"});
-    const detail = h("aside", {class: "detail", hidden: true, "aria-label": "Envelope"});
     const list = new List({
         label: "Envelopes, newest first", key: (each) => each.number, open, none: "No envelopes yet.",
         columns: [
@@ -58,7 +58,7 @@ export function envelopes(main, about) {
                 cell: (e) => e.trace ? e.trace.us < 1000 ? `${e.trace.us} µs` : `${(e.trace.us / 1000).toFixed(1)} ms` : "–"},
         ],
     });
-    const split = h("div", {class: "split"}, list.element, detail);
+    const detail = new Detail(list, "Envelope");
     const pause = button("Pause", {"aria-pressed": "false", disabled: !admin, onclick: () => {
         paused = !paused;
         pause.setAttribute("aria-pressed", String(paused));
@@ -77,7 +77,7 @@ export function envelopes(main, about) {
         }}));
     main.append(h("div", {class: "title"}, h("h1", {}, "Envelopes"),
         h("p", {}, admin ? `as they are routed, at most ${PACE} a second` : "from the history: the live tail is for administrators")),
-        filter, split);
+        filter, detail.element);
     text.addEventListener("input", () => refresh(true));
 
     function found() {
@@ -157,23 +157,12 @@ export function envelopes(main, about) {
     }
 
     function open(each) {
-        clear(detail,
-            h("div", {class: "head"}, h("h2", {}, each.intent ?? "Envelope"), badge(each.outcome, KINDS[each.outcome]),
-                h("button", {type: "button", class: "quiet", "aria-label": "Close", onclick: close}, icon("close"))),
+        detail.show([h("h2", {}, each.intent ?? "Envelope"), badge(each.outcome, KINDS[each.outcome])],
             h("p", {class: "mono dim"}, each.id ?? ""),
             each.trace ? way(each) : h("p", {class: "dim"}, "Out of the history: nobody watched its way."),
             h("div", {}, h("h3", {}, "As it was sent"), each.raw && each.raw !== "null"
                 ? h("pre", {class: "text", tabindex: "0"}, pretty(each.raw))
                 : empty("It takes more than 16 KiB, which the trace leaves out.")));
-        detail.hidden = false;
-        split.classList.add("open");
-    }
-
-    function close() {
-        detail.hidden = true;
-        split.classList.remove("open");
-        list.select(null);
-        list.grid.focus();
     }
 
     begin();

@@ -1,15 +1,15 @@
 // What the history says of each task, and the workers that do what the bridge is asked to.
-import {badge, card, clear, clock, count, field, h, icon, milliseconds, moment} from "./dom.js";
+import {badge, card, clock, count, field, h, milliseconds, moment} from "./dom.js";
 import {getText} from "./api.js";
 import {on, store} from "./store.js";
 import {Chart} from "./chart.js";
+import {Detail} from "./detail.js";
 import {List} from "./list.js";
 import {member, pretty} from "./json.js";
 
 export function tasks(main) {
     let all = [], timer, ended = false;
     const search = h("input", {type: "search", placeholder: "task, agent or intent", oninput: () => refresh()});
-    const detail = h("aside", {class: "detail", hidden: true, "aria-label": "Task"});
     const names = ["Threads", "Busy", "Waiting high", "Waiting normal", "Waiting low", "Completed", "Failed", "Timeouts", "Average", "Longest"];
     const values = names.map(() => h("dd", {}, "–"));
     const chart = new Chart({title: "Tasks of the workers", format: count, least: 2, series: [
@@ -24,11 +24,11 @@ export function tasks(main) {
             {name: "Last", width: "84px", number: true, cell: (t) => clock(t.lastUpdate)},
         ],
     });
-    const split = h("div", {class: "split"}, list.element, detail);
+    const detail = new Detail(list, "Task");
     main.append(h("div", {class: "title"}, h("h1", {}, "Tasks"), h("div", {class: "bar"}, field("Search", search))),
         h("div", {class: "grid"}, chart.element, card("Workers", h("dl", {class: "facts"},
             names.map((name, index) => h("div", {}, h("dt", {}, name), values[index]))))),
-        split);
+        detail.element);
 
     function showWorkers() {
         const workers = store.latest?.workers;
@@ -64,22 +64,11 @@ export function tasks(main) {
     }
 
     function open(task) {
-        clear(detail,
-            h("div", {class: "head"}, h("h2", {}, task.taskId),
-                h("button", {type: "button", class: "quiet", "aria-label": "Close", onclick: close}, icon("close"))),
+        detail.show([h("h2", {}, task.taskId)],
             h("p", {class: "dim"}, `last ${moment(task.lastUpdate)}`),
             h("div", {}, h("h3", {}, "Intents"), h("div", {class: "wrap"}, task.intents.map((name) => badge(String(name))))),
             h("div", {}, h("h3", {}, "Who took part"), h("div", {class: "wrap"}, task.participants.map((name) => badge(String(name))))),
             h("div", {}, h("h3", {}, "Last envelope"), h("pre", {class: "text", tabindex: "0"}, pretty(JSON.stringify(task.lastEnvelope)))));
-        detail.hidden = false;
-        split.classList.add("open");
-    }
-
-    function close() {
-        detail.hidden = true;
-        split.classList.remove("open");
-        list.select(null);
-        list.grid.focus();
     }
 
     const off = on("figures", showWorkers);
