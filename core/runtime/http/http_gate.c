@@ -28,6 +28,12 @@ static bool is_probe(struct slice path)
            slice_equal(path, SLICE("/metrics"));
 }
 
+/* Who does so needs no credential. */
+static bool watches_from_here(const struct http_gate *gate, struct slice path)
+{
+    return is_probe(path) && is_loopback(&gate->address) && !gate->forwarded;
+}
+
 static bool begins_with(struct slice path, struct slice start)
 {
     return path.length >= start.length && memcmp(path.data, start.data, start.length) == 0;
@@ -256,13 +262,13 @@ void http_gate_check(struct connection *connection, const struct http_request *r
         out->retry_after = 1;
         return refuse(out, CODE_OVERLOADED, "the bridge is short of memory: see Retry-After");
     }
-    bool loopback = is_loopback(&out->address) && !out->forwarded;
     if (out->open_page)
         return;
     if (!connection_reactor(connection)->standing.config->auth.required) {
         /* Nothing but its address speaks for the caller: so a page has to be the bridge's own, whatever is let in; and
          * on the port of a proxy one cannot tell who is really here. */
-        out->admin = loopback && !connection->by_proxy && page <= PAGE_OWN && may_administer(connection, NULL);
+        out->admin = is_loopback(&out->address) && !out->forwarded && !connection->by_proxy && page <= PAGE_OWN &&
+                     may_administer(connection, NULL);
         return;
     }
     /* Without one an `authenticate` may look at other headers. */
@@ -284,7 +290,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     /* An upgrade may do without: the credential can follow in the register message. */
     bool may_be_absent = request->upgrade || is_console_session(path)
                              ? result == AUTHENTICATION_NONE
-                             : loopback && is_probe(path) && host_passes(config, request->host);
+                             : watches_from_here(out, path) && host_passes(config, request->host);
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {
@@ -300,7 +306,7 @@ void http_gate_check_again(struct connection *connection, struct slice path, str
     if (same || gate->code != CODE_OK || gate->preflight || gate->open_page || connection->is_admin)
         return;
     bool required = reactor->standing.config->auth.required, had = gate->identity != NULL;
-    bool probes = (is_probe(path) && is_loopback(&gate->address) && !gate->forwarded) || is_console_session(path);
+    bool probes = watches_from_here(gate, path) || is_console_session(path);
     struct identity *now = had ? standing_renew(connection, gate->identity) : NULL;
     gate->standing = reactor->standing.serial;
     gate->admin = (now || (!required && gate->admin)) && may_administer(connection, now);
