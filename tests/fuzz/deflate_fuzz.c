@@ -10,18 +10,11 @@
 #include "memory/admission.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
+#include "require.h"
 
 #define INPUT_MOST 8192
 #define LIMIT_SMALL 300u
 #define LIMIT_LARGE 100000u
-
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 enum choice {
     CHOOSE_WAY = 0x03, /* 0: each message afresh; 1: with a window that stays; 2: an offer; 3: what we send */

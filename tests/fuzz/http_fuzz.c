@@ -7,17 +7,10 @@
 #include "protocol/http/http_request.h"
 #include "protocol/http/origin.h"
 #include "protocol/http/url.h"
+#include "require.h"
 
 /* Longer inputs find nothing that these do not. */
 #define INPUT_MOST 8192
-
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 /* All that was read, folded (FNV-1a). */
 struct outcome {

@@ -10,17 +10,10 @@
 #include "memory/pool.h"
 #include "protocol/json/json_object.h"
 #include "protocol/jwt/jwt.h"
+#include "require.h"
 
 #define INPUT_MOST 16384
 #define SECRET "a secret that has thirty-two bytes or more"
-
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 /* The public keys of RFC 7515 A.2 and A.3; nobody who fuzzes has the private ones. */
 static const char keys[] =

@@ -14,14 +14,7 @@
 #include "memory/pool.h"
 #include "net/tls/tls_session.h"
 #include "net/transport.h"
-
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+#include "require.h"
 
 /* Two records and a little; what comes later is read like what came before. */
 #define INPUT_MOST 40000u

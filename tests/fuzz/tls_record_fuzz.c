@@ -11,14 +11,7 @@
 #include "net/tls/tls_chain.h"
 #include "net/tls/tls_peer.h"
 #include "net/tls/tls_session.h"
-
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
+#include "require.h"
 
 #define INPUT_MOST 20000u
 #define RECORD 160

@@ -11,17 +11,10 @@
 #include "base/clock.h"
 #include "memory.h"
 #include "memory/pool.h"
+#include "require.h"
 #include "runtime/identity/tokens/token_file.h"
 
 #define INPUT_MOST 4096
-
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 static bool lists_equal(const struct slice_list *a, const struct slice_list *b)
 {

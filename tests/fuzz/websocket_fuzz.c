@@ -8,19 +8,12 @@
 #include "memory/pool.h"
 #include "protocol/json/utf8.h"
 #include "protocol/websocket/websocket.h"
+#include "require.h"
 
 #define LIMIT_SMALL 200u
 #define LIMIT_LARGE 70000u
 /* Longer inputs find nothing that these do not. */
 #define INPUT_MOST 8192
-
-#define REQUIRE(condition)                                                                                             \
-    do {                                                                                                               \
-        if (!(condition)) {                                                                                            \
-            fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);                                  \
-            abort();                                                                                                   \
-        }                                                                                                              \
-    } while (0)
 
 enum choice {
     CHOOSE_COMPRESSION = 0x01,
