@@ -5,6 +5,7 @@ local http = require "tests.support.http"
 local json = require "tests.support.json"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
+local socket = require "socket"
 
 local OFF = {enabled = false}
 
@@ -76,7 +77,9 @@ describe("a built-in alert", function()
             alice:send_envelope({id = "few" .. i, to = "absent", payload = {}})
         end
         wait.eventually(function()
+            socket.sleep(0.05) -- each question is traffic too
             return metric(server, 'luaduct_mailbox_envelopes') == 5
+                and metric(server, 'luaduct_alert_active{rule="poolHitRate"}')
         end)
         assert.is_nil(metric(server, 'luaduct_alert_value{rule="poolHitRate"}'))
         assert.equal(0, metric(server, 'luaduct_alert_active{rule="poolHitRate"}'))
@@ -171,7 +174,9 @@ describe("a policy file", function()
         server:wait_log("policy.lua:2: no way")
         server:wait_log("policy: rule endless: ")
         server:wait_log("expected the function to return a number or nil, got a string")
-        assert.truthy(metric(server, 'luaduct_alert_rule_failures_total{rule="endless"}') > 0)
+        wait.eventually(function() -- the log has a failure at once, the metrics after all rules were looked at
+            return (metric(server, 'luaduct_alert_rule_failures_total{rule="endless"}') or 0) > 0
+        end, nil, "the failure to be counted")
         assert.equal(0, metric(server, 'luaduct_alert_rule_failures_total{rule="good"}'))
     end)
 

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/clock.h"
 #include "bridge/lane.h"
 #include "bridge/registry.h"
 #include "memory/pool.h"
@@ -113,6 +114,8 @@ void metrics_start(const struct config *config)
 {
     window_ms = config->alerts.window_ms;
     first = count = 0;
+    /* The first moment, for the first look may come late on a busy machine. */
+    change_in_window(clock_steady_ns() / 1000000, (uint64_t[COUNTERS]){0});
 }
 
 static void set(enum metric metric, double value)

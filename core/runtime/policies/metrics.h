@@ -37,7 +37,8 @@ enum metric {
 #define METRICS_POOL_REQUESTS 1000
 #define METRICS_MESSAGES 100
 
-/* One thread looks; the values are its own. Before the first look all are NaN. */
+/* One thread looks; the values are its own. Before the first look all are NaN; what counters bring from metrics_start on
+ * is in it. */
 void metrics_start(const struct config *config);
 void metrics_look(uint64_t now_ms);
 extern struct policy_metric metrics[METRIC_COUNT];
