@@ -41,7 +41,7 @@ core_objects := $(core_sources:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/gen/bundle.o
 unit_objects := $(unit_sources:%.c=$(BUILD)/obj/%.o)
 replays := $(fuzz_names:%=$(BUILD)/replay/%)
 preloaded := $(BUILD)/tests/malloc_counter.so $(BUILD)/tests/thread_fault.so $(BUILD)/tests/fault.so
-bench_objects := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/*.c))
+bench_objects := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard bench/micro/*.c))
 manual := $(addprefix $(BUILD)/manual/,luaduct.1 luaduct.lua.5 bash zsh)
 peers := $(peer_sources:bench/peers/%.c=$(BUILD)/peers/%)
 
@@ -397,7 +397,7 @@ $(BUILD)/fuzzers/%: $(BUILD)/obj/tests/fuzz/%_fuzz.o $(BUILD)/obj/tests/fuzz/mem
 	@mkdir -p $(@D)
 	@$(CC) $(link_flags) $(failing_memory) -fsanitize=fuzzer -o $@ $^ $(libraries)
 
-$(BUILD)/bench/%: $(BUILD)/obj/bench/%.o $(BUILD)/core.a
+$(BUILD)/bench/%: $(BUILD)/obj/bench/micro/%.o $(BUILD)/core.a
 	@mkdir -p $(@D)
 	@$(CC) $(link_flags) -o $@ $^ $(libraries)
 

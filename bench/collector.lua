@@ -2,8 +2,8 @@
 -- that makes garbage, in turns; and from which size of table on one step takes long.
 package.path = "./?.lua;" .. package.path
 
-local process = require("bench.process")
-local support = require("bench.support")
+local process = require("bench.support.process")
+local harness = require("bench.support.harness")
 
 local help = [[
 usage: bench/collector [OPTION]...
@@ -37,15 +37,15 @@ return {on_disconnect = function() return kept end}
 ]]
 
 local function fail(text)
-    support.fail("collector", text)
+    harness.fail("collector", text)
 end
 
 local function start(options, script, enabled)
     local folder = options.build .. "/collector"
     process.capture("mkdir -p " .. folder)
-    support.write(folder .. "/script.lua", script)
+    harness.write(folder .. "/script.lua", script)
     local port, http = process.free_port(), process.free_port()
-    support.write(folder .. "/config.lua", ([[
+    harness.write(folder .. "/config.lua", ([[
 return {
     mode = "enhanced",
     listen = {wsPort = %d, httpPort = %d},
@@ -136,7 +136,7 @@ local function measure_tables(options)
     end
 end
 
-local options = support.options(help, {
+local options = harness.options(help, {
     rounds = 3, rate = 40000, seconds = 5, build = "build", ["server-core"] = 0, ["generator-core"] = 1, keep = 0,
     tables = false,
 }, arg)

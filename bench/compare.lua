@@ -2,10 +2,10 @@
 -- in rounds that take the servers in turn, and writes a table with medians and ratios.
 package.path = "./?.lua;" .. package.path
 
-local process = require("bench.process")
-local servers = require("bench.servers")
-local report = require("bench.report")
-local scenarios = require("bench.scenarios")
+local process = require("bench.support.process")
+local servers = require("bench.support.servers")
+local report = require("bench.support.report")
+local scenarios = require("bench.support.scenarios")
 
 local help = [[
 usage: bench/run [OPTION]...

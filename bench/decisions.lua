@@ -2,8 +2,8 @@
 -- of the same routes as Node code, on the same envelopes, all by turns.
 package.path = "./?.lua;" .. package.path
 
-local process = require("bench.process")
-local support = require("bench.support")
+local process = require("bench.support.process")
+local harness = require("bench.support.harness")
 
 local help = [[
 usage: bench/decisions [OPTION]...
@@ -48,14 +48,14 @@ end
 local function place_script(options, name, declares)
     local text = assert(process.read_all("bench/routes/" .. name .. ".lua"))
     local path = ("%s/decisions/%s-%s.lua"):format(options.build, name, declares and "declares" or "plain")
-    support.write(path, declares and text or (text:gsub("    cache = [^\n]+\n", "")))
+    harness.write(path, declares and text or (text:gsub("    cache = [^\n]+\n", "")))
     return path
 end
 
 local function run(command)
     local text, good = process.capture(command)
     if not good then
-        support.fail("decisions", command .. ": " .. text)
+        harness.fail("decisions", command .. ": " .. text)
     end
     return text
 end
@@ -78,11 +78,11 @@ local function check(options, file, has_node)
             local shown = run(lua_command(options, file, name, column, "--show"))
             first = first or shown
             if shown ~= first then
-                support.fail("decisions", name .. ": " .. column.key .. " decides otherwise")
+                harness.fail("decisions", name .. ": " .. column.key .. " decides otherwise")
             end
         end
         if has_node and run(node_command(options, file, name, "--show")) ~= first then
-            support.fail("decisions", name .. ": Node decides otherwise")
+            harness.fail("decisions", name .. ": Node decides otherwise")
         end
     end
 end
@@ -98,13 +98,13 @@ local function measure(options, file, routes, columns, words)
                 lists[name][column.key] = list
                 local command = column.key == "node" and node_command(options, file, name, words)
                     or lua_command(options, file, name, column, words)
-                list[#list + 1] = tonumber(run(command)) or support.fail("decisions", command)
+                list[#list + 1] = tonumber(run(command)) or harness.fail("decisions", command)
             end
         end
     end
     for _, columns_of in pairs(lists) do
         for key, list in pairs(columns_of) do
-            columns_of[key] = support.median(list)
+            columns_of[key] = harness.median(list)
         end
     end
     return lists
@@ -126,7 +126,7 @@ end
 -- Milliseconds until it ended, or nil: it was not stopped within two seconds.
 local function watch(options, file, body, jit)
     local path = options.build .. "/decisions/runaway.lua"
-    support.write(path, "return {route = function(envelope, bridge)\ndo " .. body .. "\nend end}\n")
+    harness.write(path, "return {route = function(envelope, bridge)\ndo " .. body .. "\nend end}\n")
     local text = process.capture(("timeout -s KILL 2 %s/bench/decisions %s --watched %s %s 2>/dev/null"):format(
         options.build, jit and "--jit" or "", file, path))
     return tonumber(text:match("^%a+ ([%d.]+)$"))
@@ -154,12 +154,12 @@ local function try_runaways(options, file)
     print("not stopped:\n  " .. table.concat(never, "\n  "))
 end
 
-local options = support.options(help,
+local options = harness.options(help,
     {rounds = 7, seconds = 0.2, build = "build", core = 0, runaways = false}, arg)
 process.capture("mkdir -p " .. options.build .. "/decisions")
 local few, many = options.build .. "/decisions/few", options.build .. "/decisions/many"
-support.write(few, messages(64))
-support.write(many, messages(6000, true))
+harness.write(few, messages(64))
+harness.write(many, messages(6000, true))
 if options.runaways then
     try_runaways(options, few)
     os.exit(0)

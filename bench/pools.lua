@@ -2,8 +2,8 @@
 -- processor time and in memory.
 package.path = "./?.lua;" .. package.path
 
-local process = require("bench.process")
-local support = require("bench.support")
+local process = require("bench.support.process")
+local harness = require("bench.support.harness")
 
 local help = [[
 usage: bench/pools [OPTION]...
@@ -22,14 +22,14 @@ local LOADS = {
 }
 
 local function fail(text)
-    support.fail("pools", text)
+    harness.fail("pools", text)
 end
 
 local function start(options, pooling, counter)
     local folder = options.build .. "/pools"
     process.capture("mkdir -p " .. folder)
     local port, http = process.free_port(), process.free_port()
-    support.write(folder .. "/config.lua", ([[
+    harness.write(folder .. "/config.lua", ([[
 return {
     listen = {wsPort = %d, httpPort = %d},
     performance = {worker_threads = 1},
@@ -123,13 +123,13 @@ local function measure(options, one)
     for _, pooling in ipairs({true, false}) do
         local row = rows[pooling]
         print(("%-24s %-4s %14.3f %16.3f %12.1f %9.4f"):format("", pooling and "on" or "off", mallocs[pooling],
-            support.median(row.cpu), support.median(row.rss), support.median(row.hits)))
+            harness.median(row.cpu), harness.median(row.rss), harness.median(row.hits)))
     end
     print(("%-24s %-4s %14.3f %16.3f"):format("", "on/off", mallocs[true] / mallocs[false],
-        support.median(rows[true].cpu) / support.median(rows[false].cpu)))
+        harness.median(rows[true].cpu) / harness.median(rows[false].cpu)))
 end
 
-local options = support.options(help, {
+local options = harness.options(help, {
     rounds = 3, seconds = 3, build = "build", ["server-core"] = 0, ["generator-core"] = 1,
 }, arg)
 for _, one in ipairs(LOADS) do

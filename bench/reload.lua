@@ -1,8 +1,8 @@
 -- bench/reload: what reloading scripts costs those who talk meanwhile, and whether it leaves memory behind.
 package.path = "./?.lua;" .. package.path
 
-local process = require("bench.process")
-local support = require("bench.support")
+local process = require("bench.support.process")
+local harness = require("bench.support.harness")
 
 local help = [[
 usage: bench/reload [OPTION]...
@@ -31,11 +31,11 @@ return {
 local BAD = "return {route = function( end} -- %d\n"
 
 local function fail(text)
-    support.fail("reload", text)
+    harness.fail("reload", text)
 end
 
 local function start(options)
-    return support.start_bridge("reload", options, [[
+    return harness.start_bridge("reload", options, [[
 return {
     listen = {wsPort = %d, httpPort = %d},
     performance = {worker_threads = 1},
@@ -49,7 +49,7 @@ end
 -- One reload of a new script; whether it did what it should.
 local function reload(options, server, number)
     local bad = number % 10 == 0
-    support.write(server.folder .. "/route.lua", (bad and BAD or GOOD):format(number))
+    harness.write(server.folder .. "/route.lua", (bad and BAD or GOOD):format(number))
     local _, good = process.capture(("taskset -c %s %s/luaduct reload --url http://127.0.0.1:%d >/dev/null 2>&1")
         :format(options["server-core"], options.build, server.http))
     return good ~= bad
@@ -104,7 +104,7 @@ local function main(options)
             for _, figures in ipairs(rows[reloads]) do
                 values[#values + 1] = figures[key] or 0
             end
-            return support.median(values)
+            return harness.median(values)
         end
         p99[reloads] = of("p99us")
         print(("%-12d %12.0f %12.3f %10.3f %10.3f %10.3f"):format(reloads, of("messagesPerSecond"),
@@ -127,7 +127,7 @@ local function main(options)
     process.stop(server.pid)
 end
 
-main(support.options(help, {
+main(harness.options(help, {
     rounds = 3, seconds = 10, reloads = 100, idle = 1000, agents = 100, build = "build", ["server-core"] = 0,
     ["generator-core"] = 1,
 }, {...}))

@@ -1,8 +1,8 @@
 -- bench/scrape: what a scrape of /metrics costs the reactor that answers it, while many agents are connected.
 package.path = "./?.lua;" .. package.path
 
-local process = require("bench.process")
-local support = require("bench.support")
+local process = require("bench.support.process")
+local harness = require("bench.support.harness")
 
 local help = [[
 usage: bench/scrape [OPTION]...
@@ -25,14 +25,14 @@ local FORMATS = {
 }
 
 local function fail(text)
-    support.fail("scrape", text)
+    harness.fail("scrape", text)
 end
 
 local function start(options)
     local folder = options.build .. "/scrape"
     process.capture("mkdir -p " .. folder)
     local port, http = process.free_port(), process.free_port()
-    support.write(folder .. "/config.lua", ([[
+    harness.write(folder .. "/config.lua", ([[
 return {
     mode = "enhanced",
     listen = {wsPort = %d, httpPort = %d},
@@ -121,4 +121,4 @@ local function main(options)
     process.stop_all()
 end
 
-main(support.options(help, {agents = 10000, scrapes = 200, reactors = 2, build = "build"}, {...}))
+main(harness.options(help, {agents = 10000, scrapes = 200, reactors = 2, build = "build"}, {...}))

@@ -3,9 +3,9 @@
 package.path = "./?.lua;" .. package.path
 
 local ffi = require("ffi")
-local process = require("bench.process")
-local servers = require("bench.servers")
-local support = require("bench.support")
+local process = require("bench.support.process")
+local servers = require("bench.support.servers")
+local harness = require("bench.support.harness")
 
 local help = [[
 usage: bench/tls [OPTION]...
@@ -27,7 +27,7 @@ local SUITE = "ECDHE-ECDSA-AES128-GCM-SHA256" -- of all: the work that is compar
 local QUIET_RATE = 200
 
 local function fail(text)
-    support.fail("tls", text)
+    harness.fail("tls", text)
 end
 
 local function run(line)
@@ -75,7 +75,7 @@ local TLS = 'tls = {cert = "server.pem", key = "server.key", handshakeTimeoutMs 
 local function start_luaduct(options, secure)
     local port, http = process.free_port(), process.free_port()
     local path = options.folder .. (secure and "/secure.lua" or "/plain.lua")
-    support.write(path, CONFIG:format(port, http, secure and TLS or ""))
+    harness.write(path, CONFIG:format(port, http, secure and TLS or ""))
     local pid = start(options, "luaduct", options.build .. "/luaduct run " .. path, port)
     return {pids = {pid}, port = port, http = http, url = secure and "wss" or "ws"}
 end
@@ -99,7 +99,7 @@ stream {
 
 local function start_nginx(options, what)
     local port, folder = process.free_port(), run("realpath " .. options.folder)
-    support.write(folder .. "/nginx.conf", NGINX:format(folder, folder, folder, SUITE, port, what))
+    harness.write(folder .. "/nginx.conf", NGINX:format(folder, folder, folder, SUITE, port, what))
     local pid = start(options, "nginx", ("/usr/sbin/nginx -e stderr -p %s -c %s/nginx.conf"):format(folder, folder),
         port)
     return {pids = {pid}, port = port, http = port, url = "wss"}
@@ -192,9 +192,9 @@ local function measure_messages(options)
     end
     print(("| %d agents, 256 B, window 16 | CPU for a message | Luaduct with TLS to it |\n|---|---|---|"):format(
         options.agents))
-    local own = support.median(costs["Luaduct, TLS"])
+    local own = harness.median(costs["Luaduct, TLS"])
     for _, kind in ipairs(kinds) do
-        local cost = support.median(costs[kind[1]])
+        local cost = harness.median(costs[kind[1]])
         print(("| %s | %.2f us | x %.3f |"):format(kind[1], cost, own / cost))
     end
     print()
@@ -230,9 +230,9 @@ local function measure_all_handshakes(options)
         end
     end
     local function rate(name)
-        return 1e3 / support.median(times[name])
+        return 1e3 / harness.median(times[name])
     end
-    local exchange, signature = support.median(exchanges), support.median(signatures)
+    local exchange, signature = harness.median(exchanges), harness.median(signatures)
     local limit = 1e3 / (exchange + signature)
     print("| handshakes a second and core | full | resumed |\n|---|---|---|")
     print(("| Luaduct | %.0f | %.0f |\n| nginx (OpenSSL) | %.0f | %.0f |"):format(rate("Luaductnew"),
@@ -281,9 +281,9 @@ local function measure_quiet(options)
         stop(server)
     end
     print(("| a pair of agents, %d messages a second | p50 | p99 |\n|---|---|---|"):format(QUIET_RATE))
-    print(("| nothing else | %.2f ms | %.2f ms |"):format(support.median(p50[1]) / 1e3, support.median(p99[1]) / 1e3))
+    print(("| nothing else | %.2f ms | %.2f ms |"):format(harness.median(p50[1]) / 1e3, harness.median(p99[1]) / 1e3))
     print(("| beside %.0f full handshakes a second, clients at once: %d | %.2f ms | %.2f ms |\n"):format(
-        support.median(counts), options.clients, support.median(p50[2]) / 1e3, support.median(p99[2]) / 1e3))
+        harness.median(counts), options.clients, harness.median(p50[2]) / 1e3, harness.median(p99[2]) / 1e3))
 end
 
 local function measure_idle(options)
@@ -299,12 +299,12 @@ local function measure_idle(options)
     end
     print(("| %d idle agents | memory for one |\n|---|---|"):format(options.idle))
     for secure, name in ipairs({"plain", "TLS"}) do
-        print(("| %s | %.1f KiB |"):format(name, support.median(sizes[secure]) / 1024))
+        print(("| %s | %.1f KiB |"):format(name, harness.median(sizes[secure]) / 1024))
     end
     print()
 end
 
-local options = support.options(help, {
+local options = harness.options(help, {
     rounds = 5, seconds = 3, agents = 1000, idle = 500, build = "build", ["server-core"] = 0, ["generator-core"] = 1,
     only = "all", realtime = false, clients = 3,
 }, arg)

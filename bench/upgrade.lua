@@ -2,8 +2,8 @@
 package.path = "./?.lua;" .. package.path
 
 local ffi = require("ffi")
-local process = require("bench.process")
-local support = require("bench.support")
+local process = require("bench.support.process")
+local harness = require("bench.support.harness")
 
 local help = [[
 usage: bench/upgrade [OPTION]...
@@ -25,11 +25,11 @@ Exit status: 0; 1 when a message was lost, repeated or reordered, an upgrade cam
 local SIGUSR2 = 12
 
 local function fail(text)
-    support.fail("upgrade", text)
+    harness.fail("upgrade", text)
 end
 
 local function start(options)
-    return support.start_bridge("upgrade", options, [[
+    return harness.start_bridge("upgrade", options, [[
 return {
     listen = {wsPort = %d, httpPort = %d},
     agents = {maxMailboxes = 1000000},
@@ -133,7 +133,7 @@ local function main(options)
     end
 end
 
-main(support.options(help, {
+main(harness.options(help, {
     rate = 100000, agents = 100, upgrades = 5, seconds = 10, mailboxes = 0, build = "build", ["server-core"] = 0,
     ["generator-core"] = 1, stall = 100,
 }, arg))

@@ -2,7 +2,7 @@
 -- medians with their ratios, and of what a second thread adds.
 package.path = "./?.lua;" .. package.path
 
-local process = require("bench.process")
+local process = require("bench.support.process")
 
 local ORDER = { "topk", "topk_numbers", "dot", "json_parse", "json_stringify", "sha256", "gzip", "sort", "regex" }
 local TITLES = {

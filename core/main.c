@@ -16,9 +16,9 @@
 #include "base/system.h"
 #include "base/version.h"
 #include "client/commands.h"
-#include "runtime/bundle.h"
-#include "runtime/config.h"
-#include "runtime/server.h"
+#include "runtime/config/bundle.h"
+#include "runtime/config/config.h"
+#include "runtime/process/server.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 

@@ -1,4 +1,4 @@
--- Writes the C file that puts the program's Lua into the binary (core/runtime/bundle.h says how it is used).
+-- Writes the C file that puts the program's Lua into the binary (core/runtime/config/bundle.h says how it is used).
 -- luajit scripts/bundle.lua OUT FILE…: lua/luaduct/…/x.lua becomes a module as bytecode, any other file stays text.
 -- Bytecode keeps its debug information, so that errors name lua/luaduct/…:line.
 
@@ -63,7 +63,7 @@ for byte = 0, 255 do
     hex[string.char(byte)] = ("%d,"):format(byte)
 end
 
-local parts = {'#include "runtime/bundle.h"\n\n'}
+local parts = {'#include "runtime/config/bundle.h"\n\n'}
 for index, entry in ipairs(entries) do
     parts[#parts + 1] = ("static const unsigned char content_%d[] = {\n"):format(index)
     for at = 1, #entry.content, 64 do

@@ -7,11 +7,11 @@
 #include <lauxlib.h>
 
 #include "author/plain.h"
-#include "bridge/attachment.h"
-#include "bridge/history.h"
-#include "bridge/mailbox.h"
-#include "bridge/pending.h"
-#include "bridge/registry.h"
+#include "bridge/queue/mailbox.h"
+#include "bridge/queue/pending.h"
+#include "bridge/registry/attachment.h"
+#include "bridge/registry/registry.h"
+#include "bridge/state/history.h"
 
 struct fake {
     struct fake *next;

@@ -8,7 +8,7 @@
 #include "author/questions.h"
 #include "author/room.h"
 #include "base/clock.h"
-#include "bridge/registry.h"
+#include "bridge/registry/registry.h"
 #include "script/binding/send.h"
 #include "script/wait/timer.h"
 

@@ -10,7 +10,7 @@
 #include <lualib.h>
 
 #include "author/room.h"
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 
 enum { EXIT_FAILED = 1 };
 

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 #include "runtime/identity/standing.h"
 #include "runtime/policies/policies.h"
 #include "runtime/tls/certificates.h"

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 
 /* The config that comes with this binary, in `path`: the installation's, or the checkout's for a binary in its build
  * folder. NULL when there is neither. */

@@ -7,7 +7,7 @@
 #include <lualib.h>
 
 #include "base/version.h"
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 
 struct task {
     const char *page;

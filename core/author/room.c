@@ -10,7 +10,7 @@
 #include "author/call.h"
 #include "author/plain.h"
 #include "base/clock.h"
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 #include "script/bounds/watchdog.h"
 #include "script/hook.h"
 #include "script/shared.h"

@@ -8,7 +8,7 @@
 #include <lua.h>
 
 #include "base/slice.h"
-#include "bridge/delivery.h"
+#include "bridge/delivery/delivery.h"
 
 /* Pushes the module. Raises. */
 int room_open(lua_State *lua);

@@ -15,7 +15,7 @@
 #include "author/commands.h"
 #include "base/clock.h"
 #include "base/random.h"
-#include "client/options.h"
+#include "client/arguments/options.h"
 #include "protocol/registration.h"
 #include "runtime/identity/tokens/token_file.h"
 

@@ -1,9 +1,9 @@
 /* `luaduct health`: one look at a bridge, for health checks of containers and service managers. */
 #include <stdio.h>
 
-#include "client/ask.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
-#include "client/target.h"
+#include "client/connection/ask.h"
 
 static const char help[] =
     "usage: luaduct health [OPTION]…\n"

@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "client/agent/view.h"
-#include "client/ask.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
-#include "client/target.h"
+#include "client/connection/ask.h"
 #include "protocol/json/json.h"
 #include "protocol/json/json_write.h"
 

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "client/agent/view.h"
-#include "client/ask.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
+#include "client/connection/ask.h"
 #include "client/prompt.h"
-#include "client/target.h"
 #include "protocol/json/json.h"
 #include "protocol/json/json_write.h"
 

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "client/agent/view.h"
-#include "client/ask.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
+#include "client/connection/ask.h"
 #include "client/outgoing.h"
-#include "client/target.h"
 #include "protocol/json/json.h"
 
 static const char help[] =

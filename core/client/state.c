@@ -7,10 +7,10 @@
 #include <time.h>
 
 #include "client/agent/view.h"
-#include "client/ask.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
-#include "client/http_client.h"
-#include "client/target.h"
+#include "client/connection/ask.h"
+#include "client/connection/http_client.h"
 #include "protocol/json/json.h"
 
 static const char export_help[] =

@@ -3,11 +3,11 @@
 #include <stdio.h>
 
 #include "client/agent/view.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
+#include "client/connection/stream.h"
 #include "client/screen/table.h"
 #include "client/screen/units.h"
-#include "client/stream.h"
-#include "client/target.h"
 #include "protocol/json/json.h"
 
 static const char help[] =

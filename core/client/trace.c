@@ -2,9 +2,9 @@
 #include <stdio.h>
 
 #include "client/agent/view.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
-#include "client/stream.h"
-#include "client/target.h"
+#include "client/connection/stream.h"
 #include "protocol/json/json.h"
 
 static const char help[] =

@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
-#include "bridge/mailbox.h"
+#include "bridge/queue/mailbox.h"
 #include "memory/pool.h"
 
 #define SHARDS 64u

@@ -14,7 +14,7 @@
 #include "base/slice.h"
 #include "net/address.h"
 #include "protocol/code.h"
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 
 /* An address as limits see it: IPv4 mapped into IPv6, IPv6 by its /64 (loopback whole). */
 struct peer_address {

@@ -10,8 +10,8 @@
 #include "base/log.h"
 #include "memory/pool.h"
 #include "runtime/guest.h"
-#include "runtime/reload/slot.h"
-#include "runtime/supervision.h"
+#include "runtime/process/supervision.h"
+#include "runtime/reload/trial/slot.h"
 
 /* Lines that may wait. */
 #define LINES_MAXIMUM 16

@@ -18,7 +18,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
-#include "bridge/decision.h"
+#include "bridge/delivery/decision.h"
 
 #include "script/bounds/breaker.h"
 #include "workers/value.h"

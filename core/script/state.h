@@ -13,8 +13,8 @@
 
 #include "base/clock.h"
 #include "base/slice.h"
-#include "bridge/decision.h"
-#include "bridge/registry.h"
+#include "bridge/delivery/decision.h"
+#include "bridge/registry/registry.h"
 #include "protocol/envelope.h"
 #include "script/binding/object_pool.h"
 #include "script/binding/send.h"

@@ -2,7 +2,7 @@
 -- runs already. And what it says of itself.
 local cjson = require "cjson"
 local http = require "scripts.proof.http"
-local process = require "bench.process"
+local process = require "bench.support.process"
 
 local bridge = {}
 local methods = {}

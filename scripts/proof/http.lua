@@ -1,6 +1,6 @@
 -- One GET over HTTP, by what every Debian has: bash's /dev/tcp. Once a second at most, so what it costs is no matter.
 local cjson = require "cjson"
-local process = require "bench.process"
+local process = require "bench.support.process"
 
 local http = {}
 

@@ -1,7 +1,7 @@
 -- Runs of `luaduct bench` beside a proof: started, watched by their progress lines, and read when they are over.
 local bridge = require "scripts.proof.bridge"
 local cjson = require "cjson"
-local process = require "bench.process"
+local process = require "bench.support.process"
 
 local load = {}
 local methods = {}

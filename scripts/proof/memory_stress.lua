@@ -2,7 +2,7 @@
 -- that must not notice.
 local bridge_of = require "scripts.proof.bridge"
 local load = require "scripts.proof.load"
-local process = require "bench.process"
+local process = require "bench.support.process"
 local proof = require "scripts.proof.proof"
 local screen = require "scripts.proof.screen"
 

@@ -2,7 +2,7 @@
 local bridge = require "scripts.proof.bridge"
 local cjson = require "cjson"
 local options = require "scripts.proof.options"
-local process = require "bench.process"
+local process = require "bench.support.process"
 local screen = require "scripts.proof.screen"
 
 local proof = {}

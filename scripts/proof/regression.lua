@@ -1,7 +1,7 @@
 -- make bench-regression: requests at a steady rate over POST /send, in rounds, held against a stored result.
 local cjson = require "cjson"
 local load = require "scripts.proof.load"
-local process = require "bench.process"
+local process = require "bench.support.process"
 local proof = require "scripts.proof.proof"
 local screen = require "scripts.proof.screen"
 

@@ -1,5 +1,5 @@
 -- What a person sees: a line of progress on standard error, tables on standard output.
-local process = require "bench.process"
+local process = require "bench.support.process"
 
 local screen = {}
 

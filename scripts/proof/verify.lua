@@ -3,10 +3,10 @@
 -- of these loads too, for its memory.
 local bridge_of = require "scripts.proof.bridge"
 local load = require "scripts.proof.load"
-local process = require "bench.process"
+local process = require "bench.support.process"
 local proof = require "scripts.proof.proof"
 local screen = require "scripts.proof.screen"
-local servers = require "bench.servers"
+local servers = require "bench.support.servers"
 
 local PROBES_A_SECOND = 20
 local LOAD = "open --agents 1000 --rate 2000 --size 256"

@@ -1,7 +1,7 @@
 -- scripts/worker-test.sh: tasks over HTTP with known results, and a pair of agents that must not wait for them.
 local cjson = require "cjson"
 local load = require "scripts.proof.load"
-local process = require "bench.process"
+local process = require "bench.support.process"
 local proof = require "scripts.proof.proof"
 local screen = require "scripts.proof.screen"
 

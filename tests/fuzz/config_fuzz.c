@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 
 #define INPUT_MOST 4096
 #define SOURCES 8

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/bundle.h"
-#include "runtime/config.h"
+#include "runtime/config/bundle.h"
+#include "runtime/config/config.h"
 
 static const char *const names[] = {"AI_BRIDGE_HOST",
                                     "AI_BRIDGE_INSECURE",

@@ -1,4 +1,4 @@
-// What a Node program does with worker_threads for the work of bench/operations.c, on the same inputs:
+// What a Node program does with worker_threads for the work of bench/micro/operations.c, on the same inputs:
 //   node bench.js [--seconds S] [NAME]...
 // prints "name<TAB>compute<TAB>round trip<TAB>compute<TAB>round trip" a line, in milliseconds of a call: inside of the
 // worker alone, and with the data posted to the worker and the result posted back, as a program has to that wants its

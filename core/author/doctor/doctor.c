@@ -9,7 +9,7 @@
 #include "author/commands.h"
 #include "author/inspect.h"
 #include "base/system.h"
-#include "client/options.h"
+#include "client/arguments/options.h"
 #include "client/screen/table.h"
 #include "protocol/json/json_write.h"
 

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 
 enum finding_status {
     FINDING_OK,

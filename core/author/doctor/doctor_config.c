@@ -10,11 +10,11 @@
 #include "author/inspect.h"
 #include "base/clock.h"
 #include "base/system.h"
-#include "client/http_client.h"
+#include "client/connection/http_client.h"
 #include "net/listener.h"
 #include "net/tls/tls_client.h"
 #include "net/tls/tls_context.h"
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 #include "runtime/tls/certificates.h"
 
 /* --- Files --- */

@@ -3,7 +3,7 @@
 #ifndef LUADUCT_CLIENT_AGENT_H
 #define LUADUCT_CLIENT_AGENT_H
 
-#include "client/connection.h"
+#include "client/connection/connection.h"
 
 #define AGENT_LISTS 256 /* as many labels or tools as a bridge takes */
 

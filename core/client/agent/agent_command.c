@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "client/agent/agent.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
 #include "client/prompt.h"
-#include "client/target.h"
 
 static const char help[] =
     "usage: luaduct agent ID [OPTION]…\n"

@@ -2,11 +2,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "client/arguments/target.h"
 #include "client/bench/bench_http.h"
 #include "client/bench/bench_load.h"
 #include "client/bench/bench_report.h"
 #include "client/commands.h"
-#include "client/target.h"
 
 static const char help[] =
     "usage: luaduct bench SCENARIO [OPTION]…\n"

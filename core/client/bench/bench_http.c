@@ -14,8 +14,8 @@
 #include "base/clock.h"
 #include "base/system.h"
 #include "client/bench/bench_server.h"
-#include "client/http_head.h"
-#include "client/tcp.h"
+#include "client/connection/http_head.h"
+#include "client/connection/tcp.h"
 #include "protocol/http/http_request.h"
 #include "protocol/json/json.h"
 

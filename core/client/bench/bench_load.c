@@ -18,7 +18,7 @@
 #include "base/random.h"
 #include "base/system.h"
 #include "client/bench/bench_server.h"
-#include "client/tcp.h"
+#include "client/connection/tcp.h"
 
 #define SECOND 1000000000ull
 #define CONNECT_TIMEOUT_MS 5000

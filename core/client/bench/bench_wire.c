@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "base/random.h"
-#include "client/frames.h"
-#include "client/upgrade.h"
+#include "client/connection/frames.h"
+#include "client/connection/upgrade.h"
 #include "memory/buffer.h"
 #include "protocol/json/json_write.h"
 #include "protocol/msgpack/msgpack.h"

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
-#include "client/bridge_url.h"
+#include "client/arguments/bridge_url.h"
 
 enum wire_protocol {
     WIRE_WEBSOCKET,

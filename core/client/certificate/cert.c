@@ -11,9 +11,9 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "client/arguments/options.h"
 #include "client/certificate/certificate.h"
 #include "client/commands.h"
-#include "client/options.h"
 
 static const char help[] =
     "usage: luaduct cert dev DIR [OPTION]…\n"

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "client/ask.h"
-#include "client/target.h"
+#include "client/arguments/target.h"
+#include "client/connection/ask.h"
 #include "memory/buffer.h"
 
 /* Slices point into the answers. A number that the bridge does not say is 0, or what stands beside it. */

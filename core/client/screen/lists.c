@@ -3,11 +3,11 @@
 #include <string.h>
 
 #include "client/agent/view.h"
-#include "client/ask.h"
 #include "client/commands.h"
+#include "client/connection/ask.h"
+#include "client/connection/stream.h"
 #include "client/screen/table.h"
 #include "client/screen/units.h"
-#include "client/stream.h"
 #include "protocol/json/json.h"
 
 #define JSON_HELP "  --json          a line of JSON each, as the bridge has it\n"

@@ -2,11 +2,11 @@
 #include <stdio.h>
 
 #include "client/agent/view.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
 #include "client/screen/figures.h"
 #include "client/screen/table.h"
 #include "client/screen/units.h"
-#include "client/target.h"
 #include "protocol/json/json.h"
 
 static const char help[] =

@@ -8,13 +8,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "client/arguments/target.h"
 #include "client/commands.h"
 #include "client/screen/charset.h"
 #include "client/screen/sampler.h"
 #include "client/screen/table.h"
 #include "client/screen/top_screen.h"
 #include "client/screen/units.h"
-#include "client/target.h"
 #include "protocol/json/json.h"
 
 static const char help[] = "usage: luaduct top [OPTION]…\n"

@@ -30,7 +30,7 @@ struct frame {
     uint8_t level : 2;             /* of priority, for who orders by it; 0: normal. These three set before sharing */
     uint8_t dead_letter : 1;       /* of the bridge's own: losing it makes no other */
     uint8_t form : 4;              /* FRAME_PLAIN, FRAME_MSGPACK, or 9 to 15: deflated with that LZ77 window */
-    uint16_t share;                /* whose share of the mailboxes it takes: bridge/mailbox.h; 0: nobody's */
+    uint16_t share;                /* whose share of the mailboxes it takes: bridge/queue/mailbox.h; 0: nobody's */
     _Atomic(struct frame *) twins; /* this frame in other forms, a list */
     union {
         struct frame *next_twin;   /* of a twin */

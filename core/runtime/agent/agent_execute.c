@@ -1,8 +1,8 @@
 /* Work that an agent asks for (bridge.execute): handed to the workers, answered when they have done it. */
 #include <stdio.h>
 
-#include "bridge/attachment.h"
-#include "bridge/delivery.h"
+#include "bridge/delivery/delivery.h"
+#include "bridge/registry/attachment.h"
 #include "memory/pool.h"
 #include "runtime/agent/session.h"
 #include "runtime/reactor.h"

@@ -3,14 +3,14 @@
 #include <stdio.h>
 
 #include "base/log.h"
-#include "bridge/answer.h"
-#include "bridge/attachment.h"
-#include "bridge/mailbox.h"
+#include "bridge/delivery/answer.h"
+#include "bridge/queue/mailbox.h"
+#include "bridge/registry/attachment.h"
 #include "memory/pool.h"
 #include "protocol/msgpack/msgpack.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/agent/session.h"
-#include "runtime/dispatch.h"
+#include "runtime/dispatch/dispatch.h"
 #include "runtime/events/events.h"
 #include "runtime/http/api.h"
 #include "runtime/limits.h"

@@ -3,7 +3,7 @@
 #define LUADUCT_RUNTIME_AGENT_SESSION_H
 
 #include "protocol/websocket/handshake.h"
-#include "runtime/connection.h"
+#include "runtime/connection/connection.h"
 
 /* After the 101 answer was queued to go out: from here on it is a WebSocket. */
 void agent_session_start(struct connection *connection, const struct handshake *handshake);

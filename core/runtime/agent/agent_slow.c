@@ -1,11 +1,11 @@
 /* A sender is slowed by a hook that waits for nothing but time: what it sends meanwhile joins the backlog. */
 #include <ev.h>
 
-#include "bridge/profile.h"
+#include "bridge/registry/profile.h"
 #include "memory/pool.h"
 #include "runtime/agent/session.h"
+#include "runtime/dispatch/slowdown.h"
 #include "runtime/reactor.h"
-#include "runtime/slowdown.h"
 
 /* With so many in a reactor no more are slowed: the loop's table of timers has no end otherwise, and libev ends the
  * process when it cannot have a larger one. */

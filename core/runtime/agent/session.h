@@ -3,7 +3,7 @@
 #define LUADUCT_RUNTIME_SESSION_H
 
 #include "protocol/envelope.h"
-#include "runtime/connection.h"
+#include "runtime/connection/connection.h"
 
 /* Says no and leaves the connection open. `id`: of the envelope; length 0: none. */
 void session_object(struct connection *connection, enum code code, struct slice text, struct slice id);

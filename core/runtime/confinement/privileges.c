@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 
 /* Digits only, and not the number that says "leave it" to the kernel. */
 static bool read_number(const char *text, uint32_t *out)

@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 #include "base/log.h"
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 
 /* By what needs them. Calls that this processor does not have are skipped. */
 static const char *const allowed[] = {

@@ -14,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 
 enum engine { ENGINE_POOLS, ENGINE_COLLECTOR, ENGINE_WORKERS, ENGINE_COUNT };
 

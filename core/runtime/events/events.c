@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "bridge/answer.h"
+#include "bridge/delivery/answer.h"
 #include "runtime/reactor.h"
 
 struct subscriber {

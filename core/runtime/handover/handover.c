@@ -14,14 +14,14 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/service.h"
-#include "bridge/pending.h"
+#include "bridge/queue/pending.h"
 #include "memory/pool.h"
-#include "runtime/drain.h"
 #include "runtime/handover/part.h"
 #include "runtime/handover/starter.h"
+#include "runtime/process/drain.h"
+#include "runtime/process/server.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
-#include "runtime/server.h"
 
 /* For hooks that wait and tasks that run, while all goes on; then they are stopped. */
 #define QUIET_MS 5000u

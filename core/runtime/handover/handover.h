@@ -18,8 +18,9 @@
  *
  * Up to GO the old process has given nothing away: whatever fails (the new one does not start, refuses, ends, hangs, is
  * of another version) ends with a line in the log that says why, and the reactors go on where they stood. All records
- * are net/channel.h's; those of the bridge's part are bridge/carry.h's, so what a connection waits for goes the same
- * way as what a mailbox holds. SETUP begins with the version of all of it: a process that does not know it refuses.
+ * are net/channel.h's; those of the bridge's part are bridge/state/carry.h's, so what a connection waits for goes the
+ * same way as what a mailbox holds. SETUP begins with the version of all of it: a process that does not know it
+ * refuses.
  *
  * Connections with TLS stay (their keys are mbedtls's own), and so do those that are closing, have a task with the
  * workers or a token with the verifier. Agents among them get 1012 after GO and come back to the new process; what they
@@ -41,7 +42,7 @@ struct reactor;
 /* Where a process that is started by the starter finds its end of the control channel. */
 #define HANDOVER_VARIABLE "LUADUCT_HANDOVER"
 
-/* Records of the control channel, and, from 100 on, of the reactors' channels beside bridge/carry.h's. */
+/* Records of the control channel, and, from 100 on, of the reactors' channels beside bridge/state/carry.h's. */
 enum handover_kind {
     HANDOVER_SETUP = 1,
     HANDOVER_READY,

@@ -2,12 +2,12 @@
 #include <sys/epoll.h>
 
 #include "base/random.h"
-#include "bridge/attachment.h"
-#include "bridge/carry.h"
-#include "runtime/acceptor.h"
+#include "bridge/registry/attachment.h"
+#include "bridge/state/carry.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/agent/session.h"
+#include "runtime/connection/acceptor.h"
 #include "runtime/handover/handover.h"
 #include "runtime/handover/part.h"
 #include "runtime/reactor.h"

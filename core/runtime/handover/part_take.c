@@ -1,8 +1,8 @@
 #include <unistd.h>
 
-#include "bridge/attachment.h"
-#include "bridge/carry.h"
-#include "bridge/pending.h"
+#include "bridge/queue/pending.h"
+#include "bridge/registry/attachment.h"
+#include "bridge/state/carry.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/session.h"
 #include "runtime/handover/handover.h"

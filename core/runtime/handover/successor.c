@@ -11,12 +11,12 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "bridge/lane.h"
-#include "runtime/acceptor.h"
+#include "bridge/delivery/lane.h"
+#include "runtime/connection/acceptor.h"
 #include "runtime/handover/handover.h"
 #include "runtime/handover/part.h"
+#include "runtime/process/server.h"
 #include "runtime/reactor.h"
-#include "runtime/server.h"
 
 /* For the old process's next word: it waits for hooks and tasks before it gives, and then for all reactors. */
 #define GIVE_MS 60000u

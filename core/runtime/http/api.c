@@ -8,11 +8,11 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "bridge/answer.h"
-#include "bridge/lane.h"
-#include "bridge/state.h"
+#include "bridge/delivery/answer.h"
+#include "bridge/delivery/lane.h"
+#include "bridge/state/state.h"
 #include "memory/pool.h"
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"

@@ -6,7 +6,7 @@
 #include "base/slice.h"
 #include "memory/buffer.h"
 #include "protocol/code.h"
-#include "runtime/connection.h"
+#include "runtime/connection/connection.h"
 
 struct lua_State;
 struct dispatch_job;

@@ -3,13 +3,13 @@
 #include <stdio.h>
 
 #include "protocol/json/json.h"
-#include "runtime/drain.h"
 #include "runtime/engines/alert.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
 #include "runtime/http/api_native.h"
 #include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"
+#include "runtime/process/drain.h"
 #include "runtime/reactor.h"
 
 static const char *const state_names[] = {[ENGINE_OFF] = "off", [ENGINE_ON] = "on", [ENGINE_DEGRADED] = "degraded"};

@@ -1,13 +1,13 @@
 /* What the console at /console is given: its files out of the bundle, and what it asks for that nobody else does. */
 #include <stdlib.h>
 
-#include "bridge/registry.h"
+#include "bridge/registry/registry.h"
 #include "protocol/http/http_request.h"
 #include "protocol/json/json.h"
 #include "protocol/json/json_write.h"
 #include "protocol/registration.h"
 #include "runtime/agent/agent_session.h"
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/version.h"

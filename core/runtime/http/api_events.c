@@ -1,8 +1,8 @@
 /* What GET /events is given: listening to events. */
+#include "runtime/dispatch/trace.h"
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"
-#include "runtime/trace.h"
 
 /* event_kinds(): a list of {name, admin, named (comes only when it is named)}. */
 static int native_event_kinds(lua_State *L)

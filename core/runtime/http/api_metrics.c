@@ -5,8 +5,8 @@
 #include <time.h>
 
 #include "runtime/http/api_native.h"
+#include "runtime/process/server.h"
 #include "runtime/reactor.h"
-#include "runtime/server.h"
 #include "runtime/tls/handshakes.h"
 #include "runtime/tracing/export.h"
 #include "runtime/tracing/hop.h"

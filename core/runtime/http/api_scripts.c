@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "bridge/answer.h"
+#include "bridge/delivery/answer.h"
 #include "protocol/json/json.h"
 #include "runtime/http/api_native.h"
 #include "runtime/http/http_session.h"
 #include "runtime/reload/loader.h"
-#include "runtime/reload/shadow.h"
+#include "runtime/reload/trial/shadow.h"
 
 /* --- Reading what is asked ------------------------------------------------------------------------------------------
  */

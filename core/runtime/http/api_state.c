@@ -1,5 +1,5 @@
 /* Mailboxes and history as lines of JSON, out of the bridge and into it. */
-#include "bridge/state.h"
+#include "bridge/state/state.h"
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"
 

@@ -4,7 +4,7 @@
 
 #include <stdio.h>
 
-#include "runtime/access_log.h"
+#include "runtime/connection/access_log.h"
 #include "runtime/reactor.h"
 #include "runtime/tracing/hop.h"
 

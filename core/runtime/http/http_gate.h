@@ -3,7 +3,7 @@
 #define LUADUCT_RUNTIME_HTTP_GATE_H
 
 #include "protocol/http/http_request.h"
-#include "runtime/connection.h"
+#include "runtime/connection/connection.h"
 
 struct http_gate {
     enum code code;            /* CODE_OK: it may go on */

@@ -10,10 +10,10 @@
 #include "protocol/http/url.h"
 #include "protocol/websocket/handshake.h"
 #include "runtime/agent/agent_session.h"
-#include "runtime/drain.h"
 #include "runtime/events/events.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/identity/access.h"
+#include "runtime/process/drain.h"
 #include "runtime/reactor.h"
 #include "runtime/tracing/hop.h"
 

@@ -11,7 +11,7 @@
 #ifndef LUADUCT_RUNTIME_HTTP_SESSION_H
 #define LUADUCT_RUNTIME_HTTP_SESSION_H
 
-#include "runtime/connection.h"
+#include "runtime/connection/connection.h"
 
 /* Bytes from the socket; they are used or copied before it returns. The connection may be a WebSocket, or gone, then.
  */

@@ -7,7 +7,7 @@
 #include "base/log.h"
 #include "base/wildcard.h"
 #include "memory/pool.h"
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 #include "runtime/pressure/pressure.h"
 
 struct access_policy {

@@ -3,7 +3,7 @@
 #define LUADUCT_RUNTIME_CREDENTIAL_H
 
 #include "base/slice.h"
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 
 /* Whether the text is the configured token, in a time that tells nothing of where it differs. False when none is
  * configured. Any thread. */

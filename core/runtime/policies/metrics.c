@@ -4,8 +4,8 @@
 #include <math.h>
 
 #include "base/clock.h"
-#include "bridge/lane.h"
-#include "bridge/registry.h"
+#include "bridge/delivery/lane.h"
+#include "bridge/registry/registry.h"
 #include "memory/pool.h"
 #include "runtime/engines/engines.h"
 #include "runtime/http/api.h"

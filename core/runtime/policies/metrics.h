@@ -3,7 +3,7 @@
 #ifndef LUADUCT_RUNTIME_METRICS_H
 #define LUADUCT_RUNTIME_METRICS_H
 
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 #include "script/policy.h"
 
 /* name in Lua and on /alerts; all are documented in docs/operations.md. NaN where there is too little to tell. */
@@ -37,8 +37,8 @@ enum metric {
 #define METRICS_POOL_REQUESTS 1000
 #define METRICS_MESSAGES 100
 
-/* One thread looks; the values are its own. Before the first look all are NaN; what counters bring from metrics_start on
- * is in it. */
+/* One thread looks; the values are its own. Before the first look all are NaN; what counters bring from metrics_start
+ * on is in it. */
 void metrics_start(const struct config *config);
 void metrics_look(uint64_t now_ms);
 extern struct policy_metric metrics[METRIC_COUNT];

@@ -10,13 +10,13 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "bridge/answer.h"
-#include "bridge/delivery.h"
+#include "bridge/delivery/answer.h"
+#include "bridge/delivery/delivery.h"
 #include "memory/pool.h"
 #include "net/post.h"
 #include "net/tls/tls_client.h"
+#include "runtime/process/server.h"
 #include "runtime/reactor.h"
-#include "runtime/server.h"
 
 /* The pause after a failed try, doubled each time. */
 #define FIRST_PAUSE_MS 500u

@@ -14,7 +14,7 @@
 #include "runtime/engines/alert.h"
 #include "runtime/policies/metrics.h"
 #include "runtime/pressure/pressure.h"
-#include "runtime/supervision.h"
+#include "runtime/process/supervision.h"
 #include "script/bounds/watchdog.h"
 #include "workers/worker_pool.h"
 

@@ -15,8 +15,8 @@
 #include "runtime/engines/alert.h"
 #include "runtime/events/events.h"
 #include "runtime/pressure/shed.h"
+#include "runtime/process/server.h"
 #include "runtime/reactor.h"
-#include "runtime/server.h"
 
 #define LIGHT_LINE 0.96
 #define HEAVY_LINE 0.93

@@ -4,7 +4,7 @@
 #ifndef LUADUCT_RUNTIME_PRESSURE_H
 #define LUADUCT_RUNTIME_PRESSURE_H
 
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 #include "runtime/pressure/controller.h"
 #include "runtime/pressure/sampler.h"
 

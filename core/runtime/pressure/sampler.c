@@ -1,8 +1,8 @@
 #include "runtime/pressure/sampler.h"
 
 #include "base/system.h"
-#include "bridge/history.h"
-#include "bridge/mailbox.h"
+#include "bridge/queue/mailbox.h"
+#include "bridge/state/history.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/http/api.h"

@@ -6,8 +6,8 @@
 #include <lua.h>
 
 #include "base/log.h"
-#include "bridge/history.h"
-#include "bridge/profile.h"
+#include "bridge/registry/profile.h"
+#include "bridge/state/history.h"
 #include "memory/pool.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"

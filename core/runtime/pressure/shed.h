@@ -8,7 +8,7 @@
 #include <ev.h>
 
 #include "memory/admission.h"
-#include "runtime/connection.h"
+#include "runtime/connection/connection.h"
 
 struct reactor;
 

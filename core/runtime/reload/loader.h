@@ -15,8 +15,8 @@
 
 #include "protocol/code.h"
 #include "runtime/reactor.h"
-#include "runtime/reload/canary.h"
-#include "runtime/reload/trial.h"
+#include "runtime/reload/trial/canary.h"
+#include "runtime/reload/trial/trial.h"
 
 enum order_kind {
     ORDER_RELOAD,  /* read the files again */

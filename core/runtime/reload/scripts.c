@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "runtime/dispatch.h"
+#include "runtime/dispatch/dispatch.h"
 #include "runtime/pressure/pressure.h"
+#include "runtime/process/supervision.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
-#include "runtime/supervision.h"
 #include "runtime/work/waiting.h"
 #include "script/wait/timer.h"
 

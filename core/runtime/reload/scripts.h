@@ -7,8 +7,8 @@
 #include <stddef.h>
 
 #include "memory/buffer.h"
-#include "runtime/reload/slot.h"
-#include "runtime/reload/trial.h"
+#include "runtime/reload/trial/slot.h"
+#include "runtime/reload/trial/trial.h"
 #include "script/binding/send.h"
 
 struct reactor;

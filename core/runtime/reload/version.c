@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below */
 /* The newest first; one place more than is kept, so that a trial does not push out what it may be taken back to. */

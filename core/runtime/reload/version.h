@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 #include "script/collect.h"
 #include "script/hook.h"
 #include "script/version/sources.h"

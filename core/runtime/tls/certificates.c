@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 #include "runtime/tls/handshakes.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* the pointer */

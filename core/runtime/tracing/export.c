@@ -14,7 +14,7 @@
 #include "memory/pool.h"
 #include "net/post.h"
 #include "net/tls/tls_client.h"
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 #include "runtime/tracing/otlp.h"
 
 /* The pause after a failed try, doubled each time; and how often it looks whether the bridge stops. */

@@ -5,10 +5,10 @@
 #include <stdio.h>
 
 #include "base/random.h"
-#include "bridge/profile.h"
+#include "bridge/registry/profile.h"
 #include "memory/pool.h"
 #include "protocol/http/http_request.h"
-#include "runtime/trace.h"
+#include "runtime/dispatch/trace.h"
 #include "runtime/tracing/export.h"
 
 bool tracing_on;

@@ -7,7 +7,7 @@
 #ifndef LUADUCT_RUNTIME_HOP_H
 #define LUADUCT_RUNTIME_HOP_H
 
-#include "runtime/dispatch.h"
+#include "runtime/dispatch/dispatch.h"
 #include "runtime/tracing/span.h"
 
 struct http_request;

@@ -8,11 +8,11 @@
 
 #include "base/hash.h"
 #include "base/random.h"
-#include "bridge/delivery.h"
-#include "bridge/profile.h"
+#include "bridge/delivery/delivery.h"
+#include "bridge/registry/profile.h"
 #include "memory/pool.h"
 #include "protocol/message.h"
-#include "runtime/dispatch.h"
+#include "runtime/dispatch/dispatch.h"
 #include "runtime/reactor.h"
 
 /* Chains of each table: as many as a state may have questions out. */

@@ -6,7 +6,7 @@
 
 #include <lua.h>
 
-#include "bridge/decision.h"
+#include "bridge/delivery/decision.h"
 
 struct agent_view;
 struct script_state;

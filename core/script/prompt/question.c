@@ -2,7 +2,7 @@
  * sleeps passes at once, all else that it could wait for raises. */
 #include "script/prompt/question.h"
 
-#include "bridge/preview.h"
+#include "bridge/delivery/preview.h"
 #include "script/hook.h"
 #include "script/state.h"
 #include "workers/value.h"

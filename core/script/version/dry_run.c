@@ -2,8 +2,8 @@
 
 #include <stdlib.h>
 
-#include "bridge/profile.h"
-#include "bridge/registry.h"
+#include "bridge/registry/profile.h"
+#include "bridge/registry/registry.h"
 #include "protocol/envelope.h"
 #include "script/hook.h"
 #include "script/identify.h"

@@ -243,7 +243,7 @@ function kinds.hosts(_, value)
     return list_of(value, host_name)
 end
 
--- Which of them are addresses the program itself finds out: core/runtime/config.c.
+-- Which of them are addresses the program itself finds out: core/runtime/config/config.c.
 function kinds.addresses(_, value)
     return list_of(value, function(item)
         return is_text(item) and match(item, "^[%x.:]+/?%d*$") and lower(item) or nil

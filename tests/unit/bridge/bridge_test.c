@@ -4,14 +4,14 @@
 
 #include <stdint.h>
 
-#include "bridge/agent.h"
-#include "bridge/attachment.h"
-#include "bridge/delivery.h"
-#include "bridge/history.h"
-#include "bridge/mailbox.h"
-#include "bridge/pending.h"
-#include "bridge/preview.h"
-#include "bridge/registry.h"
+#include "bridge/delivery/delivery.h"
+#include "bridge/delivery/preview.h"
+#include "bridge/queue/mailbox.h"
+#include "bridge/queue/pending.h"
+#include "bridge/registry/agent.h"
+#include "bridge/registry/attachment.h"
+#include "bridge/registry/registry.h"
+#include "bridge/state/history.h"
 
 static void wake_nobody(struct lane *lane)
 {

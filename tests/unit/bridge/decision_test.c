@@ -1,6 +1,6 @@
 #include "../../support/unit.h"
 
-#include "bridge/decision.h"
+#include "bridge/delivery/decision.h"
 
 #define BEN SLICE("ben")
 

@@ -2,7 +2,7 @@
 
 #include <stdio.h>
 
-#include "bridge/dedup.h"
+#include "bridge/delivery/dedup.h"
 
 static uint64_t key_of(const char *sender, unsigned id)
 {

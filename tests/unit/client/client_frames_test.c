@@ -1,6 +1,6 @@
 #include "../../support/unit.h"
 
-#include "client/frames.h"
+#include "client/connection/frames.h"
 
 static enum server_frame_result read_text(const char *bytes, size_t length, struct server_frame *frame)
 {

@@ -3,9 +3,9 @@
 
 #include "client/agent/view.h"
 #include "client/bench/bench_wire.h"
-#include "client/frames.h"
+#include "client/connection/frames.h"
+#include "client/connection/upgrade.h"
 #include "client/outgoing.h"
-#include "client/upgrade.h"
 #include "protocol/json/json.h"
 
 static void check_payload(const char *words, const char *expected)

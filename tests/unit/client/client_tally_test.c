@@ -1,7 +1,7 @@
 #include "../../support/unit.h"
 
 #include "client/bench/bench_tally.h"
-#include "client/http_head.h"
+#include "client/connection/http_head.h"
 
 static uint64_t counted(const struct tally *tally, const char *name)
 {

@@ -1,6 +1,6 @@
 #include "../../support/unit.h"
 
-#include "client/bridge_url.h"
+#include "client/arguments/bridge_url.h"
 
 static void check_parts(const char *text, const char *host, const char *port, const char *path)
 {

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "runtime/bundle.h"
+#include "runtime/config/bundle.h"
 
 static void check_lua(lua_State *L, const char *code)
 {

@@ -4,7 +4,7 @@
 
 #include "base/system.h"
 #include "protocol/jwt/jwk.h"
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 
 #include <lauxlib.h>
 #include <lua.h>

@@ -1,7 +1,7 @@
 /* Pauses of senders, on a clock of numbers. */
 #include "../../support/unit.h"
 
-#include "runtime/slowdown.h"
+#include "runtime/dispatch/slowdown.h"
 
 TEST("slowdown: the pause grows with each overrun, up to a bound, and is that sender's alone")
 {

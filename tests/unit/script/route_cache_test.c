@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/hash.h"
-#include "bridge/registry.h"
+#include "bridge/registry/registry.h"
 #include "protocol/envelope.h"
 #include "script/bounds/watchdog.h"
 #include "script/hook.h"

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "bridge/registry.h"
+#include "bridge/registry/registry.h"
 #include "protocol/envelope.h"
 #include "script/bounds/watchdog.h"
 #include "script/collect.h"

@@ -3,7 +3,7 @@
 #define LUADUCT_RUNTIME_JWT_KEYS_H
 
 #include "protocol/jwt/jwk.h"
-#include "runtime/config.h"
+#include "runtime/config/config.h"
 
 /* *out gets one reference, or NULL where no keys are configured. False: `error` is one line with the config key, the
  * file and the key in it. Not on a reactor. */

@@ -1,0 +1,53 @@
+/* Mailboxes and the history as lines of JSON, to keep them elsewhere, or to bring them from one bridge to another.
+ *
+ *   {"luaduct":"state","version":1,"bridge":"2.0.0","written":"2026-01-01T00:00:00.000Z"}           the first line
+ *   {"history":{"sender":"alice","recipients":["bob"],"everyone":false,"unnamed":1},"envelope":{…}}  oldest first
+ *   {"mailbox":"bob","owner":"0123456789abcdef","expires":1767225600000,"deadLetter":true,"envelope":{…}}
+ *   {"end":{"history":1,"envelopes":1}}                                                              the last line
+ *
+ * An envelope that came as MessagePack has `"packed":{"payload":"base64"}` beside it: the bytes of those of its fields
+ * that JSON says in other words. `owner` is a digest of whose identity holds the mailbox. The history keeps parties by
+ * hashes that only the bridge itself knows: named are those that the envelope names or that are known at the time, how
+ * many are not says `unnamed`; to them the envelope is not shown after an import. Of each mailbox the order is the one
+ * in which the envelopes came, of one priority that in which they go.
+ *
+ * What is on its way to connected agents (their outboxes) is not in it. */
+#ifndef LUADUCT_BRIDGE_STATE_H
+#define LUADUCT_BRIDGE_STATE_H
+
+#include "bridge/delivery/lane.h"
+#include "memory/buffer.h"
+#include "protocol/code.h"
+#include "protocol/json/json.h"
+
+/* --- Writing: any thread, one at a time --- */
+
+struct state_export;
+
+struct state_export *state_export_new(void); /* NULL: no memory */
+
+/* Appends some lines: as many as make up a piece, at least one. False: nothing is left. Memory's end is the buffer's
+ * `failed`. What comes and goes meanwhile may be in it or not. */
+bool state_export_next(struct state_export *state, struct buffer *out);
+
+void state_export_free(struct state_export *state); /* NULL is fine */
+
+/* --- Reading --- */
+
+struct state_import {
+    uint64_t line; /* of the line to read next, from 1 on: the first has to be the head */
+    uint64_t history, envelopes;
+    /* Not taken because there is no room, because they have expired, or because another identity holds the mailbox. */
+    uint64_t mailbox_full, overloaded, expired, foreign;
+    bool ended; /* the last line was there: nothing is missing */
+    char error[ERROR_TEXT_BYTES + 64];
+};
+
+/* Takes whole lines. Each joins behind what is there already. False: one of them is wrong, state->line says which and
+ * state->error why; those before it are taken. Lane's thread, inside of a pass; or main, before any lane runs. */
+bool state_import_lines(struct state_import *state, struct lane *lane, struct slice lines);
+
+/* The same with a whole file, for main: *error says why not. */
+bool state_import_file(struct state_import *state, struct lane *lane, int fd, char *error, size_t size);
+
+#endif
