@@ -70,7 +70,7 @@ describe("luaduct top", function()
 
         assert.match("^luaduct %d+%.%d+%.%d+  127%.0%.0%.1:%d+  enhanced  up %d+s\n", text)
         assert.match("\nready", text)
-        assert.match("\nmessages  %d+/s +▁", text)
+        assert.match("\nmessages  %d+/s +[▁▂▃▄▅▆▇█]", text)
         assert.match("\np99 +[%d.]+ .?s +[▁▂▃▄▅▆▇█]", text)
         assert.match("\nmemory +[%d.]+ MiB +[▁▂▃▄▅▆▇█]", text)
         assert.match("\n3 agents  0 in mailboxes  1 refused  %d errors", text)
