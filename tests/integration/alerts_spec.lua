@@ -8,6 +8,7 @@ local websocket = require "tests.support.websocket"
 local socket = require "socket"
 
 local OFF = {enabled = false}
+local FILLING = ("x"):rep(30000)
 
 -- Only the rules that `alerts` turns on, looked at often and over short windows.
 local function start(alerts, options)
@@ -223,7 +224,7 @@ describe("a policy file", function()
             phase2 = {gcOptimization = {sampleIntervalMs = 10}}, agents = {mailboxBytes = "1GiB"},
         }, rise = function(_, alice, round)
             for index = 1, 10 do
-                alice:send_envelope({to = "absent" .. index, id = "m" .. round .. "-" .. index, payload = ("x"):rep(30000)})
+                alice:send_envelope({to = "absent" .. index, id = "m" .. round .. "-" .. index, payload = FILLING})
             end
         end},
     }) do
