@@ -89,10 +89,14 @@ describe("a built-in alert", function()
         -- What mailboxes keep comes from malloc at first.
         local name = 0
         wait.eventually(function()
+            local frames = {} -- sent at once: what counts is how many there are within the window
             for i = 1, 500 do
                 name = name + 1
-                alice:send_envelope({id = "m" .. name, to = "absent" .. i % 100, payload = {text = ("x"):rep(700)}})
+                frames[i] = websocket.frame({payload = json.encode({type = "envelope", envelope = {
+                    id = "m" .. name, to = "absent" .. i % 100, payload = {text = ("x"):rep(700)},
+                }})})
             end
+            alice:send_bytes(table.concat(frames))
             local alert = alert_of(server, "poolHitRate")
             return alert and alert.active
         end, nil, "the alert")
@@ -238,7 +242,7 @@ describe("a policy file", function()
             wait.eventually(function()
                 round = round + 1
                 case.rise(server, alice, round)
-                return metric(server, 'luaduct_alerts_fired_total{rule="rule"}') == 1
+                return (metric(server, 'luaduct_alerts_fired_total{rule="rule"}') or 0) >= 1
             end, 60, "the alert to fire")
             wait_alert(server, "rule", false)
             assert.equal(case.above, alert_of(server, "rule").threshold)
