@@ -13,7 +13,7 @@
 #include "runtime/dispatch/dispatch.h"
 #include "runtime/events/events.h"
 #include "runtime/http/api.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 #include "runtime/reactor.h"
 #include "runtime/work/execute.h"
 #include "runtime/work/waiting.h"
