@@ -184,6 +184,7 @@ bool limits_start(const struct config *from)
         .handshakes = rate_of(config->limits.handshakes_per_second_per_address),
         .messages = rate_of(config->limits.messages_per_second_per_address),
         .bytes = rate_of(config->limits.bytes_per_second_per_address),
+        .script_us = rate_of(config->limits.script_ms_per_second * 1000ull), /* of peers that nothing else is known of */
     };
     limits_by_kind[AGENT] = limits_by_kind[IDENTITY] = (struct party_limits){
         .connections = config->limits.connections_per_identity,
@@ -194,7 +195,7 @@ bool limits_start(const struct config *from)
     };
     const struct party_limits *address = &limits_by_kind[ADDRESS], *sender = &limits_by_kind[IDENTITY];
     addresses_bounded = address->connections || address->agents || address->handshakes.per_second ||
-                        address->messages.per_second || address->bytes.per_second;
+                        address->messages.per_second || address->bytes.per_second || address->script_us.per_second;
     senders_bounded = sender->connections || sender->agents || sender->messages.per_second ||
                       sender->bytes.per_second || sender->script_us.per_second;
     limits_messages_bounded = address->messages.per_second || address->bytes.per_second ||

@@ -48,8 +48,8 @@ describe("the start", function()
         unistd.link(stdlib.realpath(bridge.BINARY), program, true)
         local function tries(path)
             local server = bridge.start({binary = program, env = {PATH = path}})
-            local agent = server:output():match("\n  (.-) agent alice")
-            assert.equal(agent, server:output():match("\n  (.-) send %-%-to alice"))
+            local agent, send = server:output():match("\n  (%S+) agent alice.-\n  (%S+) send %-%-to alice")
+            assert.equal(agent, send)
             return agent
         end
         assert.equal(program, tries("/nowhere:" .. os.getenv("PATH")))

@@ -229,6 +229,7 @@ static void registered_later(struct waiting *waiting, enum script_result result,
 {
     struct register_job *job = (struct register_job *)waiting;
     struct connection *connection = job->connection;
+    party_release(waiting->payer);
     connection->hook_waits = false; /* or an agent that is slowed down would escape its pause */
     if (connection->phase == CONNECTION_WEBSOCKET && still_holds(connection, &job->registering))
         finish_register(connection, &job->registering, result, outcome->reason);
@@ -265,6 +266,14 @@ static struct register_job *new_register_job(struct connection *connection, cons
 static void ask_to_register(struct connection *connection, const struct registering *registering)
 {
     struct reactor *reactor = connection_reactor(connection);
+    struct party *payer = session_payer(connection);
+    if (__builtin_expect(party_out_of_time(payer, reactor->now_ms * 1000000), 0)) {
+        limit_count(LIMIT_SCRIPT_TIME);
+        session_object(connection, CODE_RATE_LIMITED,
+                       SLICE("what this peer asked for lately took the bridge too much time: register later"),
+                       slice_from(NULL, 0));
+        return;
+    }
     struct register_job *job = new_register_job(connection, registering);
     if (!job) {
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
@@ -274,12 +283,16 @@ static void ask_to_register(struct connection *connection, const struct register
     struct slice reason;
     struct script_state *script =
         scripts_pick(&reactor->scripts, job->registering.wanted.id, job->registering.wanted.labels);
+    uint64_t began_ns = clock_steady_ns();
     enum script_result result = script_on_register(script, &job->registering.wanted, &reason);
+    uint64_t now_ns = clock_steady_ns();
+    party_charge_time(payer, now_ns - began_ns, now_ns);
     if (result == SCRIPT_WAITS) {
         connection->hook_waits = true;
         if (!registering->again)
             connection_wait_for(connection, DEADLINE_NONE); /* its register has come */
         waiting_start(reactor, script, &job->waiting, registered_later);
+        job->waiting.payer = party_retain(payer);
         return;
     }
     finish_register(connection, &job->registering, result, reason);

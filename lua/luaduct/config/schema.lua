@@ -324,7 +324,8 @@ local keys = {
     },
     {
         path = "limits.scriptMsPerSecond", type = "integer", min = 1, max = 1000, zero = "no limit", default = 0,
-        help = "of a reactor's time, for routing and delivering what one sender sends",
+        help = "of a reactor's time, for routing and delivering what one sender sends, and for on_register and "
+            .. "on_disconnect; before it registered a peer without an identity counts as its address",
     },
     {
         path = "limits.mailboxBytesPerSender", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = 0,
