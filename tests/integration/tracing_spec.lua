@@ -373,6 +373,55 @@ describe("the collector", function()
         server:wait_log("tracing.export_works")
     end)
 
+    it("that throws spans away says how many and why, and they are not sent again", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {agents = {registerGraceMs = 0}, tracing = {batchSpans = 3}}})
+        local function count(outcome)
+            local text = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
+            return tonumber(text:match('\nluaduct_spans_total{outcome="' .. outcome .. '"} (%d+)'))
+        end
+        local alice = websocket.agent(server, "alice")
+        local partial = '{"partialSuccess":{"rejectedSpans":"2","errorMessage":"too \\"old\\""}}'
+        spans:answer({status = 200, body = partial}, {status = 200, chunked = true,
+            headers = "Transfer-Encoding: chunked\r\n", body = ("%x\r\n%s\r\n0\r\n\r\n"):format(#partial, partial)})
+        for number = 1, 3 do
+            alice:send_envelope({id = "e" .. number, to = "alice", trace = {traceparent = SAMPLED}})
+            alice:receive_envelope()
+            spans:expect_requests(number)
+        end
+        wait.eventually(function() return count("exported") == 5 end, nil, "five exported spans")
+        assert.same({4, 0}, {count("rejected"), count("lost")})
+        assert.equal(3, #spans.requests)
+        server:wait_log([[tracing.endpoint: the collector threw 2 of 3 spans away: too "old"]])
+        assert.equal(1, select(2, server:log():gsub("tracing%.export_rejected", "")))
+        assert.falsy(server:log():find("tracing.export_failed", 1, true))
+    end)
+
+    it("that says when to come again is asked then; one that says no for good is not", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.agent(server, "alice")
+        spans:answer({status = 429, headers = "Retry-After: 2\r\n"}, {status = 500, body = '{"message":"a defect"}'})
+        alice:send_envelope({id = "one", to = "alice", trace = {traceparent = SAMPLED}})
+        spans:expect_requests(2)
+        -- Without its word the second try comes within three quarters of a second.
+        assert.is_true(spans.requests[2].time - spans.requests[1].time >= 2)
+        server:wait_log("the answer was 500: a defect")
+        alice:send_envelope({id = "two", to = "alice", trace = {traceparent = SAMPLED}})
+        assert.equal("two", spans:span("receive").attributes["messaging.message.id"])
+    end)
+
+    for _, status in ipairs({429, 502, 503, 504}) do
+        it("that answers " .. status .. " is asked again", function()
+            local spans = collector.listen()
+            local server = start(spans)
+            spans:answer(status)
+            http.post(server, "/send", {to = "bob"}, {traceparent = SAMPLED})
+            spans:span("receive", TRACE)
+            assert.equal(status, spans.requests[1].status)
+        end)
+    end
+
     it("that is not there holds up nobody, and is complained of once", function()
         local spans = collector.listen()
         spans:close() -- nobody listens on that port now

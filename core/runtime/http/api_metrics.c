@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/log.h"
 #include "runtime/http/api_native.h"
 #include "runtime/process/server.h"
 #include "runtime/reactor.h"
@@ -274,20 +275,21 @@ static double start_time(uint64_t now_ms)
     return (double)none / 1e3;
 }
 
-/* process_figures(): {seconds, started, connections_limit}: processor time of all threads; wall clock in seconds;
- * connections that may be open, nil: any number. */
+/* process_figures(): {seconds, started, log_lines_lost, connections_limit}: processor time of all threads; wall clock in
+ * seconds; connections that may be open, nil: any number. */
 static int native_process_figures(lua_State *L)
 {
     const struct reactor *reactor = api_of(L)->reactor;
     lua_newtable(L);
     set_number(L, "seconds", seconds_of(CLOCK_PROCESS_CPUTIME_ID));
     set_number(L, "started", start_time(reactor->now_ms));
+    set_number(L, "log_lines_lost", (double)log_lost());
     if (reactor->config->limits.connections != UINT32_MAX)
         set_number(L, "connections_limit", reactor->config->limits.connections);
     return 1;
 }
 
-/* tracing_figures(): {exported, lost, dropped}; nil while nothing is traced. */
+/* tracing_figures(): {exported, lost, rejected, dropped}; nil while nothing is traced. */
 static int native_tracing_figures(lua_State *L)
 {
     struct span_figures spans;
@@ -299,6 +301,7 @@ static int native_tracing_figures(lua_State *L)
     lua_newtable(L);
     set_number(L, "exported", (double)exports.exported);
     set_number(L, "lost", (double)exports.lost);
+    set_number(L, "rejected", (double)exports.rejected);
     set_number(L, "dropped", (double)spans.dropped);
     return 1;
 }

@@ -279,10 +279,12 @@ group("Events and alerts", {
         function(f) return pick(f.rules, "failures") end, "rule"},
 })
 
-group("Traces", {
-    {"luaduct_spans", "counter", "Spans, by what became of them: the collector took them (exported), did not in all "
-        .. "tries (lost), or the queue was full (dropped); absent while nothing is traced.",
-        function(f) return f.tracing end, "outcome"},
+group("Log and traces", {
+    {"luaduct_log_lines_lost", "counter", "Lines of the log that were lost, because it could not be written or not fast "
+        .. "enough.", function(f) return f.process.log_lines_lost end},
+    {"luaduct_spans", "counter", "Spans, by what became of them: the collector took them (exported), threw them away "
+        .. "(rejected), did not take them in all tries (lost), or the queue was full (dropped); absent while nothing is "
+        .. "traced.", function(f) return f.tracing end, "outcome"},
 })
 
 -- The unit that a family's name ends with, or nil.
