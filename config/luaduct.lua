@@ -108,7 +108,8 @@ return {
         bytesPerSecondPerAddress = 0,       -- of all senders of one remote address
         messagesPerSecondTotal = 0,         -- of everybody together
         bytesPerSecondTotal = 0,            -- of everybody together
-        scriptMsPerSecond = 0,              -- of a reactor's time, for routing and delivering what one sender sends
+        -- of a reactor's time, for routing and delivering what one sender sends, and for on_register and on_disconnect; before it registered a peer without an identity counts as its address
+        scriptMsPerSecond = 0,
         -- in all mailboxes together, from one sender: its identity, else its address
         mailboxBytesPerSender = 0,
         -- a WebSocket message that is not complete so long after its first byte closes the connection

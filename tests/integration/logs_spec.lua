@@ -205,6 +205,20 @@ describe("the level of a room", function()
     end)
 end)
 
+describe("a log that cannot be written", function()
+    after_each(bridge.clean)
+
+    it("loses lines, and /metrics counts them", function()
+        local server = bridge.start({config = {log = {file = "/dev/full", access = true}}})
+        local function lost_of(some)
+            local text = http.request(some, {path = "/metrics", headers = {Accept = "text/plain"}}).body
+            return tonumber(text:match("\nluaduct_log_lines_lost_total (%d+)\n"))
+        end
+        wait.eventually(function() return lost_of(server) > 0 end, nil, "lost lines in /metrics")
+        assert.equal(0, lost_of(bridge.start()))
+    end)
+end)
+
 describe("the access log", function()
     after_each(bridge.clean)
 
