@@ -328,6 +328,8 @@ return {
         -- endpoint = "http://localhost:4318/v1/traces",
         -- share that is traced of envelopes whose sender does not say; else its `sampled` flag counts
         sampleRatio = 0,
+        -- that one sender (its identity, else its address) has traced by its `sampled` flag; for more of them the ratio counts
+        forcedPerSecond = 100,
         -- further ones of each request, such as { ["x-api-key"] = os.getenv("KEY") }
         headers = {},
         serviceName = "luaduct",            -- what the bridge is called there

@@ -148,15 +148,29 @@ describe("an envelope without a traceparent", function()
         assert.equal(("00-%s-%s-01"):format(receive.trace, receive.id), bob:receive_envelope().trace.traceparent)
     end)
 
-    it("hangs on what the request said that opened its connection", function()
+    it("is no part of what the request said that opened its connection, sampled or not", function()
         local spans = collector.listen()
-        local server = start(spans)
-        local alice = websocket.connect(server, {headers = {traceparent = SAMPLED}})
-        alice:register("alice")
-        alice:send_envelope({to = "alice"})
-        local receive = spans:span("receive", TRACE)
-        assert.equal(PARENT, receive.parent)
-        assert.equal(("00-%s-%s-01"):format(TRACE, receive.id), alice:receive_envelope().trace.traceparent)
+        local quiet, loud = start(spans), start(spans, {config = {tracing = {sampleRatio = 1}}})
+        for _, header in ipairs({SAMPLED, UNSAMPLED}) do
+            local alice = websocket.connect(quiet, {headers = {traceparent = header}})
+            alice:register("alice")
+            alice:send_envelope({id = "quiet", to = "alice"})
+            assert.same({}, alice:receive_envelope().trace)
+            alice:close()
+            alice = websocket.connect(loud, {headers = {traceparent = header}})
+            alice:register("alice")
+            alice:send_envelope({id = "loud", to = "alice"})
+            local traceparent = alice:receive_envelope().trace.traceparent
+            assert.falsy(traceparent:find(TRACE, 1, true))
+            alice:close()
+        end
+        local first, second = unpack(spans:spans("receive", nil, 2))
+        assert.is_nil(first.parent)
+        assert.is_nil(second.parent)
+        assert.not_equal(first.trace, second.trace)
+        assert.same({"loud", "loud"}, {
+            first.attributes["messaging.message.id"], second.attributes["messaging.message.id"],
+        })
     end)
 
     it("hangs on what the request said that it came by", function()
@@ -174,6 +188,180 @@ describe("an envelope without a traceparent", function()
         http.post(server, "/send", {to = "alice", trace = {traceparent = "00-" .. other .. "-" .. PARENT .. "-01"}},
             {traceparent = SAMPLED})
         assert.equal(PARENT, spans:span("receive", other).parent)
+    end)
+end)
+
+describe("a registration", function()
+    after_each(bridge.clean)
+
+    local function open(server, header)
+        return websocket.connect(server, {headers = {traceparent = header}})
+    end
+
+    it("is a span below what the request said that opened its connection, once", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = open(server, SAMPLED)
+        alice:register("alice")
+        alice:register("alice", {role = "other"})
+        open(server, UNSAMPLED):register("bob")
+        websocket.agent(server, "carol")
+        local span = spans:span("register", TRACE)
+        assert.same({PARENT, 2, "alice", "accepted"},
+            {span.parent, span.kind, span.attributes["luaduct.agent"], span.attributes["luaduct.outcome"]})
+        assert.is_nil(span.status)
+        in_order(span.began, span.ended)
+        http.post(server, "/send", {to = "alice"}, {traceparent = SAMPLED})
+        spans:span("receive")
+        assert.equal(1, #spans:spans("register"))
+    end)
+
+    it("is over when its hook is, whose work, questions and envelopes hang on it", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = [[return {on_register = function(agent, bridge)
+            if agent.id == "alice" then
+                bridge.send{to = "bob", intent = "early"}
+                luaduct.workers.execute{operation = "compress", data = {text = "x"}}
+                bridge.send{to = "bob", intent = "late"}
+            elseif agent.id == "carol" then
+                return false, "not you"
+            end
+        end}]]})
+        local bob = websocket.agent(server, "bob")
+        open(server, SAMPLED):register("alice")
+        local register = spans:span("register", TRACE)
+        local work = spans:span("work", TRACE)
+        assert.equal(register.id, work.parent)
+        in_order(register.began, work.began, work.ended, register.ended)
+        for index, send in ipairs(spans:spans("send", TRACE, 2)) do
+            assert.equal(register.id, send.parent)
+            assert.equal(index == 1 and "early" or "late", send.attributes["luaduct.intent"])
+            assert.same({"bridge", "bob", 1, 4}, {send.attributes["luaduct.from"], send.attributes["luaduct.to"],
+                send.attributes["luaduct.recipients"], send.kind})
+            local envelope = bob:receive_envelope()
+            assert.equal(envelope.id, send.attributes["messaging.message.id"])
+            assert.equal(("00-%s-%s-01"):format(TRACE, send.id), envelope.trace.traceparent)
+        end
+        local parents = {}
+        for _, deliver in ipairs(spans:spans("deliver", TRACE, 2)) do
+            parents[deliver.parent] = deliver.attributes["luaduct.agent"]
+        end
+        for _, send in ipairs(spans:spans("send", TRACE)) do
+            assert.equal("bob", parents[send.id])
+        end
+
+        local other = ("1"):rep(32)
+        open(server, ("00-%s-%s-01"):format(other, PARENT)):send_register("carol")
+        local refused = spans:span("register", other)
+        assert.same({"refused", 2}, {refused.attributes["luaduct.outcome"], refused.status})
+    end)
+end)
+
+describe("an envelope that a script makes", function()
+    after_each(bridge.clean)
+
+    local SCRIPT = [[return {
+        on_register = function(_, bridge)
+            bridge.send{id = "own", to = "bob", trace = {traceparent = "%s"}}
+            bridge.send{id = "plain", to = "bob"}
+        end}]]
+
+    it("goes by its own trace, else by the ratio", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = SCRIPT:format(SAMPLED)})
+        websocket.agent(server, "alice")
+        local bob = websocket.agent(server, "bob")
+        assert.equal(SAMPLED, bob:receive_envelope().trace.traceparent)
+        assert.same({}, bob:receive_envelope().trace)
+        assert.equal(PARENT, spans:spans("send", TRACE)[1].parent)
+        assert.equal("own", spans:spans("send")[1].attributes["messaging.message.id"])
+
+        local all = collector.listen()
+        server = start(all, {script = SCRIPT:format(UNSAMPLED), config = {tracing = {sampleRatio = 1}}})
+        websocket.agent(server, "alice")
+        local send = all:span("send")
+        assert.equal("plain", send.attributes["messaging.message.id"])
+        assert.is_nil(send.parent)
+    end)
+end)
+
+describe("work that a peer asks for", function()
+    after_each(bridge.clean)
+
+    it("is a span below its envelope, and its answer is delivered below that", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {phase2 = {workerPool = {allowRoles = {"worker"}}}}})
+        local alice = websocket.agent(server, "alice", {role = "worker"})
+        alice:send_envelope({id = "good", intent = "bridge.execute", trace = {traceparent = SAMPLED},
+            payload = {operation = "compress", data = {text = "x", encoding = "base64"}}})
+        local answer = alice:receive_envelope()
+        local receive, work = spans:span("receive", TRACE), spans:span("work", TRACE)
+        assert.same({PARENT, "good", "accepted", 1}, {receive.parent, receive.attributes["messaging.message.id"],
+            receive.attributes["luaduct.outcome"], receive.attributes["luaduct.recipients"]})
+        assert.same({receive.id, "compress"}, {work.parent, work.attributes["luaduct.operation"]})
+        in_order(receive.began, work.began, work.ended, receive.ended)
+        assert.equal(receive.id, spans:span("deliver", TRACE).parent)
+        assert.equal(("00-%s-%s-01"):format(TRACE, receive.id), answer.trace.traceparent)
+
+        for code, ask in pairs({
+            unknown_operation = {("1"):rep(32), alice, "nonsense"}, task_failed = {("2"):rep(32), alice, "aggregate"},
+            forbidden = {("3"):rep(32), websocket.agent(server, "bob"), "compress"},
+        }) do
+            local other, agent, operation = unpack(ask)
+            agent:send_envelope({intent = "bridge.execute", payload = {operation = operation, data = 7},
+                trace = {traceparent = ("00-%s-%s-01"):format(other, PARENT)}})
+            receive = spans:span("receive", other)
+            assert.same({"refused", code}, {receive.attributes["luaduct.outcome"], receive.attributes["luaduct.code"]})
+        end
+        assert.equal("task_failed", spans:span("work", ("2"):rep(32)).attributes["luaduct.code"])
+    end)
+
+    it("over HTTP is a span below what the request says", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local body = {operation = "compress", data = {text = "x", encoding = "base64"}}
+        assert.equal(200, select(2, http.post(server, "/workers/execute", body)).status)
+        assert.equal(200, select(2, http.post(server, "/workers/execute", body, {traceparent = UNSAMPLED})).status)
+        assert.equal(200, select(2, http.post(server, "/workers/execute", body, {traceparent = SAMPLED})).status)
+        assert.equal(PARENT, spans:span("work", TRACE).parent)
+        assert.equal(1, #spans.list)
+    end)
+end)
+
+describe("a sender that asks to be sampled", function()
+    after_each(bridge.clean)
+
+    local function refused(server)
+        local text = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
+        return tonumber(text:match("\nluaduct_traces_refused_total (%d+)"))
+    end
+
+    it("may have so many a second traced, by whatever connection; its envelopes arrive all the same", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {tracing = {forcedPerSecond = 1}}})
+        local bob = websocket.agent(server, "bob")
+        for number = 1, 20 do
+            local alice = websocket.connect(server, {headers = {traceparent = SAMPLED}})
+            alice:register("alice" .. number)
+            alice:send_envelope({to = "bob", trace = {traceparent = SAMPLED}})
+            assert.equal(SAMPLED, bob:receive_envelope().trace.traceparent)
+            http.post(server, "/send", {to = "bob"}, {traceparent = SAMPLED})
+            bob:receive_envelope()
+            alice:close()
+        end
+        assert.is_true(refused(server) > 30, tostring(refused(server)))
+        spans:spans(nil, TRACE)
+    end)
+
+    it("for more than it may goes by the ratio like one that says nothing, in its own trace", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {tracing = {forcedPerSecond = 1, sampleRatio = 1}}})
+        local alice = websocket.agent(server, "alice")
+        for _ = 1, 20 do
+            alice:send_envelope({to = "bob", trace = {traceparent = SAMPLED}})
+        end
+        assert.equal(PARENT, spans:spans("receive", TRACE, 20)[20].parent)
+        assert.is_true(refused(server) > 10)
     end)
 end)
 
@@ -251,6 +439,17 @@ describe("the spans of an envelope", function()
                 traceparent = ("00-%s-%s-01"):format(trace, PARENT)}})
             assert.equal(decision, spans:span("route", trace).attributes["luaduct.decision"])
         end
+        local receive = spans:span("receive", TRACE)
+        assert.equal(receive.id, spans:span("deliver", TRACE).parent) -- of the reply
+        local replies = 0
+        for _ = 1, 2 do
+            local message = alice:receive_json()
+            if message.type == "envelope" then
+                replies = replies + 1
+                assert.equal(("00-%s-%s-01"):format(TRACE, receive.id), message.envelope.trace.traceparent)
+            end
+        end
+        assert.equal(1, replies)
     end)
 
     it("show what the hook had workers do", function()

@@ -18,7 +18,9 @@
 #include "runtime/identity/authenticate.h"
 #include "runtime/process/drain.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 #include "runtime/work/waiting.h"
+#include "script/binding/send.h"
 
 /* Envelopes of the history in a `registered` answer. */
 #define REGISTERED_HISTORY 10u
@@ -97,6 +99,8 @@ struct registering {
     struct script_registration wanted; /* … and what on_register made of it */
     struct slice role, labels;         /* as asked */
     bool has_features, wants_batches, again;
+    bool traced;
+    struct hop hop; /* where it is */
 };
 
 /* Counts it among the agents. One that comes back before its old connection is known to be dead is not refused. */
@@ -121,8 +125,7 @@ static void forbid(struct connection *connection, bool again, struct slice reaso
         agent_session_close(connection, 1008, reason);
 }
 
-/* on_register has said, or there is none. */
-static void finish_register(struct connection *connection, const struct registering *registering,
+static void decide_register(struct connection *connection, const struct registering *registering,
                             enum script_result result, struct slice reason)
 {
     const struct script_registration *wanted = &registering->wanted;
@@ -174,6 +177,30 @@ static void finish_register(struct connection *connection, const struct register
         attachment_go_live(&connection->endpoint);
     session_still_slow(connection);
     connection_wait_for(connection, DEADLINE_IDLE); /* the grace period starts when `registered` is written */
+}
+
+static void end_register(struct connection *connection, const struct registering *registering)
+{
+    bool accepted = connection_registered(connection);
+    if (registering->traced)
+        hop_registered(&registering->hop, connection_reactor(connection), registering->wanted.id, accepted);
+    if (!accepted || !connection->trace)
+        return;
+    tracing_forget_header(connection->trace); /* it has come in */
+    connection->trace = NULL;
+}
+
+/* on_register has said, or there is none. */
+static void finish_register(struct connection *connection, const struct registering *registering,
+                            enum script_result result, struct slice reason)
+{
+    decide_register(connection, registering, result, reason);
+    end_register(connection, registering);
+}
+
+static const struct trace_context *span_of(const struct registering *registering)
+{
+    return registering->traced ? &registering->hop.context : NULL;
 }
 
 /* A registration whose on_register runs, and may wait. */
@@ -233,6 +260,8 @@ static void registered_later(struct waiting *waiting, enum script_result result,
     connection->hook_waits = false; /* or an agent that is slowed down would escape its pause */
     if (connection->phase == CONNECTION_WEBSOCKET && still_holds(connection, &job->registering))
         finish_register(connection, &job->registering, result, outcome->reason);
+    else
+        end_register(connection, &job->registering);
     pool_release(POOL_BUFFERS, job, job->size);
     if (!connection->hook_waits)
         session_hook_ended(connection);
@@ -284,14 +313,16 @@ static void ask_to_register(struct connection *connection, const struct register
     struct script_state *script =
         scripts_pick(&reactor->scripts, job->registering.wanted.id, job->registering.wanted.labels);
     uint64_t began_ns = clock_steady_ns();
+    script_set_cause(script, span_of(&job->registering));
     enum script_result result = script_on_register(script, &job->registering.wanted, &reason);
+    script_set_cause(script, NULL);
     uint64_t now_ns = clock_steady_ns();
     party_charge_time(payer, now_ns - began_ns, now_ns);
     if (result == SCRIPT_WAITS) {
         connection->hook_waits = true;
         if (!registering->again)
             connection_wait_for(connection, DEADLINE_NONE); /* its register has come */
-        waiting_start(reactor, script, &job->waiting, registered_later);
+        waiting_start_traced(reactor, script, &job->waiting, span_of(&job->registering), registered_later);
         job->waiting.payer = party_retain(payer);
         return;
     }
@@ -411,6 +442,8 @@ void session_register(struct connection *connection, struct slice text, const st
         .wants_batches = asked.wants_batches,
         .again = again,
     };
+    if (__builtin_expect(connection->trace != NULL, 0))
+        registering.traced = hop_begin_register(&registering.hop, reactor, connection->trace, connection->share);
     if (script_has_hook(scripts_pick(&reactor->scripts, asked.client_id, registering.wanted.labels), HOOK_ON_REGISTER))
         ask_to_register(connection, &registering);
     else

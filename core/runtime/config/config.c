@@ -525,6 +525,7 @@ static void read_tracing(lua_State *L, struct config *config)
     config->tracing.endpoint = read_text(L, "tracing.endpoint");
     config->tracing.service = read_text(L, "tracing.serviceName");
     config->tracing.sample_ratio = read_number(L, "tracing.sampleRatio");
+    config->tracing.forced_per_second = read_count(L, "tracing.forcedPerSecond");
     read_list(L, "tracing.headers", &config->tracing.headers);
     config->tracing.batch_spans = read_count(L, "tracing.batchSpans");
     config->tracing.queue_spans = read_count(L, "tracing.queueSpans");

@@ -227,6 +227,7 @@ struct config {
         char *service;              /* the name under which it is seen */
         double sample_ratio;        /* of what names no parent */
         struct config_list headers; /* "Name: value" */
+        uint32_t forced_per_second; /* of one sender; 0: any number */
         uint32_t batch_spans, queue_spans, interval_ms, timeout_ms;
     } tracing;
 

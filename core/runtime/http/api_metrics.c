@@ -289,7 +289,8 @@ static int native_process_figures(lua_State *L)
     return 1;
 }
 
-/* tracing_figures(): {exported, lost, rejected, dropped}; nil while nothing is traced. */
+/* tracing_figures(): {exported, lost, rejected, dropped}, and the sampled flags that were not followed; nil while
+ * nothing is traced. */
 static int native_tracing_figures(lua_State *L)
 {
     struct span_figures spans;
@@ -303,7 +304,8 @@ static int native_tracing_figures(lua_State *L)
     set_number(L, "lost", (double)exports.lost);
     set_number(L, "rejected", (double)exports.rejected);
     set_number(L, "dropped", (double)spans.dropped);
-    return 1;
+    lua_pushnumber(L, (double)tracing_unforced());
+    return 2;
 }
 
 const luaL_Reg api_metrics_functions[] = {

@@ -15,7 +15,9 @@ enum span_kind {
     SPAN_ROUTE,   /* the script's hook, waiting included */
     SPAN_DELIVER, /* to one agent: from the decision to its bytes in the kernel */
     SPAN_MAILBOX, /* of that, how long it lay in a mailbox */
-    SPAN_WORK,    /* what the hook had the workers do, from handing it over to its result */
+    SPAN_WORK,    /* what the workers had to do, from handing it over to its result */
+    SPAN_REGISTER, /* an agent's, from its message to the answer */
+    SPAN_SEND,     /* an envelope of a script's own (bridge.send): its way to whom it goes */
     SPAN_KINDS,
 };
 

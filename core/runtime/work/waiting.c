@@ -7,6 +7,7 @@
 #include "runtime/tracing/hop.h"
 #include "runtime/work/asking.h"
 #include "runtime/work/work.h"
+#include "script/binding/send.h"
 
 /* Times are of the moment, not of the pass: a hook may have run for a while. */
 static uint64_t now_ms(void)
@@ -84,7 +85,9 @@ static void go_on(struct waiting *waiting, const struct script_answer *answer)
     struct asking *asking = waiting->asking;
     waiting->asking = NULL;
     uint64_t began_ns = waiting->payer ? clock_steady_ns() : 0;
+    script_set_cause(waiting->script, waiting->trace);
     enum script_result result = script_resume(waiting->script, waiting->wait, answer, &outcome);
+    script_set_cause(waiting->script, NULL);
     if (waiting->payer) {
         uint64_t now_ns = clock_steady_ns();
         party_charge_time(waiting->payer, now_ns - began_ns, now_ns);

@@ -753,6 +753,11 @@ local keys = {
         help = "share that is traced of envelopes whose sender does not say; else its `sampled` flag counts",
     },
     {
+        path = "tracing.forcedPerSecond", type = "integer", min = 1, max = 1000000, zero = "no limit", default = 100,
+        help = "that one sender (its identity, else its address) has traced by its `sampled` flag; for more of them the "
+            .. "ratio counts",
+    },
+    {
         path = "tracing.headers", type = "headers", default = {}, secret = true,
         help = "further ones of each request, such as { [\"x-api-key\"] = os.getenv(\"KEY\") }",
     },

@@ -285,6 +285,8 @@ group("Log and traces", {
     {"luaduct_spans", "counter", "Spans, by what became of them: the collector took them (exported), threw them away "
         .. "(rejected), did not take them in all tries (lost), or the queue was full (dropped); absent while nothing is "
         .. "traced.", function(f) return f.tracing end, "outcome"},
+    {"luaduct_traces_refused", "counter", "Times that a sender's sampled flag was not followed, because it asked for more "
+        .. "than tracing.forcedPerSecond; absent while nothing is traced.", function(f) return f.traces_refused end},
 })
 
 -- The unit that a family's name ends with, or nil.

@@ -10,7 +10,7 @@ local function gather()
     figures.process = native.process_figures()
     figures.tls = native.tls_figures()
     figures.events = native.event_figures()
-    figures.tracing = native.tracing_figures()
+    figures.tracing, figures.traces_refused = native.tracing_figures()
     figures.webhook = native.webhook_figures()
     figures.hooks_off = #native.switches()
     figures.rules = {}
