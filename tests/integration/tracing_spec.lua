@@ -473,6 +473,34 @@ describe("the spans of an envelope", function()
         in_order(route.began, good.began, good.ended, bad.began, bad.ended, route.ended)
     end)
 
+    it("show what the hook asked others, and which of them did not reply", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = [[return {route = function(envelope, bridge)
+            if envelope.from ~= "alice" then return end
+            local reply = bridge.request{to = "bob", intent = "ask", timeoutMs = 5000}
+            pcall(bridge.request, {to = "carol", intent = "ask", timeoutMs = 50, retries = 0})
+            return bridge.reply(reply.payload)
+        end}]]})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        alice:send_envelope({trace = {traceparent = SAMPLED}})
+        local question = bob:receive_envelope()
+        bob:send_envelope({to = "bridge", replyTo = question.id, payload = 7})
+        assert.equal(7, alice:receive_envelope().payload)
+        local receive, asked = spans:span("receive", TRACE), spans:spans("request", TRACE, 2)
+        assert.same({receive.id, "bob", 3}, {asked[1].parent, asked[1].attributes["luaduct.agent"], asked[1].kind})
+        assert.equal(("00-%s-%s-01"):format(TRACE, asked[1].id), question.trace.traceparent)
+        assert.is_nil(asked[1].status)
+        assert.same({receive.id, "carol", "no_recipient", 2}, {
+            asked[2].parent, asked[2].attributes["luaduct.agent"], asked[2].attributes["luaduct.code"], asked[2].status,
+        })
+        local parents = {}
+        for _, deliver in ipairs(spans:spans("deliver", TRACE, 2)) do
+            parents[deliver.attributes["luaduct.agent"]] = deliver.parent
+        end
+        assert.same({bob = asked[1].id, alice = receive.id}, parents)
+        in_order(receive.began, asked[1].began, asked[1].ended, asked[2].began, asked[2].ended, receive.ended)
+    end)
+
     it("say what went wrong", function()
         local spans = collector.listen()
         local server = start(spans, {script = [[return {route = function(envelope, bridge)

@@ -188,8 +188,7 @@ static void carry_out_send(struct reactor *reactor, const struct script_send *se
     struct hop hop;
     char trace[TRACE_MEMBER_BYTES];
     if (envelope_scan(frame_envelope(send->frame), &rules, &store, &envelope, error) == CODE_OK) {
-        if (slice_equal(envelope.json[FIELD_TRACE], SLICE("{}"))) /* the frame has all fields, said or not */
-            (void)envelope_set_json(&envelope, FIELD_TRACE, slice_from(NULL, 0), error);
+        hop_drop_empty(&envelope);
         bool traced = tracing_on && hop_begin_send(&hop, &envelope, send->caused ? &send->cause : NULL);
         if (traced) {
             delivery.trace = hop_frame_trace(&hop, true);

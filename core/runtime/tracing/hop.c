@@ -85,17 +85,27 @@ static bool find_parent(const struct hop_origin *origin, struct trace_context *o
     return true;
 }
 
-static bool begin(struct hop *hop, const struct hop_origin *origin, uint64_t began_ns)
+static void begin_below(struct hop *hop, const struct trace_context *parent, uint64_t began_ns)
 {
-    struct trace_context parent;
     struct span own;
-    if (!find_parent(origin, &parent))
-        return false;
-    span_begin(&own, SPAN_RECEIVE, &parent);
+    span_begin(&own, SPAN_RECEIVE, parent); /* of any kind, for its ids */
     hop->context = own.context;
     memcpy(hop->parent, own.parent, sizeof hop->parent);
     hop->began_ns = began_ns;
+}
+
+static bool begin(struct hop *hop, const struct hop_origin *origin, uint64_t began_ns)
+{
+    struct trace_context parent;
+    if (!find_parent(origin, &parent))
+        return false;
+    begin_below(hop, &parent, began_ns);
     return true;
+}
+
+void hop_begin_below(struct hop *hop, const struct trace_context *parent)
+{
+    begin_below(hop, parent, clock_steady_ns());
 }
 
 bool hop_begin(struct hop *hop, struct reactor *reactor, const struct hop_origin *origin)
@@ -144,6 +154,16 @@ void hop_sent(const struct hop *hop, struct reactor *reactor, struct envelope *e
     add_texts(&span, envelope, defaults);
     span_add_number(&span, SPAN_RECIPIENTS, taken);
     span_add_number(&span, SPAN_REACTOR, reactor->index);
+    span_record(&span);
+}
+
+void hop_asked(const struct hop *hop, struct slice agent, enum code code)
+{
+    struct span span = end_of(hop, SPAN_REQUEST);
+    span.failed = code != CODE_OK;
+    span_add_text(&span, SPAN_AGENT, agent);
+    if (span.failed)
+        span_add_text(&span, SPAN_CODE, slice_from_string(code_name(code)));
     span_record(&span);
 }
 
@@ -206,6 +226,13 @@ void hop_tell_recipients(const struct hop *hop, struct envelope *envelope, char 
     int length = snprintf(text, TRACE_MEMBER_BYTES, "{\"traceparent\":\"%.*s\"}", TRACEPARENT_LENGTH, parent);
     /* One that cannot take it goes without. */
     (void)envelope_set_json(envelope, FIELD_TRACE, slice_from(text, (size_t)length), error);
+}
+
+void hop_drop_empty(struct envelope *envelope)
+{
+    char error[ERROR_TEXT_BYTES];
+    if (slice_equal(envelope->json[FIELD_TRACE], SLICE("{}")))
+        (void)envelope_set_json(envelope, FIELD_TRACE, slice_from(NULL, 0), error);
 }
 
 void hop_take_back(struct envelope *envelope, const char text[TRACE_MEMBER_BYTES])

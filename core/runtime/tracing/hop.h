@@ -51,6 +51,10 @@ bool hop_begin_send(struct hop *hop, const struct envelope *envelope, const stru
 void hop_sent(const struct hop *hop, struct reactor *reactor, struct envelope *envelope,
               const struct envelope_defaults *defaults, uint32_t taken);
 
+/* A question of a hook that belongs to that span, to that agent in the end. */
+void hop_begin_below(struct hop *hop, const struct trace_context *parent);
+void hop_asked(const struct hop *hop, struct slice agent, enum code code);
+
 /* The same of a connection's registration; `said`: by the request that opened it. */
 bool hop_begin_register(struct hop *hop, struct reactor *reactor, const struct trace_context *said, uint16_t share);
 void hop_registered(const struct hop *hop, struct reactor *reactor, struct slice agent, bool accepted);
@@ -74,6 +78,10 @@ struct frame_trace *hop_frame_trace(const struct hop *hop, bool is_own);
  */
 #define TRACE_MEMBER_BYTES (sizeof "{\"traceparent\":\"\"}" + TRACEPARENT_LENGTH)
 void hop_tell_recipients(const struct hop *hop, struct envelope *envelope, char text[TRACE_MEMBER_BYTES]);
+
+/* Before: an envelope that was read from a frame of the bridge's own has all fields, and an empty `trace` says nothing.
+ */
+void hop_drop_empty(struct envelope *envelope);
 
 void hop_take_back(struct envelope *envelope, const char text[TRACE_MEMBER_BYTES]); /* when the frame is built */
 

@@ -41,7 +41,7 @@ static bool has_parent(const struct span *span)
 
 static void add_span(struct buffer *out, const struct span *span, int64_t offset_ns)
 {
-    /* Names, and SpanKind: 1 internal, 2 server, 4 producer, 5 consumer. */
+    /* Names, and SpanKind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer. */
     static const struct {
         const char *name;
         unsigned kind;
@@ -51,6 +51,7 @@ static void add_span(struct buffer *out, const struct span *span, int64_t offset
                            [SPAN_MAILBOX] = {"mailbox", 1},
                            [SPAN_WORK] = {"work", 1},
                            [SPAN_REGISTER] = {"register", 2},
+                           [SPAN_REQUEST] = {"request", 3},
                            [SPAN_SEND] = {"send", 4}};
     buffer_append_slice(out, SLICE("{"));
     add_id(out, "traceId", span->context.trace_id, TRACE_ID_BYTES);

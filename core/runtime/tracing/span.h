@@ -17,6 +17,7 @@ enum span_kind {
     SPAN_MAILBOX, /* of that, how long it lay in a mailbox */
     SPAN_WORK,    /* what the workers had to do, from handing it over to its result */
     SPAN_REGISTER, /* an agent's, from its message to the answer */
+    SPAN_REQUEST,  /* a question of a hook to an agent (bridge.request, bridge.gather), tries and pauses included */
     SPAN_SEND,     /* an envelope of a script's own (bridge.send): its way to whom it goes */
     SPAN_KINDS,
 };

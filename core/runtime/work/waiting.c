@@ -47,7 +47,7 @@ static void begin(struct waiting *waiting, struct script_wait *wait)
     waiting->refused = CODE_OK;
     waiting->due_ms = now_ms() + request->ms;
     if (request->questions) {
-        waiting->asking = asking_start(waiting->reactor, request, on_replies, waiting);
+        waiting->asking = asking_start(waiting->reactor, request, waiting->trace, on_replies, waiting);
         if (!waiting->asking) {
             waiting->refused = CODE_OVERLOADED;
             waiting->refusal = SLICE("out of memory");
