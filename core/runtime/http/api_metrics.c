@@ -8,6 +8,7 @@
 #include "runtime/http/api_native.h"
 #include "runtime/process/server.h"
 #include "runtime/reactor.h"
+#include "runtime/reload/loader.h"
 #include "runtime/tls/handshakes.h"
 #include "runtime/tracing/export.h"
 #include "runtime/tracing/hop.h"
@@ -289,6 +290,18 @@ static int native_process_figures(lua_State *L)
     return 1;
 }
 
+/* reload_figures(): {done, refused}, and whether the last one was good. */
+static int native_reload_figures(lua_State *L)
+{
+    struct reload_figures figures;
+    loader_read_figures(&figures);
+    lua_newtable(L);
+    set_number(L, "done", (double)figures.done);
+    set_number(L, "refused", (double)figures.refused);
+    lua_pushboolean(L, figures.last_good);
+    return 2;
+}
+
 /* tracing_figures(): {exported, lost, rejected, dropped}, and the sampled flags that were not followed; nil while
  * nothing is traced. */
 static int native_tracing_figures(lua_State *L)
@@ -309,6 +322,7 @@ static int native_tracing_figures(lua_State *L)
 }
 
 const luaL_Reg api_metrics_functions[] = {
+    {"reload_figures", native_reload_figures},
     {"tracing_figures", native_tracing_figures},
     {"write_histogram", native_write_histogram},
     {"reactor_figures", native_reactor_figures},

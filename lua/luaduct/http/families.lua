@@ -107,6 +107,10 @@ group("Reactors", {
 group("Scripts", {
     {"luaduct_script_version", "gauge", "Number of the version of the scripts in use.",
         function(f) return f.script_number end},
+    {"luaduct_reloads", "counter", "Orders to take up scripts and config again, or to go back to a version, by outcome.",
+        function(f) return f.reloads end, "outcome"},
+    {"luaduct_last_reload_successful", "gauge", "0 when the last of them was refused: what runs is not what the files "
+        .. "say.", function(f) return f.reload_good and 1 or 0 end},
     {"luaduct_script_run_seconds", "histogram", "Time that calls of script hooks ran, by hook. Of routes one call "
         .. "in 64 is timed, chosen at random; of other hooks each. A hook that waits counts each stretch that it runs.",
         "script_run", "hook"},
