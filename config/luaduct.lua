@@ -108,7 +108,7 @@ return {
         bytesPerSecondPerAddress = 0,       -- of all senders of one remote address
         messagesPerSecondTotal = 0,         -- of everybody together
         bytesPerSecondTotal = 0,            -- of everybody together
-        -- of a reactor's time, for routing and delivering what one sender sends, and for on_register and on_disconnect; before it registered a peer without an identity counts as its address
+        -- of a reactor's time, for what one sender sends and for its coming and going
         scriptMsPerSecond = 0,
         -- in all mailboxes together, from one sender: its identity, else its address
         mailboxBytesPerSender = 0,
@@ -328,7 +328,7 @@ return {
         -- endpoint = "http://localhost:4318/v1/traces",
         -- share that is traced of envelopes whose sender does not say; else its `sampled` flag counts
         sampleRatio = 0,
-        -- that one sender (its identity, else its address) has traced by its `sampled` flag; for more of them the ratio counts
+        -- that one sender has traced by its `sampled` flag; past it the ratio counts
         forcedPerSecond = 100,
         -- further ones of each request, such as { ["x-api-key"] = os.getenv("KEY") }
         headers = {},

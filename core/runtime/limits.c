@@ -184,7 +184,8 @@ bool limits_start(const struct config *from)
         .handshakes = rate_of(config->limits.handshakes_per_second_per_address),
         .messages = rate_of(config->limits.messages_per_second_per_address),
         .bytes = rate_of(config->limits.bytes_per_second_per_address),
-        .script_us = rate_of(config->limits.script_ms_per_second * 1000ull), /* of peers that nothing else is known of */
+        .script_us =
+            rate_of(config->limits.script_ms_per_second * 1000ull), /* of peers that nothing else is known of */
     };
     limits_by_kind[AGENT] = limits_by_kind[IDENTITY] = (struct party_limits){
         .connections = config->limits.connections_per_identity,

@@ -177,8 +177,8 @@ struct script_state {
     struct composition composition;
     struct script_send *sends;
     const struct trace_context *cause; /* of what is sent now; NULL: none */
-    uint32_t sends_generation; /* of the call that made the last */
-    unsigned sends_made;       /* by it */
+    uint32_t sends_generation;         /* of the call that made the last */
+    unsigned sends_made;               /* by it */
 
     struct shared_use shared;
 

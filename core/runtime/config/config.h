@@ -248,7 +248,7 @@ struct config_source {
     const char
         *import; /* a file to begin with (bridge/state/state.h); NULL: none. The server's, not the configuration's */
     const char *program; /* argv[0], for words to the user; as `import` the server's */
-    const char *path; /* the config file; NULL: the built-in configuration, which is every key at its default */
+    const char *path;    /* the config file; NULL: the built-in configuration, which is every key at its default */
     struct config_flags flags;
     void (*install_bundle)(struct lua_State *L); /* makes require("luaduct.config.load") work in a fresh state */
 };

@@ -276,8 +276,8 @@ static double start_time(uint64_t now_ms)
     return (double)none / 1e3;
 }
 
-/* process_figures(): {seconds, started, log_lines_lost, connections_limit}: processor time of all threads; wall clock in
- * seconds; connections that may be open, nil: any number. */
+/* process_figures(): {seconds, started, log_lines_lost, connections_limit}: processor time of all threads; wall clock
+ * in seconds; connections that may be open, nil: any number. */
 static int native_process_figures(lua_State *L)
 {
     const struct reactor *reactor = api_of(L)->reactor;
@@ -322,10 +322,7 @@ static int native_tracing_figures(lua_State *L)
 }
 
 const luaL_Reg api_metrics_functions[] = {
-    {"reload_figures", native_reload_figures},
-    {"tracing_figures", native_tracing_figures},
-    {"write_histogram", native_write_histogram},
-    {"reactor_figures", native_reactor_figures},
-    {"process_figures", native_process_figures},
-    {NULL, NULL},
+    {"reload_figures", native_reload_figures},   {"tracing_figures", native_tracing_figures},
+    {"write_histogram", native_write_histogram}, {"reactor_figures", native_reactor_figures},
+    {"process_figures", native_process_figures}, {NULL, NULL},
 };

@@ -142,8 +142,8 @@ static uint32_t count_rejected(const struct post_answer *answer, uint32_t count)
     uint64_t spans = otlp_read_rejected(answer->body, message, sizeof message);
     uint32_t gone = spans < count ? (uint32_t)spans : count;
     if ((gone > 0 || message[0]) && may_complain(&collector.rejected_ns))
-        log_warn(TRACING, "export_rejected", "tracing.endpoint: the collector threw %u of %u spans away: %s", gone, count,
-                 message[0] ? message : "it does not say why");
+        log_warn(TRACING, "export_rejected", "tracing.endpoint: the collector threw %u of %u spans away: %s", gone,
+                 count, message[0] ? message : "it does not say why");
     return gone;
 }
 

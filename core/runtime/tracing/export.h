@@ -8,7 +8,8 @@
 
 struct config;
 
-/* Tries of one batch, with pauses of about 0.5, 1, 2 and 4 seconds between, or what the collector's Retry-After says. */
+/* Tries of one batch, with pauses of about 0.5, 1, 2 and 4 seconds between, or what the collector's Retry-After says.
+ */
 #define EXPORT_TRIES 5
 
 /* How long the last batches have when the bridge stops. */

@@ -1,7 +1,7 @@
-/* The spans of an envelope on its way through the bridge: a `receive` below what its sender (or the request that it came
- * by) said, and below that a `route`, and a `deliver` for each agent that got it, with a `mailbox` inside when it lay
- * there. What it had workers do is a `work`. A `register` is below what the request said that opened its connection,
- * which says nothing of the envelopes that come later; a `send` is of an envelope that a script has made.
+/* The spans of an envelope on its way through the bridge: a `receive` below what its sender (or the request that it
+ * came by) said, and below that a `route`, and a `deliver` for each agent that got it, with a `mailbox` inside when it
+ * lay there. What it had workers do is a `work`. A `register` is below what the request said that opened its
+ * connection, which says nothing of the envelopes that come later; a `send` is of an envelope that a script has made.
  *
  * Who is sampled is decided as by a parent-based sampler over a ratio (OpenTelemetry SDK, "ParentBased"), with a bound
  * on how much of it one sender may ask for (W3C Trace Context, "Security Considerations").

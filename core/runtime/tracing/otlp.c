@@ -45,14 +45,10 @@ static void add_span(struct buffer *out, const struct span *span, int64_t offset
     static const struct {
         const char *name;
         unsigned kind;
-    } kinds[SPAN_KINDS] = {[SPAN_RECEIVE] = {"receive", 5},
-                           [SPAN_ROUTE] = {"route", 1},
-                           [SPAN_DELIVER] = {"deliver", 4},
-                           [SPAN_MAILBOX] = {"mailbox", 1},
-                           [SPAN_WORK] = {"work", 1},
-                           [SPAN_REGISTER] = {"register", 2},
-                           [SPAN_REQUEST] = {"request", 3},
-                           [SPAN_SEND] = {"send", 4}};
+    } kinds[SPAN_KINDS] = {
+        [SPAN_RECEIVE] = {"receive", 5}, [SPAN_ROUTE] = {"route", 1}, [SPAN_DELIVER] = {"deliver", 4},
+        [SPAN_MAILBOX] = {"mailbox", 1}, [SPAN_WORK] = {"work", 1},   [SPAN_REGISTER] = {"register", 2},
+        [SPAN_REQUEST] = {"request", 3}, [SPAN_SEND] = {"send", 4}};
     buffer_append_slice(out, SLICE("{"));
     add_id(out, "traceId", span->context.trace_id, TRACE_ID_BYTES);
     add_id(out, "spanId", span->context.span_id, SPAN_ID_BYTES);

@@ -17,8 +17,8 @@ struct reactor;
 struct trace_context;
 
 /* Puts the request's questions, and takes them out of it. `over` is called when the last reply that it needs has come,
- * on the reactor's thread, inside a pass, never from in here. Each question is a span below `trace` (NULL: none). NULL: no memory. The reactor's thread, as all but the
- * last function. */
+ * on the reactor's thread, inside a pass, never from in here. Each question is a span below `trace` (NULL: none). NULL:
+ * no memory. The reactor's thread, as all but the last function. */
 struct asking *asking_start(struct reactor *reactor, struct script_request *request, const struct trace_context *trace,
                             void (*over)(void *owner), void *owner);
 

@@ -324,8 +324,7 @@ local keys = {
     },
     {
         path = "limits.scriptMsPerSecond", type = "integer", min = 1, max = 1000, zero = "no limit", default = 0,
-        help = "of a reactor's time, for routing and delivering what one sender sends, and for on_register and "
-            .. "on_disconnect; before it registered a peer without an identity counts as its address",
+        help = "of a reactor's time, for what one sender sends and for its coming and going",
     },
     {
         path = "limits.mailboxBytesPerSender", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = 0,
@@ -754,8 +753,7 @@ local keys = {
     },
     {
         path = "tracing.forcedPerSecond", type = "integer", min = 1, max = 1000000, zero = "no limit", default = 100,
-        help = "that one sender (its identity, else its address) has traced by its `sampled` flag; for more of them the "
-            .. "ratio counts",
+        help = "that one sender has traced by its `sampled` flag; past it the ratio counts",
     },
     {
         path = "tracing.headers", type = "headers", default = {}, secret = true,

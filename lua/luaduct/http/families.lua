@@ -107,7 +107,8 @@ group("Reactors", {
 group("Scripts", {
     {"luaduct_script_version", "gauge", "Number of the version of the scripts in use.",
         function(f) return f.script_number end},
-    {"luaduct_reloads", "counter", "Orders to take up scripts and config again, or to go back to a version, by outcome.",
+    {"luaduct_reloads", "counter",
+        "Orders to take up scripts and config again, or to go back to a version, by outcome.",
         function(f) return f.reloads end, "outcome"},
     {"luaduct_last_reload_successful", "gauge", "0 when the last of them was refused: what runs is not what the files "
         .. "say.", function(f) return f.reload_good and 1 or 0 end},
@@ -284,13 +285,15 @@ group("Events and alerts", {
 })
 
 group("Log and traces", {
-    {"luaduct_log_lines_lost", "counter", "Lines of the log that were lost, because it could not be written or not fast "
-        .. "enough.", function(f) return f.process.log_lines_lost end},
+    {"luaduct_log_lines_lost", "counter",
+        "Lines of the log that were lost, because it could not be written or not fast enough.",
+        function(f) return f.process.log_lines_lost end},
     {"luaduct_spans", "counter", "Spans, by what became of them: the collector took them (exported), threw them away "
-        .. "(rejected), did not take them in all tries (lost), or the queue was full (dropped); absent while nothing is "
-        .. "traced.", function(f) return f.tracing end, "outcome"},
-    {"luaduct_traces_refused", "counter", "Times that a sender's sampled flag was not followed, because it asked for more "
-        .. "than tracing.forcedPerSecond; absent while nothing is traced.", function(f) return f.traces_refused end},
+        .. "(rejected), did not take them in all tries (lost), or the queue was full (dropped); absent while nothing "
+        .. "is traced.", function(f) return f.tracing end, "outcome"},
+    {"luaduct_traces_refused", "counter", "Times that a sender's sampled flag was not followed, because it asked for "
+        .. "more than tracing.forcedPerSecond; absent while nothing is traced.",
+        function(f) return f.traces_refused end},
 })
 
 -- The unit that a family's name ends with, or nil.
