@@ -119,7 +119,8 @@ install-files:
 	@for file in $$(find config -name '*.lua'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/luaduct/$$file" || exit 1; \
 	done
-	install -m 644 config/deploy/systemd/luaduct.service config/deploy/systemd/luaduct.sysusers '$(DESTDIR)$(PREFIX)/share/luaduct'
+	sed 's|/usr/|$(PREFIX)/|' config/deploy/systemd/luaduct.service >'$(DESTDIR)$(PREFIX)/share/luaduct/luaduct.service'
+	install -m 644 config/deploy/systemd/luaduct.sysusers '$(DESTDIR)$(PREFIX)/share/luaduct'
 	install -m 644 config/deploy/debian/copyright '$(DESTDIR)$(PREFIX)/share/doc/luaduct/copyright'
 	@for file in README.md LICENSE $$(find docs -name '*.md' -o -name '*.yaml'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \

@@ -49,6 +49,41 @@ describe("turns", function()
         end
     end)
 
+    it("are taken between those who send large envelopes, who lose nothing and keep their order", function()
+        local server = bridge.start({config = ONE, script = [[
+            return {
+                route = function(envelope)
+                    local till = os.clock() + (envelope.intent == "small" and 0 or 0.005)
+                    while os.clock() < till do end
+                end,
+            }
+        ]]})
+        local COUNT, SENDERS = 20, 6
+        local sink, carol = websocket.agent(server, "sink"), websocket.agent(server, "carol")
+        local filling, senders = ("x"):rep(40000), {}
+        for sender = 1, SENDERS do
+            local frames = {}
+            for index = 1, COUNT do
+                frames[index] = websocket.frame({payload =
+                    ('{"type":"envelope","envelope":{"to":"sink","id":"%d","payload":"%s"}}'):format(index, filling)})
+            end
+            senders[sender] = {agent = websocket.agent(server, "large" .. sender), bytes = table.concat(frames)}
+        end
+        for _, sender in ipairs(senders) do
+            sender.agent:send_bytes(sender.bytes)
+        end
+        carol:send_envelope({to = "carol", intent = "small"})
+        carol:receive_envelope()
+
+        assert.is_true(http.get(server, "/health").metrics.messages < COUNT * SENDERS)
+        local next_of = {}
+        for _ = 1, COUNT * SENDERS do
+            local envelope = sink:receive_envelope()
+            next_of[envelope.from] = (next_of[envelope.from] or 0) + 1
+            assert.equal(tostring(next_of[envelope.from]), envelope.id)
+        end
+    end)
+
     it("are taken in what came while a hook waited", function()
         local server = bridge.start({config = ONE, script = [[
             local open = false

@@ -2,6 +2,7 @@
 local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
 local json = require "tests.support.json"
+local ports = require "tests.support.ports"
 local process = require "tests.support.process"
 local socket = require "socket"
 local stdlib = require "posix.stdlib"
@@ -9,14 +10,6 @@ local stream = require "tests.support.stream"
 local unistd = require "posix.unistd"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
-
--- A port that was free a moment ago.
-local function free_port()
-    local probe = assert(socket.bind("127.0.0.1", 0))
-    local _, port = probe:getsockname()
-    probe:close()
-    return tonumber(port)
-end
 
 -- What a flag asks for may as well be called wrong usage (2); the file and the environment are a config (1).
 local function refused(options, ...)
@@ -63,7 +56,7 @@ describe("the start", function()
     end)
 
     it("takes ports and reactors from the flags, over the environment, over the file", function()
-        local ws_port, http_port = free_port(), free_port()
+        local ws_port, http_port = ports.free(), ports.free()
         local server = bridge.start({
             args = {"--ws-port", tostring(ws_port), "--http-port", tostring(http_port), "--workers", "3"},
             env = {AI_BRIDGE_PORT = "1", AI_BRIDGE_HTTP_PORT = "1"},
@@ -75,7 +68,7 @@ describe("the start", function()
     end)
 
     it("takes ports from AI_BRIDGE_PORT and AI_BRIDGE_HTTP_PORT, over the file", function()
-        local ws_port, http_port = free_port(), free_port()
+        local ws_port, http_port = ports.free(), ports.free()
         local server = bridge.start({env = {
             AI_BRIDGE_PORT = tostring(ws_port), AI_BRIDGE_HTTP_PORT = tostring(http_port),
         }})
@@ -85,7 +78,7 @@ describe("the start", function()
     end)
 
     it("serves both on the one port that PORT names", function()
-        local port = free_port()
+        local port = ports.free()
         local server = bridge.start({env = {PORT = tostring(port)}})
 
         assert.equal(port, server.ws_port)

@@ -457,9 +457,10 @@ static bool work_off(struct connection *connection)
             else
                 handle_message(connection, &entry->message);
         }
+        size_t bytes = entry->message.length;
         backlog_entry_free(entry);
         if (!connection->hook_waits && backlog->first && connection->phase != CONNECTION_GONE &&
-            reactor_turn_over(reactor))
+            reactor_turn_over(reactor, bytes))
             return false;
     }
     if (!connection->hook_waits)
@@ -538,13 +539,27 @@ static void look_at_time(struct connection *connection)
     }
 }
 
+/* In a pass that is long already those who send large messages are in line from the first one on: however many they
+ * are, others wait for one of them. */
+static bool waits_its_turn(struct connection *connection, const char *bytes, size_t length)
+{
+    struct reactor *reactor = connection_reactor(connection);
+    if (__builtin_expect(!connection->sends_large, 1))
+        return false;
+    connection->sends_large = false;
+    return !connection->holds && clock_steady_ns() > reactor->pass_start_ns + REACTOR_TURN_NS &&
+           reactor_hold(connection, bytes, length);
+}
+
 void agent_session_bytes(struct connection *connection, char *bytes, size_t length)
 {
     struct reactor *reactor = connection_reactor(connection);
     char *at = bytes, *end = bytes + length;
-    struct websocket_message received;
+    struct websocket_message received = {0};
     struct frame *last_pong = NULL; /* owed for the newest ping past PONGS_PER_TURN */
     unsigned pings = 0;
+    if (waits_its_turn(connection, bytes, length))
+        return;
     attachment_prefetch(&connection->endpoint);
     __builtin_prefetch(connection->fragment.data);
     reactor_begin_turn(reactor);
@@ -568,6 +583,7 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
         case WEBSOCKET_ON_MESSAGE:
             handle_message(connection, &received);
             websocket_message_done(&connection->websocket);
+            connection->sends_large |= received.length >= REACTOR_SHARE_BYTES;
             break;
         case WEBSOCKET_ON_PING:
             if (++pings <= PONGS_PER_TURN) {
@@ -587,8 +603,8 @@ void agent_session_bytes(struct connection *connection, char *bytes, size_t leng
             refuse_frames(connection, &received);
             break;
         }
-        if (at < end && connection->phase != CONNECTION_GONE && !connection->holds && reactor_turn_over(reactor) &&
-            reactor_hold(connection, at, (size_t)(end - at)))
+        if (at < end && connection->phase != CONNECTION_GONE && !connection->holds &&
+            reactor_turn_over(reactor, received.length) && reactor_hold(connection, at, (size_t)(end - at)))
             break;
         if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES) {
             reactor_flush(reactor);

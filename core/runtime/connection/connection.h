@@ -56,6 +56,7 @@ struct connection {
     bool known_at_upgrade; /* who it is: no register needs to show a credential again */
     bool close_sent : 1, close_received : 1;
     bool holds : 1;          /* bytes of it wait on the reactor's list: none are read before those */
+    bool sends_large : 1;    /* its last bytes had a message of REACTOR_SHARE_BYTES or more */
     bool hook_waits : 1;     /* a hook that one of its messages called: the next ones join the backlog */
     bool backlog_full : 1;   /* no more is read until the backlog is empty */
     uint32_t executing;      /* tasks of bridge.execute that are with the workers: it is not freed before */

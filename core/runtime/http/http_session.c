@@ -442,7 +442,7 @@ static void advance(struct connection *connection)
         exchange->paused = exchange->request.calling || exchange->verifying ||
                            http_exchange_waiting(exchange) >= API_PIECE_BYTES ||
                            (!first && exchange->input_at < exchange->input.length &&
-                            reactor_turn_over(connection_reactor(connection)));
+                            reactor_turn_over(connection_reactor(connection), 0));
         first = false;
         if (exchange->paused || exchange->last)
             return;
