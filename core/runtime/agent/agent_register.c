@@ -298,9 +298,11 @@ static void ask_to_register(struct connection *connection, const struct register
     struct party *payer = session_payer(connection);
     if (__builtin_expect(party_out_of_time(payer, reactor->now_ms * 1000000), 0)) {
         limit_count(LIMIT_SCRIPT_TIME);
-        session_object(connection, CODE_RATE_LIMITED,
-                       SLICE("what this peer asked for lately took the bridge too much time: register later"),
-                       slice_from(NULL, 0));
+        static const char why[] = "what this peer asked for lately took the bridge too much time: register later";
+        if (registering->again)
+            session_object(connection, CODE_RATE_LIMITED, SLICE(why), slice_from(NULL, 0));
+        else /* it has nothing else to do here, and by this status clients come again */
+            agent_session_end_with(connection, CODE_RATE_LIMITED, WEBSOCKET_TRY_LATER, SLICE(why));
         return;
     }
     struct register_job *job = new_register_job(connection, registering);
