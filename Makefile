@@ -125,6 +125,9 @@ install-files:
 	@for file in README.md LICENSE $$(find docs -name '*.md' -o -name '*.yaml'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
 	done
+	@cd config/deploy && for file in prometheus/* grafana/* k8s/*; do \
+		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/examples/$$file" || exit 1; \
+	done
 
 uninstall: ## Remove what install put there
 	rm -f '$(DESTDIR)$(PREFIX)/bin/luaduct' '$(DESTDIR)$(PREFIX)/share/man/man1/luaduct.1' \

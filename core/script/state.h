@@ -176,8 +176,9 @@ struct script_state {
     /* Envelopes that scripts make (send.c). */
     struct composition composition;
     struct script_send *sends;
-    uint32_t sends_generation; /* of the call that made the last */
-    unsigned sends_made;       /* by it */
+    const struct trace_context *cause; /* of what is sent now; NULL: none */
+    uint32_t sends_generation;         /* of the call that made the last */
+    unsigned sends_made;               /* by it */
 
     struct shared_use shared;
 

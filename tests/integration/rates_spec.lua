@@ -287,6 +287,72 @@ describe("script time of a hook that waits", function()
     end)
 end)
 
+describe("script time of on_register", function()
+    after_each(bridge.clean)
+
+    local WAYS = {["at once"] = "busy()", ["after a wait"] = "luaduct.sleep(0) busy()"}
+
+    -- Answers to so many registers, by type or code.
+    local function register(client, count, id)
+        local answers = {}
+        for _ = 1, count do
+            client:send_register(id)
+            local answer = client:receive_json()
+            local name = answer.code or answer.type
+            answers[name] = (answers[name] or 0) + 1
+        end
+        return answers
+    end
+
+    for way, body in pairs(WAYS) do
+        it("is the sender's, " .. way, function()
+            local server = bridge.start({
+                config = {limits = {scriptMsPerSecond = 20}, script = {budgetMs = 10000},
+                    performance = {worker_threads = 1}},
+                script = [[return {on_register = function(agent)
+                    local function busy()
+                        local till = os.clock() + 0.02
+                        while os.clock() < till do end
+                    end
+                    if agent.role == "slow" then ]] .. body .. [[ end
+                end}]],
+            })
+            local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+            local refused = 0
+            for _ = 1, 40 do
+                alice:send_register("alice", {role = "slow"})
+                local answer = alice:receive_json()
+                refused = refused + (answer.code == "rate_limited" and 1 or 0)
+            end
+            assert.is_true(refused > 20, tostring(refused))
+            assert.same({registered = 40}, register(bob, 40, "bob"))
+            assert.is_true(limited(server, "script_time") > 20)
+        end)
+    end
+
+    it("is the address's while nobody knows who it is, whatever name it takes", function()
+        local server = bridge.start({
+            config = {limits = {scriptMsPerSecond = 1}, script = {budgetMs = 10000},
+                performance = {worker_threads = 1}},
+            script = [[return {on_register = function()
+                local till = os.clock() + 0.02
+                while os.clock() < till do end
+            end}]],
+        })
+        local refused = 0
+        for number = 1, 20 do
+            local client = websocket.connect(server)
+            client:send_register("agent" .. number)
+            if client:receive_json().code == "rate_limited" then
+                refused = refused + 1
+                client:expect_close(1013) -- come again later
+            end
+            client:close()
+        end
+        assert.is_true(refused > 10, tostring(refused))
+    end)
+end)
+
 describe("mailboxes", function()
     after_each(bridge.clean)
 

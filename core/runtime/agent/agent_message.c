@@ -102,7 +102,6 @@ static void handle_envelope(struct connection *connection, struct slice text)
                                 .sender = registered ? &connection->endpoint : NULL,
                                 .share = connection->share,
                                 .payer = party_counts_time(connection->sender) ? connection->sender : NULL,
-                                .inherited = connection->trace,
                                 .text = text,
                                 .is_message = true,
                                 .done = dispatched_later,

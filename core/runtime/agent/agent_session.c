@@ -28,7 +28,14 @@
 static void disconnect_told(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome)
 {
     (void)result, (void)outcome;
+    party_release(waiting->payer);
     pool_release(POOL_ARRAYS, waiting, sizeof *waiting);
+}
+
+struct party *session_payer(const struct connection *connection)
+{
+    struct party *payer = connection->sender ? connection->sender : connection->party;
+    return party_counts_time(payer) ? payer : NULL;
 }
 
 static void log_disconnect(struct connection *connection, struct slice reason)
@@ -52,13 +59,20 @@ static void log_disconnect(struct connection *connection, struct slice reason)
     }
     struct agent_view view;
     attachment_view(&connection->endpoint, &view);
-    if (script_on_disconnect(script, &view, reason) != SCRIPT_WAITS)
+    struct party *payer = session_payer(connection);
+    uint64_t began_ns = clock_steady_ns();
+    enum script_result result = script_on_disconnect(script, &view, reason);
+    uint64_t now_ns = clock_steady_ns();
+    party_charge_time(payer, now_ns - began_ns, now_ns);
+    if (result != SCRIPT_WAITS)
         return;
     struct waiting *waiting = pool_acquire(POOL_ARRAYS, sizeof *waiting);
-    if (waiting)
-        waiting_start(reactor, script, waiting, disconnect_told);
-    else
+    if (!waiting) {
         script_abandon(script, script_take_wait(script), "not enough memory to wait");
+        return;
+    }
+    waiting_start(reactor, script, waiting, disconnect_told);
+    waiting->payer = party_retain(payer);
 }
 
 /* Leaves the registry; what was not sent returns to the mailbox. */

@@ -18,6 +18,10 @@ void session_slow_down(struct connection *connection, struct slice sender);
 /* As much of that as is left when it registers anew. */
 void session_still_slow(struct connection *connection);
 
+/* Whose limits.scriptMsPerSecond the hooks about the connection itself take: its identity's or agent's, else its
+ * address's, for nobody else is known before it registers. Borrowed; NULL: nobody's time is counted. */
+struct party *session_payer(const struct connection *connection);
+
 /* The connection ends: no pause is waited for. */
 void session_forget_pause(struct connection *connection);
 

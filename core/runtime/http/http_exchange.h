@@ -26,6 +26,7 @@ struct http_exchange {
         struct buffer body;
         struct buffer kept;
         struct kept_text method, path, query, accept, origin;
+        struct kept_text shown; /* in the place of a path that is none, for the access log */
         struct http_gate gate;
         struct api_call call;
         struct trace_context *trace; /* what its head said of it; NULL: nothing */

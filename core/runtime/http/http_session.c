@@ -8,6 +8,7 @@
 
 #include "memory/pool.h"
 #include "protocol/http/url.h"
+#include "runtime/connection/access_log.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/reactor.h"
 #include "runtime/tracing/hop.h"
@@ -24,11 +25,48 @@
 /* No path of ours is nearly as long: a longer one is not found. */
 #define PATH_BYTES 256
 
+/* Nor is a method of anybody's. */
+#define METHOD_BYTES 32u
+
 static struct kept_text keep(struct http_exchange *exchange, struct slice text)
 {
     struct kept_text place = {(uint32_t)exchange->request.kept.length, (uint32_t)text.length};
     buffer_append_slice(&exchange->request.kept, text);
     return place;
+}
+
+/* Of a target that is no path: what the access log shows of it, without its query. */
+static struct kept_text keep_shown(struct http_exchange *exchange, struct slice target)
+{
+    size_t length = 0;
+    while (length < target.length && length < PATH_BYTES && target.data[length] != '?' && target.data[length] != '#')
+        length++;
+    return keep(exchange, slice_from(target.data, length));
+}
+
+/* The same of a head that is no request, where its first line begins like that of one. What is no path may have a name
+ * and a password in it. */
+static void show_failed_head(struct connection *connection, struct slice input)
+{
+    struct http_exchange *exchange = connection->http;
+    if (!access_log_on(connection))
+        return;
+    const char *end = memchr(input.data, '\n', input.length), *space;
+    struct slice line = slice_from(input.data, end ? (size_t)(end - input.data) : input.length);
+    if (!(space = memchr(line.data, ' ', line.length)))
+        return;
+    struct slice method = slice_from(line.data, (size_t)(space - line.data));
+    struct slice target = slice_from(space + 1, line.length - method.length - 1);
+    if (method.length > METHOD_BYTES || !http_token_valid(method) || target.length == 0 || target.data[0] != '/')
+        return;
+    if ((space = memchr(target.data, ' ', target.length)))
+        target.length = (size_t)(space - target.data);
+    while (target.length > 0 && target.data[target.length - 1] == '\r')
+        target.length--;
+    exchange->request.method = keep(exchange, method);
+    exchange->request.shown = keep_shown(exchange, target);
+    if (exchange->request.kept.failed)
+        exchange->output.failed = true;
 }
 
 /* The time for a request to come, for the next byte of an answer to be taken, and for the next request. A stop has set
@@ -182,6 +220,8 @@ static bool take_head(struct connection *connection, const struct http_request *
     exchange->request.is_head = slice_equal(request->method, SLICE("HEAD"));
     exchange->request.method = keep(exchange, exchange->request.is_head ? SLICE("GET") : request->method);
     exchange->request.path = keep(exchange, path);
+    if (path.length == 0)
+        exchange->request.shown = keep_shown(exchange, request->path);
     exchange->request.query = keep(exchange, request->query);
     exchange->request.accept = keep(exchange, accept ? accept->value : slice_from(NULL, 0));
     exchange->request.origin = keep(exchange, exchange->request.gate.origin);
@@ -225,6 +265,8 @@ static bool read_head(struct connection *connection)
     case HTTP_DONE:
         return take_head(connection, &request);
     case HTTP_FAIL:
+        show_failed_head(connection, slice_from(exchange->input.data + exchange->input_at,
+                                                exchange->input.length - exchange->input_at));
         http_answer_last(connection, request.error.code, request.error.status, request.error.text);
         return false;
     default:

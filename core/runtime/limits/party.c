@@ -53,6 +53,8 @@ void party_table_start(const struct config *config)
         .handshakes = rate_of(config->limits.handshakes_per_second_per_address),
         .messages = rate_of(config->limits.messages_per_second_per_address),
         .bytes = rate_of(config->limits.bytes_per_second_per_address),
+        .script_us =
+            rate_of(config->limits.script_ms_per_second * 1000ull), /* of peers that nothing else is known of */
     };
     party_limits_by_kind[PARTY_AGENT] = party_limits_by_kind[PARTY_IDENTITY] = (struct party_limits){
         .connections = config->limits.connections_per_identity,
@@ -64,7 +66,7 @@ void party_table_start(const struct config *config)
     const struct party_limits *address = &party_limits_by_kind[PARTY_ADDRESS],
                               *sender = &party_limits_by_kind[PARTY_IDENTITY];
     addresses_bounded = address->connections || address->agents || address->handshakes.per_second ||
-                        address->messages.per_second || address->bytes.per_second;
+                        address->messages.per_second || address->bytes.per_second || address->script_us.per_second;
     senders_bounded = sender->connections || sender->agents || sender->messages.per_second ||
                       sender->bytes.per_second || sender->script_us.per_second;
     for (unsigned i = 0; i < SHARDS; i++) {
