@@ -1,18 +1,36 @@
 /* Work that an agent asks for (bridge.execute): handed to the workers, answered when they have done it. */
 #include <stdio.h>
 
+#include "bridge/delivery/answer.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/registry/attachment.h"
 #include "memory/pool.h"
 #include "runtime/agent/session.h"
+#include "runtime/handover/handover.h"
 #include "runtime/reactor.h"
 #include "runtime/work/execute.h"
 
 /* An envelope that asked for work, while the workers have it. */
 struct execute_job {
+    struct execute_job *next, **previous; /* all of the reactor */
     struct connection *connection;
+    struct profile *profile; /* who asked, a reference; NULL: nobody that is registered */
+    struct work *work;
     struct frame *asked; /* the envelope as it would go out: its id, task and channel are the answer's */
 };
+
+/* Where the agent is by now. */
+static void object(struct execute_job *job, enum code code, struct slice text, struct slice id)
+{
+    if (handover_done() && job->profile) {
+        struct frame *frame = answer_error(code, text, id);
+        if (frame)
+            handover_answer_late(job->profile, frame);
+        frame_release(frame);
+    } else if (job->connection->phase == CONNECTION_WEBSOCKET) {
+        session_object(job->connection, code, text, id);
+    }
+}
 
 static void answer_execute(struct execute_job *job, const struct work *work)
 {
@@ -41,11 +59,15 @@ static void answer_execute(struct execute_job *job, const struct work *work)
         delivery.answer_to = envelope_text(&asked, FIELD_FROM, &defaults);
         struct delivery_result delivered;
         delivery_carry_out(&delivery, &reply, &delivered);
+        if (delivered.frame && job->profile)
+            handover_answer_late(job->profile, delivered.frame);
         frame_release(delivered.frame);
-    } else if (connection->phase == CONNECTION_WEBSOCKET) {
-        session_object(connection, code,
-                       code == CODE_OVERLOADED ? SLICE("out of memory") : slice_from_string(work->task.error),
-                       envelope_text(&asked, FIELD_ID, &defaults));
+    } else {
+        struct slice id = envelope_text(&asked, FIELD_ID, &defaults), text = slice_from_string(work->task.error);
+        if (code == CODE_OVERLOADED)
+            text = work->task.status == TASK_CANCELLED ? SLICE("the bridge went away before it was done")
+                                                       : SLICE("out of memory");
+        object(job, code, text, id);
     }
     buffer_free(&result);
     text_store_free(&store);
@@ -57,6 +79,10 @@ static void executed(struct work *work)
     execute_finished(work);
     answer_execute(job, work);
     job->connection->executing--;
+    *job->previous = job->next;
+    if (job->next)
+        job->next->previous = job->previous;
+    profile_release(job->profile);
     frame_release(job->asked);
     pool_release(POOL_ARRAYS, job, sizeof *job);
     work_free(work);
@@ -71,21 +97,39 @@ static bool may_execute(const struct connection *connection)
     return false;
 }
 
+static void join(struct execute_job *job)
+{
+    struct connection *connection = job->connection;
+    struct reactor *reactor = connection_reactor(connection);
+    job->profile = connection_registered(connection) ? profile_retain(connection->endpoint.profile) : NULL;
+    job->previous = &reactor->executing;
+    job->next = reactor->executing;
+    if (job->next)
+        job->next->previous = &job->next;
+    reactor->executing = job;
+    connection->executing++;
+}
+
+void session_cancel_executing(struct reactor *reactor)
+{
+    for (struct execute_job *job = reactor->executing; job; job = job->next)
+        task_cancel(&job->work->task);
+}
+
 static enum code start_execute(struct connection *connection, struct envelope *envelope,
                                const struct envelope_defaults *defaults, char error[ERROR_TEXT_BYTES])
 {
     struct execute_job *job = pool_acquire(POOL_ARRAYS, sizeof *job);
     struct frame *asked = envelope_build(envelope, defaults, FRAME_ENVELOPE);
-    struct work *work;
     enum code code = CODE_OVERLOADED;
     snprintf(error, ERROR_TEXT_BYTES, "out of memory");
     if (job && asked) {
-        *job = (struct execute_job){connection, asked};
+        *job = (struct execute_job){.connection = connection, .asked = asked};
         code = execute_start(connection_reactor(connection), envelope_json(envelope, FIELD_PAYLOAD, defaults), NULL,
-                             executed, job, &work, error);
+                             executed, job, &job->work, error);
     }
     if (code == CODE_OK) {
-        connection->executing++;
+        join(job);
         return code;
     }
     frame_release(asked);

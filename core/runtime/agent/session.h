@@ -18,6 +18,10 @@ void session_slow_down(struct connection *connection, struct slice sender);
 /* As much of that as is left when it registers anew. */
 void session_still_slow(struct connection *connection);
 
+/* It is slowed for so long, or for how much longer it is; 0: it is not. */
+void session_pause(struct connection *connection, uint32_t ms);
+uint32_t session_pause_left(const struct connection *connection);
+
 /* The connection ends: no pause is waited for. */
 void session_forget_pause(struct connection *connection);
 
@@ -37,5 +41,8 @@ void session_register(struct connection *connection, struct slice text, const st
 /* An envelope with the intent bridge.execute: the bridge's to answer, no script sees it. */
 void session_execute(struct connection *connection, struct envelope *envelope,
                      const struct envelope_defaults *defaults);
+
+/* Tasks of this reactor's agents are not waited for any more: soon they are answered `overloaded`. */
+void session_cancel_executing(struct reactor *reactor);
 
 #endif
