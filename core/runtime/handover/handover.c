@@ -478,13 +478,12 @@ static void *run(void *nothing)
     log_info(SERVER, "handover_started", "handover: starting the program anew");
     bool good = lead();
     pool_leave_thread();
-    if (good) {
+    if (good)
         drain_end("handover");
-    } else {
-        log_error(SERVER, "handover_failed", "handover: %s: this process goes on", handover.error);
-    }
     atomic_store(&handover.under_way, false);
-    atomic_store(&handover.finished, true);
+    atomic_store(&handover.finished, true); /* who reads that it failed may try again */
+    if (!good)
+        log_error(SERVER, "handover_failed", "handover: %s: this process goes on", handover.error);
     return NULL;
 }
 
