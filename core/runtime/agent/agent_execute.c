@@ -1,7 +1,6 @@
 /* Work that an agent asks for (bridge.execute): handed to the workers, answered when they have done it. */
 #include <stdio.h>
 
-#include "bridge/delivery/answer.h"
 #include "bridge/delivery/delivery.h"
 #include "bridge/registry/attachment.h"
 #include "memory/pool.h"
@@ -19,58 +18,60 @@ struct execute_job {
     struct frame *asked; /* the envelope as it would go out: its id, task and channel are the answer's */
 };
 
-/* Where the agent is by now. */
-static void object(struct execute_job *job, enum code code, struct slice text, struct slice id)
+/* `text`: the result as JSON, or what is wrong. The connection hears of failures alone; NULL: there is none. */
+static void answer(struct reactor *reactor, struct connection *connection, const struct frame *frame, enum code code,
+                   struct slice text)
 {
-    if (handover_done() && job->profile) {
-        struct frame *frame = answer_error(code, text, id);
-        if (frame)
-            handover_answer_late(job->profile, frame);
-        frame_release(frame);
-    } else if (job->connection->phase == CONNECTION_WEBSOCKET) {
-        session_object(job->connection, code, text, id);
-    }
-}
-
-static void answer_execute(struct execute_job *job, const struct work *work)
-{
-    struct connection *connection = job->connection;
-    struct reactor *reactor = connection_reactor(connection);
     struct envelope asked;
     struct text_store store = {0};
-    struct buffer result = {0};
     char error[ERROR_TEXT_BYTES];
     struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
     rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
     struct envelope_defaults defaults = {.timestamp = reactor->lane->timestamp};
-    if (envelope_scan(frame_envelope(job->asked), &rules, &store, &asked, error) != CODE_OK) {
+    if (envelope_scan(frame_envelope(frame), &rules, &store, &asked, error) != CODE_OK) {
         text_store_free(&store);
         return;
     }
-    enum code code = work_code(work);
-    if (code == CODE_OK)
-        execute_append_result(&result, work);
-    if (code == CODE_OK && result.failed)
-        code = CODE_OVERLOADED;
     if (code == CODE_OK) {
-        struct decision reply = {
-            .count = 1, .items = {{.kind = DECISION_REPLY, .payload = slice_from(result.data, result.length)}}};
+        struct decision reply = {.count = 1, .items = {{.kind = DECISION_REPLY, .payload = text}}};
         struct delivery delivery = {.lane = reactor->lane, .envelope = &asked, .defaults = &defaults};
         delivery.answer_to = envelope_text(&asked, FIELD_FROM, &defaults);
         struct delivery_result delivered;
         delivery_carry_out(&delivery, &reply, &delivered);
-        if (delivered.frame && job->profile)
-            handover_answer_late(job->profile, delivered.frame);
         frame_release(delivered.frame);
-    } else {
-        struct slice id = envelope_text(&asked, FIELD_ID, &defaults), text = slice_from_string(work->task.error);
-        if (code == CODE_OVERLOADED)
-            text = work->task.status == TASK_CANCELLED ? SLICE("the bridge went away before it was done")
-                                                       : SLICE("out of memory");
-        object(job, code, text, id);
+    } else if (connection && connection->phase == CONNECTION_WEBSOCKET) {
+        session_object(connection, code, text, envelope_text(&asked, FIELD_ID, &defaults));
     }
-    buffer_free(&result);
     text_store_free(&store);
+}
+
+/* By the process that has the agent now, where that is another one. */
+static void answer_execute(const struct execute_job *job, const struct work *work)
+{
+    struct buffer result = {0};
+    enum code code = work_code(work);
+    struct slice text = slice_from_string(work->task.error);
+    if (code == CODE_OK) {
+        execute_append_result(&result, work);
+        text = slice_from(result.data, result.length);
+    }
+    if (result.failed)
+        code = CODE_OVERLOADED;
+    if (code == CODE_OVERLOADED)
+        text = work->task.status == TASK_CANCELLED ? SLICE("the bridge went away before it was done")
+                                                   : SLICE("out of memory");
+    if (!job->profile || !handover_answer_late(job->profile, job->asked, code, text))
+        answer(connection_reactor(job->connection), job->connection, job->asked, code, text);
+    buffer_free(&result);
+}
+
+bool session_answer_late(struct reactor *reactor, const struct late_answer *late)
+{
+    struct endpoint *endpoint = attachment_find(reactor->lane, late->id, late->owner);
+    if (late->code != CODE_OK && !endpoint)
+        return false;
+    answer(reactor, endpoint ? connection_of(endpoint) : NULL, late->asked, late->code, late->text);
+    return true;
 }
 
 static void executed(struct work *work)

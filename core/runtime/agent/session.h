@@ -42,6 +42,18 @@ void session_register(struct connection *connection, struct slice text, const st
 void session_execute(struct connection *connection, struct envelope *envelope,
                      const struct envelope_defaults *defaults);
 
+/* What a task came to that another process had done for an agent of this one. */
+struct late_answer {
+    struct slice id; /* the agent's, and who holds it: agent.owner */
+    uint64_t owner;
+    struct frame *asked; /* the envelope that asked for it */
+    enum code code;
+    struct slice text; /* CODE_OK: the result as JSON; else what is wrong */
+};
+
+/* False: it is no good news, and its agent is on no connection of this reactor. In a pass. */
+bool session_answer_late(struct reactor *reactor, const struct late_answer *late);
+
 /* Tasks of this reactor's agents are not waited for any more: soon they are answered `overloaded`. */
 void session_cancel_executing(struct reactor *reactor);
 

@@ -543,7 +543,7 @@ bool handover_under_way(void)
 }
 
 /* A record at a time. The reactor waits for the new process, which is fine: it serves nobody. */
-bool handover_answer_late(const struct profile *profile, struct frame *frame)
+bool handover_answer_late(const struct profile *asker, struct frame *asked, enum code code, struct slice text)
 {
     struct channel_writer channel = {.fd = handover.control};
     struct frame_writer writer = {.channel = &channel};
@@ -552,15 +552,17 @@ bool handover_answer_late(const struct profile *profile, struct frame *frame)
     pthread_mutex_lock(&handover.mutex);
     if (!handover.late_failed) {
         channel_begin(&channel, HANDOVER_LATE);
-        channel_put_bytes(&channel, profile->id);
-        channel_put(&channel, attachment_owner(profile));
-        frame_put(&writer, frame);
+        channel_put_bytes(&channel, asker->id);
+        channel_put(&channel, attachment_owner(asker));
+        frame_put(&writer, asked);
+        channel_put(&channel, code);
+        channel_put_bytes(&channel, text);
         channel_end(&channel);
         handover.late_failed = !channel_flush(&channel);
     }
     if (handover.late_failed)
         log_warn(SERVER, "late_answer_lost", "handover: the answer to a task of %.*s cannot be passed on",
-                 (int)profile->id.length, profile->id.data);
+                 (int)asker->id.length, asker->id.data);
     pthread_mutex_unlock(&handover.mutex);
     frame_writer_free(&writer);
     channel_writer_free(&channel);

@@ -49,6 +49,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/slice.h"
+#include "protocol/code.h"
+
 struct config;
 struct frame;
 struct profile;
@@ -94,9 +97,9 @@ bool handover_under_way(void);
 /* Whether another process serves by now: then what is shared with it (the administration socket's name) stays. */
 bool handover_done(void);
 
-/* After that, on a reactor's thread: sends the agent of that profile what came of what it had asked for, an envelope or
- * an answer, through the process that serves. False: there is no such process. */
-bool handover_answer_late(const struct profile *profile, struct frame *frame);
+/* On a reactor's thread: passes on to the process that serves what came of the task that this envelope, a frame, had
+ * asked for: CODE_OK and the result as JSON, or another code and what is wrong. False: no other process does. */
+bool handover_answer_late(const struct profile *asker, struct frame *asked, enum code code, struct slice text);
 
 /* --- The new process: main --- */
 

@@ -12,9 +12,8 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/service.h"
-#include "bridge/delivery/delivery.h"
-#include "bridge/registry/attachment.h"
 #include "memory/pool.h"
+#include "runtime/agent/session.h"
 #include "runtime/connection/acceptor.h"
 #include "runtime/handover/handover.h"
 #include "runtime/handover/part.h"
@@ -285,41 +284,30 @@ bool handover_take_over(char *error, size_t size)
 
 struct late {
     struct errand errand; /* first */
-    struct slice id;
-    uint64_t owner;
-    struct frame *frame;
-    bool taken, done; /* done: with the mutex */
+    struct late_answer answer;
+    bool given, done; /* done: with the mutex */
 };
 
-/* An envelope goes as every one does. An answer goes to the connection, where there is one on this reactor, or nowhere.
- */
 static void give_late(struct reactor *reactor, struct errand *errand)
 {
     struct late *late = (struct late *)errand;
-    if (late->frame->kind == FRAME_ENVELOPE) {
-        late->taken = true;
-        if (delivery_restore(reactor->lane, late->id, late->owner, late->frame) != CODE_OK)
-            log_warn(SERVER, "late_answer_lost", "handover: the answer to a task of %.*s finds no room",
-                     (int)late->id.length, late->id.data);
-    } else {
-        struct endpoint *endpoint = attachment_find(reactor->lane, late->id, late->owner);
-        late->taken = endpoint != NULL;
-        if (endpoint)
-            reactor_answer(connection_of(endpoint), frame_retain(late->frame));
-    }
+    late->given = session_answer_late(reactor, &late->answer);
     pthread_mutex_lock(&successor.mutex);
     late->done = true;
     pthread_cond_broadcast(&successor.changed);
     pthread_mutex_unlock(&successor.mutex);
 }
 
+/* On one reactor after the other, until it is that of who has to hear of it. */
 static void take_late(struct channel_reader *reader)
 {
     struct frame_reader frames = {.channel = reader};
-    struct late late = {.errand.run = give_late, .id = channel_get_bytes(reader)};
-    late.owner = channel_get(reader);
-    late.frame = frame_get(&frames);
-    for (unsigned i = 0; late.frame && !late.taken && i < successor.count; i++) {
+    struct late late = {.errand.run = give_late, .answer.id = channel_get_bytes(reader)};
+    late.answer.owner = channel_get(reader);
+    late.answer.asked = frame_get(&frames);
+    late.answer.code = (enum code)channel_get(reader);
+    late.answer.text = channel_get_bytes(reader);
+    for (unsigned i = 0; !reader->failed && !late.given && i < successor.count; i++) {
         late.done = false;
         reactor_post(server_reactor(i), &late.errand);
         pthread_mutex_lock(&successor.mutex);
@@ -327,7 +315,7 @@ static void take_late(struct channel_reader *reader)
             pthread_cond_wait(&successor.changed, &successor.mutex);
         pthread_mutex_unlock(&successor.mutex);
     }
-    frame_release(late.frame);
+    frame_release(late.answer.asked);
     frame_reader_free(&frames);
 }
 
