@@ -119,7 +119,7 @@ struct reactor {
     struct waiting *waiting;  /* hooks that wait */
     struct work_inbox work;
     struct execute_job *executing; /* what agents asked of the workers */
-    struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
+    struct lua_State *http;        /* the HTTP endpoints' own state: no script can starve it */
 
     struct shed shed;
     struct lifetime lifetime;

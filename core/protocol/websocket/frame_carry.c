@@ -45,7 +45,8 @@ static void put_content(struct channel_writer *channel, const struct frame *fram
     const struct frame *twin = frame->form == FRAME_PLAIN ? frame_find_twin(frame, FRAME_MSGPACK) : NULL;
     const struct frame_trace *trace = frame->form == FRAME_PLAIN ? frame->trace : NULL;
     channel_put(channel, frame->kind | (uint64_t)frame->level << 1 | (uint64_t)frame->dead_letter << 3 |
-                             (uint64_t)frame->form << 4 | (uint64_t)(trace != NULL) << 8 | (uint64_t)frame->share << 16);
+                             (uint64_t)frame->form << 4 | (uint64_t)(trace != NULL) << 8 |
+                             (uint64_t)frame->share << 16);
     if (trace) /* the steady clock is the machine's */
         channel_put_bytes(channel, slice_from((const char *)trace, sizeof *trace));
     channel_put(channel, (uint64_t)frame->expires_ms);

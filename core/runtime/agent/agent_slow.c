@@ -72,14 +72,14 @@ void session_forget_pause(struct connection *connection)
 
 void session_slow_down(struct connection *connection, struct slice sender)
 {
-    session_pause(connection,
-            slowdown_strike(slowdown_key(connection->identity, sender, &connection->address),
-                            connection_reactor(connection)->config->script.budget_ms, clock_steady_ns() / 1000000));
+    session_pause(connection, slowdown_strike(slowdown_key(connection->identity, sender, &connection->address),
+                                              connection_reactor(connection)->config->script.budget_ms,
+                                              clock_steady_ns() / 1000000));
 }
 
 void session_still_slow(struct connection *connection)
 {
-    session_pause(connection,
-            slowdown_left(slowdown_key(connection->identity, connection->endpoint.profile->id, &connection->address),
-                          clock_steady_ns() / 1000000));
+    session_pause(connection, slowdown_left(slowdown_key(connection->identity, connection->endpoint.profile->id,
+                                                         &connection->address),
+                                            clock_steady_ns() / 1000000));
 }

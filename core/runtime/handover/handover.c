@@ -294,8 +294,7 @@ static void wait_until_quiet(void)
             return;
         nanosleep(&(struct timespec){.tv_nsec = QUIET_LOOK_MS * 1000000l}, NULL);
     } while (clock_steady_ns() / 1000000 < end_ms);
-    log_warn(SERVER, "handover_hurried",
-             "handover: hooks that wait are stopped: they take too long");
+    log_warn(SERVER, "handover_hurried", "handover: hooks that wait are stopped: they take too long");
 }
 
 /* Until little is new. While all goes on. */

@@ -30,9 +30,9 @@
  * new process that ends before it, at whatever point, has touched nothing; one that ends after it was the bridge, and
  * that is a crash like any other.
  *
- * All records are net/channel.h's; those of the bridge's part are bridge/state/carry.h's, so what a connection waits for
- * goes the same way as what a mailbox holds. SETUP begins with the version of all of it: a process that does not know it
- * refuses.
+ * All records are net/channel.h's; those of the bridge's part are bridge/state/carry.h's, so what a connection waits
+ * for goes the same way as what a mailbox holds. SETUP begins with the version of all of it: a process that does not
+ * know it refuses.
  *
  * **Who stays.** Connections with TLS (their keys are mbedtls's own), and those that are closing, have a token with the
  * verifier, or a task with the workers without having registered. Agents among them get 1012 after SERVES and come back

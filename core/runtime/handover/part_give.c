@@ -28,8 +28,8 @@ static bool goes_along(const struct connection *connection)
     if (connection->phase == CONNECTION_HTTP)
         return !connection->http;
     return connection->phase == CONNECTION_WEBSOCKET && !endpoint->close_status && !endpoint->outbox.cut &&
-           (connection->pause || (!connection->hook_waits && !connection->backlog)) && endpoint->state != ENDPOINT_LEAVING &&
-           !atomic_load_explicit(&endpoint->replaced, memory_order_acquire);
+           (connection->pause || (!connection->hook_waits && !connection->backlog)) &&
+           endpoint->state != ENDPOINT_LEAVING && !atomic_load_explicit(&endpoint->replaced, memory_order_acquire);
 }
 
 /* --- Settling --- */
@@ -114,7 +114,8 @@ static void put_agent(const struct connection *connection, struct frame_writer *
     channel_put(channel, endpoint->outbox.form);
     channel_put(channel, endpoint->grace_over);
     channel_put(channel, connection->message_began_ms); /* of the machine's clock */
-    channel_put_bytes(channel, slice_from((const char *)connection->trace, connection->trace ? sizeof *connection->trace : 0));
+    channel_put_bytes(channel,
+                      slice_from((const char *)connection->trace, connection->trace ? sizeof *connection->trace : 0));
     channel_put(channel, session_pause_left(connection));
     channel_put(channel, connection->backlog != NULL);
     if (connection->backlog)

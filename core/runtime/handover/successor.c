@@ -355,8 +355,10 @@ void handover_follow(const char *status)
     successor.follows = failure == 0;
     if (successor.follows)
         return;
-    log_warn(SERVER, "handover_unheard", "handover: cannot start a thread: %s: what tasks of the old process come to is "
-             "lost", strerror(failure));
+    log_warn(SERVER, "handover_unheard",
+             "handover: cannot start a thread: %s: what tasks of the old process come to is "
+             "lost",
+             strerror(failure));
     free_frames();
     service_ready(status);
 }
