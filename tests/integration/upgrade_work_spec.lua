@@ -144,8 +144,8 @@ describe("while another process takes over", function()
 
     it("what the old one gave away is not reported as lost", function()
         local server = bridge.start({
-            config = {agents = {mailboxBytes = "64KiB"}, limits = {sendQueueBytes = "16MiB"}, drain = {timeoutMs = 60000},
-                phase2 = {workerPool = {allowRoles = {"agent"}, taskTimeout = 120000}}},
+            config = {agents = {mailboxBytes = "64KiB"}, limits = {sendQueueBytes = "16MiB"},
+                drain = {timeoutMs = 60000}, phase2 = {workerPool = {allowRoles = {"agent"}, taskTimeout = 120000}}},
             script = SCRIPT:gsub("return {}", "return {on_undeliverable = function() print('lost one') end}"),
             files = FILES,
         })
