@@ -70,14 +70,18 @@ describe("a task of an agent that runs while another process takes over", functi
         ask(alice, "e1", "forever", nil, 1500)
         wait_running(server, 1)
 
-        upgrade.start(server)
+        local successor = upgrade.start(server)
 
+        assert.truthy(upgrade.fail(successor):find("the process before this one still has tasks", 1, true))
         local answer = wait.eventually(function()
             local good, message = pcall(alice.expect_error, alice, "task_timeout")
             return good and message
         end, 30, "the answer")
         assert.equal("e1", answer.id)
         assert.equal(0, server:wait_exit(30))
+        upgrade.run(successor)
+        alice:send_envelope({to = "alice", id = "e2"})
+        assert.equal("e2", alice:receive_envelope().id)
     end)
 
     -- Threads that are left behind are what the thread sanitizer looks for.

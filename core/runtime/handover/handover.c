@@ -499,6 +499,8 @@ void handover_begin(void)
         why = "one is under way already";
     else if (drain_begun())
         why = "this process is going away";
+    else if (handover_follows())
+        why = "the process before this one still has tasks or requests to finish: try again when it has ended";
     else if (getpid() == 1)
         why = "this is process 1 of its container, whose end would be the new one's too: start a new container";
     else if (loader_canary(&trial))

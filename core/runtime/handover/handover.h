@@ -119,6 +119,9 @@ bool handover_take_over(char *error, size_t size);
  * thread of its own that ends with the old process. */
 void handover_follow(const char *status);
 
+/* Whether it is still there: then it may have answers for agents that must not go elsewhere meanwhile. */
+bool handover_follows(void);
+
 /* Main, before the reactors stop: ends that thread. */
 void handover_unfollow(void);
 

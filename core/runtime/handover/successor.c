@@ -47,6 +47,7 @@ static struct {
     unsigned taken, here, round;
     pthread_t thread; /* of what comes late */
     bool follows, known;
+    atomic_bool old_is_there;
     char problem[256]; /* why a reactor could not take its part; empty: none */
 } successor = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -346,11 +347,21 @@ static void *follow(void *status)
     if (!successor.known) /* it ended in between: then this process is told of by nobody else */
         service_ready(status);
     pool_leave_thread();
+    atomic_store(&successor.old_is_there, false);
     return NULL;
+}
+
+/* Its end may be in the socket before the thread has seen it. */
+bool handover_follows(void)
+{
+    char byte;
+    return atomic_load(&successor.old_is_there) &&
+           recv(successor.reader.fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) != 0;
 }
 
 void handover_follow(const char *status)
 {
+    atomic_store(&successor.old_is_there, true);
     int failure = pthread_create(&successor.thread, NULL, follow, (void *)(uintptr_t)status);
     successor.follows = failure == 0;
     if (successor.follows)
@@ -359,6 +370,7 @@ void handover_follow(const char *status)
              "handover: cannot start a thread: %s: what tasks of the old process come to is "
              "lost",
              strerror(failure));
+    atomic_store(&successor.old_is_there, false);
     free_frames();
     service_ready(status);
 }
