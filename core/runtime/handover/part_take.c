@@ -109,8 +109,13 @@ bool part_take(struct reactor *reactor, struct frame_reader *frames, bool (*meet
     struct channel_reader *channel = frames->channel;
     struct connection *last = NULL;
     uint32_t kind;
+    bool ahead = true; /* what the other process sends while it serves: that may take a while */
     reactor_begin_pass(reactor);
     while ((kind = channel_next(channel)) && kind != HANDOVER_END) {
+        if (ahead && kind != CARRY_FRAME) {
+            ahead = false;
+            reactor_begin_pass(reactor);
+        }
         if (kind == HANDOVER_AGENT)
             last = get_agent(reactor, channel);
         else if (kind == HANDOVER_HTTP)

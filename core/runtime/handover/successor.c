@@ -203,6 +203,7 @@ static void enter(enum stage stage)
     pthread_mutex_unlock(&successor.mutex);
 }
 
+/* A read there waits for so long. */
 static void patient(int fd, uint32_t ms)
 {
     struct timeval timeout = {.tv_sec = ms / 1000};
