@@ -131,10 +131,12 @@ export function envelopes(main, about) {
         } catch (refusal) {
             state = refusal.message;
         }
+        list.reading = false;
         refresh();
     }
 
     function begin() {
+        list.reading = true;
         stream?.stop();
         all.length = 0;
         fresh = [];
