@@ -1,5 +1,5 @@
 // Who is connected: search, order, one in detail, disconnect.
-import {badge, bytes, button, clear, confirm, count, duration, empty, field, h, moment, notify} from "./dom.js";
+import {badge, bytes, button, clear, confirm, count, duration, empty, field, h, moment, notify, whole} from "./dom.js";
 import {get, post} from "./api.js";
 import {on, store} from "./store.js";
 import {Detail} from "./detail.js";
@@ -76,8 +76,8 @@ export function agents(main, chosen) {
     function refresh() {
         const found = shown.text || shown.role ? shown.sorted.filter(matches) : shown.sorted;
         list.show(found);
-        list.state.textContent = found.length === shown.all.length ? `${shown.all.length} agents`
-            : `${found.length} of ${shown.all.length} agents`;
+        list.state.textContent = found.length === shown.all.length ? `${whole(found.length)} agents`
+            : `${whole(found.length)} of ${whole(shown.all.length)} agents`;
     }
 
     // In pieces: with ten thousand a second piece of work should not make anybody wait.

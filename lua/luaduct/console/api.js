@@ -48,8 +48,8 @@ async function refusalOf(response) {
     } catch { /* a proxy's page */ }
     const text = typeof body.error === "string" ? body.error : `the bridge answered ${response.status}`;
     const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10) || 0;
-    return new Refusal(response.status, body.code ?? "", response.status === 429 && seconds ? `${text}; again in ${seconds} s` : text,
-        seconds);
+    return new Refusal(response.status, body.code ?? "",
+        seconds ? `${text.replace(": see Retry-After", "")}; again in ${seconds} s` : text, seconds);
 }
 
 async function request(path, options) {

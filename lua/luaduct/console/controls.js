@@ -176,11 +176,20 @@ function logCard() {
         }
     }
 
-    get("/admin/log").then((view) => {
-        known = view;
-        show();
-    }, (refusal) => clear(body, empty(refusal.message)));
-    return {element: card("Log", about, h("form", {onsubmit: submit}, body, h("div", {class: "actions"}, apply, undo))), end() {}};
+    let timer;
+    async function ask() {
+        try {
+            known = await get("/admin/log");
+            show();
+        } catch (refusal) {
+            clear(body, empty(refusal.message));
+            timer = setTimeout(ask, 5000);
+        }
+    }
+
+    ask();
+    return {element: card("Log", about, h("form", {onsubmit: submit}, body, h("div", {class: "actions"}, apply, undo))),
+        end: () => clearTimeout(timer)};
 }
 
 function drainCard() {
@@ -197,6 +206,8 @@ function drainCard() {
         }
         try {
             const {status} = await post("/admin/drain");
+            store.drains = true;
+            show();
             notify(status === "started" ? "The bridge drains." : "It was draining before.");
         } catch (refusal) {
             notify(refusal.message, "bad");
@@ -204,9 +215,9 @@ function drainCard() {
     }});
 
     function show() {
-        const draining = store.latest?.draining === true;
+        const draining = store.drains || store.latest?.draining === true;
         drain.disabled = draining;
-        now.textContent = draining ? `It drains: ${count(store.latest.agents)} agents are left.` : "The bridge goes away in order, as after SIGTERM.";
+        now.textContent = draining ? `It drains: ${count(store.latest?.agents)} ${store.latest?.agents === 1 ? "agent is" : "agents are"} left.` : "The bridge goes away in order, as after SIGTERM.";
     }
 
     const off = on("figures", show);

@@ -130,6 +130,13 @@ export function notify(text, kind) {
 
 // --- Values ---
 
+const separated = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
+
+// To the last digit: 10,000.
+export function whole(value) {
+    return value === null || value === undefined ? "–" : separated.format(value);
+}
+
 export function count(value) {
     if (value === null || value === undefined || Number.isNaN(value)) {
         return "–";
@@ -142,7 +149,7 @@ export function count(value) {
     } else if (size >= 1e4) {
         return `${(value / 1e3).toFixed(1)} k`;
     }
-    return size >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toFixed(1);
+    return size >= 100 || Number.isInteger(value) ? separated.format(value) : value.toFixed(1);
 }
 
 export function bytes(value) {

@@ -129,7 +129,7 @@ export function envelopes(main, about) {
             const seen = new Set(all.map((each) => each.id));
             all.push(...history.reverse().filter((each) => !seen.has(each.id)).map((each) => fromHistory(each, ++number)));
         } catch (refusal) {
-            state = refusal.message;
+            list.options.none = refusal.message;
         }
         list.reading = false;
         refresh();
@@ -137,6 +137,7 @@ export function envelopes(main, about) {
 
     function begin() {
         list.reading = true;
+        list.options.none = "No envelopes yet.";
         stream?.stop();
         all.length = 0;
         fresh = [];
@@ -152,8 +153,8 @@ export function envelopes(main, about) {
         if (intent.value) {
             parameters.set("intent", intent.value);
         }
-        stream = listen(`/admin/trace?${parameters}`, take, (now) => {
-            state = typeof now === "string" ? now : now.message;
+        stream = listen(`/admin/trace?${parameters}`, take, (now, why) => {
+            state = typeof now === "string" ? why?.message ?? now : now.message;
             refresh();
         });
     }

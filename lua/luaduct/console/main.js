@@ -111,11 +111,12 @@ function showFrame(session) {
     const showState = () => {
         const {state, why, latest} = store;
         const silent = state === "live" && performance.now() - store.heard > SILENCE_MS && store.heard > 0;
-        const text = state === "live" ? silent ? "silent" : latest?.draining ? "draining" : "live"
+        const draining = store.drains || latest?.draining;
+        const text = state === "live" ? silent ? "silent" : draining ? "draining" : "live"
             : state === "waiting" ? "no connection" : "refused";
         const since = latest ? ` What is shown is of ${clock(latest.time)}.` : "";
         const trouble = silent ? `Nothing has come from the bridge for a while.${since}`
-            : state === "waiting" ? latest?.draining ? `The bridge has drained and ended, as it was told to.${since}`
+            : state === "waiting" ? draining ? `The bridge has drained and ended, as it was told to.${since}`
                 : `${why?.status ? `The bridge refuses: ${why.message}.` : "The bridge does not answer."} It is asked again and again.${since}`
                 : state !== "live" ? `No figures: ${state.message}.` : "";
         if (said !== text + trouble) {

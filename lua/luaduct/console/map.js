@@ -1,6 +1,6 @@
 // Who talks to whom: a sample of the envelopes that pass, drawn as a net that settles by springs. Beside it the same as
 // a table, for who cannot see it or wants figures.
-import {clear, count, empty, field, h, icon, visible} from "./dom.js";
+import {clear, count, empty, field, h, icon, visible, whole} from "./dom.js";
 import {get, listen} from "./api.js";
 import {store} from "./store.js";
 import {Talk, targets} from "./talk.js";
@@ -18,11 +18,11 @@ function cut(context, text, width) {
     return shown === text ? text : `${shown}…`;
 }
 
-const titleOf = (node) => node.kind === "several" ? `${visible(node.name)} (${count(node.count)})` : visible(node.name);
+const titleOf = (node) => node.kind === "several" ? `${visible(node.name)} (${whole(node.count)})` : visible(node.name);
 
 export function map(main) {
     const talk = new Talk(), nodes = new Map(), pulses = [];
-    let edges = [], byKey = new Map(), view = {nodes: [], edges: [], agents: 0, found: 0, shown: 0, by: "agent"};
+    let all, edges = [], byKey = new Map(), view = {nodes: [], edges: [], agents: 0, found: 0, shown: 0, by: "agent"};
     const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     const canvas = h("canvas", {role: "img", "aria-label": "Who talks to whom"});
     const body = h("tbody"), about = h("p", {class: "about"}, ""), pairs = h("p", {class: "dim"}, "");
@@ -35,7 +35,11 @@ export function map(main) {
     const frame = h("div", {class: "map", tabindex: "0", role: "group",
         "aria-label": "Map: plus and minus zoom, arrows move, 0 shows all of it. The table says the same.", onkeydown: press}, canvas,
         h("div", {class: "zoom"}, zoomer("in", "Zoom in", () => zoomBy(1.4)), zoomer("out", "Zoom out", () => zoomBy(1 / 1.4)),
-            zoomer("whole", "Show all of it", whole)));
+            all = zoomer("whole", "Show all of it", () => {
+                showWhole();
+                frame.focus();
+            })));
+    all.disabled = true;
     const table = h("table", {}, h("thead", {}, h("tr", {}, h("th", {scope: "col"}, "From"), h("th", {scope: "col"}, "To"),
         h("th", {scope: "col", class: "number"}, "Lately"))), body);
     main.append(h("div", {class: "title"}, h("h1", {}, "Map"), h("div", {class: "bar"}, field("Show", by), field("Find", find))),
@@ -107,15 +111,15 @@ export function map(main) {
 
     function showAbout() {
         const all = store.latest?.agents, {agents} = view;
-        const talked = agents === 0 ? "Nobody talked lately" : `${count(agents)}${all > agents ? ` of ${count(all)}` : ""} ${(all > agents ? all : agents) === 1 ? "agent" : "agents"} talked lately`;
+        const talked = agents === 0 ? "Nobody talked lately" : `${whole(agents)}${all > agents ? ` of ${whole(all)}` : ""} ${(all > agents ? all : agents) === 1 ? "agent" : "agents"} talked lately`;
         const others = agents - view.found;
         const found = find.value.trim() === "" ? talked
-            : view.found === 0 ? "Nobody of that name talked lately" : `${count(view.found)} ${view.found === 1 ? "agent" : "agents"} found${others ? `, and ${count(others)} that they talk with` : ""}`;
+            : view.found === 0 ? "Nobody of that name talked lately" : `${whole(view.found)} ${view.found === 1 ? "agent" : "agents"} found${others ? `, and ${whole(others)} that they talk with` : ""}`;
         const own = view.nodes.filter((node) => node.kind === "several" && !node.rest).length;
         const rest = view.nodes.find((node) => node.key === "rest");
         const shown = agents === 0 ? "" : view.by === "agent"
-            ? rest ? `the ${count(view.shown)} most active are shown, the others as one` : "all are shown"
-            : `shown by their ${own === 1 ? "one" : count(own)} ${view.by}${own === 1 ? "" : "s"}${rest ? ", the least active as one" : ""}`;
+            ? rest ? `the ${whole(view.shown)} most active are shown, the others as one` : "all are shown"
+            : `shown by their ${own === 1 ? "one" : whole(own)} ${view.by}${own === 1 ? "" : "s"}${rest ? ", the least active as one" : ""}`;
         clear(about, [found, shown, sample].filter(Boolean).join(" · "));
     }
 
@@ -180,7 +184,7 @@ export function map(main) {
             x = Math.max(x, Math.abs(one.x));
             y = Math.max(y, Math.abs(one.y));
         }
-        const wanted = Math.min(1.5, (width / 2 - 70) / x, (height / 2 - 40) / y);
+        const wanted = Math.min(2, (width / 2 - 70) / x, (height / 2 - 40) / y);
         scale += (wanted - scale) * (calm ? 1 : 0.12);
         middle = {x: width / 2, y: height / 2};
         room = Math.max(0.5, Math.min(1, Math.min(width, height) / 560));
@@ -193,13 +197,18 @@ export function map(main) {
         pan.x = (pan.x + middle.x - at.x) * to / zoom + at.x - middle.x;
         pan.y = (pan.y + middle.y - at.y) * to / zoom + at.y - middle.y;
         zoom = to;
-        wake();
+        moved();
     }
 
-    function whole() {
+    const moved = () => {
+        all.disabled = zoom === 1 && pan.x === 0 && pan.y === 0;
+        wake();
+    };
+
+    function showWhole() {
         zoom = 1;
         pan = {x: 0, y: 0};
-        wake();
+        moved();
     }
 
     function press(event) {
@@ -209,13 +218,13 @@ export function map(main) {
         } else if (step) {
             pan.x += step[0];
             pan.y += step[1];
-            wake();
+            moved();
         } else if (event.key === "+" || event.key === "=") {
             zoomBy(1.4);
         } else if (event.key === "-") {
             zoomBy(1 / 1.4);
         } else if (event.key === "0") {
-            whole();
+            showWhole();
         } else {
             return;
         }
@@ -248,7 +257,7 @@ export function map(main) {
         for (const edge of edges) {
             const [x1, y1] = at(edge.from), [x2, y2] = at(edge.to);
             const lit = near && (edge.from === near || edge.to === near);
-            const share = Math.min(1, edge.weight / mostOfPairs);
+            const share = Math.min(1, Math.log1p(edge.weight) / Math.log1p(mostOfPairs));
             context.strokeStyle = lit ? theme.accent : theme["series-2"];
             context.globalAlpha = lit ? 0.9 : (near ? 0.3 : 1) * crowd * (0.14 + 0.6 * share);
             context.lineWidth = 0.7 + 2.8 * share;
@@ -342,7 +351,7 @@ export function map(main) {
     function look(node) {
         find.value = node.name;
         by.value = "agent";
-        whole();
+        showWhole();
         learn().then(regroup);
         regroup();
     }
@@ -356,7 +365,7 @@ export function map(main) {
     let written = "";
     function showTable() {
         const lively = view.edges.filter((edge) => edge.weight >= 0.5), shown = lively.slice(0, 40);
-        clear(pairs, lively.length > shown.length ? `the first ${shown.length} of ${count(lively.length)} pairs` : "");
+        clear(pairs, lively.length > shown.length ? `the first ${shown.length} of ${whole(lively.length)} pairs` : "");
         pairs.hidden = lively.length <= shown.length;
         const now = shown.map((edge) => `${edge.key} ${Math.round(edge.weight)} ${edge.from.count} ${edge.to.count}`).join("\n");
         if (now === written && body.children.length > 0) {
@@ -382,6 +391,7 @@ export function map(main) {
         } else if (dragged) {
             pan.x += now.x - pointer.x;
             pan.y += now.y - pointer.y;
+            moved();
         }
         if (dragged) {
             dragged.far ||= Math.hypot(now.x - dragged.x, now.y - dragged.y) > 4;
@@ -427,8 +437,9 @@ export function map(main) {
         regroup();
     })();
     if (store.session.admin) {
-        stream = listen(`/admin/trace?pace=${PACE}`, (kind, data) => kind === "trace" && take(JSON.parse(data), true), (now) => {
-            sample = now === "live" ? `a sample, at most ${PACE} envelopes a second` : now === "waiting" ? "waiting for the bridge" : now.message;
+        stream = listen(`/admin/trace?pace=${PACE}`, (kind, data) => kind === "trace" && take(JSON.parse(data), true), (now, why) => {
+            sample = now === "live" ? `a sample, at most ${PACE} envelopes a second`
+                : now === "waiting" ? why?.message ?? "waiting for the bridge" : now.message;
             showAbout();
         });
     } else {

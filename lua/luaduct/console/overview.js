@@ -1,5 +1,5 @@
 // Figures of the whole bridge as they move.
-import {bytes, card, count, duration, empty, h, milliseconds, percent, badge, clear} from "./dom.js";
+import {bytes, card, clear, count, duration, h, milliseconds, percent, whole} from "./dom.js";
 import {on, store} from "./store.js";
 import {Chart} from "./chart.js";
 
@@ -130,7 +130,7 @@ export function overview(main) {
         const figures = store.latest, {messages, workers: pool} = figures;
         subtitle.textContent = `up ${duration(figures.uptime)} · scripts version ${figures.script.number}`;
         clear(banner, figures.degraded.map((one) => h("p", {class: "banner"}, `${one.name}: ${one.reason}`)));
-        tiles.agents.set(count(figures.agents), `${count(figures.connections)} connections`);
+        tiles.agents.set(whole(figures.agents), `${whole(figures.connections)} connections`);
         tiles.messages.set(count(now.accepted), `${count(messages.accepted)} since the start`);
         tiles.latency.set(milliseconds(now.p99), `p50 ${milliseconds(now.p50)}`);
         tiles.workers.set(`${pool.busyWorkers} / ${pool.currentWorkers}`, `${count(pool.queuedTasks)} tasks waiting`);

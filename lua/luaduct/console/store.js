@@ -12,6 +12,7 @@ export const store = {
     latest: null, // the figures as they came
     state: "waiting",
     why: null,    // the refusal that a state of "waiting" is for
+    drains: false, // it was told to from here
     heard: 0,     // when the latest came, by performance.now()
     lost: 0,      // events that found no room on their way here
 };
@@ -92,6 +93,7 @@ function take(kind, data) {
         return;
     }
     if (kind === "figures") {
+        store.drains &&= value.draining || value.uptime >= (store.latest?.uptime ?? 0); // another process does not
         store.latest = value;
         store.heard = performance.now();
         add(store.samples, sampleOf(value));
