@@ -65,6 +65,7 @@ describe("the console in a browser", function()
         local server = bridge.start()
         run(server, "trouble")
         server:wait_exit()
+        server.expected_end = true
     end)
 
     it("writes out characters that show nothing or turn others around", function()
