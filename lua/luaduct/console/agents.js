@@ -29,12 +29,12 @@ export function agents(main, chosen) {
             sort();
         },
         columns: [
-            {name: "Agent", width: "minmax(96px, 2fr)", sort: "id", cell: (a) => h("span", {class: "strong"}, a.id)},
-            {name: "Role", width: "minmax(64px, 1fr)", sort: "role", cell: (a) => a.role},
+            {name: "Agent", width: "minmax(120px, 2.4fr)", sort: "id", cell: (a) => h("span", {class: "strong"}, a.id)},
+            {name: "Role", width: "minmax(50px, 1fr)", sort: "role", cell: (a) => a.role},
             {name: "Labels", width: "minmax(90px, 1fr)", spare: true, cell: (a) => a.labels.slice(0, 3).map((label) => badge(String(label)))},
-            {name: "Sent / s", width: "70px", number: true, sort: "sends", cell: (a) => perSecond(a, "sends")},
+            {name: "Sent / s", width: "66px", number: true, sort: "sends", cell: (a) => perSecond(a, "sends")},
             {name: "Received / s", width: "96px", number: true, wide: true, sort: "receives", cell: (a) => perSecond(a, "receives")},
-            {name: "Waiting", width: "70px", number: true, sort: "waiting", cell: (a) => count(a.waiting)},
+            {name: "Waiting", width: "66px", number: true, sort: "waiting", cell: (a) => count(a.waiting)},
             {name: "Tasks", width: "68px", number: true, wide: true, sort: "openTasks", cell: (a) => `${a.openTasks ?? 0} / ${a.maxConcurrentTasks}`},
             {name: "Errors", width: "64px", number: true, wide: true, sort: "errorCount",
                 cell: (a) => h("span", {class: a.errorCount ? "bad-text" : "dim"}, count(a.errorCount))},

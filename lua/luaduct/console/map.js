@@ -18,7 +18,8 @@ function cut(context, text, width) {
     return shown === text ? text : `${shown}…`;
 }
 
-const titleOf = (node) => node.kind === "several" ? `${visible(node.name)} (${whole(node.count)})` : visible(node.name);
+// A name that is written from the right does not turn the number behind it around.
+const titleOf = (node) => node.kind === "several" ? `\u2068${visible(node.name)}\u2069 (${whole(node.count)})` : visible(node.name);
 
 export function map(main) {
     const talk = new Talk(), nodes = new Map(), pulses = [];
@@ -253,7 +254,7 @@ export function map(main) {
         fit(width, height);
         context.font = "12px system-ui, sans-serif";
         context.textBaseline = "middle";
-        const near = under(pointer), crowd = Math.min(1, 0.35 + 60 / edges.length);
+        const near = under(pointer), crowd = Math.min(1, 0.22 + 60 / edges.length);
         for (const edge of edges) {
             const [x1, y1] = at(edge.from), [x2, y2] = at(edge.to);
             const lit = near && (edge.from === near || edge.to === near);
@@ -357,9 +358,12 @@ export function map(main) {
     }
 
     function nameCell(node) {
-        return h("td", {}, node.kind === "agent" ? h("a", {href: `#/agents/${encodeURIComponent(node.name)}`}, node.name)
-            : node.kind === "several" && !node.rest && view.by === "role"
-                ? h("button", {type: "button", class: "link", onclick: () => look(node)}, titleOf(node)) : titleOf(node));
+        const title = [h("bdi", {}, node.name), node.kind === "several" && ` (${whole(node.count)})`];
+        if (node.kind === "agent") {
+            return h("td", {}, h("a", {href: `#/agents/${encodeURIComponent(node.name)}`}, title));
+        }
+        return h("td", {}, node.kind === "several" && !node.rest && view.by === "role"
+            ? h("button", {type: "button", class: "link", onclick: () => look(node)}, title) : title);
     }
 
     let written = "";
