@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* both below; held for the copy of a sample */
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;      /* both below; held for the copy of a sample */
 static struct figures_sample samples[FIGURES_HISTORY_SECONDS]; /* by number, again and again */
 static uint64_t taken;                                         /* the next one's number */
 
@@ -53,12 +53,11 @@ static bool read_sample(uint64_t number, struct figures_sample *sample)
 
 static void append_sample(struct buffer *out, const struct figures_sample *sample)
 {
-    const unsigned long long whole[] = {sample->accepted,        sample->delivered,    sample->refused,
-                                        sample->bytes_in,        sample->bytes_out,    sample->tasks_completed,
-                                        sample->collections,     sample->memory,       sample->heaps,
-                                        sample->agents,          sample->connections,  sample->queued,
-                                        sample->workers,         sample->busy_workers, sample->forecast_workers,
-                                        sample->queued_tasks};
+    const unsigned long long whole[] = {
+        sample->accepted,  sample->delivered,       sample->refused,          sample->bytes_in,
+        sample->bytes_out, sample->tasks_completed, sample->collections,      sample->memory,
+        sample->heaps,     sample->agents,          sample->connections,      sample->queued,
+        sample->workers,   sample->busy_workers,    sample->forecast_workers, sample->queued_tasks};
     buffer_append_format(out, "[%lld", (long long)sample->wall_ms);
     for (unsigned i = 0; i < sizeof whole / sizeof *whole; i++)
         buffer_append_format(out, ",%llu", whole[i]);

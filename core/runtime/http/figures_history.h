@@ -1,5 +1,5 @@
-/* What the bridge was like in each of the last minutes: a sample about once a second, in memory of a fixed size, for who
- * begins to look (GET /metrics/history) and for the event `figures`. Main takes them; any thread reads. */
+/* What the bridge was like in each of the last minutes: a sample about once a second, in memory of a fixed size, for
+ * who begins to look (GET /metrics/history) and for the event `figures`. Main takes them; any thread reads. */
 #ifndef LUADUCT_RUNTIME_FIGURES_HISTORY_H
 #define LUADUCT_RUNTIME_FIGURES_HISTORY_H
 

@@ -46,9 +46,9 @@ TEST("figures history: what gave way while it was being written is left out")
     CHECK(figures_history_append(&text, end - 1, 4, false) == end + 3);
     CHECK(count_rows(&text) == 1 && text.data[0] == ',');
     text.length = 0;
-    figures_history_add(&(struct figures_sample){.wall_ms = 7, .latency_count = 1, .p50 = 0.012, .p90 = 2, .p99 = 1234.5});
+    figures_history_add(
+        &(struct figures_sample){.wall_ms = 7, .latency_count = 1, .p50 = 0.012, .p90 = 2, .p99 = 1234.5});
     figures_history_append(&text, end, 1, true);
-    CHECK(slice_equal(slice_from(text.data, text.length),
-                      SLICE("[7,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0.012,2,1234.5]")));
+    CHECK(slice_equal(slice_from(text.data, text.length), SLICE("[7,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0.012,2,1234.5]")));
     buffer_free(&text);
 }
