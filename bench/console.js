@@ -83,7 +83,9 @@ async function measure(page, name, act) {
     await measure(page, 'tail of 200 envelopes/s', () => page.waitForTimeout(5000));
     await page.goto(`http://127.0.0.1:${bridge.httpPort}/console#/map`);
     await page.waitForTimeout(1500);
-    await measure(page, 'map', () => page.waitForTimeout(5000));
+    await measure(page, 'map, by role', () => page.waitForTimeout(5000));
+    await page.getByLabel('Show', {exact: true}).selectOption('agent');
+    await measure(page, 'map, the most active', () => page.waitForTimeout(5000));
     await page.goto(`http://127.0.0.1:${bridge.httpPort}/console#/overview`);
     await page.waitForTimeout(1500);
     await measure(page, 'overview', () => page.waitForTimeout(5000));

@@ -49,7 +49,7 @@ export function map(main) {
             h("li", {}, h("span", {class: "swatch dot s1"}), "agent"), h("li", {}, h("span", {class: "swatch dot ring"}), "several agents"),
             h("li", {}, h("span", {class: "swatch s3"}), "meant together by a script"))),
             h("section", {class: "card pairs", tabindex: "0", "aria-label": "Who talks most"}, h("h2", {}, "Who talks most"), pairs, table)));
-    let heat = 1, due, stream = null, pointer = null, held = null, dragged = null, ended = false, sample = "", stale = true;
+    let heat = 1, due, stream = null, pointer = null, held = null, dragged = null, ended = false, sample = "", stale = true, regrouped = 0;
 
     function take(trace, moves) {
         if (trace.outcome === "refused" || trace.outcome === "dropped") {
@@ -77,7 +77,8 @@ export function map(main) {
 
     function regroup() {
         stale = false;
-        view = talk.view(by.value, find.value, NODES);
+        view = talk.view(by.value, find.value, NODES, nodes);
+        regrouped = performance.now();
         const keys = new Set(view.nodes.map((node) => node.key));
         for (const key of nodes.keys()) {
             if (!keys.has(key)) {
@@ -86,7 +87,11 @@ export function map(main) {
         }
         for (const node of view.nodes) {
             const placed = nodes.get(node.key);
+            node.title = titleOf(node);
             if (placed) {
+                if (placed.title !== node.title) {
+                    placed.text = null;
+                }
                 Object.assign(placed, node);
                 continue;
             }
@@ -328,8 +333,12 @@ export function map(main) {
         context.strokeStyle = theme.panel;
         const groups = view.nodes.filter((node) => node.kind !== "agent"), single = view.nodes.filter((node) => node.kind === "agent");
         for (const one of [near, ...[...groups, ...single].map((node) => nodes.get(node.key))].filter(Boolean)) {
-            const [x, y] = at(one), text = cut(context, titleOf(one), near === one ? 400 : 130);
-            const half = context.measureText(text).width / 2, below = y + size(one) + (one.kind === "several" ? 15 : 11);
+            if (!one.text) {
+                one.text = cut(context, one.title, 130);
+                one.half = context.measureText(one.text).width / 2;
+            }
+            const [x, y] = at(one), text = near === one ? cut(context, one.title, 400) : one.text;
+            const half = near === one ? context.measureText(text).width / 2 : one.half, below = y + size(one) + (one.kind === "several" ? 15 : 11);
             const box = [x - half - 2, below - 8, x + half + 2, below + 8];
             if ((one === near && taken.length > 0) || taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) {
                 continue;
@@ -449,7 +458,7 @@ export function map(main) {
     } else {
         sample = "from the history: live is for administrators";
     }
-    const timers = [setInterval(() => document.hidden || regroup(), 2000), setInterval(() => stale && !document.hidden && regroup(), 500),
+    const timers = [setInterval(() => document.hidden || regroup(), 2000), setInterval(() => stale && !document.hidden && performance.now() - regrouped > (nodes.size < 40 ? 400 : 1400) && regroup(), 200),
         setInterval(() => document.hidden || learn(), 30000)];
     regroup();
     return () => {

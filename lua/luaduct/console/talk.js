@@ -77,10 +77,11 @@ export class Talk {
     }
 
     // by: "" (the agents themselves, or their roles where they are more than `most`), "agent", "role", "label"; text: only
-    // pairs of which one is called so, or has such a role or label. Gives {by, of(name, kind) (its node), nodes, edges, agents, found, shown}: nodes
+    // pairs of which one is called so, or has such a role or label; before: a Map or Set by the keys of what is shown so
+    // far. Gives {by, of(name, kind) (its node), nodes, edges, agents, found, shown}: nodes
     // [{key, kind (agent, group, several), name, count, weight}], edges [{from, to (keys), weight}], both with the most
     // active first; so many agents talked, so many of them match, and so many have a place of their own.
-    view(by, text, most) {
+    view(by, text, most, before) {
         const now = performance.now(), wanted = text.trim().toLowerCase();
         this.prune(now, LEAST);
         const pairs = [...this.pairs.values()].filter((pair) => wanted === "" || this.matches(pair.from, wanted) ||
@@ -92,7 +93,7 @@ export class Talk {
             of.set(pair.to, (of.get(pair.to) ?? 0) + pair.weight);
         }
         const using = by || (weights.size > most ? "role" : "agent");
-        const places = this.places(using, weights, groups, most);
+        const places = this.places(using, weights, groups, most, before);
         const edges = new Map();
         for (const pair of pairs) {
             const from = places.of(pair.from, "agent"), to = places.of(pair.to, pair.kind);
@@ -106,7 +107,7 @@ export class Talk {
             found: wanted === "" ? weights.size : [...weights.keys()].filter((name) => this.matches(name, wanted)).length, shown: using === "agent" ? places.own : 0};
     }
 
-    places(using, weights, groups, most) {
+    places(using, weights, groups, most, before) {
         const nameOf = (name) => using === "agent" ? name
             : using === "role" ? this.known.get(name)?.role ?? "gone" : this.known.get(name)?.label ?? "no label";
         const all = new Map(), byName = new Map();
@@ -117,7 +118,9 @@ export class Talk {
             place.weight += weight;
             byName.set(own, place);
         }
-        const sorted = [...byName.values()].sort((a, b) => b.weight - a.weight);
+        // Who has a place keeps it until another one is clearly livelier: else the map would not come to rest.
+        const rank = (place) => place.weight * (before?.has(place.key) ? 2 : 1);
+        const sorted = [...byName.values()].sort((a, b) => rank(b) - rank(a));
         const room = Math.max(1, most - Math.min(groups.size, most / 4));
         const own = sorted.length > room ? room - 1 : sorted.length;
         const rest = {key: "rest", kind: "several", name: "the others", count: 0, weight: 0, rest: true};
