@@ -21,7 +21,7 @@ static const char reload_help[] =
     "  --canary WHO    only for some at first: a share of all senders such as 10%, label=L, or id=PATTERN with * in "
     "it;\n"
     "                  it is taken back by itself when it does worse (keys `canary` of the config)\n"
-    "  --shadow        let it decide beside the version in use, and only compare\n"
+    "  --shadow        let it decide beside the version in use, and only compare; with --canary for these senders\n"
     "  --list          show the versions, what they have done and why some were taken back\n" TARGET_HTTP_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
@@ -150,7 +150,7 @@ static int write_reload(const char *command, const struct arguments *arguments, 
     double number;
     buffer_append_slice(body, SLICE("{"));
     if (arguments->to) {
-        if (!option_number(command, "--to", arguments->to, 1, 1e9, &number))
+        if (!option_number(command, "to", arguments->to, 1, 1e9, &number))
             return EXIT_USAGE;
         buffer_append_format(body, "\"to\":%.0f", number);
     }
