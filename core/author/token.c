@@ -125,7 +125,7 @@ static bool read_expires(const char *text, int64_t *expires_ms)
 
 static bool read_count(const char *option, double most, double *number)
 {
-    return option_number("token", option, optarg, 1, most, number);
+    return option_integer("token", option, optarg, 1, most, number);
 }
 
 static bool read_option(int option, struct arguments *arguments)

@@ -150,7 +150,7 @@ static int write_reload(const char *command, const struct arguments *arguments, 
     double number;
     buffer_append_slice(body, SLICE("{"));
     if (arguments->to) {
-        if (!option_number(command, "to", arguments->to, 1, 1e9, &number))
+        if (!option_integer(command, "to", arguments->to, 1, 1e9, &number))
             return EXIT_USAGE;
         buffer_append_format(body, "\"to\":%.0f", number);
     }

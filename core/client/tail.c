@@ -55,7 +55,7 @@ static int read_options(int argc, char **argv, struct tail *tail)
             tail->intent = optarg;
             break;
         case OPTION_COUNT:
-            if (!option_number(argv[0], "count", optarg, 1, 1e12, &tail->count))
+            if (!option_integer(argv[0], "count", optarg, 1, 1e12, &tail->count))
                 return EXIT_USAGE;
             break;
         case OPTION_JSON:

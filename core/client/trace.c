@@ -53,7 +53,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             arguments->id = optarg;
             break;
         case OPTION_COUNT:
-            if (!option_number(argv[0], "count", optarg, 1, 1e12, &arguments->count))
+            if (!option_integer(argv[0], "count", optarg, 1, 1e12, &arguments->count))
                 return EXIT_USAGE;
             break;
         case OPTION_JSON:

@@ -21,7 +21,10 @@ int options_next(int argc, char **argv, const struct option *known)
 {
     opterr = 0;
     int before = optind;
-    int found = getopt_long(argc, argv, ":", known, NULL);
+    int found = getopt_long(argc, argv, ":h", known, NULL);
+    for (const struct option *option = known; found == 'h' && option->name; option++)
+        if (strcmp(option->name, "help") == 0)
+            return option->val;
     if (found == ':') {
         usage_error(argv[0], "%s needs a value", argv[optind - 1]);
         return OPTIONS_WRONG;
@@ -36,6 +39,16 @@ int options_next(int argc, char **argv, const struct option *known)
             usage_error(argv[0], "unknown option %s", argv[optind - 1]);
     }
     return found;
+}
+
+bool option_integer(const char *command, const char *option, const char *text, double minimum, double maximum,
+                    double *number)
+{
+    *number = strtod(text, NULL);
+    if (*text && text[strspn(text, "0123456789")] == '\0' && *number >= minimum && *number <= maximum)
+        return true;
+    usage_error(command, "--%s: expected a whole number from %.0f to %.0f, got \"%s\"", option, minimum, maximum, text);
+    return false;
 }
 
 bool option_number(const char *command, const char *option, const char *text, double minimum, double maximum,

@@ -157,15 +157,15 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
     while (good && (option = options_next(argc, argv, known)) != OPTIONS_END) {
         switch (option) {
         case OPTION_AGENTS: /* an id has room for a few more */
-            good = option_number(command, "agents", optarg, 1, 99999, &number);
+            good = option_integer(command, "agents", optarg, 1, 99999, &number);
             plan->agents = (unsigned)number;
             break;
         case OPTION_WINDOW:
-            good = option_number(command, "window", optarg, 1, 65536, &number);
+            good = option_integer(command, "window", optarg, 1, 65536, &number);
             plan->window = (unsigned)number;
             break;
         case OPTION_SIZE:
-            good = option_number(command, "size", optarg, 128, 64 << 20, &number);
+            good = option_integer(command, "size", optarg, 128, 64 << 20, &number);
             plan->size = (unsigned)number;
             break;
         case OPTION_RATE:
@@ -183,7 +183,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             plan->intent = optarg;
             break;
         case OPTION_DEPTH:
-            good = option_number(command, "depth", optarg, 4, 1000, &number);
+            good = option_integer(command, "depth", optarg, 4, 1000, &number);
             plan->depth = (unsigned)number;
             break;
         case OPTION_NUMBERS:
@@ -193,14 +193,14 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             plan->protocol = WIRE_MSGPACK;
             break;
         case OPTION_ABSENT:
-            good = option_number(command, "absent", optarg, 1, 99999, &number);
+            good = option_integer(command, "absent", optarg, 1, 99999, &number);
             plan->absent = (unsigned)number;
             break;
         case OPTION_PAUSE:
             good = option_number(command, "pause", optarg, 0.1, 1e6, &plan->pause);
             break;
         case OPTION_BYTES:
-            good = option_number(command, "bytes", optarg, 1, 1e18, &number);
+            good = option_integer(command, "bytes", optarg, 1, 1e18, &number);
             plan->bytes = (uint64_t)number;
             break;
         case OPTION_PATH:
@@ -210,7 +210,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             plan->bodies = optarg;
             break;
         case OPTION_REQUESTS:
-            good = option_number(command, "requests", optarg, 1, 1e15, &number);
+            good = option_integer(command, "requests", optarg, 1, 1e15, &number);
             plan->requests = (uint64_t)number;
             break;
         case OPTION_TIMEOUT:
@@ -232,7 +232,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
         case OPTION_SERVER_PID:
             if (servers == SERVER_PROCESSES)
                 return usage_error(command, "--server-pid: no more than %d", SERVER_PROCESSES);
-            good = option_number(command, "server-pid", optarg, 1, 1 << 22, &number); /* the kernel's PID_MAX_LIMIT */
+            good = option_integer(command, "server-pid", optarg, 1, 1 << 22, &number); /* the kernel's PID_MAX_LIMIT */
             plan->server.pids[servers++] = (pid_t)number;
             break;
         case OPTION_JSON:

@@ -87,7 +87,7 @@ static int read_options(int argc, char **argv, const struct list *list, struct a
             arguments->task = optarg;
             break;
         case OPTION_LIMIT:
-            if (!option_number(argv[0], "limit", optarg, 1, 1e9, &limit))
+            if (!option_integer(argv[0], "limit", optarg, 1, 1e9, &limit))
                 return EXIT_USAGE;
             arguments->limit = optarg;
             break;

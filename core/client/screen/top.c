@@ -75,7 +75,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
             strcpy(arguments->choice.filter, optarg);
             break;
         case OPTION_LIMIT:
-            if (!option_number(argv[0], "limit", optarg, 1, 1e9, &arguments->limit))
+            if (!option_integer(argv[0], "limit", optarg, 1, 1e9, &arguments->limit))
                 return EXIT_USAGE;
             break;
         case OPTION_HELP:
