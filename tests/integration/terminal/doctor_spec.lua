@@ -76,7 +76,7 @@ describe("luaduct doctor", function()
         assert.same({1, ""}, {status, errors})
         assert_check(checks, "config", "fail", "mode: expected")
         assert.truthy(checks["open files"])
-        local _, listed = bridge.luaduct({"doctor", write(nil, {config_text = "return {mode = 7}"})})
+        local _, listed = bridge.luaduct({"doctor", (write(nil, {config_text = "return {mode = 7}"}))})
         assert.match("\nwarn +config +not looked at, .*scripts, credentials, certificates, files, ports\n", listed)
         local _, output = bridge.luaduct({"doctor", "/nowhere/config.lua"})
         assert.match("^fail +config +/nowhere/config.lua: cannot read the config file", output)
@@ -112,7 +112,7 @@ describe("luaduct doctor", function()
     end)
 
     it("says of a port what is wrong with it, and what helps against that", function()
-        local _, checks = examine(write({listen = {host = "192.0.2.1", wsPort = 4567}})) -- RFC 5737: nobody's
+        local _, checks = examine(write({listen = {host = "192.0.2.1", wsPort = 4567, insecure = true}})) -- RFC 5737: nobody's
         assert_check(checks, "listen.wsPort", "fail", "port 4567 of 192.0.2.1: Cannot assign requested address")
         assert.match("mend listen.host", checks["listen.wsPort"].advice)
     end)
@@ -123,8 +123,8 @@ describe("luaduct doctor", function()
         local token = {token = "correct horse battery staple"}
         for _, case in ipairs({
             {true, {}},
-            {true, {listen = {host = "0.0.0.0"}}},
-            {false, {listen = {host = "192.0.2.1"}}},
+            {true, {listen = {host = "0.0.0.0", insecure = true}}},
+            {false, {listen = {host = "192.0.2.1", insecure = true}}},
             {false, {limits = {trustedProxies = {"127.0.0.1", "::1"}}}},
             {true, {limits = {trustedProxies = {"192.0.2.7"}}}},
             {true, {limits = {trustedProxies = {"127.0.0.1", "::1"}}, listen = {admin = "admin.sock"}}},
