@@ -510,6 +510,22 @@ describe("an identity", function()
         end
     end)
 
+    it("shows those of its credential at /agents", function()
+        local server = start_with({
+            crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"},
+                limits = {messagesPerSecond = 7, connections = 2}},
+            other = {token = "other-token", roles = {"agent", "reader"}, clientIds = {"*"}},
+        })
+        agent(server, "crew-1")
+        agent(server, "free", "other-token")
+
+        local limits = {}
+        for _, each in ipairs(http.get(server, "/agents", {Authorization = "Bearer other-token"}).agents) do
+            limits[each.id] = each.limits or "none"
+        end
+        assert.same({["crew-1"] = {messagesPerSecond = 7, connections = 2}, free = "none"}, limits)
+    end)
+
     it("is not used up by the register, wherever the credential is shown", function()
         local server = start_with({
             crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"}, limits = {messagesPerSecond = 1}},
