@@ -24,7 +24,10 @@ static int next_option(int argc, char **argv, const struct option *known)
 {
     opterr = 0;
     int before = optind;
-    int found = getopt_long(argc, argv, ":", known, NULL);
+    int found = getopt_long(argc, argv, ":h", known, NULL);
+    for (const struct option *option = known; found == 'h' && option->name; option++)
+        if (strcmp(option->name, "help") == 0)
+            return option->val;
     if (found == ':') {
         usage_error(argv[0], "%s needs a value", argv[optind - 1]);
         return '?';
@@ -44,7 +47,15 @@ static int next_option(int argc, char **argv, const struct option *known)
 static bool read_number(const char *command, const struct option_rule *rule, double *number)
 {
     char *end;
+    bool digits = *optarg && optarg[strspn(optarg, "0123456789")] == '\0';
     *number = strtod(optarg, &end);
+    if (rule->whole || rule->large) {
+        if (digits && *number >= rule->minimum && *number <= rule->maximum)
+            return true;
+        usage_error(command, "--%s: expected a whole number from %.0f to %.0f, got \"%s\"", rule->name, rule->minimum,
+                    rule->maximum, optarg);
+        return false;
+    }
     if (end != optarg && *end == '\0' && isfinite(*number) && *number >= rule->minimum && *number <= rule->maximum)
         return true;
     usage_error(command, "--%s: expected a number from %.12g to %.12g, got \"%s\"", rule->name, rule->minimum,
