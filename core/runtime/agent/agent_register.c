@@ -16,6 +16,7 @@
 #include "runtime/agent/session.h"
 #include "runtime/events/events.h"
 #include "runtime/identity/authenticate.h"
+#include "runtime/limits/attempts.h"
 #include "runtime/process/drain.h"
 #include "runtime/reactor.h"
 #include "runtime/tracing/hop.h"

@@ -35,6 +35,10 @@ void session_hook_ended(struct connection *connection);
  * identity does not allow its agent any more. */
 void session_review(struct connection *connection);
 
+/* A whole message, from the socket or the backlog: it is scanned, counted, and handled by its type, an envelope by
+ * dispatching it. Its hook may wait: then connection->hook_waits is set. */
+void session_message(struct connection *connection, const struct websocket_message *received);
+
 /* A `register` message. Its on_register may wait: then connection->hook_waits is set. */
 void session_register(struct connection *connection, struct slice text, const struct message_rules *rules);
 

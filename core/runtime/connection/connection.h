@@ -16,7 +16,7 @@
 #include "net/transport.h"
 #include "protocol/envelope.h"
 #include "protocol/websocket/websocket.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 
 struct reactor;
 struct backlog;
@@ -85,7 +85,7 @@ struct connection {
     struct grant *grant;               /* what its agent may send; NULL before it registered */
     struct trace_context *trace;       /* what the request that opened it said, until it registered; NULL: nothing */
     struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
-    struct party *party;               /* of its address; NULL: it needs none (runtime/limits.h) */
+    struct party *party;               /* of its address; NULL: it needs none (runtime/limits/party.h) */
     struct party *sender;              /* of its identity or, once registered, its clientId; NULL: not known yet */
 };
 

@@ -33,7 +33,7 @@
 #include "runtime/handover/handover.h"
 #include "runtime/handover/starter.h"
 #include "runtime/identity/jwt/verifier.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 #include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"
 #include "runtime/pressure/pressure.h"
