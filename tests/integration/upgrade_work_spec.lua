@@ -146,6 +146,36 @@ describe("while another process takes over", function()
         end
     end)
 
+    it("what one with TLS has sent is kept in its order, up to where the bridge stopped to read", function()
+        local server = tls.start()
+        local writer = bridge.luaduct_start({"agent", "writer", "--to", "absent", "--url",
+            "wss://localhost:" .. server.ws_port, "--ca", server.authority.ca}, {input = "pipe"})
+        local function kept()
+            local status, text = tls.curl(server, "/admin/export")
+            local numbers = {}
+            for number in (status == 0 and text or ""):gmatch('{"mailbox":"absent".-"number": (%d+)') do
+                numbers[#numbers + 1] = tonumber(number)
+            end
+            return numbers
+        end
+        local fill = ("x"):rep(300)
+        for number = 1, 100 do
+            writer:send_input(('{"number": %d, "fill": "%s"}\n'):format(number, fill))
+        end
+        local before = wait.eventually(function()
+            local numbers = kept()
+            return #numbers > 0 and numbers
+        end, nil, "envelopes in the mailbox")
+
+        upgrade.run(server)
+
+        local after = kept()
+        assert.is_true(#after >= #before)
+        for number = 1, #after do
+            assert.equal(number, after[number])
+        end
+    end)
+
     it("what the old one gave away is not reported as lost", function()
         local server = bridge.start({
             config = {agents = {mailboxBytes = "64KiB"}, limits = {sendQueueBytes = "16MiB"},
