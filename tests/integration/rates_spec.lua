@@ -589,6 +589,45 @@ describe("an identity", function()
         end
     end)
 
+    it("shows those of its credential at /agents", function()
+        local server = start_with({
+            crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"},
+                limits = {messagesPerSecond = 7, connections = 2}},
+            other = {token = "other-token", roles = {"agent", "reader"}, clientIds = {"*"}},
+        })
+        agent(server, "crew-1")
+        agent(server, "free", "other-token")
+
+        local limits = {}
+        for _, each in ipairs(http.get(server, "/agents", {Authorization = "Bearer other-token"}).agents) do
+            limits[each.id] = each.limits or "none"
+        end
+        assert.same({["crew-1"] = {messagesPerSecond = 7, connections = 2}, free = "none"}, limits)
+    end)
+
+    it("is not used up by the register, wherever the credential is shown", function()
+        local server = start_with({
+            crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"}, limits = {messagesPerSecond = 1}},
+            other = {token = "other-token", roles = {"agent"}, clientIds = {"*"}, limits = {messagesPerSecond = 1}},
+        })
+        local function send_behind(client, register)
+            client:send_register("a-" .. register, register == "crew-token" and {authToken = register} or {})
+            for number = 1, 4 do
+                client:send_envelope({id = "e" .. number, to = "absent"})
+            end
+            assert.equal("registered", client:receive_json().type)
+            assert.equal("e2", client:expect_error("rate_limited").id)
+        end
+
+        send_behind(websocket.connect(server), "crew-token")
+        send_behind(websocket.connect(server, {headers = {Authorization = "Bearer other-token"}}), "other-token")
+        -- … but one after the other is.
+        local again = websocket.connect(server, {headers = {Authorization = "Bearer other-token"}})
+        again:register("a-other-token")
+        again:send_register("a-other-token")
+        again:expect_error("rate_limited")
+    end)
+
     it("has no more connections than limits.connectionsPerIdentity, shown at the upgrade or at the register", function()
         local server = start_with(CREW, {connectionsPerIdentity = 2})
         local shown = {headers = {Authorization = "Bearer crew-token"}}
