@@ -16,7 +16,7 @@
 #include "runtime/http/api_native.h"
 #include "runtime/http/figures_history.h"
 #include "runtime/identity/jwt/verifier.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limit.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/process/drain.h"
 #include "runtime/process/server.h"

@@ -53,6 +53,12 @@ static inline void set_time(lua_State *L, const char *name, int64_t wall_ms)
     lua_setfield(L, -2, name);
 }
 
+/* How to become one, behind "only an administrator may …". For Lua: ADMINISTRATORS of the module. */
+#define API_ADMINISTRATORS                                                                                             \
+    ": show a credential with the role admin (`luaduct token new NAME --role admin` for auth.tokens, or auth.token "   \
+    "with auth.tokenIsAdmin), come by the socket listen.admin (--url unix:PATH), or, where no credential is "          \
+    "configured, from the bridge's own machine and not through a proxy"
+
 /* Makes the call's answer a refusal and gives its status. */
 unsigned api_refuse(struct api *api, enum code code, struct slice text);
 

@@ -146,7 +146,7 @@ export function agents(main, chosen) {
     }
 
     function build(agent) {
-        const limits = store.session.limits;
+        const limits = {...store.session.limits, ...agent.limits}; // its credential's go before the config's
         const names = ["Sent", "Received", "Waiting", "Errors", "Open tasks", "Connected", "Last seen"];
         cells.values = names.map(() => h("dd", {}, "–"));
         cells.history = h("div");

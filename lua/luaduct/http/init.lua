@@ -65,6 +65,10 @@ return function(method, path, query, accept)
     if not route then
         return native.refuse("not_found", "there is nothing at this path")
     end
+    if method == "OPTIONS" then
+        native.allow(allowed_methods(route))
+        return 204
+    end
     local endpoint = route[method]
     if not endpoint then
         return native.refuse("method_not_allowed", "this path does not take this method", allowed_methods(route))

@@ -166,7 +166,7 @@ describe("a canary", function()
     end
 
     it("that does well is promoted", function()
-        local server = start({minCalls = 20, holdMs = 50})
+        local server = start({minCalls = 30, holdMs = 50})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
         try(server, NEW, {canary = {percent = 100}})
         count_channels(alice, bob, 30)
@@ -274,6 +274,25 @@ describe("a version in the shadow", function()
         assert.equal([[drop("secret"); channel = "old"]], differences[1].wouldDecide)
         assert.match('"secret"', differences[1].envelope)
         assert.equal(1, version(server))
+    end)
+
+    it("is asked for those senders alone that the canary names", function()
+        local drops = [[return {route = function(_, bridge) return bridge.drop("other") end}]]
+        for _, canary in ipairs({{id = "al*"}, {label = "beta"}}) do
+            local server = start()
+            local alice = websocket.agent(server, "alice", {labels = {"beta"}})
+            local carl, bob = websocket.agent(server, "carl"), websocket.agent(server, "bob")
+            try(server, drops, {shadow = true, canary = canary})
+            assert.same({old = 10}, count_channels(carl, bob, 10))
+            assert.same({old = 3}, count_channels(alice, bob, 3))
+
+            wait.eventually(function() return status(server).compared == 3 end, nil, "three decisions compared")
+            for _, difference in ipairs(http.get(server, "/admin/canary/diff").differences) do
+                assert.is_nil(difference.envelope:find("carl", 1, true))
+            end
+            assert.equal(0, status(server).trial.decisions.to)
+            server:stop()
+        end
     end)
 
     it("does no harm when it fails, and is taken back for it", function()
