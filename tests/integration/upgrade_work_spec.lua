@@ -20,7 +20,7 @@ local FILES = {
     ["count.lua"] = "return function(turns) local sum = 0 for _ = 1, turns do sum = sum + 1 end return sum end",
     ["forever.lua"] = "return function() while true do end end",
 }
-local TURNS = 50000000
+local TURNS = 150000000
 
 local function options(config)
     config = config or {}
@@ -67,7 +67,7 @@ describe("a task of an agent that runs while another process takes over", functi
     it("that fails then is answered with its error", function()
         local server = bridge.start(options({drain = {timeoutMs = 60000}}))
         local alice = websocket.agent(server, "alice")
-        ask(alice, "e1", "forever", nil, 1500)
+        ask(alice, "e1", "forever", nil, 4000)
         wait_running(server, 1)
 
         local successor = upgrade.start(server)
@@ -205,7 +205,7 @@ describe("while another process takes over", function()
         local folder = process.folder()
         local program = folder .. "/luaduct"
         os.execute(("cp %s %s"):format(bridge.BINARY, program))
-        local server = bridge.start({binary = program, script = "return {}", config = {upgrade = {timeoutMs = 1500}}})
+        local server = bridge.start({binary = program, script = "return {}", config = {upgrade = {timeoutMs = 4000}}})
         os.remove(program)
         process.write_file(program, fake_successor("sleeps"))
         os.execute("chmod +x " .. program)
