@@ -109,7 +109,8 @@ static bool has_administrator(const struct config *config, const struct standing
     if (config->listen.admin || access_names_administrators(standing->access))
         return true;
     if (!config->auth.required)
-        return access_may_administer(standing->access, &(struct access_subject){0}) && is_administered_from_here(config);
+        return access_may_administer(standing->access, &(struct access_subject){0}) &&
+               is_administered_from_here(config);
     if (config->auth.hook || config->auth.jwt.roles_claim.count > 0 || config->tls.client_ca ||
         (config->auth.token && config->auth.token_is_admin))
         return true;

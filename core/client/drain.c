@@ -10,7 +10,8 @@
 static const char help[] =
     "usage: luaduct drain [OPTION]…\n"
     "\n"
-    "Has a bridge end as SIGTERM does: /ready says so at once, nobody registers any more, and after drain.delayMs each\n"
+    "Has a bridge end as SIGTERM does: /ready says so at once, nobody registers any more, and after drain.delayMs "
+    "each\n"
     "agent gets what waits for it, and is sent elsewhere. What is in mailboxes then is lost; `luaduct export` keeps "
     "it.\n"
     "It does not wait for the end; a bridge that goes already goes on with that.\n"

@@ -10,8 +10,8 @@
 #define OPTIONS_END -1
 #define OPTIONS_WRONG '?' /* the line that says why is written */
 
-/* The next option's `val` (of -h that of --help), its argument in optarg; then OPTIONS_END, and optind is the first operand. Operands may
- * stand between options. argv[0] is the command's name. */
+/* The next option's `val` (of -h that of --help), its argument in optarg; then OPTIONS_END, and optind is the first
+ * operand. Operands may stand between options. argv[0] is the command's name. */
 int options_next(int argc, char **argv, const struct option *known);
 
 /* Writes "luaduct COMMAND: …, see luaduct COMMAND --help" to standard error and gives EXIT_USAGE. */

@@ -416,7 +416,8 @@ static int native_execute(lua_State *L)
     if (!call->admin)
         access_refused(REFUSED_ADMIN, call->identity, SLICE("/workers/execute"));
     if (!call->admin)
-        return push_refusal(L, CODE_FORBIDDEN, SLICE("only an administrator may have the workers work over HTTP" API_ADMINISTRATORS));
+        return push_refusal(L, CODE_FORBIDDEN,
+                            SLICE("only an administrator may have the workers work over HTTP" API_ADMINISTRATORS));
     if (api->reactor->draining)
         return push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
     struct slice body = slice_trim_space(call->body);
