@@ -172,7 +172,8 @@ describe("the reader of JavaScript", function()
         end
         local _, notes = javascript("const b = new EnhancedAIBridge({a: f(), c: 2});\nb.start();\nprocess.on('x', g);")
         assert.same({"a: left out: f would have to be executed",
-            "ignored: `b` would have to be executed: only literals are read", "ignored: `process` would have to be executed: only literals are read"},
+            "ignored: `b` would have to be executed: only literals are read",
+            "ignored: `process` would have to be executed: only literals are read"},
             {notes[1].text, notes[2].text, notes[3].text})
     end)
 
