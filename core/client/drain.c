@@ -20,27 +20,16 @@ static const char help[] =
 
 #define TIMEOUT_MS 10000
 
-enum option_code { OPTION_HELP = 256 };
-
-static const struct option known[] = {TARGET_OPTIONS, {"help", no_argument, NULL, OPTION_HELP}, {0}};
-
 int command_drain(int argc, char **argv)
 {
     struct target_options options = {0};
     struct target target;
     struct buffer answer = {0};
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        if (option == OPTION_HELP) {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (!target_option(&options, option))
-            return EXIT_USAGE;
-    }
-    if (optind < argc)
-        return usage_error(argv[0], "there is no place for %s", argv[optind]);
-    int code = target_find(argv[0], &options, TARGET_HTTP, &target);
+    const struct option_rule rules[] = {TARGET_RULES(&options), {0}};
+    int code = options_read_all(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
+    code = target_find(argv[0], &options, TARGET_HTTP, &target);
     if (code == 0)
         code = ask_bridge(argv[0], &target, "POST", "/admin/drain", slice_from("", 0), TIMEOUT_MS, &answer);
     if (code != 0)

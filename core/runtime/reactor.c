@@ -467,6 +467,10 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
         snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
         return false;
     }
+    if (!wakes_up(reactor->loop)) { /* before there is anything else that could be due in its turns */
+        snprintf(error, size, "cannot start reactor %u: its loop cannot be woken", index);
+        return false;
+    }
     const uint32_t after_ms[DEADLINE_COUNT] = {
         [DEADLINE_HEADER] = config->http.header_timeout_ms,       [DEADLINE_BODY] = config->http.body_timeout_ms,
         [DEADLINE_REGISTER] = config->agents.register_timeout_ms, [DEADLINE_GRACE] = config->agents.register_grace_ms,
@@ -489,10 +493,6 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     ev_set_priority(&reactor->held_timer, EV_MINPRI);       /* … after all else that is due in it */
     reactor->held_last = &reactor->held;
     start_timer(reactor, &reactor->cleanup_timer, on_cleanup, config->agents.cleanup_interval_ms / 1000.0);
-    if (!wakes_up(reactor->loop)) {
-        snprintf(error, size, "cannot start reactor %u: its loop cannot be woken", index);
-        return false;
-    }
     return true;
 }
 

@@ -149,6 +149,9 @@ await call(200, 'get', '/api/status');
 await call(200, 'get', '/optimization');
 await call(200, 'get', '/metrics');
 assert.ok((await call(200, 'get', '/metrics', undefined, {Accept: 'text/plain'})).startsWith('# HELP luaduct_'));
+await call(200, 'get', '/metrics/history');
+while ((await call(200, 'get', '/metrics/history?seconds=5')).samples.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+await call(400, 'get', '/metrics/history?seconds=601');
 while ((await call(200, 'get', '/alerts')).alerts.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
 
 await call(200, 'get', '/events?kinds=agent');

@@ -16,7 +16,7 @@
 #include "net/transport.h"
 #include "protocol/envelope.h"
 #include "protocol/websocket/websocket.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 
 struct reactor;
 struct backlog;
@@ -84,9 +84,9 @@ struct connection {
     struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
     struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
     struct grant *grant;               /* what its agent may send; NULL before it registered */
-    struct trace_context *trace;       /* what the request that opened it said; NULL: nothing */
+    struct trace_context *trace;       /* what the request that opened it said, until it registered; NULL: nothing */
     struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
-    struct party *party;               /* of its address; NULL: it needs none (runtime/limits.h) */
+    struct party *party;               /* of its address; NULL: it needs none (runtime/limits/party.h) */
     struct party *sender;              /* of its identity or, once registered, its clientId; NULL: not known yet */
 };
 

@@ -68,11 +68,12 @@ int api_push_answer(lua_State *L, struct api_call *call);
 void api_forget(struct api_call *call);
 
 /* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c, api_metrics.c,
- * api_admin.c, api_scripts.c, api_events.c, api_repl.c, api_tls.c, api_log.c, api_console.c and api_state.c.
+ * api_admin.c, api_scripts.c, api_events.c, api_repl.c, api_tls.c, api_log.c, api_console.c, api_state.c and
+ * api_figures_history.c.
  */
 extern const luaL_Reg api_native_functions[], api_figures_functions[], api_metrics_functions[], api_admin_functions[],
     api_scripts_functions[], api_events_functions[], api_repl_functions[], api_tls_functions[], api_log_functions[],
-    api_console_functions[], api_state_functions[];
+    api_console_functions[], api_state_functions[], api_figures_history_functions[];
 
 /* What api_push_answer and api_forget do for an order to the loader. */
 int api_scripts_push_answer(lua_State *L, struct api_call *call);

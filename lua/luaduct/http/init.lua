@@ -18,6 +18,7 @@ local ROUTES = {
     ["/health"] = {GET = require "luaduct.http.health"},
     ["/ready"] = {GET = require "luaduct.http.ready"},
     ["/metrics"] = {GET = require "luaduct.http.metrics"},
+    ["/metrics/history"] = {GET = see("status", require "luaduct.http.figures_history")},
     ["/api/status"] = {GET = see("status", require "luaduct.http.status")},
     ["/optimization"] = {GET = see("status", require("luaduct.http.optimization").endpoint)},
     ["/agents"] = {GET = see("agents", require "luaduct.http.agents")},
