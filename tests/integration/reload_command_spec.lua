@@ -106,7 +106,8 @@ describe("luaduct drain", function()
             {env = {AI_BRIDGE_AUTH_TOKEN = "correct horse battery staple"}})
 
         assert.same({1, ""}, {status, output})
-        for _, way in ipairs({"luaduct token new NAME --role admin", "auth.tokenIsAdmin", "listen.admin", "unix:PATH"}) do
+        local ways = {"luaduct token new NAME --role admin", "auth.tokenIsAdmin", "listen.admin", "unix:PATH"}
+        for _, way in ipairs(ways) do
             assert.truthy(errors:find(way, 1, true), errors)
         end
         assert.is_true(server:is_running())
