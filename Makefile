@@ -1,6 +1,9 @@
 # Luaduct. `make help` lists the targets. Another compiler: make CC=clang; another folder: make BUILD=/tmp/luaduct.
 
-BUILD ?= build
+# PORTABLE=1: for POSIX and libev alone, as elsewhere than on Linux.
+PORTABLE ?=
+LINUX := $(if $(PORTABLE),,$(filter Linux,$(shell uname -s)))
+BUILD ?= $(if $(PORTABLE),build/portable,build)
 PREFIX ?= /usr/local
 DESTDIR ?=
 CC = gcc
@@ -19,7 +22,7 @@ BUSTED_OUTPUT ?= utfTerminal
 DURATION ?= 5m
 
 # All processors, unless the caller chose otherwise; a make below this one takes part in its jobs.
-JOBS := $(shell nproc)
+JOBS := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 ifeq ($(MAKELEVEL) $(filter -j%,$(MAKEFLAGS)),0 )
 MAKEFLAGS += -j$(JOBS)
 endif
@@ -27,7 +30,8 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = build
 
-core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c))
+# What differs between systems is in a few files, of which there are two: *_linux.c and *_posix.c.
+core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c ! -name '*_$(if $(LINUX),posix,linux).c'))
 lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua) \
 	$(sort $(wildcard lua/luaduct/console/*))
 unit_sources := $(sort $(shell find tests/unit -name '*.c'))
@@ -53,13 +57,16 @@ luajit_cflags = $(eval luajit_cflags := $(shell pkg-config --cflags luajit))$(lu
 hardening = -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=3 $(if $(filter x86_64,$(shell uname -m)),-fcf-protection=full)
 sanitizing = -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 warnings = -Wall -Wextra -Wshadow -Werror=implicit-function-declaration
-compile_flags = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(warnings) -Icore $(luajit_cflags) $(if $(SANITIZE),$(sanitizing),$(hardening)) -pthread
+# A portable build on Linux is shown nothing of it: POSIX, and what all of Unix has. Elsewhere all is visible anyway.
+system_flags = $(if $(LINUX),-D_GNU_SOURCE -DLUADUCT_LINUX,$(portable_flags))
+portable_flags = $(if $(filter Linux,$(shell uname -s)),-D_XOPEN_SOURCE=700 -D_DEFAULT_SOURCE) -include core/base/portable.h
+compile_flags = -std=gnu11 $(system_flags) $(CFLAGS) $(warnings) -Icore $(luajit_cflags) $(if $(SANITIZE),$(sanitizing),$(hardening)) -pthread
 link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -pie -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),$(sanitizing))
 # LuaJIT and lua-cjson are linked in: a dozen calls into LuaJIT for each message cost 5 % less without the detour through
 # the dynamic linker's table. lua-cjson's archive is built for the interface of Lua 5.1, which LuaJIT keeps.
 # Modules in C that specs of scripts load (`luaduct test`) take Lua's interface from the binary.
 exports = -Wl,--export-dynamic-symbol='lua_*' -Wl,--export-dynamic-symbol='luaL_*'
-libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a -ldl -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -lcrypto -l:libpcre2-8.a -ledit -lncursesw -ltinfo -lseccomp -lm
+libraries = -l:liblua5.1-cjson.a -l:libluajit-5.1.a $(if $(LINUX),-ldl) -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -lcrypto -l:libpcre2-8.a -ledit -lncursesw -ltinfo $(if $(LINUX),-lseccomp) -lm
 # A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
 memory_words = memory pressure pool allocation mailbox
 worker_words = worker operation

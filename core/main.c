@@ -405,6 +405,7 @@ static int dispatch(int argc, char **argv)
 int main(int argc, char **argv)
 {
     hash_start();
+    system_start(argv[0]);
     int code = dispatch(argc, argv);
     /* A full disk behind standard output must not look like success. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/system.h"
 #include "runtime/config/bundle.h"
 #include "runtime/identity/standing.h"
 #include "runtime/policies/policies.h"
@@ -19,10 +20,8 @@ const char *inspect_find_config(char path[PATH_MAX])
 {
     static const char *const places[] = {"../share/luaduct/config/luaduct.lua", "../config/luaduct.lua"};
     char binary[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", binary, sizeof binary - 1);
-    if (length <= 0)
+    if (!system_program_path(binary))
         return NULL;
-    binary[length] = '\0';
     const char *folder = dirname(binary);
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         char place[PATH_MAX];

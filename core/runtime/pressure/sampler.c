@@ -19,6 +19,8 @@ void sampler_read(struct memory_sample *out)
     api_sum_heaps(&out->script_heaps, &out->api_heaps, &collections);
     out->collections = collections.manual + collections.automatic;
     out->collections_under_way = collections.under_way;
+    if (out->resident == 0) /* the system does not say: what is known of, and that is most of it */
+        out->resident = out->pools + out->script_heaps + out->api_heaps;
 }
 
 void sampler_read_surroundings(struct memory_surroundings *out)
