@@ -16,20 +16,77 @@
 
 /* --- Bytes --- */
 
-void *portable_memmem(const void *text, size_t length, const void *part, size_t part_length)
+/* The start of the largest suffix of `part` by the order of bytes, or by its reverse, and its period: Crochemore and
+ * Perrin, "Two-way string matching". */
+static size_t largest_suffix(const unsigned char *part, size_t length, bool reverse, size_t *period)
 {
-    const char *at = text, *first = part;
-    if (part_length == 0)
-        return (void *)(uintptr_t)text;
-    /* Where the first byte is, the rest may follow. */
-    while (length >= part_length && (at = memchr(at, *first, length - part_length + 1))) {
-        if (memcmp(at, part, part_length) == 0)
-            return (void *)(uintptr_t)at;
-        at++;
-        length = (size_t)((const char *)text + length - at);
-        text = at;
+    size_t start = 0, other = 1, at = 0;
+    *period = 1;
+    while (other + at < length) {
+        unsigned char a = part[other + at], b = part[start + at];
+        if (a == b) {
+            if (++at == *period) {
+                other += *period;
+                at = 0;
+            }
+        } else if (reverse ? a > b : a < b) {
+            other += at + 1;
+            at = 0;
+            *period = other - start;
+        } else {
+            start = other++;
+            at = 0;
+            *period = 1;
+        }
+    }
+    return start;
+}
+
+/* Linear whatever is looked for, for nobody could stop it (script/pattern/): `part` is cut where its period shows; its
+ * right half is compared forwards, then the left one backwards. */
+static const unsigned char *find_two_way(const unsigned char *text, size_t length, const unsigned char *part,
+                                         size_t part_length)
+{
+    size_t period, other_period;
+    size_t cut = largest_suffix(part, part_length, false, &period);
+    size_t other_cut = largest_suffix(part, part_length, true, &other_period);
+    if (other_cut > cut) {
+        cut = other_cut;
+        period = other_period;
+    }
+    bool periodic = cut + period <= part_length && memcmp(part, part + period, cut) == 0;
+    if (!periodic)
+        period = (cut > part_length - cut ? cut : part_length - cut) + 1;
+    size_t known = 0; /* of the left half, from the last place on, where `part` is periodic */
+    for (size_t at = 0; at + part_length <= length;) {
+        size_t right = cut > known ? cut : known;
+        while (right < part_length && part[right] == text[at + right])
+            right++;
+        if (right < part_length) {
+            at += right - cut + 1;
+            known = 0;
+            continue;
+        }
+        size_t left = cut;
+        while (left > known && part[left - 1] == text[at + left - 1])
+            left--;
+        if (left <= known)
+            return text + at;
+        at += period;
+        known = periodic ? part_length - period : 0;
     }
     return NULL;
+}
+
+void *portable_memmem(const void *text, size_t length, const void *part, size_t part_length)
+{
+    if (part_length == 0)
+        return (void *)(uintptr_t)text;
+    const unsigned char *first = length >= part_length ? memchr(text, *(const unsigned char *)part, length) : NULL;
+    if (!first || part_length == 1)
+        return (void *)(uintptr_t)first;
+    length -= (size_t)(first - (const unsigned char *)text);
+    return (void *)(uintptr_t)find_two_way(first, length, part, part_length);
 }
 
 void *portable_memrchr(const void *bytes, int byte, size_t length)
