@@ -34,7 +34,7 @@ MAKEFLAGS += --no-print-directory
 core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c ! -name '*_$(if $(LINUX),posix,linux).c'))
 lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua) \
 	$(sort $(wildcard lua/luaduct/console/*))
-unit_sources := $(sort $(shell find tests/unit -name '*.c'))
+unit_sources := $(sort $(shell find tests/unit -name '*.c' $(if $(LINUX),,! -name '*_linux_test.c')))
 fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 peer_sources := $(sort $(wildcard bench/peers/*.c))
 c_files := $(sort $(shell find core tests bench -name node_modules -prune -o -name '*.[ch]' -print 2>/dev/null))
@@ -59,7 +59,7 @@ sanitizing = -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-fr
 warnings = -Wall -Wextra -Wshadow -Werror=implicit-function-declaration
 # A portable build on Linux is shown nothing of it: POSIX, and what all of Unix has. Elsewhere all is visible anyway.
 system_flags = $(if $(LINUX),-D_GNU_SOURCE -DLUADUCT_LINUX,$(portable_flags))
-portable_flags = $(if $(filter Linux,$(shell uname -s)),-D_XOPEN_SOURCE=700 -D_DEFAULT_SOURCE) -include core/base/portable.h
+portable_flags = $(if $(filter Linux,$(shell uname -s)),-D_XOPEN_SOURCE=700 -D_DEFAULT_SOURCE -Itests/portable/include) -include core/base/portable.h
 compile_flags = -std=gnu11 $(system_flags) $(CFLAGS) $(warnings) -Icore $(luajit_cflags) $(if $(SANITIZE),$(sanitizing),$(hardening)) -pthread
 link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -pie -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),$(sanitizing))
 # LuaJIT and lua-cjson are linked in: a dozen calls into LuaJIT for each message cost 5 % less without the detour through

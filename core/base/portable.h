@@ -40,9 +40,11 @@ static inline char *portable_strchrnul(const char *text, int byte)
 #define explicit_bzero portable_explicit_bzero
 #define qsort_r portable_qsort_r
 
+void *portable_reallocarray(void *memory, size_t count, size_t size);
 int portable_asprintf(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int portable_vasprintf(char **out, const char *format, va_list arguments);
 
+#define reallocarray portable_reallocarray
 #define asprintf portable_asprintf
 #define vasprintf portable_vasprintf
 

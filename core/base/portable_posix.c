@@ -122,6 +122,15 @@ void portable_qsort_r(void *items, size_t count, size_t size, int (*compare)(con
     qsort(items, count, size, compare_in_context);
 }
 
+void *portable_reallocarray(void *memory, size_t count, size_t size)
+{
+    if (size > 0 && count > SIZE_MAX / size) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(memory, count * size);
+}
+
 int portable_vasprintf(char **out, const char *format, va_list arguments)
 {
     va_list again;
