@@ -16,7 +16,11 @@ FUZZ_SECONDS ?= 10
 FUZZ_NAMES ?= $(fuzz_names)
 RUNS ?= 10000000
 # The tests to run, and how busted shows them.
-SPECS ?= $(sort $(shell find tests -name node_modules -prune -o -name '*_spec.lua' -print))
+SPECS ?= $(sort $(shell find tests \( -name node_modules -o -path tests/portable \) -prune -o -name '*_spec.lua' -print))
+# What is run with a portable build.
+PORTABLE_SPECS ?= tests/unit/units_spec.lua $(sort $(wildcard tests/portable/*_spec.lua tests/integration/websocket/*_spec.lua) \
+	$(addprefix tests/integration/,$(addsuffix _spec.lua,$(portable_parts))))
+portable_parts = client delivery drain limits mailbox proxy http/http_protocol script/chain tls/protocol
 BUSTED_OUTPUT ?= utfTerminal
 # Of bench-regression.
 DURATION ?= 5m
@@ -38,6 +42,8 @@ unit_sources := $(sort $(shell find tests/unit -name '*.c' $(if $(LINUX),,! -nam
 fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 peer_sources := $(sort $(wildcard bench/peers/*.c))
 c_files := $(sort $(shell find core tests bench -name node_modules -prune -o -name '*.[ch]' -print 2>/dev/null))
+# By the linters of what compilers see: the other system's files are compiled, and looked at by clang alone.
+linted := $(filter-out tests/portable/% core/base/portable.h %_posix.c,$(c_files))
 lua_files := $(sort $(shell find config lua scripts tests bench examples -name node_modules -prune -o -name '*.lua' -print 2>/dev/null))
 shell_files := $(sort $(shell grep -rlI --exclude-dir=node_modules -E '^\#!/bin/(ba)?sh' .ci bench examples scripts tests 2>/dev/null))
 
@@ -226,6 +232,10 @@ test-phase2: ## Both of these, and those of alerts, /optimization and the script
 test-integration: ## All under tests/integration
 	@$(MAKE) test SPECS='$(filter tests/integration/%,$(SPECS))'
 
+test-portable: ## Build for POSIX and libev alone, check that nothing of Linux is in it, and run the main tests with it
+	@scripts/setup test
+	@$(MAKE) $(portable_build) SPECS='$(PORTABLE_SPECS)' portable-suite
+
 faults: ## Fail every call of the fault scenario, one after the other (some ten minutes)
 	@LUADUCT_TEST_FAULTS=all $(MAKE) test SPECS=tests/integration/faults_spec.lua
 
@@ -267,6 +277,16 @@ binaries: $(BUILD)/luaduct $(BUILD)/tests/unit $(replays) $(if $(SANITIZE),,$(pr
 suite: binaries
 	@$(suite)
 
+portable_build = PORTABLE=1 BUILD=$(BUILD)/portable CFLAGS='-O0 -g -Werror'
+
+test-portable-build:
+	@$(MAKE) $(portable_build) portable-binaries
+
+portable-binaries: $(BUILD)/luaduct $(BUILD)/tests/unit
+
+portable-suite: portable-binaries
+	@LUADUCT_UNIT_FILES=base_system,net/ $(suite)
+
 # Leaks count too. What is known of libraries stands in tests/*.supp, each with its reason.
 address_build = BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE=address,undefined
 thread_build = BUILD=$(BUILD)/tsan CFLAGS='-O1 -g' SANITIZE=thread
@@ -300,18 +320,18 @@ lint-shell:
 
 lint-cppcheck:
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --suppressions-list=tests/cppcheck.supp \
-		--error-exitcode=1 -j$(JOBS) --include=tests/analysis.h -Icore -D_GNU_SOURCE core
+		--error-exitcode=1 -j$(JOBS) --include=tests/analysis.h -Icore -D_GNU_SOURCE -DLUADUCT_LINUX $(filter core/%.c,$(linted))
 
 # Takes ten minutes, so `make lint` leaves it out. What it says of the code goes to the standard output.
 lint-tidy:
-	@printf '%s\n' $(filter core/%.c,$(c_files)) | xargs -P $(JOBS) -n 4 sh -c \
+	@printf '%s\n' $(filter core/%.c,$(linted)) | xargs -P $(JOBS) -n 4 sh -c \
 		'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(compile_flags) -include tests/analysis.h 2>/dev/null' tidy
 
 # Without optimisation it says least that is not so. gcc 12 loses what is reached through a pointer: all that the two
 # checks found that are switched off was false. LeakSanitizer and -Wmaybe-uninitialized look for the same.
 analyzer_flags = -O0 -fanalyzer -Wno-analyzer-malloc-leak -Wno-analyzer-use-of-uninitialized-value -include tests/analysis.h
 lint-analyzer:
-	@printf '%s\n' $(filter core/%.c,$(c_files)) | xargs -P $(JOBS) -I '{}' \
+	@printf '%s\n' $(filter core/%.c,$(linted)) | xargs -P $(JOBS) -I '{}' \
 		gcc $(filter-out -flto=auto -D_FORTIFY_SOURCE=3,$(compile_flags)) $(analyzer_flags) -Werror -c -o /dev/null '{}'
 
 lint-gcc:
@@ -321,7 +341,11 @@ lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_so
 	$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fuzz/*.c))
 
 lint-clang: $(BUILD)/gen/bundle.c
-	@printf '%s\n' $(filter %.c,$(c_files)) $< | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Werror $(compile_flags)
+	@printf '%s\n' $(filter %.c,$(linted)) $< | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Werror $(compile_flags)
+	@$(MAKE) PORTABLE=1 BUILD=$(BUILD) lint-clang-posix
+
+lint-clang-posix:
+	@printf '%s\n' $(filter core/%_posix.c,$(c_files)) | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Werror $(compile_flags)
 
 fuzz-build:
 	@scripts/setup lint
@@ -416,8 +440,8 @@ FORCE:
 .SECONDARY:
 .PHONY: run run-enhanced run-production run-tls build man install install-files uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
-	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
-	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions bench-console screenshots FORCE
+	help binaries suite test-portable test-portable-build portable-binaries portable-suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
+	lint-clang lint-clang-posix fuzz-build fuzzers peers bench-operations bench-decisions bench-console screenshots FORCE
 
 -include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(bench_objects)) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

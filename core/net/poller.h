@@ -60,6 +60,7 @@ struct poller {
     ev_io watcher; /* of no descriptor: called back when something is ready */
     bool alone;    /* the loop is its own */
     ev_timer timer;
+    bool over, arrived; /* of one wait: its time is over; it was for an arrival only */
     struct poller_list ready;
     pthread_mutex_t mutex; /* arrivals */
     struct poller_list arrivals;
@@ -121,7 +122,8 @@ static inline void poller_forget(struct poller *poller, struct poller_entry *ent
 #endif
 }
 
-/* Waits for so long (-1: without an end) and gives how many there are; negative: errno says why. */
+/* Waits for so long (-1: without an end) and gives how many there are, at a signal perhaps none; negative: errno says
+ * why. */
 int poller_wait(struct poller *poller, struct poller_event *events, int most, int timeout_ms);
 int poller_wait_ns(struct poller *poller, struct poller_event *events, int most, uint64_t timeout_ns);
 

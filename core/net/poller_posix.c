@@ -56,10 +56,8 @@ static void watch(struct poller *poller, struct poller_entry *entry, int fd)
         ev_io_start(poller->loop, &entry->watcher);
 }
 
-static void on_arrival(struct ev_loop *loop, ev_async *watcher, int revents)
+static void take_arrivals(struct poller *poller)
 {
-    struct poller *poller = watcher->data;
-    (void)loop, (void)revents;
     pthread_mutex_lock(&poller->mutex);
     while (poller->arrivals.first) {
         struct poller_entry *entry = poller->arrivals.first;
@@ -69,9 +67,19 @@ static void on_arrival(struct ev_loop *loop, ev_async *watcher, int revents)
     pthread_mutex_unlock(&poller->mutex);
 }
 
+static void on_arrival(struct ev_loop *loop, ev_async *watcher, int revents)
+{
+    struct poller *poller = watcher->data;
+    (void)loop, (void)revents;
+    take_arrivals(poller);
+    poller->arrived = true;
+}
+
 static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
 {
-    (void)loop, (void)timer, (void)revents; /* it ends the wait */
+    struct poller *poller = timer->data;
+    (void)loop, (void)revents;
+    poller->over = true;
 }
 
 void poller_clear(struct poller *poller)
@@ -102,6 +110,7 @@ bool poller_open_alone(struct poller *poller)
     poller->alone = true;
     pthread_mutex_init(&poller->mutex, NULL);
     ev_init(&poller->timer, on_timeout);
+    poller->timer.data = poller;
     ev_async_init(&poller->arrival, on_arrival);
     poller->arrival.data = poller;
     ev_async_start(poller->loop, &poller->arrival);
@@ -136,7 +145,7 @@ bool poller_add(struct poller *poller, struct poller_entry *entry, int fd, unsig
 static void leave_lists(struct poller *poller, struct poller_entry *entry)
 {
     if (poller->alone)
-        on_arrival(poller->loop, &poller->arrival, 0);
+        take_arrivals(poller);
     if (entry->previous)
         unlink_entry(&poller->ready, entry);
     entry->ready = 0;
@@ -180,13 +189,17 @@ int poller_take(struct poller *poller, struct poller_event *events, int most)
 
 int poller_wait_ns(struct poller *poller, struct poller_event *events, int most, uint64_t timeout_ns)
 {
-    bool at_once = timeout_ns == 0 || poller->ready.first;
-    if (!at_once && timeout_ns != UINT64_MAX) {
+    take_arrivals(poller);
+    poller->over = timeout_ns == 0 || poller->ready.first;
+    if (!poller->over && timeout_ns != UINT64_MAX) {
         ev_now_update(poller->loop);
         ev_timer_set(&poller->timer, (double)timeout_ns / 1e9, 0);
         ev_timer_start(poller->loop, &poller->timer);
     }
-    ev_run(poller->loop, at_once ? EVRUN_NOWAIT : EVRUN_ONCE);
+    do {
+        poller->arrived = false;
+        ev_run(poller->loop, poller->over ? EVRUN_NOWAIT : EVRUN_ONCE);
+    } while (poller->arrived && !poller->ready.first && !poller->over);
     ev_timer_stop(poller->loop, &poller->timer);
     return poller_take(poller, events, most);
 }
