@@ -84,7 +84,7 @@ static const char *send_priority; /* of what is sent; NULL: none is said */
 
 /* One envelope with a number as payload, by this decision; gives the result without its frame. */
 static struct delivery_result send_by(struct lane *lane, struct endpoint *sender, const struct decision *decision,
-                                   const char *to, const char *intent, const char *task, unsigned number)
+                                      const char *to, const char *intent, const char *task, unsigned number)
 {
     struct envelope envelope;
     struct text_store store = {0};
