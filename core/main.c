@@ -66,6 +66,8 @@ static const char completion_help[] =
     "\n"
     "  source <(luaduct completion bash)\n";
 
+static const char *program; /* argv[0] */
+
 static int command_run(int argc, char **argv);
 static int command_check(int argc, char **argv);
 static int command_version(int argc, char **argv);
@@ -214,7 +216,7 @@ static bool are_about_flags(const char *problems)
 
 static int command_run(int argc, char **argv)
 {
-    struct config_source source = {.install_bundle = bundle_install};
+    struct config_source source = {.program = program, .install_bundle = bundle_install};
     int wrong = read_run_arguments(argc, argv, &source);
     if (wrong)
         return wrong;
@@ -406,6 +408,7 @@ int main(int argc, char **argv)
 {
     hash_start();
     system_start(argv[0]);
+    program = argc > 0 ? argv[0] : "luaduct";
     int code = dispatch(argc, argv);
     /* A full disk behind standard output must not look like success. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {

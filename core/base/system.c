@@ -1,6 +1,11 @@
 #include "base/system.h"
 
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -25,6 +30,39 @@ uint64_t system_memory_limit(void)
         limit = least(limit, soft_limit(&data));
     limit = least(limit, system_cgroup_memory_limit(""));
     return limit ? limit : 1;
+}
+
+/* Whether the folder of PATH has that file under that name. */
+static bool folder_has(const char *folder, size_t length, const char *name, const struct stat *file)
+{
+    char path[PATH_MAX];
+    struct stat found;
+    int needed = snprintf(path, sizeof path, "%.*s/%s", (int)length, length > 0 ? folder : ".", name);
+    return needed < (int)sizeof path && stat(path, &found) == 0 && found.st_dev == file->st_dev &&
+           found.st_ino == file->st_ino;
+}
+
+static bool path_has(const char *called, const char *name)
+{
+    const char *path = getenv("PATH");
+    struct stat file;
+    if (!path || stat(called, &file) != 0)
+        return false;
+    for (size_t length; *path; path += length + (path[length] == ':')) {
+        length = strcspn(path, ":");
+        if (folder_has(path, length, name, &file))
+            return true;
+    }
+    return false;
+}
+
+void system_command_name(const char *called, char out[SYSTEM_COMMAND_BYTES])
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+@%,:=";
+    const char *slash = strrchr(called, '/');
+    const char *name = slash && path_has(called, slash + 1) ? slash + 1 : called;
+    bool quotes = name[strspn(name, plain)] != '\0' && !strchr(name, '\'');
+    snprintf(out, SYSTEM_COMMAND_BYTES, quotes ? "'%s'" : "%s", *name ? name : "luaduct");
 }
 
 uint64_t system_file_limit(void)

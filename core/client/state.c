@@ -37,27 +37,19 @@ static const char import_help[] =
 /* How long a bridge that has no time now (429, 503) is asked again, once a second. */
 #define PATIENCE_SECONDS 120u
 
-enum option_code { OPTION_HELP = 256 };
-
-static const struct option known[] = {TARGET_OPTIONS, {"help", no_argument, NULL, OPTION_HELP}, {0}};
-
-/* 0, and *file is what to read or write (NULL: the standard stream); or the exit code, *help says whether it is that.
- */
-static int read_arguments(int argc, char **argv, struct target *target, const char **file, bool *help)
+/* OPTIONS_READ, and *file is what to read or write (NULL: the standard stream); or the exit code. */
+static int read_arguments(int argc, char **argv, const char *help, struct target *target, const char **file)
 {
     struct target_options options = {0};
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        *help = *help || option == OPTION_HELP;
-        if (option != OPTION_HELP && !target_option(&options, option))
-            return EXIT_USAGE;
-    }
-    if (*help)
-        return 0;
+    const struct option_rule rules[] = {TARGET_RULES(&options), {0}};
+    int code = options_read(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
     if (optind + 1 < argc)
         return usage_error(argv[0], "there is no place for %s", argv[optind + 1]);
     *file = optind < argc && strcmp(argv[optind], "-") != 0 ? argv[optind] : NULL;
-    return target_find(argv[0], &options, TARGET_HTTP, target);
+    code = target_find(argv[0], &options, TARGET_HTTP, target);
+    return code == 0 ? OPTIONS_READ : code;
 }
 
 static int fail(const char *command, const char *file, const char *problem)
@@ -75,11 +67,8 @@ int command_export(int argc, char **argv)
 {
     struct target target;
     const char *file = NULL;
-    bool help = false;
-    int code = read_arguments(argc, argv, &target, &file, &help);
-    if (help)
-        fputs(export_help, stdout);
-    if (code != 0 || help)
+    int code = read_arguments(argc, argv, export_help, &target, &file);
+    if (code != OPTIONS_READ)
         return code;
     FILE *out = file ? fopen(file, "we") : stdout;
     if (!out)
@@ -192,11 +181,8 @@ int command_import(int argc, char **argv)
 {
     struct target target;
     struct import import = {.command = argv[0], .target = &target, .line = 1};
-    bool help = false;
-    int code = read_arguments(argc, argv, &target, &import.file, &help);
-    if (help)
-        fputs(import_help, stdout);
-    if (code != 0 || help)
+    int code = read_arguments(argc, argv, import_help, &target, &import.file);
+    if (code != OPTIONS_READ)
         return code;
     import.in = import.file ? fopen(import.file, "re") : stdin;
     if (!import.in)

@@ -191,8 +191,10 @@ static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
 
 /* --- Taking turns --- */
 
-/* The clock is looked at after so many things done, and the coarse clock, which costs nothing, after each. */
+/* The clock is looked at after so many small things done, or one large one, and the coarse clock, which costs nothing,
+ * after each. */
 #define EVENTS_PER_LOOK 8u
+#define BYTES_OF_EVENT (REACTOR_SHARE_BYTES / EVENTS_PER_LOOK)
 
 void reactor_begin_turn(struct reactor *reactor)
 {
@@ -201,17 +203,19 @@ void reactor_begin_turn(struct reactor *reactor)
 }
 
 /* The turn's own start is taken at the first look in a pass that has become long: in a short one nobody asks. */
-bool reactor_turn_over(struct reactor *reactor)
+bool reactor_turn_over(struct reactor *reactor, size_t bytes)
 {
     uint64_t due_ns = reactor->pass_start_ns + REACTOR_TURN_NS;
-    if (++reactor->turn_events % EVENTS_PER_LOOK != 0 && clock_coarse_ns() <= due_ns)
+    unsigned looks = reactor->turn_events / EVENTS_PER_LOOK;
+    reactor->turn_events += 1 + (unsigned)(bytes / BYTES_OF_EVENT);
+    if (reactor->turn_events / EVENTS_PER_LOOK == looks && clock_coarse_ns() <= due_ns)
         return false;
     uint64_t now_ns = clock_steady_ns();
     if (now_ns <= due_ns)
         return false;
     if (reactor->turn_start_ns == 0)
         reactor->turn_start_ns = now_ns;
-    return now_ns > reactor->turn_start_ns + REACTOR_SHARE_NS;
+    return bytes >= REACTOR_SHARE_BYTES || now_ns > reactor->turn_start_ns + REACTOR_SHARE_NS;
 }
 
 static void line_up(struct reactor *reactor, struct held_bytes *held)
@@ -459,6 +463,10 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
         snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
         return false;
     }
+    if (!wakes_up(reactor->loop)) { /* before there is anything else that could be due in its turns */
+        snprintf(error, size, "cannot start reactor %u: its loop cannot be woken", index);
+        return false;
+    }
     const uint32_t after_ms[DEADLINE_COUNT] = {
         [DEADLINE_HEADER] = config->http.header_timeout_ms,       [DEADLINE_BODY] = config->http.body_timeout_ms,
         [DEADLINE_REGISTER] = config->agents.register_timeout_ms, [DEADLINE_GRACE] = config->agents.register_grace_ms,
@@ -474,13 +482,10 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     start_timer(reactor, &reactor->deadline_timer, on_deadline, 0);
     timers_prepare(reactor);
     lifetime_prepare(reactor);
-    start_timer(reactor, &reactor->held_timer, on_held, 0); /* of no time: due in the loop's next turn */
+    start_timer(reactor, &reactor->held_timer, on_held, 0); /* of no time: due in the loop's next turn, … */
+    ev_set_priority(&reactor->held_timer, EV_MINPRI);       /* … after all else that is due in it */
     reactor->held_last = &reactor->held;
     start_timer(reactor, &reactor->cleanup_timer, on_cleanup, config->agents.cleanup_interval_ms / 1000.0);
-    if (!wakes_up(reactor->loop)) {
-        snprintf(error, size, "cannot start reactor %u: its loop cannot be woken", index);
-        return false;
-    }
     return true;
 }
 

@@ -42,8 +42,10 @@ struct script_slot;
 /* Once a pass has lasted so long, a connection with more to do has to wait for its next turn, which comes when those
  * have been served who ask for little … */
 #define REACTOR_TURN_NS 1000000u
-/* … but not before it had this much of it: in a busy pass those at the end want as little as those at the front. */
+/* … but not before it had this much of it: in a busy pass those at the end want as little as those at the front. A
+ * message of so many bytes takes it, whenever it comes. */
 #define REACTOR_SHARE_NS 50000u
+#define REACTOR_SHARE_BYTES (32u << 10)
 
 /* Bytes that a connection's turn had no time for. None: its session knows how to go on. */
 struct held_bytes {
@@ -164,9 +166,10 @@ void reactor_end_pass(struct reactor *reactor);
 /* In the middle of a pass: writes everything that is due. */
 void reactor_flush(struct reactor *reactor);
 
-/* Around what one connection sent: whether the rest of it is for its next turn. Asked after each thing done for it. */
+/* Around what one connection sent: whether the rest of it is for its next turn. Asked after each thing done for it,
+ * with the bytes of that. */
 void reactor_begin_turn(struct reactor *reactor);
-bool reactor_turn_over(struct reactor *reactor);
+bool reactor_turn_over(struct reactor *reactor, size_t bytes);
 
 /* Keeps the rest of what a connection sent for its next turn, which comes after one of everybody else's; it is not read
  * meanwhile, and must not hold already. Length 0: its session knows how to go on. False: no memory, or the bridge may

@@ -33,8 +33,9 @@ function tools.sleep_till(till)
     socket.sleep(wait.left(till))
 end
 
--- Looks every now and then until the condition holds or the time is over.
-function tools.wait_till(till, condition)
+-- Looks every now and then until the condition holds, for as long as a slow machine may need from now on.
+function tools.wait_for(condition)
+    local till = wait.deadline()
     while not condition() do
         if tools.over(till) then
             return false

@@ -8,6 +8,7 @@ local websocket = require "tests.support.websocket"
 local socket = require "socket"
 
 local OFF = {enabled = false}
+local FILLING = ("x"):rep(30000)
 
 -- Only the rules that `alerts` turns on, looked at often and over short windows.
 local function start(alerts, options)
@@ -17,7 +18,7 @@ local function start(alerts, options)
             intervalMs = 20, windowMs = 600, cooldownMs = 0,
             gcFrequency = OFF, poolHitRate = OFF, workerUtilization = OFF,
         },
-        phase2 = options.phase2, script = options.script_limits,
+        phase2 = options.phase2, script = options.script_limits, limits = options.limits, agents = options.agents,
     }
     for name, value in pairs(alerts) do
         config.alerts[name] = value
@@ -65,9 +66,11 @@ describe("a built-in alert", function()
         local alert = alert_of(server, "gcFrequency")
         assert.same({false, 1, "WARN", 1}, {alert.active, alert.count, alert.severity, alert.threshold})
         assert.truthy(alert["until"] >= alert.since)
-        assert.equal(0, metric(server, 'luaduct_alert_active{rule="gcFrequency"}'))
-        assert.equal(1, metric(server, 'luaduct_alerts_fired_total{rule="gcFrequency"}'))
-        assert.truthy(server:log():find("alert gcFrequency (WARN): ", 1, true))
+        wait.eventually(function() -- the metrics follow when all rules were looked at
+            return metric(server, 'luaduct_alert_active{rule="gcFrequency"}') == 0
+                and metric(server, 'luaduct_alerts_fired_total{rule="gcFrequency"}') == 1
+        end, nil, "the alert in the metrics")
+        server:wait_log("alert gcFrequency (WARN): ")
     end)
 
     it("poolHitRate fires when much is not served from the pools, and says nothing of little traffic", function()
@@ -86,10 +89,14 @@ describe("a built-in alert", function()
         -- What mailboxes keep comes from malloc at first.
         local name = 0
         wait.eventually(function()
+            local frames = {} -- sent at once: what counts is how many there are within the window
             for i = 1, 500 do
                 name = name + 1
-                alice:send_envelope({id = "m" .. name, to = "absent" .. i % 100, payload = {text = ("x"):rep(700)}})
+                frames[i] = websocket.frame({payload = json.encode({type = "envelope", envelope = {
+                    id = "m" .. name, to = "absent" .. i % 100, payload = {text = ("x"):rep(700)},
+                }})})
             end
+            alice:send_bytes(table.concat(frames))
             local alert = alert_of(server, "poolHitRate")
             return alert and alert.active
         end, nil, "the alert")
@@ -98,7 +105,8 @@ describe("a built-in alert", function()
     end)
 
     it("workerUtilization fires when workers are busy, has one more started, and is over when they are not", function()
-        local server = start({workerUtilization = {enabled = true, threshold = 0.9, forMs = 0}}, {
+        -- With a cool-down, for each look in which both are still thought busy would ask for one more.
+        local server = start({workerUtilization = {enabled = true, threshold = 0.9, forMs = 0}, cooldownMs = 600000}, {
             phase2 = {
                 workerPool = {minWorkers = 1, maxWorkers = 3, taskTimeout = 60000},
                 predictiveScaling = {enabled = false},
@@ -114,10 +122,9 @@ describe("a built-in alert", function()
         wait.eventually(function()
             return http.get(server, "/optimization").cpuOptimization.workerPool.currentWorkers == 2
         end, nil, "a second worker")
-        local alert = alert_of(server, "workerUtilization")
+        local alert = wait_alert(server, "workerUtilization", false) -- one of two is busy
         assert.same({"SCALE_UP", 1, "asked for 2 workers"}, {alert.severity, alert.value, alert.done})
-        wait_alert(server, "workerUtilization", false) -- one of two is busy
-        assert.equal(1, alert_of(server, "workerUtilization").count)
+        assert.equal(1, alert.count)
     end)
 
     it("that is off is not there", function()
@@ -179,6 +186,71 @@ describe("a policy file", function()
         end, nil, "the failure to be counted")
         assert.equal(0, metric(server, 'luaduct_alert_rule_failures_total{rule="good"}'))
     end)
+
+    -- Each makes the value rise, again and again until the alert fires; how it falls again is written beside it.
+    for value, case in pairs({
+        errorRate = {above = 0.5, rise = function(_, alice) -- the window passes
+            for _ = 1, 120 do
+                alice:send_bytes(websocket.frame({payload = "{}"}))
+            end
+            for _ = 1, 120 do
+                assert.equal("error", alice:receive_json().type)
+            end
+        end},
+        queueDepth = {above = 1, config = { -- tasks run into their time
+            phase2 = {workerPool = {minWorkers = 1, maxWorkers = 1}, predictiveScaling = {enabled = false}},
+            files = {["endless.lua"] = "return function() while true do end end"},
+            script = 'luaduct.workers.register("endless", "endless.lua")\nreturn {}',
+        }, rise = function(server, _, round)
+            if round % 50 == 1 then
+                for _ = 1, 4 do
+                    http.connect(server):send_request({method = "POST", path = "/workers/execute",
+                        body = json.encode({operation = "endless", timeoutMs = 400})})
+                end
+            end
+        end},
+        scriptOverrunsPerMinute = {above = 0, config = { -- the window passes
+            script_limits = {budgetMs = 5},
+            script = "return {route = function(e) while e.intent == 'endless' do end end}",
+        }, rise = function(_, alice, round)
+            alice:send_envelope({to = "alice", intent = "endless", id = "o" .. round})
+        end},
+        slowAgentLossesPerMinute = {above = 0, config = { -- the window passes
+            limits = {sendQueueBytes = "16KiB", slowAgent = "drop"},
+        }, prepare = function(server)
+            return websocket.agent(server, "slow", nil, {receive_buffer = 4096})
+        end, rise = function(_, alice, round)
+            for index = 1, 50 do
+                alice:send_envelope({to = "slow", id = "s" .. round .. "-" .. index, payload = ("x"):rep(16000)})
+            end
+        end},
+        memoryTrend = {above = 10000, config = { -- nothing more comes
+            phase2 = {gcOptimization = {sampleIntervalMs = 10}}, agents = {mailboxBytes = "1GiB"},
+        }, rise = function(_, alice, round)
+            for index = 1, 10 do
+                alice:send_envelope({to = "absent" .. index, id = "m" .. round .. "-" .. index, payload = FILLING})
+            end
+        end},
+    }) do
+        it("has a rule over " .. value .. ", which fires and is over", function()
+            local config = case.config or {}
+            config.policy = ('return {{name = "rule", value = "%s", above = %g}}'):format(value, case.above)
+            local server = start({}, config)
+            local alice = websocket.agent(server, "alice")
+            local kept = case.prepare and case.prepare(server)
+            local round = 0
+            wait.eventually(function()
+                round = round + 1
+                case.rise(server, alice, round)
+                return (metric(server, 'luaduct_alerts_fired_total{rule="rule"}') or 0) >= 1
+            end, 60, "the alert to fire")
+            wait_alert(server, "rule", false)
+            assert.equal(case.above, alert_of(server, "rule").threshold)
+            if kept then
+                kept:close()
+            end
+        end)
+    end
 
     it("asks for as many workers as it says, and not more than there may be", function()
         local server = start({}, {

@@ -96,11 +96,12 @@ describe("a drain", function()
         end)
     end
 
-    it("lets go what waits for an agent before it says goodbye, in its order", function()
+    it("lets go what waits for an agent before it says goodbye, in its order; HTTP is answered until then", function()
         local server, alice, bob = start_with_unread({drain = {timeoutMs = 60000}})
 
         server:signal("SIGTERM")
         alice:expect_close(1001)
+        assert.equal("ok", http.get(server, "/health").status) -- for bob has not read yet
 
         local numbers = read_to_close(bob)
         for number = 1, 100 do
@@ -123,13 +124,11 @@ describe("a drain", function()
         server.expected_end = true
     end)
 
-    it("is over in time though an agent does not read, and HTTP is answered until then", function()
-        local server, alice = start_with_unread({drain = {timeoutMs = 700}})
+    it("is over in time though an agent does not read", function()
+        local server = start_with_unread({drain = {timeoutMs = 300}})
 
         server:signal("SIGTERM")
-        alice:expect_close(1001)
 
-        assert.equal("ok", http.get(server, "/health").status)
         assert.equal(0, server:wait_exit())
         server:wait_log("drain.timeoutMs is over")
         server.expected_end = true
@@ -161,14 +160,19 @@ describe("a drain", function()
         for number = 1, 3 do
             alice:send_envelope({to = "alice", id = "e" .. number})
         end
-        alice:expect_nothing()
+        alice:send_frame({opcode = websocket.PING, payload = "all sent"})
 
-        server:signal("SIGTERM")
-
-        for number = 1, 3 do
-            assert.equal("e" .. number, alice:receive_envelope().id)
+        local seen, message = 0, alice:receive()
+        while message.type ~= "close" do
+            if message.type == "pong" then -- all has been read; on a slow machine the first may be through already
+                server:signal("SIGTERM")
+            else
+                seen = seen + 1
+                assert.equal("e" .. seen, json.decode(message.payload).envelope.id)
+            end
+            message = alice:receive()
         end
-        alice:expect_close(1001)
+        assert.same({3, 1001}, {seen, message.status})
         assert.equal(0, server:wait_exit())
         server.expected_end = true
     end)

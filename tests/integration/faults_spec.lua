@@ -239,7 +239,7 @@ describe("when the machine refuses", function()
 
     it("to run for a while (SIGSTOP), everybody is still there afterwards", function()
         local server = bridge.start({config = {
-            agents = {ttlMs = 600, pingIntervalMs = 100, cleanupIntervalMs = 50},
+            agents = {ttlMs = 1200, pingIntervalMs = 100, cleanupIntervalMs = 50},
         }})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
         server:signal("SIGSTOP")

@@ -39,22 +39,23 @@ describe("a sender's rate", function()
 
     it("is not reset by a reconnect, on whatever reactor", function()
         local server = start({messagesPerSecond = 1, messageBurst = 20}, {performance = {worker_threads = 4}})
-        assert.equal(10, refusals(websocket.agent(server, "alice"), 30))
-
-        -- A second or two pass at most.
-        for _ = 1, 8 do
+        local began, refused = wait.now(), 0
+        for _ = 1, 9 do
             local again = websocket.agent(server, "alice")
-            assert.is_true(refusals(again, 30) >= 25)
+            refused = refused + refusals(again, 30)
             again:close()
         end
+        local seconds = math.ceil(wait.now() - began)
 
+        assert.is_true(refused <= 250 and refused >= 250 - seconds, refused .. " in seconds: " .. seconds)
         assert.equal(0, refusals(websocket.agent(server, "bob"), 20))
-        assert.is_true(limited(server, "messages") >= 210)
+        assert.is_true(limited(server, "messages") >= refused)
     end)
 
     it("counts every message, whatever is wrong with it", function()
         local alice = websocket.agent(start({messagesPerSecond = 1, messageBurst = 10}), "alice")
 
+        local began = wait.now()
         for _ = 1, 30 do
             alice:send_text("no JSON")
             alice:send_text('{"type":"heartbeat"}')
@@ -66,7 +67,8 @@ describe("a sender's rate", function()
             local code = message.code or message.type
             codes[code] = (codes[code] or 0) + 1
         end
-        assert.is_true(codes.rate_limited >= 45, codes.rate_limited)
+        local let_in = 60 - (codes.rate_limited or 0)
+        assert.is_true(let_in <= 10 + math.ceil(wait.now() - began), let_in)
     end)
 
     it("counts bytes as they are inflated", function()
@@ -77,7 +79,7 @@ describe("a sender's rate", function()
         end
         alice:expect_error("rate_limited")
         wait.eventually(function() -- the rest is on its way
-            return limited(server, "bytes") >= 10
+            return limited(server, "bytes") >= 5
         end)
     end)
 end)
@@ -86,7 +88,7 @@ describe("the rate of an address", function()
     after_each(bridge.clean)
 
     it("holds all its agents together", function()
-        local server = start({messagesPerSecondPerAddress = 50})
+        local server = start({messagesPerSecondPerAddress = 10})
         local agents, refused = {}, 0
         for number = 1, 8 do
             agents[number] = websocket.agent(server, "agent-" .. number)
@@ -95,13 +97,13 @@ describe("the rate of an address", function()
             refused = refused + refusals(agents[number], 50)
         end
 
-        -- 400 envelopes and 8 registers; a burst of 50 and a few seconds' worth pass.
+        -- 400 envelopes and 8 registers; a burst of 10 and some seconds' worth pass.
         assert.is_true(refused > 100, refused)
         assert.is_true(limited(server, "messages_per_address") >= refused)
     end)
 
     it("holds HTTP too", function()
-        local server = start({messagesPerSecondPerAddress = 5})
+        local server = start({messagesPerSecondPerAddress = 2})
         local statuses = {}
         for _ = 1, 40 do
             local _, answer = http.post(server, "/send", {to = "absent"})
@@ -110,13 +112,13 @@ describe("the rate of an address", function()
         end
 
         assert.is_true((statuses[429] or 0) > 10)
-        assert.is_true(statuses[202] >= 5)
+        assert.is_true(statuses[202] >= 2)
     end)
 
     it("is of bytes as well", function()
         local server = start({bytesPerSecondPerAddress = 10000})
         local alice = websocket.agent(server, "alice")
-        for _ = 1, 10 do
+        for _ = 1, 40 do
             alice:send_envelope({to = "absent", payload = ("x"):rep(5000)})
         end
         alice:expect_error("rate_limited")
@@ -128,7 +130,7 @@ describe("the rate of all", function()
     after_each(bridge.clean)
 
     it("is of messages and of bytes", function()
-        local server = start({messagesPerSecondTotal = 20, bytesPerSecondTotal = "1MiB"})
+        local server = start({messagesPerSecondTotal = 5, bytesPerSecondTotal = "1MiB"})
         local alice = websocket.agent(server, "alice")
         assert.is_true(refusals(alice, 100) > 20)
         assert.is_true(limited(server, "messages_total") > 20)
@@ -137,7 +139,7 @@ describe("the rate of all", function()
     it("of bytes refuses what is past it", function()
         local server = start({bytesPerSecondTotal = 10000})
         local alice = websocket.agent(server, "alice")
-        for _ = 1, 10 do
+        for _ = 1, 40 do
             alice:send_envelope({to = "absent", payload = ("x"):rep(5000)})
         end
         alice:expect_error("rate_limited")
@@ -168,16 +170,16 @@ describe("new connections", function()
         handshakesPerSecondPerAddress = "handshakes_per_address", handshakesPerSecond = "handshakes",
     }) do
         it("past limits." .. key .. " get 429, and the open ones are served", function()
-            local server = start({[key] = 10})
+            local server = start({[key] = 5})
             local alice = websocket.agent(server, "alice")
             local counts = {}
-            for _ = 1, 60 do
+            wait.eventually(function()
                 local status = status_of(server) or "closed"
                 counts[status] = (counts[status] or 0) + 1
-            end
+                return (counts[429] or 0) + (counts.closed or 0) > 20
+            end, nil, "twenty refusals")
 
-            assert.is_true((counts[429] or 0) + (counts.closed or 0) > 20)
-            assert.is_true(counts[101] >= 5)
+            assert.is_true(counts[101] >= 3)
             alice:send_envelope({to = "alice", id = "still"})
             assert.equal("still", alice:receive_envelope().id)
             wait.eventually(function()
@@ -285,6 +287,72 @@ describe("script time of a hook that waits", function()
     end)
 end)
 
+describe("script time of on_register", function()
+    after_each(bridge.clean)
+
+    local WAYS = {["at once"] = "busy()", ["after a wait"] = "luaduct.sleep(0) busy()"}
+
+    -- Answers to so many registers, by type or code.
+    local function register(client, count, id)
+        local answers = {}
+        for _ = 1, count do
+            client:send_register(id)
+            local answer = client:receive_json()
+            local name = answer.code or answer.type
+            answers[name] = (answers[name] or 0) + 1
+        end
+        return answers
+    end
+
+    for way, body in pairs(WAYS) do
+        it("is the sender's, " .. way, function()
+            local server = bridge.start({
+                config = {limits = {scriptMsPerSecond = 20}, script = {budgetMs = 10000},
+                    performance = {worker_threads = 1}},
+                script = [[return {on_register = function(agent)
+                    local function busy()
+                        local till = os.clock() + 0.02
+                        while os.clock() < till do end
+                    end
+                    if agent.role == "slow" then ]] .. body .. [[ end
+                end}]],
+            })
+            local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+            local refused = 0
+            for _ = 1, 40 do
+                alice:send_register("alice", {role = "slow"})
+                local answer = alice:receive_json()
+                refused = refused + (answer.code == "rate_limited" and 1 or 0)
+            end
+            assert.is_true(refused > 20, tostring(refused))
+            assert.same({registered = 40}, register(bob, 40, "bob"))
+            assert.is_true(limited(server, "script_time") > 20)
+        end)
+    end
+
+    it("is the address's while nobody knows who it is, whatever name it takes", function()
+        local server = bridge.start({
+            config = {limits = {scriptMsPerSecond = 1}, script = {budgetMs = 10000},
+                performance = {worker_threads = 1}},
+            script = [[return {on_register = function()
+                local till = os.clock() + 0.02
+                while os.clock() < till do end
+            end}]],
+        })
+        local refused = 0
+        for number = 1, 20 do
+            local client = websocket.connect(server)
+            client:send_register("agent" .. number)
+            if client:receive_json().code == "rate_limited" then
+                refused = refused + 1
+                client:expect_close(1013) -- come again later
+            end
+            client:close()
+        end
+        assert.is_true(refused > 10, tostring(refused))
+    end)
+end)
+
 describe("mailboxes", function()
     after_each(bridge.clean)
 
@@ -322,7 +390,9 @@ describe("mailboxes", function()
             other:send_envelope({to = "absent-20", payload = ("x"):rep(8000)})
             other:expect_nothing()
         end
-        assert.is_true(limited(server, "mailbox_per_sender") >= 12)
+        wait.eventually(function() -- the last of alice's are on their way
+            return limited(server, "mailbox_per_sender") >= 12
+        end)
     end)
 
     it("give a sender's share back when an envelope has gone", function()
@@ -350,13 +420,14 @@ describe("a message", function()
     after_each(bridge.clean)
 
     it("after another is timed by itself, also when every read ends inside one", function()
-        local server = start({messageTimeoutMs = 1000})
+        local server = start({messageTimeoutMs = 2000})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
         local frame = websocket.frame({payload = '{"type":"envelope","envelope":{"to":"bob"}}'})
         local half = math.floor(#frame / 2)
         alice:send_bytes(frame:sub(1, half))
-        for _ = 1, 30 do -- for two seconds and more, each message for a tenth of one
-            assert.is_nil(bob:receive(0.08))
+        local till = wait.now() + 2.2
+        while wait.now() < till do -- each message takes a tenth of a second, all together more than the limit
+            assert.is_nil(bob:receive(0.1))
             alice:send_bytes(frame:sub(half + 1) .. frame:sub(1, half))
             bob:receive_envelope()
         end
@@ -482,12 +553,14 @@ describe("an identity", function()
 
     it("has the same rate over HTTP", function()
         local server = start_with(CREW, {messagesPerSecond = 1, messageBurst = 10})
-        assert.equal(10, refusals(agent(server, "crew-1"), 20))
+        assert.is_true(refusals(agent(server, "crew-1"), 40) > 0)
 
-        local _, answer = http.post(server, "/send", {to = "x", from = "crew-1"},
-            {Authorization = "Bearer crew-token"})
-        assert.equal(429, answer.status)
-        _, answer = http.post(server, "/send", {to = "x"}, {Authorization = "Bearer other-token"})
+        wait.eventually(function() -- one may pass each second
+            local _, answer = http.post(server, "/send", {to = "x", from = "crew-1"},
+                {Authorization = "Bearer crew-token"})
+            return answer.status == 429
+        end, nil, "a refusal over HTTP")
+        local _, answer = http.post(server, "/send", {to = "x"}, {Authorization = "Bearer other-token"})
         assert.equal(202, answer.status)
     end)
 
@@ -498,7 +571,7 @@ describe("an identity", function()
             other = {token = "other-token", roles = {"agent"}, clientIds = {"*"}},
         })
 
-        assert.is_true(refusals(agent(server, "crew-1"), 20) >= 12)
+        assert.is_true(refusals(agent(server, "crew-1"), 40) >= 12)
         agent(server, "crew-2")
         local third = websocket.connect(server)
         third:send_register("crew-3", {authToken = "crew-token"})

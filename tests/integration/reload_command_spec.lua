@@ -39,6 +39,14 @@ describe("luaduct reload", function()
         assert.match("script%.lua:2: attempt to call global 'missing'", errors)
     end)
 
+    it("shows a reason as it was meant, but for what acts on a terminal", function()
+        local server = bridge.start({script = OLD})
+        process.write_file(server.folder .. "/script.lua", [[error('no "words"\27[2J', 0)]])
+        local _, _, errors = command(server, "reload")
+        assert.truthy(errors:find('no "words"', 1, true), errors)
+        assert.is_nil(errors:find("\27", 1, true))
+    end)
+
     it("names the keys that need a restart", function()
         local server = bridge.start({script = OLD})
         process.write_file(server.folder .. "/config.lua", bridge.config_text(bridge.config({

@@ -2,19 +2,14 @@
 local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
 local json = require "tests.support.json"
+local ports = require "tests.support.ports"
 local process = require "tests.support.process"
 local socket = require "socket"
+local stdlib = require "posix.stdlib"
 local stream = require "tests.support.stream"
+local unistd = require "posix.unistd"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
-
--- A port that was free a moment ago.
-local function free_port()
-    local probe = assert(socket.bind("127.0.0.1", 0))
-    local _, port = probe:getsockname()
-    probe:close()
-    return tonumber(port)
-end
 
 -- What a flag asks for may as well be called wrong usage (2); the file and the environment are a config (1).
 local function refused(options, ...)
@@ -40,6 +35,20 @@ describe("the start", function()
         assert.truthy(output:find("luaduct send", 1, true))
     end)
 
+    it("names the program as its user calls it: by a path, or by its name where PATH has it", function()
+        local folder = process.folder()
+        local program = folder .. "/luaduct"
+        unistd.link(stdlib.realpath(bridge.BINARY), program, true)
+        local function tries(path)
+            local server = bridge.start({binary = program, env = {PATH = path}})
+            local agent, send = server:output():match("\n  (%S+) agent alice.-\n  (%S+) send %-%-to alice")
+            assert.equal(agent, send)
+            return agent
+        end
+        assert.equal(program, tries("/nowhere:" .. os.getenv("PATH")))
+        assert.equal("luaduct", tries("/nowhere:" .. folder))
+    end)
+
     it("takes the mode from --mode, over the file", function()
         local server = bridge.start({args = {"--mode", "original"}})
 
@@ -47,7 +56,7 @@ describe("the start", function()
     end)
 
     it("takes ports and reactors from the flags, over the environment, over the file", function()
-        local ws_port, http_port = free_port(), free_port()
+        local ws_port, http_port = ports.free(), ports.free()
         local server = bridge.start({
             args = {"--ws-port", tostring(ws_port), "--http-port", tostring(http_port), "--workers", "3"},
             env = {AI_BRIDGE_PORT = "1", AI_BRIDGE_HTTP_PORT = "1"},
@@ -59,7 +68,7 @@ describe("the start", function()
     end)
 
     it("takes ports from AI_BRIDGE_PORT and AI_BRIDGE_HTTP_PORT, over the file", function()
-        local ws_port, http_port = free_port(), free_port()
+        local ws_port, http_port = ports.free(), ports.free()
         local server = bridge.start({env = {
             AI_BRIDGE_PORT = tostring(ws_port), AI_BRIDGE_HTTP_PORT = tostring(http_port),
         }})
@@ -69,7 +78,7 @@ describe("the start", function()
     end)
 
     it("serves both on the one port that PORT names", function()
-        local port = free_port()
+        local port = ports.free()
         local server = bridge.start({env = {PORT = tostring(port)}})
 
         assert.equal(port, server.ws_port)

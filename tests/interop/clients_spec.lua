@@ -8,7 +8,7 @@ local variants = require "tests.support.variants"
 local MODULES = os.getenv("LUADUCT_NODE_MODULES") or (unistd.getcwd() .. "/build/interop/node_modules")
 
 -- The grace is a bet on how soon the client gets the processor; on a busy machine ten milliseconds may be too short.
-local LONG_GRACE = {agents = {registerGraceMs = 400}}
+local LONG_GRACE = {agents = {registerGraceMs = 1000}}
 
 -- Runs one scenario of clients.js against the bridge.
 local function run(server, scenario)

@@ -40,24 +40,39 @@ function methods:read_piece(deadline)
     return true
 end
 
--- The next event {kind, id, data (decoded)}, or comment {comment}; nil and why there is none.
-function methods:next(seconds)
-    local deadline = wait.deadline(seconds)
+-- What comes next between two empty lines; nil and why there is none.
+local function next_block(self, deadline)
     while true do
         local block, rest = self.text:match("^(.-)\n\n(.*)$")
         if block then
             self.text = rest
-            local comment = block:match("^: ?(.*)$")
-            return comment and {comment = comment} or {
-                kind = block:match("event: ([^\n]*)"), id = block:match("id: ([^\n]*)"),
-                data = json.decode(block:match("data: ([^\n]*)")),
-            }
+            return block
         end
         local ok, reason = self:read_piece(deadline)
         if not ok then
             return nil, reason
         end
     end
+end
+
+-- The next event {kind, id, data (decoded)}; nil and why there is none. Comments, by which the bridge says that it is
+-- there, are passed over: on a slow machine there is one between any two events.
+function methods:next(seconds)
+    local deadline = wait.deadline(seconds)
+    local block, reason
+    repeat
+        block, reason = next_block(self, deadline)
+    until not block or block:sub(1, 1) ~= ":"
+    return block and {
+        kind = block:match("event: ([^\n]*)"), id = block:match("id: ([^\n]*)"),
+        data = json.decode(block:match("data: ([^\n]*)")),
+    }, reason
+end
+
+-- The text of the comment that must come next.
+function methods:expect_comment()
+    local block = assert(next_block(self, wait.deadline()))
+    return assert(block:match("^: ?(.*)$"), "expected a comment, got " .. block)
 end
 
 -- The next event of which `holds` is true; others are passed over.
@@ -67,7 +82,7 @@ function methods:wait_for(what, holds)
         if not event then
             error(("waited in vain for %s: %s"):format(what, reason), 2)
         end
-        if event.kind and holds(event) then
+        if holds(event) then
             return event
         end
     end

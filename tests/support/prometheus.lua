@@ -1,8 +1,8 @@
 -- A real Prometheus (Debian's) on a free port, with its data in a folder that goes with the test.
 local http = require "tests.support.http"
 local json = require "tests.support.json"
+local ports = require "tests.support.ports"
 local process = require "tests.support.process"
-local socket = require "socket"
 local wait = require "tests.support.wait"
 
 local prometheus = {}
@@ -10,13 +10,6 @@ local methods = setmetatable({}, {__index = process.methods})
 methods.__index = methods
 
 local TRIES = 3
-
-local function free_port()
-    local listener = assert(socket.bind("127.0.0.1", 0))
-    local _, port = listener:getsockname()
-    listener:close()
-    return tonumber(port)
-end
 
 local function is_ready(port)
     local ok, answer = pcall(http.request, {http_port = port}, {path = "/-/ready"})
@@ -31,7 +24,7 @@ function prometheus.start(config, files)
     end
     process.write_file(folder .. "/prometheus.yaml", config)
     for try = 1, TRIES do -- somebody may take the port between looking and listening
-        local port = free_port()
+        local port = ports.free()
         local self = process.start({
             "prometheus", "--config.file=" .. folder .. "/prometheus.yaml",
             "--storage.tsdb.path=" .. folder .. "/data", "--web.listen-address=127.0.0.1:" .. port,

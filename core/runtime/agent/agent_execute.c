@@ -5,14 +5,25 @@
 #include "bridge/registry/attachment.h"
 #include "memory/pool.h"
 #include "runtime/agent/session.h"
+#include "runtime/dispatch/dispatch.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 #include "runtime/work/execute.h"
 
 /* An envelope that asked for work, while the workers have it. */
 struct execute_job {
     struct connection *connection;
     struct frame *asked; /* the envelope as it would go out: its id, task and channel are the answer's */
+    bool traced;
+    struct hop hop; /* where it is */
 };
+
+static void end_hop(struct connection *connection, const struct hop *hop, struct envelope *envelope,
+                    const struct envelope_defaults *defaults, enum code code, uint32_t taken)
+{
+    const struct dispatch as = {.envelope = envelope, .defaults = defaults, .is_message = true};
+    hop_end(hop, connection_reactor(connection), &as, &(struct dispatch_result){.code = code, .taken = taken});
+}
 
 static void answer_execute(struct execute_job *job, const struct work *work)
 {
@@ -30,6 +41,9 @@ static void answer_execute(struct execute_job *job, const struct work *work)
         return;
     }
     enum code code = work_code(work);
+    uint32_t taken = 0;
+    if (job->traced)
+        hop_worked(&job->hop.context, work, code);
     if (code == CODE_OK)
         execute_append_result(&result, work);
     if (code == CODE_OK && result.failed)
@@ -40,13 +54,18 @@ static void answer_execute(struct execute_job *job, const struct work *work)
         struct delivery delivery = {.lane = reactor->lane, .envelope = &asked, .defaults = &defaults};
         delivery.answer_to = envelope_text(&asked, FIELD_FROM, &defaults);
         struct delivery_result delivered;
+        if (job->traced)
+            delivery.trace = hop_frame_trace(&job->hop, true);
         delivery_carry_out(&delivery, &reply, &delivered);
         frame_release(delivered.frame);
+        taken = delivered.taken;
     } else if (connection->phase == CONNECTION_WEBSOCKET) {
         session_object(connection, code,
                        code == CODE_OVERLOADED ? SLICE("out of memory") : slice_from_string(work->task.error),
                        envelope_text(&asked, FIELD_ID, &defaults));
     }
+    if (job->traced)
+        end_hop(connection, &job->hop, &asked, &defaults, code, taken);
     buffer_free(&result);
     text_store_free(&store);
 }
@@ -71,8 +90,10 @@ static bool may_execute(const struct connection *connection)
     return false;
 }
 
+/* `hop` NULL: it is not traced. */
 static enum code start_execute(struct connection *connection, struct envelope *envelope,
-                               const struct envelope_defaults *defaults, char error[ERROR_TEXT_BYTES])
+                               const struct envelope_defaults *defaults, const struct hop *hop,
+                               char error[ERROR_TEXT_BYTES])
 {
     struct execute_job *job = pool_acquire(POOL_ARRAYS, sizeof *job);
     struct frame *asked = envelope_build(envelope, defaults, FRAME_ENVELOPE);
@@ -80,11 +101,14 @@ static enum code start_execute(struct connection *connection, struct envelope *e
     enum code code = CODE_OVERLOADED;
     snprintf(error, ERROR_TEXT_BYTES, "out of memory");
     if (job && asked) {
-        *job = (struct execute_job){connection, asked};
+        *job = (struct execute_job){.connection = connection, .asked = asked, .traced = hop != NULL};
+        if (hop)
+            job->hop = *hop;
         code = execute_start(connection_reactor(connection), envelope_json(envelope, FIELD_PAYLOAD, defaults), NULL,
                              executed, job, &work, error);
     }
     if (code == CODE_OK) {
+        work->began_ns = hop ? clock_steady_ns() : 0;
         connection->executing++;
         return code;
     }
@@ -96,7 +120,16 @@ static enum code start_execute(struct connection *connection, struct envelope *e
 void session_execute(struct connection *connection, struct envelope *envelope, const struct envelope_defaults *defaults)
 {
     char error[ERROR_TEXT_BYTES] = "this role may not ask for work: see phase2.workerPool.allowRoles";
-    enum code code = may_execute(connection) ? start_execute(connection, envelope, defaults, error) : CODE_FORBIDDEN;
+    struct hop hop;
+    bool traced = false;
+    if (__builtin_expect(tracing_on, 0))
+        traced = hop_begin(&hop, connection_reactor(connection),
+                           &(struct hop_origin){.envelope = envelope, .share = connection->share});
+    enum code code = may_execute(connection)
+                         ? start_execute(connection, envelope, defaults, traced ? &hop : NULL, error)
+                         : CODE_FORBIDDEN;
+    if (code != CODE_OK && traced)
+        end_hop(connection, &hop, envelope, defaults, code, 0);
     if (code != CODE_OK)
         session_object(connection, code, slice_from_string(error), envelope_text(envelope, FIELD_ID, defaults));
     else

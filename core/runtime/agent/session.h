@@ -18,6 +18,10 @@ void session_slow_down(struct connection *connection, struct slice sender);
 /* As much of that as is left when it registers anew. */
 void session_still_slow(struct connection *connection);
 
+/* Whose limits.scriptMsPerSecond the hooks about the connection itself take: its identity's or agent's, else its
+ * address's, for nobody else is known before it registers. Borrowed; NULL: nobody's time is counted. */
+struct party *session_payer(const struct connection *connection);
+
 /* The connection ends: no pause is waited for. */
 void session_forget_pause(struct connection *connection);
 
@@ -30,6 +34,10 @@ void session_hook_ended(struct connection *connection);
 /* Its identity or the access policy may be another now: what it may send is resolved anew, and it is closed where the
  * identity does not allow its agent any more. */
 void session_review(struct connection *connection);
+
+/* A whole message, from the socket or the backlog: it is scanned, counted, and handled by its type, an envelope by
+ * dispatching it. Its hook may wait: then connection->hook_waits is set. */
+void session_message(struct connection *connection, const struct websocket_message *received);
 
 /* A `register` message. Its on_register may wait: then connection->hook_waits is set. */
 void session_register(struct connection *connection, struct slice text, const struct message_rules *rules);

@@ -394,6 +394,7 @@ static void read_tracing(lua_State *L, struct config *config)
     config->tracing.endpoint = setting_text(L, "tracing.endpoint");
     config->tracing.service = setting_text(L, "tracing.serviceName");
     config->tracing.sample_ratio = setting_number(L, "tracing.sampleRatio");
+    config->tracing.forced_per_second = setting_count(L, "tracing.forcedPerSecond");
     setting_list(L, "tracing.headers", &config->tracing.headers);
     config->tracing.batch_spans = setting_count(L, "tracing.batchSpans");
     config->tracing.queue_spans = setting_count(L, "tracing.queueSpans");

@@ -17,7 +17,7 @@
 #include "net/transport.h"
 #include "protocol/envelope.h"
 #include "protocol/websocket/websocket.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 
 struct reactor;
 struct backlog;
@@ -57,6 +57,7 @@ struct connection {
     bool known_at_upgrade; /* who it is: no register needs to show a credential again */
     bool close_sent : 1, close_received : 1;
     bool holds : 1;          /* bytes of it wait on the reactor's list: none are read before those */
+    bool sends_large : 1;    /* its last bytes had a message of REACTOR_SHARE_BYTES or more */
     bool hook_waits : 1;     /* a hook that one of its messages called: the next ones join the backlog */
     bool backlog_full : 1;   /* no more is read until the backlog is empty */
     uint32_t executing;      /* tasks of bridge.execute that are with the workers: it is not freed before */
@@ -83,9 +84,9 @@ struct connection {
     struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
     struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
     struct grant *grant;               /* what its agent may send; NULL before it registered */
-    struct trace_context *trace;       /* what the request that opened it said; NULL: nothing */
+    struct trace_context *trace;       /* what the request that opened it said, until it registered; NULL: nothing */
     struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
-    struct party *party;               /* of its address; NULL: it needs none (runtime/limits.h) */
+    struct party *party;               /* of its address; NULL: it needs none (runtime/limits/party.h) */
     struct party *sender;              /* of its identity or, once registered, its clientId; NULL: not known yet */
     struct poller_entry polled;        /* in its reactor's set */
 };

@@ -185,8 +185,18 @@ static void carry_out_send(struct reactor *reactor, const struct script_send *se
     /* A script that sends again what nobody took would never end. */
     struct delivery delivery = {.lane = lane, .envelope = &envelope, .defaults = &defaults, .telling = TELL_LOSSES};
     struct delivery_result result;
+    struct hop hop;
+    char trace[TRACE_MEMBER_BYTES];
     if (envelope_scan(frame_envelope(send->frame), &rules, &store, &envelope, error) == CODE_OK) {
+        hop_drop_empty(&envelope);
+        bool traced = tracing_on && hop_begin_send(&hop, &envelope, send->caused ? &send->cause : NULL);
+        if (traced) {
+            delivery.trace = hop_frame_trace(&hop, true);
+            hop_tell_recipients(&hop, &envelope, trace);
+        }
         delivery_carry_out(&delivery, &decision, &result);
+        if (traced)
+            hop_sent(&hop, reactor, &envelope, &defaults, result.taken);
         frame_release(result.frame);
     }
     text_store_free(&store);
@@ -286,7 +296,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
     struct delivery_result delivered;
     char trace[TRACE_MEMBER_BYTES];
     if (__builtin_expect(dispatch->hop != NULL, 0)) {
-        delivery.trace = hop_frame_trace(dispatch->hop);
+        delivery.trace = hop_frame_trace(dispatch->hop, false);
         hop_tell_recipients(dispatch->hop, dispatch->envelope, trace);
     }
     delivery_carry_out(&delivery, decision, &delivered);
@@ -528,7 +538,9 @@ static struct dispatch_job *dispatch_traced(struct reactor *reactor, struct disp
                                             struct dispatch_result *result)
 {
     struct hop hop;
-    if (hop_begin(&hop, reactor, dispatch))
+    const struct hop_origin origin = {
+        .envelope = dispatch->envelope, .inherited = dispatch->inherited, .share = dispatch->share};
+    if (hop_begin(&hop, reactor, &origin))
         dispatch->hop = &hop;
     struct dispatch_job *job = (dedup_on ? route_once : route)(reactor, dispatch, result);
     if (!job && dispatch->hop)

@@ -14,7 +14,7 @@
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/identity/jwt/verifier.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limit.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/pressure/sampler.h"
 #include "runtime/process/drain.h"

@@ -19,6 +19,7 @@
 #include "runtime/http/http_session.h"
 #include "runtime/identity/access.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 #include "runtime/work/execute.h"
 
 /* Looking at this many bytes takes about a millisecond: as long as one turn may be. */
@@ -370,6 +371,8 @@ static void worked_later(struct work *work)
 {
     struct api_call *call = work->owner;
     execute_finished(work);
+    if (work->began_ns)
+        hop_worked(call->connection->http->request.trace, work, work_code(work));
     http_session_answered(call->connection);
 }
 
@@ -412,6 +415,8 @@ static int native_execute(lua_State *L)
                              error);
     if (code != CODE_OK)
         return push_refusal(L, code, slice_from_string(error));
+    if (__builtin_expect(tracing_on, 0) && hop_samples(call->connection->http->request.trace, share_of(call)))
+        call->work->began_ns = clock_steady_ns();
     call->waits = true;
     return lua_yield(L, 0);
 }

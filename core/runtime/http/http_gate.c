@@ -11,7 +11,7 @@
 #include "runtime/identity/authenticate.h"
 #include "runtime/identity/credential.h"
 #include "runtime/identity/jwt/verifier.h"
-#include "runtime/limits.h"
+#include "runtime/limits/attempts.h"
 #include "runtime/reactor.h"
 
 static bool is_loopback(const struct peer_address *address)

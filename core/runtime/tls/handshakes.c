@@ -21,7 +21,7 @@
 #include "memory/admission.h"
 #include "memory/pool.h"
 #include "net/poller.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 #include "runtime/reactor.h"
 #include "runtime/tls/certificates.h"
 

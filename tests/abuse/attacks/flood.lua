@@ -83,14 +83,14 @@ local attacks = {
     },
     {
         name = "flood: a thousand connections with one id", bound = "the newest wins",
-        run = function(server, till)
+        run = function(server)
             local streams = {}
             for number = 1, 1000 do
                 local client = websocket.connect(server)
                 client:send_register("same")
                 streams[number] = client.stream
             end
-            tools.wait_till(till + 3, function()
+            tools.wait_for(function()
                 tools.drain(streams, 0.05)
                 return tools.figure(server, "luaduct_agents") <= 3
             end)

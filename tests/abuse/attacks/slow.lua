@@ -2,18 +2,20 @@
 local http = require "tests.support.http"
 local stream = require "tests.support.stream"
 local tools = require "tests.abuse.tools"
+local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 local COUNT = 200
 
--- `open` gives a connection, `feed` sends its next byte, until the time is over, and on for some seconds until the
--- bridge has given all of them up: `done` counts them, or they have ended.
+-- `open` gives a connection, `feed` sends its next byte, until the time is over, and on until the bridge has given all
+-- of them up: `done` counts them, or they have ended.
 local function drip(server, till, open, feed, done)
     local streams = {}
     for number = 1, COUNT do
         streams[number] = open(server)
     end
-    local turn, ended = 0
+    local turn, last = 0, nil
+    local ended
     repeat
         turn = turn + 1
         for _, one in ipairs(streams) do
@@ -23,7 +25,8 @@ local function drip(server, till, open, feed, done)
         end
         tools.drain(streams, 0.05)
         ended = done and turn % 5 == 0 and done(server) or tools.count_ended(streams)
-    until tools.over(till) and (ended == COUNT or tools.over(till + 5))
+        last = last or tools.over(till) and wait.deadline()
+    until last and (ended == COUNT or tools.over(last))
     return ("%d of %d closed"):format(ended, COUNT), ended == COUNT
 end
 
@@ -90,7 +93,7 @@ return {
             end
             tools.sleep_till(till)
             local left
-            tools.wait_till(till + 5, function()
+            tools.wait_for(function()
                 left = tools.figure(server, "luaduct_connections") - 1
                 return left <= 2 -- the pair
             end)
@@ -148,7 +151,7 @@ return {
             end
             tools.sleep_till(till)
             local open
-            tools.wait_till(till + 3, function()
+            tools.wait_for(function()
                 open = tools.figure(server, "luaduct_connections") - 1
                 return open <= 5
             end)

@@ -3,6 +3,7 @@ local process = require "tests.support.process"
 local stream = require "tests.support.stream"
 local tls = require "tests.support.tls"
 local tools = require "tests.abuse.tools"
+local wait = require "tests.support.wait"
 
 local COUNT = 200
 
@@ -34,7 +35,7 @@ local function slow(feed)
         for number = 1, COUNT do
             streams[number] = connect(server)
         end
-        local turn = 0
+        local turn, last = 0, nil
         repeat
             turn = turn + 1
             for _, one in ipairs(streams) do
@@ -43,7 +44,8 @@ local function slow(feed)
                 end
             end
             tools.drain(streams, 0.05)
-        until tools.over(till) and (tools.count_ended(streams) == COUNT or tools.over(till + 5))
+            last = last or tools.over(till) and wait.deadline()
+        until last and (tools.count_ended(streams) == COUNT or tools.over(last))
         local ended = tools.count_ended(streams)
         return ("%d of %d closed"):format(ended, COUNT), ended == COUNT
     end
@@ -70,7 +72,7 @@ return {
                 peers[number] = process.start({"openssl", "s_client", "-connect", "localhost:" .. server.http_port},
                     {input = "pipe"})
             end
-            tools.wait_till(till + 5, function()
+            tools.wait_for(function()
                 local shaken = 0
                 for _, peer in ipairs(peers) do
                     shaken = shaken + (peer:output():find("Verify return code", 1, true) and 1 or 0)
@@ -84,7 +86,7 @@ return {
             end
             tools.sleep_till(till)
             local open
-            tools.wait_till(till + 5, function()
+            tools.wait_for(function()
                 local status, body = tls.curl(server, "/metrics", {"-H", "Accept: text/plain"})
                 open = status == 0 and tonumber(body:match("\nluaduct_connections (%d+)"))
                 return open == 1

@@ -213,8 +213,8 @@ describe("named tokens", function()
             local carol = websocket.agent(server, "carol", {authToken = "carol-token"})
             local alice = websocket.agent(server, "alice", {authToken = "alice-token"})
             local bob = websocket.agent(server, "bob", {authToken = "bob-token"})
-            bob:send_envelope({to = "absent"})
-            bob:send_envelope({to = "absent"})
+            local frame = websocket.frame({payload = '{"type":"envelope","envelope":{"to":"absent"}}'})
+            bob:send_bytes(frame:rep(2)) -- at once: one may pass each second
             bob:expect_error("rate_limited")
 
             people.alice.limits, people.bob.limits = {messagesPerSecond = 1, messageBurst = 1, connections = 1}, nil
@@ -227,9 +227,7 @@ describe("named tokens", function()
                 bob:send_envelope({to = "absent"})
             end
             bob:expect_nothing()
-            for _ = 1, 3 do
-                alice:send_envelope({to = "absent"})
-            end
+            alice:send_bytes(frame:rep(3))
             alice:expect_error("rate_limited")
             local second = websocket.connect(server)
             second:send_register("alice", {authToken = "alice-token"})
@@ -340,15 +338,24 @@ describe("named tokens", function()
     end)
 
     it("end at their time: refused at once, and an agent that is connected is closed soon after", function()
-        local soon = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + 2)
-        local server = start({config = {agents = {cleanupIntervalMs = 100}}, people = {
-            alice = {token = "a", roles = {"agent"}, clientIds = {"alice"}, expires = soon},
+        local people = {
+            ops = PEOPLE.ops,
             past = {token = "p", roles = {"agent"}, clientIds = {"past"}, expires = "2001-01-01T00:00:00Z"},
-        }})
+        }
+        local server = start({config = {agents = {cleanupIntervalMs = 100}}, people = people})
         local late = websocket.connect(server)
         late:send_register("past", {authToken = "p"})
         late:expect_error("unauthorized")
-        local alice = websocket.agent(server, "alice", {authToken = "a"})
+        local alice
+        wait.eventually(function() -- until she is in before it is over
+            local soon = os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + 2)
+            people.alice = {token = "a", roles = {"agent"}, clientIds = {"alice"}, expires = soon}
+            process.write_file(server.folder .. "/tokens.jsonl", tokens.file(people))
+            http.post(server, "/admin/reload", "{}", tokens.bearer("ops-token"))
+            local in_time, client = pcall(websocket.agent, server, "alice", {authToken = "a"})
+            alice = in_time and client
+            return alice
+        end)
 
         alice:expect_error("unauthorized")
         alice:expect_close(1008)

@@ -166,7 +166,7 @@ describe("a canary", function()
     end
 
     it("that does well is promoted", function()
-        local server = start({minCalls = 20, holdMs = 50})
+        local server = start({minCalls = 30, holdMs = 50})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
         try(server, NEW, {canary = {percent = 100}})
         count_channels(alice, bob, 30)

@@ -97,7 +97,7 @@ return {
             assert.equal(number, alice:receive_envelope().payload)
         end
 
-        local _, times = server:log():gsub("broken on purpose", "")
+        local _, times = server:wait_log("broken on purpose"):gsub("broken on purpose", "")
         assert.is_true(times >= 1 and times < 300, times .. " times")
     end)
 

@@ -78,6 +78,7 @@ describe("a timer of a script", function()
         local alice = websocket.agent(server, "alice")
 
         alice:receive_envelope()
+        server:wait_log("script.lua:5: stopped: it ran longer than 50 ms")
         assert.truthy(server:log():find("timer failed: [^\n]*script.lua:4: first"))
         assert.truthy(server:log():find("timer failed: [^\n]*script.lua:5: stopped: it ran longer than 50 ms"))
         assert.equal(2, figure(server, 'luaduct_script_errors_total{hook="timer"}'))

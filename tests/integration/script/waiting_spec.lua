@@ -227,7 +227,7 @@ describe("a route that waits", function()
     it("does not keep the bridge from stopping", function()
         local server = start(gated("luaduct.sleep(1e9)"), {script = {suspendMs = 200}})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
-        alice:send_envelope({to = "bob", intent = "wait"})
+        alice:send_envelope({to = "alice", intent = "wait"})
         bob:send_envelope({id = "after", to = "bob"})
         assert.equal("after", bob:receive_envelope().id)
         server:stop() -- holds it to exit status 0

@@ -1,5 +1,6 @@
 -- `luaduct top` in a real terminal: what it shows, its keys, other sizes, and what it leaves behind.
 local bridge = require "tests.support.bridge"
+local ports = require "tests.support.ports"
 local process = require "tests.support.process"
 local signal = require "posix.signal"
 local terminal = require "tests.support.terminal"
@@ -69,7 +70,7 @@ describe("luaduct top", function()
 
         assert.match("^luaduct %d+%.%d+%.%d+  127%.0%.0%.1:%d+  enhanced  up %d+s\n", text)
         assert.match("\nready", text)
-        assert.match("\nmessages  %d+/s +▁", text)
+        assert.match("\nmessages  %d+/s +[▁▂▃▄▅▆▇█]", text)
         assert.match("\np99 +[%d.]+ .?s +[▁▂▃▄▅▆▇█]", text)
         assert.match("\nmemory +[%d.]+ MiB +[▁▂▃▄▅▆▇█]", text)
         assert.match("\n3 agents  0 in mailboxes  1 refused  %d errors", text)
@@ -184,10 +185,10 @@ describe("luaduct top", function()
     end)
 
     it("goes on when the bridge is away for a while", function()
-        local server = bridge.start()
+        local port = ports.free() -- which nobody is given while the bridge is away
+        local server = bridge.start({config = {listen = {httpPort = port}}})
         local screen = top(server)
         screen:shows("AGENT ")
-        local port = server.http_port
         server:stop()
         screen:shows("cannot reach the bridge")
         local again = bridge.start({config = {listen = {httpPort = port}}})

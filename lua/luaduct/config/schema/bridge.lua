@@ -28,7 +28,7 @@ local keys = {
         help = "HTTP; 0 picks a free port",
     },
     {
-        path = "listen.admin", type = "new file", example = '"luaduct.sock"',
+        path = "listen.admin", type = "new file", example = '"luaduct.sock"', variables = { "AI_BRIDGE_ADMIN_SOCKET" },
         help = "a Unix socket for administration, mode 0600",
     },
     {

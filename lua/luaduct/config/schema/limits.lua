@@ -84,7 +84,7 @@ local keys = {
     },
     {
         path = "limits.scriptMsPerSecond", type = "integer", min = 1, max = 1000, zero = "no limit", default = 0,
-        help = "of a reactor's time, for routing and delivering what one sender sends",
+        help = "of a reactor's time, for what one sender sends and for its coming and going",
     },
     {
         path = "limits.mailboxBytesPerSender", type = "size", min = 1, max = MAX_SIZE, zero = "no limit", default = 0,

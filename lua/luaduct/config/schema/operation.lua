@@ -98,6 +98,10 @@ local keys = {
         help = "share that is traced of envelopes whose sender does not say; else its `sampled` flag counts",
     },
     {
+        path = "tracing.forcedPerSecond", type = "integer", min = 1, max = 1000000, zero = "no limit", default = 100,
+        help = "that one sender has traced by its `sampled` flag; past it the ratio counts",
+    },
+    {
         path = "tracing.headers", type = "headers", default = {}, secret = true,
         help = "further ones of each request, such as { [\"x-api-key\"] = os.getenv(\"KEY\") }",
     },
