@@ -407,8 +407,8 @@ static int dispatch(int argc, char **argv)
 int main(int argc, char **argv)
 {
     hash_start();
-    system_start(argv[0]);
     program = argc > 0 ? argv[0] : "luaduct";
+    system_start(program);
     int code = dispatch(argc, argv);
     /* A full disk behind standard output must not look like success. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {
