@@ -135,7 +135,7 @@ install-files:
 	sed 's|/usr/|$(PREFIX)/|' config/deploy/systemd/luaduct.service >'$(DESTDIR)$(PREFIX)/share/luaduct/luaduct.service'
 	install -m 644 config/deploy/systemd/luaduct.sysusers '$(DESTDIR)$(PREFIX)/share/luaduct'
 	install -m 644 config/deploy/debian/copyright '$(DESTDIR)$(PREFIX)/share/doc/luaduct/copyright'
-	@for file in README.md LICENSE $$(find docs -name '*.md' -o -name '*.yaml'); do \
+	@for file in README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE $$(find docs -name '*.md' -o -name '*.yaml'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
 	done
 	@cd config/deploy && for file in prometheus/* grafana/* k8s/*; do \

@@ -320,6 +320,8 @@ return {
     -- How it hands over to a new process.
     upgrade = {
         timeoutMs = 30000,                  -- for the process that SIGUSR2 starts to be ready; then this one goes on
+        -- so long nobody may be served while it is given everything; then this one goes on
+        stillMs = 2000,
     },
 
     -- Where an envelope went, as spans of OpenTelemetry.

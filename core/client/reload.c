@@ -21,7 +21,7 @@ static const char reload_help[] =
     "  --canary WHO    only for some at first: a share of all senders such as 10%, label=L, or id=PATTERN with * in "
     "it;\n"
     "                  it is taken back by itself when it does worse (keys `canary` of the config)\n"
-    "  --shadow        let it decide beside the version in use, and only compare\n"
+    "  --shadow        let it decide beside the version in use, and only compare; with --canary for these senders\n"
     "  --list          show the versions, what they have done and why some were taken back\n" TARGET_HTTP_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
@@ -39,7 +39,7 @@ static const char canary_help[] =
 #define TIMEOUT_MS 60000 /* a script may take five seconds to load, and others may be before it */
 
 struct arguments {
-    double to; /* 0: not given */
+    uint64_t to; /* 0: not given */
     const char *canary;
     struct target_options target;
     bool shadow, list, json;
@@ -100,7 +100,7 @@ static int write_reload(const char *command, const struct arguments *arguments, 
 {
     buffer_append_slice(body, SLICE("{"));
     if (arguments->to > 0)
-        buffer_append_format(body, "\"to\":%.0f", arguments->to);
+        buffer_append_format(body, "\"to\":%llu", (unsigned long long)arguments->to);
     if (arguments->canary) {
         buffer_append_slice(body, body->length > 1 ? SLICE(",") : SLICE(""));
         if (!write_canary(body, arguments->canary))
@@ -147,7 +147,7 @@ int command_reload(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct buffer body = {0}, answer = {0};
-    const struct option_rule rules[] = {{"to", .number = &arguments.to, .minimum = 1, .maximum = 1e9},
+    const struct option_rule rules[] = {{"to", .large = &arguments.to, .minimum = 1, .maximum = 1e9},
                                         {"canary", .text = &arguments.canary},
                                         {"shadow", .flag = &arguments.shadow},
                                         {"list", .flag = &arguments.list},

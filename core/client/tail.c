@@ -26,7 +26,7 @@ static const char help[] =
 struct tail {
     const char *agent, *intent;
     struct target_options target;
-    double count, seen; /* count 0: no end */
+    uint64_t count, seen; /* count 0: no end */
     bool json;
     struct output output;
 };
@@ -35,7 +35,7 @@ static int read_options(int argc, char **argv, struct tail *tail)
 {
     const struct option_rule rules[] = {{"agent", .text = &tail->agent},
                                         {"intent", .text = &tail->intent},
-                                        {"count", .number = &tail->count, .minimum = 1, .maximum = 1e12},
+                                        {"count", .large = &tail->count, .minimum = 1, .maximum = 1e12},
                                         {"json", .flag = &tail->json},
                                         TARGET_RULES(&tail->target),
                                         {0}};

@@ -25,7 +25,7 @@ static const char help[] =
 struct arguments {
     const char *agent, *intent, *id;
     struct target_options target;
-    double count; /* 0: no end */
+    uint64_t count; /* 0: no end */
     bool json;
 };
 
@@ -34,7 +34,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
     const struct option_rule rules[] = {{"agent", .text = &arguments->agent},
                                         {"intent", .text = &arguments->intent},
                                         {"id", .text = &arguments->id},
-                                        {"count", .number = &arguments->count, .minimum = 1, .maximum = 1e12},
+                                        {"count", .large = &arguments->count, .minimum = 1, .maximum = 1e12},
                                         {"json", .flag = &arguments->json},
                                         TARGET_RULES(&arguments->target),
                                         {0}};
@@ -45,7 +45,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
 
 struct follow {
     const struct arguments *arguments;
-    double seen;
+    uint64_t seen;
 };
 
 static void print_text(const char *before, struct slice record, const char *name, const char *after)

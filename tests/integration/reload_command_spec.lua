@@ -83,6 +83,33 @@ describe("luaduct reload", function()
     end)
 end)
 
+describe("luaduct drain", function()
+    after_each(bridge.clean)
+
+    it("has the bridge go away in order, and says when it does so already", function()
+        local server = bridge.start({config = {drain = {delayMs = 1000}}})
+
+        assert.same({0, "the bridge goes away: its agents are sent elsewhere, then it ends\n", ""},
+            {command(server, "drain")})
+        assert.same({0, "the bridge was going away already\n", ""}, {command(server, "drain")})
+
+        assert.equal(0, server:wait_exit())
+    end)
+
+    it("is for administrators, who are told how one becomes one", function()
+        local server = bridge.start({config = {auth = {token = "correct horse battery staple"}}})
+
+        local status, output, errors = bridge.luaduct({"drain", "--url", server:url()},
+            {env = {AI_BRIDGE_AUTH_TOKEN = "correct horse battery staple"}})
+
+        assert.same({1, ""}, {status, output})
+        for _, way in ipairs({"luaduct token new NAME --role admin", "auth.tokenIsAdmin", "listen.admin", "unix:PATH"}) do
+            assert.truthy(errors:find(way, 1, true), errors)
+        end
+        assert.is_true(server:is_running())
+    end)
+end)
+
 describe("luaduct canary", function()
     after_each(bridge.clean)
 

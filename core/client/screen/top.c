@@ -36,7 +36,8 @@ static const char help[] = "usage: luaduct top [OPTION]…\n"
 
 struct arguments {
     struct target_options target;
-    double interval_s, limit;
+    double interval_s;
+    unsigned limit;
     struct top_choice choice;
     bool once;
 };
@@ -66,7 +67,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
         {"interval", .number = &arguments->interval_s, .minimum = 0.1, .maximum = 60},
         {"sort", .take = take_order, .context = &arguments->choice},
         {"filter", .take = take_filter, .context = &arguments->choice},
-        {"limit", .number = &arguments->limit, .minimum = 1, .maximum = 1e9},
+        {"limit", .whole = &arguments->limit, .minimum = 1, .maximum = 1e9},
         TARGET_RULES(&arguments->target),
         {0},
     };
@@ -92,7 +93,7 @@ static bool print_senders(const struct senders *senders, const struct arguments 
     if (!indices)
         return false;
     size_t count = senders_select(senders, arguments->choice.filter, arguments->choice.order, false, indices);
-    for (size_t i = 0; i < count && (arguments->limit == 0 || (double)i < arguments->limit); i++) {
+    for (size_t i = 0; i < count && (arguments->limit == 0 || i < arguments->limit); i++) {
         const struct sender *sender = &senders->entries[indices[i]];
         table_add_text(&table, units_count(sender->rate, text));
         table_add_text(&table, units_count(sender->messages, text));

@@ -403,7 +403,7 @@ void tls_session_explain(const struct tls_session *session, char *out, size_t si
 
 bool tls_session_resumed(const struct tls_session *session)
 {
-    return session->resumed;
+    return session->open && session->resumed;
 }
 
 const struct tls_peer *tls_session_peer(const struct tls_session *session)

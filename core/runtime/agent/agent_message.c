@@ -161,14 +161,24 @@ static void drop_unpacked(struct reactor *reactor)
 }
 
 /* A message that was scanned with that result; `text` is its JSON. Whatever it is, it counts. */
+/* A connection's first register is free to its sender: where the credential comes in it, and not at the upgrade, whom
+ * it counts against is not known yet either. It counts against the address and all. */
+static struct party *counted_against(struct connection *connection, enum code code, const struct message *message)
+{
+    if (__builtin_expect(code != CODE_OK || message->type != MESSAGE_REGISTER || connection->has_asked, 1))
+        return connection->sender;
+    connection->has_asked = true;
+    return NULL;
+}
+
 static inline void handle_scanned(struct connection *connection, enum code code, struct slice text,
                                   const struct message_rules *rules)
 {
     struct reactor *reactor = connection_reactor(connection);
     const struct config *config = reactor->config;
     struct message *message = &reactor->message;
-    enum limit limit =
-        limits_take_message(connection->sender, connection->party, text.length, reactor->now_ms * 1000000);
+    enum limit limit = limits_take_message(counted_against(connection, code, message), connection->party, text.length,
+                                           reactor->now_ms * 1000000);
     if (reactor->standing.config->auth.required && !connection->identity &&
         !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
         access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a message before an authenticated register"));

@@ -219,7 +219,7 @@ struct config {
     } drain;
 
     struct {
-        uint32_t timeout_ms;
+        uint32_t timeout_ms, still_ms;
     } upgrade;
 
     struct {

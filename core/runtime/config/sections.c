@@ -361,6 +361,7 @@ static void read_drain(lua_State *L, struct config *config)
     config->drain.timeout_ms = setting_count(L, "drain.timeoutMs");
     config->drain.retry_ms = setting_count(L, "drain.retryMs");
     config->upgrade.timeout_ms = setting_count(L, "upgrade.timeoutMs");
+    config->upgrade.still_ms = setting_count(L, "upgrade.stillMs");
 }
 
 static void read_rights(lua_State *L, struct config *config)

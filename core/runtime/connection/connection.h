@@ -67,6 +67,7 @@ struct connection {
     bool counted_agent : 1;
     bool by_proxy : 1;         /* of a trusted proxy: each request says for whom */
     bool forwarded : 1;        /* `address` is what a trusted proxy said */
+    bool has_asked : 1;        /* to be registered */
     bool goes_along : 1;       /* another process has it, or is about to: see runtime/handover/ */
     bool paused : 1;           /* not read while memory is short: see runtime/pressure/shed.h */
     uint16_t share;            /* of the mailboxes, that it takes: its identity's, else its address's */

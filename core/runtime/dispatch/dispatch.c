@@ -429,7 +429,9 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
 {
     struct slice from =
         sender && sender->id.data ? sender->id : envelope_text(dispatch->envelope, FIELD_FROM, dispatch->defaults);
-    struct script_state *script = scripts_pick(&reactor->scripts, from, sender ? sender->labels : SLICE("[]"));
+    struct slice labels = sender ? sender->labels : SLICE("[]");
+    struct script_state *script = scripts_pick(&reactor->scripts, from, labels);
+    bool shadowed = scripts_shadow(&reactor->scripts, from, labels);
     struct decision *decided = NULL;
     uint64_t began_ns = clock_steady_ns();
     struct tally tally = tally_begin(reactor, script);
@@ -453,7 +455,7 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     result->overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     uint64_t took_ns = clock_steady_ns() - began_ns;
     const struct decision *decision = routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, dispatch);
-    if (decision && reactor->scripts.trial && reactor->scripts.rule.shadow)
+    if (decision && shadowed)
         shadow_compare(reactor, dispatch, sender, decision);
     struct trace trace = {0};
     tell_routed(reactor, &trace,

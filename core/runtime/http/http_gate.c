@@ -255,6 +255,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     }
     if (preflight) {
         out->preflight = true;
+        out->by_browser = http_request_header(request, SLICE("access-control-request-method"), NULL) != NULL;
         return;
     }
     if (admission_is_tight() && (request->upgrade || !answered_under_pressure(path))) {

@@ -162,7 +162,7 @@ static void answer_request(struct connection *connection)
         http_answer_error(
             connection, gate->code,
             (struct http_answer){.status = code_http_status(gate->code), .retry_after = gate->retry_after}, gate->text);
-    } else if (gate->preflight) {
+    } else if (gate->preflight && gate->by_browser) {
         http_answer_preflight(connection);
     } else {
         exchange->request.call =

@@ -249,6 +249,21 @@ struct party *party_of_identity(struct slice owner, const struct own_limits *own
     return party;
 }
 
+struct own_limits party_limits_of_identity(struct slice owner)
+{
+    struct own_limits own = {0};
+    struct shard *shard;
+    const struct party *party = find_party(PARTY_IDENTITY, owner, false, 0, &shard);
+    if (party) {
+        own.connections = atomic_load_explicit(&party->own.connections, memory_order_relaxed);
+        own.messages_per_second = atomic_load_explicit(&party->own.messages_per_second, memory_order_relaxed);
+        own.message_burst = atomic_load_explicit(&party->own.message_burst, memory_order_relaxed);
+        own.bytes_per_second = atomic_load_explicit(&party->own.bytes_per_second, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&shard->mutex);
+    return own;
+}
+
 struct party *party_retain(struct party *party)
 {
     if (!party || !party->shard)

@@ -21,6 +21,8 @@ struct own_limits {
 struct party *party_of_address(const struct peer_address *address);
 struct party *party_of_agent(struct slice client_id);
 struct party *party_of_identity(struct slice owner, const struct own_limits *own);
+/* An identity's own limits, while a connection of it is there; all 0: it has none. */
+struct own_limits party_limits_of_identity(struct slice owner);
 struct party *party_retain(struct party *party); /* another reference to it, for the caller */
 void party_release(struct party *party);
 

@@ -310,13 +310,17 @@ static int serve(const struct config *config, const struct config_source *source
             loader_run();
             print_banner(config, source);
             log_info(SERVER, "listening", "serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
-            service_ready("serving");
+            if (handover_joined())
+                handover_follow("serving");
+            else
+                service_ready("serving");
             supervision_run();
         }
     }
     if (!good && handover_joined())
         leave_to_the_other(error);
     handover_stop();
+    handover_unfollow();
     loader_request_stop();
     repl_request_stop();
     supervision_wait(loader_ended);

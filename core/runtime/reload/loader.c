@@ -128,7 +128,7 @@ static void serve(struct order *order)
     if (loads(order))
         service_reloading();
     order_carry_out(order, stopping);
-    if (order->code == CODE_BUSY && order->kind == ORDER_RELOAD && !order->reactor)
+    if (order->code == CODE_BUSY && in_use.trial && order->kind == ORDER_RELOAD && !order->reactor)
         missed = order->cause;
     order->took_ns = clock_steady_ns() - began_ns;
     standing_release(&order->standing);

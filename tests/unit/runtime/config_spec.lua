@@ -69,7 +69,7 @@ local DEFAULTS = {
     },
     policies = {},
     drain = { delayMs = 0, timeoutMs = 10000, retryMs = 1000 },
-    upgrade = { timeoutMs = 30000 },
+    upgrade = { timeoutMs = 30000, stillMs = 2000 },
     log = { level = "info", access = false, format = "text", levels = {} },
     tracing = {
         sampleRatio = 0, forcedPerSecond = 100, headers = {}, serviceName = "luaduct", batchSpans = 512,

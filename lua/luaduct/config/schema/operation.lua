@@ -88,6 +88,10 @@ local keys = {
         path = "upgrade.timeoutMs", type = "integer", min = 100, max = MAX_MS, default = 30000,
         help = "for the process that SIGUSR2 starts to be ready; then this one goes on",
     },
+    {
+        path = "upgrade.stillMs", type = "integer", min = 100, max = 60000, default = 2000,
+        help = "so long nobody may be served while it is given everything; then this one goes on",
+    },
 
     {
         path = "tracing.endpoint", type = "text", example = '"http://localhost:4318/v1/traces"',
