@@ -646,7 +646,7 @@ static void take_sample(void)
         .bytes_out = traffic.bytes_out,
         .tasks_completed = workers.completed,
         .collections = reactors.scripts.collections.manual + reactors.scripts.collections.automatic,
-        .memory = system_resident_bytes(),
+        .memory = sampler_read_used(),
         .heaps = reactors.scripts.heap_bytes + reactors.api_heaps,
         .agents = registry_connected_count(),
         .connections = reactors.connections,
