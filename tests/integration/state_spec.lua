@@ -234,6 +234,18 @@ describe("an export", function()
         assert.truthy(errors:find("not taken: 3 (mailbox_full)", 1, true), errors)
     end)
 
+    it("skips and counts what was kept for an id that nobody may have, and takes what stands behind it", function()
+        local server = bridge.start()
+        local text = HEAD .. '{"mailbox":"api","envelope":{"id":"lost"}}\n{"mailbox":"bob","envelope":{"id":"kept"}}\n'
+
+        local status, out, errors = import(server, text .. END)
+
+        assert.equal(0, status, errors)
+        assert.truthy(out:find("1 in mailboxes", 1, true), out)
+        assert.truthy(errors:find("not taken: 1 (forbidden)", 1, true), errors)
+        assert.equal("kept", websocket.agent(server, "bob"):receive_envelope().id)
+    end)
+
     local WRONG = {
         ["no head"] = {'{"mailbox":"bob","envelope":{}}\n' .. END, 1, "the first line has to be"},
         ["a newer version"] = {'{"luaduct":"state","version":2}\n' .. END, 1, "version: expected 1, got 2"},
@@ -243,7 +255,6 @@ describe("an export", function()
         ["two kinds"] = {HEAD .. '{"mailbox":"bob","history":{},"envelope":{}}\n' .. END, 2, "expected one of"},
         ["no kind"] = {HEAD .. '{"envelope":{}}\n' .. END, 2, "expected one of"},
         ["no id"] = {HEAD .. '{"mailbox":"","envelope":{}}\n' .. END, 2, "mailbox: expected the id"},
-        ["a reserved id"] = {HEAD .. '{"mailbox":"api","envelope":{}}\n' .. END, 2, "mailbox: expected the id"},
         ["no envelope"] = {HEAD .. '{"mailbox":"bob"}\n' .. END, 2, "envelope: expected an object"},
         ["a bad field"] = {HEAD .. '{"mailbox":"bob","envelope":{"to":[]}}\n' .. END, 2, "to: expected a string"},
         ["a bad owner"] = {HEAD .. '{"mailbox":"bob","owner":"xyz","envelope":{}}\n' .. END, 2, "owner: expected"},

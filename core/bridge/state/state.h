@@ -37,7 +37,8 @@ void state_export_free(struct state_export *state); /* NULL is fine */
 struct state_import {
     uint64_t line; /* of the line to read next, from 1 on: the first has to be the head */
     uint64_t history, envelopes;
-    /* Not taken because there is no room, because they have expired, or because another identity holds the mailbox. */
+    /* Not taken because there is no room, because they have expired, because another identity holds the mailbox, or
+     * because nobody may have its id (foreign, too). */
     uint64_t mailbox_full, overloaded, expired, foreign;
     bool ended; /* the last line was there: nothing is missing */
     char error[ERROR_TEXT_BYTES + 64];

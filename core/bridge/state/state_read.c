@@ -182,7 +182,7 @@ static bool read_mail(struct state_import *state, struct lane *lane, const struc
     struct slice id;
     uint64_t owner = 0, expires = 0;
     struct envelope envelope;
-    if (!read_name(line->mailbox, buffer, &id) || client_id_reserved(id))
+    if (!read_name(line->mailbox, buffer, &id))
         return refuse_value(state, "mailbox", "the id of an agent");
     if (line->owner.length > 0 && !read_number(line->owner, 16, &owner))
         return refuse_value(state, "owner", "16 hexadecimal digits");
@@ -195,8 +195,9 @@ static bool read_mail(struct state_import *state, struct lane *lane, const struc
     frame->dead_letter = json_kind(line->dead_letter) == JSON_TRUE;
     if (levels_ordered)
         frame->level = level_of(envelope_sent_text(&envelope, FIELD_PRIORITY)) & 3;
-    enum code code =
-        expires && (int64_t)expires <= lane->wall_ms ? CODE_EXPIRED : delivery_restore(lane, id, owner, frame);
+    enum code code = client_id_reserved(id) ? CODE_FORBIDDEN /* an earlier version kept mail that nobody can fetch */
+                     : expires && (int64_t)expires <= lane->wall_ms ? CODE_EXPIRED
+                                                                    : delivery_restore(lane, id, owner, frame);
     frame_release(frame);
     state->envelopes += code == CODE_OK;
     state->expired += code == CODE_EXPIRED;
