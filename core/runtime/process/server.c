@@ -1,12 +1,12 @@
 #include "runtime/process/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/service.h"
@@ -358,10 +358,11 @@ int server_run(const struct config *config, const struct config_source *source)
     log_name_thread("main");
     if (!supervision_start(reactor_count))
         return fail("cannot set up signals");
-    int import_fd = source->import && !handover_joined() ? open(source->import, O_RDONLY | O_CLOEXEC)
-                                                         : -1; /* before it may be forbidden */
-    if (source->import && !handover_joined() && import_fd < 0) {
-        fprintf(stderr, "luaduct: %s: %s\n", source->import, strerror(errno));
+    const char *unreadable = "";
+    bool imports = source->import && !handover_joined();
+    int import_fd = imports ? file_open(source->import, NULL, &unreadable) : -1; /* before it may be forbidden */
+    if (imports && import_fd < 0) {
+        fprintf(stderr, "luaduct: %s: %s\n", source->import, unreadable);
         return 1;
     }
     privileges_freeze();
