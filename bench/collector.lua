@@ -41,42 +41,22 @@ local function fail(text)
 end
 
 local function start(options, script, enabled)
-    local folder = options.build .. "/collector"
-    process.capture("mkdir -p " .. folder)
-    harness.write(folder .. "/script.lua", script)
-    local port, http = process.free_port(), process.free_port()
-    harness.write(folder .. "/config.lua", ([[
+    return harness.start_bridge("collector", options, ([[
 return {
     mode = "enhanced",
-    listen = {wsPort = %d, httpPort = %d},
+    listen = {wsPort = %%d, httpPort = %%d},
     performance = {worker_threads = 1},
     http = {rateMax = 0},
     log = {level = "warn"},
     script = {path = "script.lua", memoryLimit = "1GiB"},
     phase2 = {gcOptimization = {enabled = %s}},
 }
-]]):format(port, http, tostring(enabled)))
-    local command = options.build .. "/luaduct run " .. folder .. "/config.lua"
-    local pid = process.start(tostring(options["server-core"]), command, folder .. "/log")
-    if not process.await_port(pid, http, 10) then
-        fail("the bridge did not start: " .. tostring(process.read_all(folder .. "/log")))
-    end
-    return {pid = pid, port = port, http = http}
-end
-
-local function ask(server, method, path)
-    local line = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d; "
-        .. [[printf "%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n" >&3; cat <&3']]
-    return (process.capture(line:format(server.http, method, path)))
+]]):format(tostring(enabled)), {["script.lua"] = script})
 end
 
 -- A group of numbers of one object in the answer.
 local function figures_of(text, name)
-    local out = {}
-    for key, value in text:match('"' .. name .. '":(%b{})'):gmatch('"(%w+)":(-?[%d.]+)') do
-        out[key] = tonumber(value)
-    end
-    return out
+    return harness.figures(text:match('"' .. name .. '":(%b{})'))
 end
 
 local function measure(options, enabled)
@@ -85,14 +65,11 @@ local function measure(options, enabled)
         .. "--url ws://127.0.0.1:%d --server-pid %d 2>&1"
     local text = process.capture(line:format(options["generator-core"], options.build, options.rate, options.seconds,
         server.port, server.pid))
-    local latency = {}
-    for key, value in text:gmatch('"(%w+)":(-?[%d.]+)') do
-        latency[key] = tonumber(value)
-    end
+    local latency = harness.figures(text)
     if not latency.p999us then
         fail(text)
     end
-    local answer = ask(server, "GET", "/optimization")
+    local answer = harness.ask(server, "GET", "/optimization")
     process.stop(server.pid)
     local times = figures_of(answer, enabled and "pauses" or "hookTimes")
     local collector = answer:match('"totalGCTriggers":(%d+)')
@@ -121,11 +98,11 @@ local function measure_tables(options)
             local server = start(options, TABLE:format(count, kind[1], kind[2]), true)
             local least = math.huge
             for round = 1, 3 do
-                ask(server, "POST", "/admin/gc")
+                harness.ask(server, "POST", "/admin/gc")
                 local answer
                 repeat
                     process.sleep(0.05)
-                    answer = ask(server, "GET", "/optimization")
+                    answer = harness.ask(server, "GET", "/optimization")
                 until tonumber(answer:match('"manualTriggers":(%d+)')) >= round
                 least = math.min(least, tonumber(answer:match('"largestStep":([%d.]+)')))
             end

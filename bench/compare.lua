@@ -3,6 +3,7 @@
 package.path = "./?.lua;" .. package.path
 
 local process = require("bench.support.process")
+local harness = require("bench.support.harness")
 local servers = require("bench.support.servers")
 local report = require("bench.support.report")
 local scenarios = require("bench.support.scenarios")
@@ -119,11 +120,7 @@ local function measure(options, scenario, name, server)
     if not json then
         return nil, text
     end
-    local figures = {}
-    for key, value in json:gmatch('"(%w+)":(-?[%d.]+)') do
-        figures[key] = tonumber(value)
-    end
-    return figures
+    return harness.figures(json)
 end
 
 local function note(...)

@@ -54,7 +54,7 @@ async function measure(page, name, act) {
     const browser = await launch();
     const page = await browser.newPage({viewport: {width: 1360, height: 900}});
     await page.goto(`http://127.0.0.1:${bridge.httpPort}/console#/agents`);
-    await page.getByText(`${AGENTS} agents`).waitFor({timeout: 60000});
+    await page.getByText(`${AGENTS.toLocaleString('en')} agents`).waitFor({timeout: 60000});
     console.log(`${AGENTS} agents, 1,000 envelopes/s; ms between frames, number and longest of tasks over 50 ms`);
     console.log(`${''.padEnd(34)} frames     p50     p95     p99     max  tasks  longest`);
     await measure(page, 'still', () => page.waitForTimeout(5000));
@@ -83,7 +83,9 @@ async function measure(page, name, act) {
     await measure(page, 'tail of 200 envelopes/s', () => page.waitForTimeout(5000));
     await page.goto(`http://127.0.0.1:${bridge.httpPort}/console#/map`);
     await page.waitForTimeout(1500);
-    await measure(page, 'map of 80 agents', () => page.waitForTimeout(5000));
+    await measure(page, 'map, by role', () => page.waitForTimeout(5000));
+    await page.getByLabel('Show', {exact: true}).selectOption('agent');
+    await measure(page, 'map, the most active', () => page.waitForTimeout(5000));
     await page.goto(`http://127.0.0.1:${bridge.httpPort}/console#/overview`);
     await page.waitForTimeout(1500);
     await measure(page, 'overview', () => page.waitForTimeout(5000));

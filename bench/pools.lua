@@ -26,38 +26,23 @@ local function fail(text)
 end
 
 local function start(options, pooling, counter)
-    local folder = options.build .. "/pools"
-    process.capture("mkdir -p " .. folder)
-    local port, http = process.free_port(), process.free_port()
-    harness.write(folder .. "/config.lua", ([[
+    return harness.start_bridge("pools", options, ([[
 return {
-    listen = {wsPort = %d, httpPort = %d},
+    listen = {wsPort = %%d, httpPort = %%d},
     performance = {worker_threads = 1},
     http = {rateMax = 0},
     log = {level = "warn"},
     phase2 = {objectPooling = {enabled = %s}},
 }
-]]):format(port, http, tostring(pooling)))
-    local command = options.build .. "/luaduct run " .. folder .. "/config.lua"
-    if counter then
-        command = ("env LD_PRELOAD=%s/tests/malloc_counter.so MALLOC_COUNTER=%s %s")
-            :format(options.build, counter, command)
-    end
-    local pid = process.start(tostring(options["server-core"]), command, folder .. "/log")
-    if not process.await_port(pid, http, 10) then
-        fail("the bridge did not start: " .. tostring(process.read_all(folder .. "/log")))
-    end
-    return {pid = pid, port = port, http = http}
+]]):format(tostring(pooling)), nil, counter and ("env LD_PRELOAD=%s/tests/malloc_counter.so MALLOC_COUNTER=%s ")
+        :format(options.build, counter))
 end
 
 local function load(options, server, words)
     local text = process.capture(("taskset -c %s %s/luaduct bench %s --seconds %g --warmup 1 --json "
         .. "--url ws://127.0.0.1:%d --server-pid %d 2>&1"):format(options["generator-core"], options.build, words,
         options.seconds, server.port, server.pid))
-    local figures = {}
-    for key, value in text:gmatch('"(%w+)":(-?[%d.]+)') do
-        figures[key] = tonumber(value)
-    end
+    local figures = harness.figures(text)
     if not figures.serverCpuUsPerMessage then
         fail(text)
     end
@@ -65,9 +50,7 @@ local function load(options, server, words)
 end
 
 local function hit_rate(server)
-    local line = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d; "
-        .. [[printf "GET /optimization HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n" >&3; cat <&3']]
-    local answer = process.capture(line:format(server.http))
+    local answer = harness.ask(server, "GET", "/optimization")
     local hits, all = 0, 0
     for _, pool in ipairs({"envelopes", "arrays", "buffers"}) do
         local text = answer:match('"' .. pool .. '":(%b{})')

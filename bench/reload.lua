@@ -70,10 +70,7 @@ local function load(options, server, reloads)
         process.sleep(0.1)
     end
     local text = process.read_all(out)
-    local figures = {}
-    for key, value in text:gmatch('"(%w+)":(-?[%d.]+)') do
-        figures[key] = tonumber(value)
-    end
+    local figures = harness.figures(text)
     if process.status(pid) ~= 0 then
         fail("messages were lost, repeated or reordered: " .. text)
     elseif wrong > 0 then

@@ -29,24 +29,16 @@ local function fail(text)
 end
 
 local function start(options)
-    local folder = options.build .. "/scrape"
-    process.capture("mkdir -p " .. folder)
-    local port, http = process.free_port(), process.free_port()
-    harness.write(folder .. "/config.lua", ([[
+    return harness.start_bridge("scrape", options, ([[
 return {
     mode = "enhanced",
-    listen = {wsPort = %d, httpPort = %d},
+    listen = {wsPort = %%d, httpPort = %%d},
     performance = {worker_threads = %d},
     http = {rateMax = 0},
     log = {level = "error"},
     agents = {pingIntervalMs = 3600000}, -- pings to all who came at once come at once: they are not to be measured
 }
-]]):format(port, http, options.reactors))
-    local pid = process.start(nil, options.build .. "/luaduct run " .. folder .. "/config.lua", folder .. "/log")
-    if not process.await_port(pid, http, 10) then
-        fail("the bridge did not start: " .. tostring(process.read_all(folder .. "/log")))
-    end
-    return {pid = pid, port = port, http = http, folder = folder}
+]]):format(options.reactors))
 end
 
 local function scrape(server, path, accept)

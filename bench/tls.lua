@@ -141,11 +141,7 @@ end
 
 local function bench(options, server, arguments, prefix)
     local text = process.capture(generator_line(options, server, arguments, prefix) .. " 2>&1")
-    local figures = {}
-    for key, value in (text:match("{.*}") or fail(text)):gmatch('"(%w+)":(-?[%d.]+)') do
-        figures[key] = tonumber(value)
-    end
-    return figures
+    return harness.figures(text:match("{.*}") or fail(text))
 end
 
 local function shaker_line(options, server, how)

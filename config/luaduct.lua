@@ -108,7 +108,8 @@ return {
         bytesPerSecondPerAddress = 0,       -- of all senders of one remote address
         messagesPerSecondTotal = 0,         -- of everybody together
         bytesPerSecondTotal = 0,            -- of everybody together
-        scriptMsPerSecond = 0,              -- of a reactor's time, for routing and delivering what one sender sends
+        -- of a reactor's time, for what one sender sends and for its coming and going
+        scriptMsPerSecond = 0,
         -- in all mailboxes together, from one sender: its identity, else its address
         mailboxBytesPerSender = 0,
         -- a WebSocket message that is not complete so long after its first byte closes the connection
@@ -319,6 +320,8 @@ return {
     -- How it hands over to a new process.
     upgrade = {
         timeoutMs = 30000,                  -- for the process that SIGUSR2 starts to be ready; then this one goes on
+        -- so long nobody may be served while it is given everything; then this one goes on
+        stillMs = 2000,
     },
 
     -- Where an envelope went, as spans of OpenTelemetry.
@@ -327,6 +330,8 @@ return {
         -- endpoint = "http://localhost:4318/v1/traces",
         -- share that is traced of envelopes whose sender does not say; else its `sampled` flag counts
         sampleRatio = 0,
+        -- that one sender has traced by its `sampled` flag; past it the ratio counts
+        forcedPerSecond = 100,
         -- further ones of each request, such as { ["x-api-key"] = os.getenv("KEY") }
         headers = {},
         serviceName = "luaduct",            -- what the bridge is called there

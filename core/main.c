@@ -1,5 +1,6 @@
 /* The command line: finds the command, reads its words, and calls the room that does it. Exit codes: 0 done, 1 it did
  * not work, 2 wrong usage. What a command was asked for goes to standard output, everything else to standard error. */
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
@@ -26,7 +27,6 @@ static const char run_help[] =
     "usage: luaduct run [OPTION]… [CONFIG]\n"
     "\n"
     "Starts a bridge. Without CONFIG: config/luaduct.lua of the installation, or the built-in copy of it.\n"
-    "SIGTERM and SIGINT stop it, SIGHUP reloads config and scripts, SIGUSR1 opens the log file again.\n"
     "\n"
     "  --mode MODE        enhanced or original\n"
     "  --host HOST        where to listen; localhost means both loopbacks\n"
@@ -36,25 +36,35 @@ static const char run_help[] =
     "  --log-level LEVEL  debug, info, warn or error\n"
     "  --import FILE      begin with the mailboxes and the history that `luaduct export` wrote\n"
     "\n"
-    "Options win over the environment, the environment wins over CONFIG.\n";
+    "Options win over the environment, the environment wins over CONFIG.\n"
+    "\n"
+    "  SIGTERM, SIGINT  drain it and end it; a second one ends it at once, with status 1\n"
+    "  SIGHUP           have it take up config and scripts again, as `luaduct reload`\n"
+    "  SIGUSR1          have it open its log file again, once that was renamed\n"
+    "  SIGUSR2          start the program anew, as it is on disk by now, and hand over to it without a gap\n"
+    "\n"
+    "Exit status: 0 when it was told to end, and did; 1 when it could not start, or was told to end a second time;\n"
+    "2 wrong usage.\n";
 
 static const char check_help[] =
     "usage: luaduct check [CONFIG] [SCRIPT]…\n"
     "\n"
     "Says what is wrong with a config, with the scripts that it names, and with further scripts: one problem a line, "
     "on\n"
-    "standard error. Each hook is called once with a sample, as a reload does. Exits 0 when all is well, 1 when not.\n"
-    "Without CONFIG: what `luaduct run` would take.\n";
+    "standard error. Each hook is called once with a sample, as a reload does. Where nobody may administer the bridge it\n"
+    "warns. Exits 0 when all is well, 1 when not. Without CONFIG: what `luaduct run` would take.\n";
 
 static const char version_help[] = "usage: luaduct version\n"
                                    "\n"
                                    "Prints the version.\n";
 
 static const char help_help[] =
-    "usage: luaduct help [COMMAND]\n"
+    "usage: luaduct help [COMMAND [WORD]]\n"
     "       luaduct help --man PAGE\n"
     "\n"
-    "Says how a command is used, or prints a manual page.\n"
+    "Says how a command is used, or prints a manual page. What stands behind a command, as in `luaduct help config "
+    "migrate`,\n"
+    "may be one of the words that it takes.\n"
     "\n"
     "  luaduct help --man luaduct.1 | man -l -\n"
     "\n"
@@ -66,6 +76,8 @@ static const char completion_help[] =
     "Prints what has the shell complete this program's commands, options and values. In .bashrc or .zshrc:\n"
     "\n"
     "  source <(luaduct completion bash)\n";
+
+static const char *program; /* argv[0] */
 
 static int command_run(int argc, char **argv);
 static int command_check(int argc, char **argv);
@@ -84,6 +96,7 @@ static const struct command {
     {"doctor", command_doctor, "look whether this machine and a config are fit for each other", NULL},
     {"health", command_health, "ask a bridge whether it lives, or takes work", NULL},
     {"reload", command_reload, "have a bridge take up its config and scripts again", NULL},
+    {"drain", command_drain, "have a bridge send its agents elsewhere, and end", NULL},
     {"canary", command_canary, "see, promote or abort a version of the scripts on trial", NULL},
     {"status", command_status, "see on one screen how a bridge does", NULL},
     {"top", command_top, "the same live, with who sends most", NULL},
@@ -126,7 +139,7 @@ static int print_overview(void)
     printf("usage: luaduct COMMAND [ARGUMENT]…\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         printf("  %-10s  %s\n", commands[i].name, commands[i].summary);
-    printf("\n`luaduct help COMMAND` says more.\n");
+    printf("\n`luaduct help COMMAND` says more, and so do --help and -h behind a command.\n");
     return EXIT_DONE;
 }
 
@@ -215,7 +228,7 @@ static bool are_about_flags(const char *problems)
 
 static int command_run(int argc, char **argv)
 {
-    struct config_source source = {.install_bundle = bundle_install};
+    struct config_source source = {.program = program, .install_bundle = bundle_install};
     int wrong = read_run_arguments(argc, argv, &source);
     if (wrong)
         return wrong;
@@ -262,7 +275,7 @@ static int command_check(int argc, char **argv)
     system_raise_file_limit();
     struct config config;
     char *problems;
-    bool good = config_load(&config, &source, &problems);
+    bool good = config_load(&config, &source, &problems), own = good, administrable;
     if (good) {
         good = inspect_certificates(&config, print_finding, NULL);
         if (good)
@@ -277,7 +290,10 @@ static int command_check(int argc, char **argv)
         }
     }
     size_t count = argc > 2 ? (size_t)argc - 2 : 0;
-    good = inspect_scripts(&config, (const char *const *)argv + 2, count, print_finding, NULL) && good;
+    good = inspect_scripts(&config, (const char *const *)argv + 2, count, print_finding, NULL, &administrable) && good;
+    if (own && !administrable)
+        fprintf(stderr, "%s: warning: " INSPECT_NOBODY_ADMINISTERS "; " INSPECT_NOBODY_ADVICE "\n",
+                source.path ? source.path : "the built-in configuration");
     config_free(&config);
     return good ? EXIT_DONE : EXIT_FAILED;
 }
@@ -355,21 +371,38 @@ static int print_manual(int argc, char **argv)
     return EXIT_USAGE;
 }
 
+/* Whether the word stands for itself behind the command: "migrate" in "usage: luaduct config migrate FILE". */
+static bool takes_word(const struct command *command, const char *word)
+{
+    static const char separators[] = " |\n";
+    size_t length = strlen(word);
+    char *text = take_help(command), *end = text ? strstr(text, "\n\n") : NULL;
+    if (end)
+        *end = '\0'; /* the lines of usage come first */
+    bool found = false;
+    for (char *at = text; at && !found && length > 0 && (at = strstr(at, word)) != NULL; at++)
+        found = at > text && strchr(separators, at[-1]) && strchr(separators, at[length]) && islower(*word);
+    free(text);
+    return found;
+}
+
 static int command_help(int argc, char **argv)
 {
     if (argc == 1)
         return print_overview();
     if (strcmp(argv[1], "--man") == 0)
         return print_manual(argc, argv);
-    if (argc > 2) {
-        fprintf(stderr, "luaduct help: one command at a time, there is no place for %s\n", argv[2]);
-        return EXIT_USAGE;
-    }
     const struct command *command = find_command(argv[1]);
     if (!command)
         return unknown_command(argv[1]);
-    if (!command->help)
+    if (argc > 3 || (argc == 3 && !takes_word(command, argv[2]))) {
+        fprintf(stderr, "luaduct help: one command at a time, there is no place for %s\n", argv[argc > 3 ? 3 : 2]);
+        return EXIT_USAGE;
+    }
+    if (!command->help) {
+        optind = 0;
         return command->run(2, (char *[]){argv[1], "--help", NULL});
+    }
     fputs(command->help, stdout);
     return EXIT_DONE;
 }
@@ -391,7 +424,7 @@ static int dispatch(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
         return print_overview();
-    if (strcmp(argv[1], "--version") == 0)
+    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-v") == 0)
         return command_version(1, argv + 1);
     const struct command *command = find_command(argv[1]);
     if (!command)
@@ -406,6 +439,7 @@ static int dispatch(int argc, char **argv)
 int main(int argc, char **argv)
 {
     hash_start();
+    program = argc > 0 ? argv[0] : "luaduct";
     int code = dispatch(argc, argv);
     /* A full disk behind standard output must not look like success. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {

@@ -48,9 +48,19 @@ function harness.fail(name, text)
     os.exit(1)
 end
 
--- A bridge on `--server-core` of the build that is measured, with a file for each of `texts` in a folder of its own.
--- `config` is a format of the two ports. Gives {pid, port, http, folder}.
-function harness.start_bridge(name, options, config, texts)
+-- The numbers of a JSON text, by their names.
+function harness.figures(text)
+    local figures = {}
+    for key, value in text:gmatch('"(%w+)":(-?[%d.]+)') do
+        figures[key] = tonumber(value)
+    end
+    return figures
+end
+
+-- A bridge of the build that is measured, on `--server-core` where the benchmark has that option, with a file for each
+-- of `texts` in a folder of its own. `config` is a format of the two ports; `prefix` stands before the command. Gives
+-- {pid, port, http, folder}.
+function harness.start_bridge(name, options, config, texts, prefix)
     local folder = options.build .. "/" .. name
     process.capture("mkdir -p " .. folder)
     local port, http = process.free_port(), process.free_port()
@@ -58,12 +68,20 @@ function harness.start_bridge(name, options, config, texts)
     for file, text in pairs(texts or {}) do
         harness.write(folder .. "/" .. file, text)
     end
-    local pid = process.start(tostring(options["server-core"]), options.build .. "/luaduct run " .. folder
-        .. "/config.lua", folder .. "/log")
+    local core = options["server-core"]
+    local command = ("%s%s/luaduct run %s/config.lua"):format(prefix or "", options.build, folder)
+    local pid = process.start(core and tostring(core), command, folder .. "/log")
     if not process.await_port(pid, http, 10) then
         harness.fail(name, "the bridge did not start: " .. tostring(process.read_all(folder .. "/log")))
     end
     return {pid = pid, port = port, http = http, folder = folder}
+end
+
+-- What such a bridge answers, head and body.
+function harness.ask(server, method, path)
+    local line = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/%d; "
+        .. [[printf "%s %s HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n\r\n" >&3; cat <&3']]
+    return (process.capture(line:format(server.http, method, path)))
 end
 
 return harness

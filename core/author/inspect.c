@@ -8,8 +8,12 @@
 #include <unistd.h>
 
 #include "author/room.h"
+#include "base/clock.h"
+#include "net/address.h"
 #include "runtime/config/bundle.h"
+#include "runtime/identity/access.h"
 #include "runtime/identity/standing.h"
+#include "runtime/identity/tokens/token_store.h"
 #include "runtime/policies/policies.h"
 #include "runtime/tls/certificates.h"
 #include "script/hook.h"
@@ -116,8 +120,51 @@ static bool inspect_own_scripts(const struct config *config, bool *authenticates
     return false;
 }
 
+/* Callers that come from an address are on this machine, and no proxy's. */
+static bool is_trusted_loopback(const struct config *config, const char *text)
+{
+    struct address address;
+    return address_parse(slice_from_string(text), false, &address) &&
+           !address_in_any(&address, &config->limits.trusted_proxies);
+}
+
+/* Where no credential is configured callers on the same machine do, unless all of them may be a proxy. An address of
+ * another network is never called from a loopback. */
+static bool is_administered_from_here(const struct config *config)
+{
+    struct address address;
+    struct address_range loopbacks[3];
+    const struct address_ranges local = {loopbacks, 3};
+    bool known = address_range_parse(SLICE("127.0.0.0/8"), &loopbacks[0]) &&
+                 address_range_parse(SLICE("::1"), &loopbacks[1]) && address_range_parse(SLICE("::"), &loopbacks[2]) &&
+                 address_parse(slice_from_string(config->listen.host), false, &address);
+    if (known && strcmp(config->listen.host, "0.0.0.0") != 0 && !address_in_any(&address, &local))
+        return false;
+    return is_trusted_loopback(config, "127.0.0.1") || is_trusted_loopback(config, "::1");
+}
+
+/* As far as can be known here: a hook, a JSON Web Token or a certificate may say that somebody is an administrator. */
+static bool has_administrator(const struct config *config, const struct standing *standing)
+{
+    if (config->listen.admin || access_names_administrators(standing->access))
+        return true;
+    if (!config->auth.required)
+        return access_may_administer(standing->access, &(struct access_subject){0}) &&
+               is_administered_from_here(config);
+    if (config->auth.hook || config->auth.jwt.roles_claim.count > 0 || config->tls.client_ca ||
+        (config->auth.token && config->auth.token_is_admin))
+        return true;
+    for (uint32_t i = 0; i < token_store_count(standing->tokens); i++) {
+        const struct identity *identity = token_store_at(standing->tokens, i);
+        if (!identity_expired(identity, clock_wall_ms()) &&
+            access_may_administer(standing->access, &(struct access_subject){.identity = identity}))
+            return true;
+    }
+    return false;
+}
+
 /* Named tokens, keys of JSON Web Tokens, the access policy. */
-static bool inspect_standing(const struct config *config, inspect_report *report, void *context)
+static bool inspect_standing(const struct config *config, inspect_report *report, void *context, bool *administrable)
 {
     const char *asked[] = {config->auth.tokens, config->auth.jwt.keys, config->auth.jwt.key, config->policies.access};
     char problem[4096];
@@ -126,6 +173,7 @@ static bool inspect_standing(const struct config *config, inspect_report *report
         report(context, "auth", problem);
         return false;
     }
+    *administrable = has_administrator(config, &standing);
     standing_release(&standing);
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
         if (asked[i])
@@ -144,10 +192,11 @@ static bool inspect_alert_rules(const struct config *config, inspect_report *rep
 }
 
 bool inspect_scripts(const struct config *config, const char *const *more, size_t more_count, inspect_report *report,
-                     void *context)
+                     void *context, bool *administrable)
 {
     bool good = true, authenticates = false;
     char problem[256];
+    *administrable = true;
     if (!room_supervise()) {
         snprintf(problem, sizeof problem, "cannot watch over scripts: %s", strerror(errno));
         report(context, "script", problem);
@@ -163,7 +212,7 @@ bool inspect_scripts(const struct config *config, const char *const *more, size_
         report(context, "auth.hook", problem);
         good = false;
     }
-    good = inspect_standing(config, report, context) && good;
+    good = inspect_standing(config, report, context, administrable) && good;
     good = inspect_alert_rules(config, report, context) && good;
     for (size_t i = 0; i < more_count; i++)
         good = inspect_script(config, more[i], true, &authenticates, report, context) && good;

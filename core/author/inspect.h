@@ -21,8 +21,15 @@ typedef void inspect_report(void *context, const char *what, const char *problem
 /* The certificates and keys of `tls`. Reports problems only. */
 bool inspect_certificates(const struct config *config, inspect_report *report, void *context);
 
-/* The scripts of the configuration, what its auth and policies name, and further scripts. Once in a process. */
+/* The scripts of the configuration, what its auth and policies name, and further scripts. *administrable: whether
+ * anybody may administer, over HTTP or by the socket, as far as can be known here. Once in a process. */
 bool inspect_scripts(const struct config *config, const char *const *more, size_t more_count, inspect_report *report,
-                     void *context);
+                     void *context, bool *administrable);
+
+/* What to say where nobody may. */
+#define INSPECT_NOBODY_ADMINISTERS "nobody may administer, over HTTP or by a socket"
+#define INSPECT_NOBODY_ADVICE                                                                                          \
+    "set listen.admin (a socket: --url unix:PATH); or give a credential the role admin: `luaduct token new NAME "      \
+    "--role admin` and auth.tokens, or auth.token and auth.tokenIsAdmin"
 
 #endif

@@ -45,40 +45,9 @@ static const char help[] =
 #define TOKEN_PREFIX "ld_" /* by which scanners for secrets know one */
 #define TOKEN_TEXT_BYTES (sizeof TOKEN_PREFIX + (SECRET_BYTES * 4 + 2) / 3)
 
-enum option_code {
-    OPTION_FILE = 256,
-    OPTION_ROLE,
-    OPTION_CLIENT_ID,
-    OPTION_AGENT_ROLE,
-    OPTION_LABEL,
-    OPTION_EXPIRES,
-    OPTION_MESSAGES,
-    OPTION_BURST,
-    OPTION_BYTES,
-    OPTION_CONNECTIONS,
-    OPTION_HELP,
-};
-
-static const struct option known[] = {
-    {"file", required_argument, NULL, OPTION_FILE},
-    {"role", required_argument, NULL, OPTION_ROLE},
-    {"client-id", required_argument, NULL, OPTION_CLIENT_ID},
-    {"agent-role", required_argument, NULL, OPTION_AGENT_ROLE},
-    {"label", required_argument, NULL, OPTION_LABEL},
-    {"expires", required_argument, NULL, OPTION_EXPIRES},
-    {"messages-per-second", required_argument, NULL, OPTION_MESSAGES},
-    {"message-burst", required_argument, NULL, OPTION_BURST},
-    {"bytes-per-second", required_argument, NULL, OPTION_BYTES},
-    {"connections", required_argument, NULL, OPTION_CONNECTIONS},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
-
 struct arguments {
     const char *verb, *name, *file;
     struct token_entry entry;
-    bool about_new; /* an option of `new` was given */
-    bool help;
 };
 
 static int fail(const char *format, const char *about, const char *why)
@@ -91,21 +60,28 @@ static int fail(const char *format, const char *about, const char *why)
 
 /* --- Arguments --- */
 
-static bool add_text(const char *option, struct slice *items, struct slice_list *list)
+/* An option that may be given several times. */
+struct text_option {
+    const char *name;
+    struct slice *items;
+    struct slice_list *list;
+};
+
+static int take_text(void *context, const char *command, const char *given)
 {
-    struct slice text = slice_from_string(optarg);
-    if (list->count == IDENTITY_LIST_MAXIMUM || !identifier_valid(text)) {
-        usage_error("token", "--%s: expected at most %d texts of 1 to 256 bytes without control characters", option,
-                    IDENTITY_LIST_MAXIMUM);
-        return false;
-    }
-    items[list->count++] = text;
-    list->items = items;
-    return true;
+    struct text_option *option = context;
+    struct slice text = slice_from_string(given);
+    if (option->list->count == IDENTITY_LIST_MAXIMUM || !identifier_valid(text))
+        return usage_error(command, "--%s: expected at most %d texts of 1 to 256 bytes without control characters",
+                           option->name, IDENTITY_LIST_MAXIMUM);
+    option->items[option->list->count++] = text;
+    option->list->items = option->items;
+    return 0;
 }
 
-static bool read_expires(const char *text, int64_t *expires_ms)
+static int take_expires(void *context, const char *command, const char *text)
 {
+    int64_t *expires_ms = context;
     char *end;
     double number = strtod(text, &end);
     double unit_ms = strcmp(end, "d") == 0   ? 86400e3
@@ -114,73 +90,42 @@ static bool read_expires(const char *text, int64_t *expires_ms)
                                              : 0;
     if (end != text && unit_ms > 0 && number > 0 && number * unit_ms < 1e14) {
         *expires_ms = clock_wall_ms() + (int64_t)(number * unit_ms);
-        return true;
+        return 0;
     }
     if (clock_parse_iso(slice_from_string(text), expires_ms) && *expires_ms > clock_wall_ms())
-        return true;
-    usage_error("token",
-                "--expires: expected a time to come such as 2030-01-01T00:00:00Z, or 90d, 12h, 30m, got \"%s\"", text);
-    return false;
-}
-
-static bool read_count(const char *option, double most, double *number)
-{
-    return option_number("token", option, optarg, 1, most, number);
-}
-
-static bool read_option(int option, struct arguments *arguments)
-{
-    struct token_entry *entry = &arguments->entry;
-    struct identity_source *source = &entry->source;
-    double number = 0;
-    bool good = true;
-    arguments->about_new = arguments->about_new || (option != OPTION_FILE && option != OPTION_HELP);
-    switch (option) {
-    case OPTION_FILE:
-        arguments->file = optarg;
-        return true;
-    case OPTION_ROLE:
-        return add_text("role", entry->roles, &source->roles);
-    case OPTION_CLIENT_ID:
-        return add_text("client-id", entry->client_ids, &source->client_ids);
-    case OPTION_AGENT_ROLE:
-        return add_text("agent-role", entry->agent_roles, &source->agent_roles);
-    case OPTION_LABEL:
-        return add_text("label", entry->labels, &source->labels);
-    case OPTION_EXPIRES:
-        return read_expires(optarg, &source->expires_ms);
-    case OPTION_MESSAGES:
-        good = read_count("messages-per-second", 1e9, &number);
-        source->limits.messages_per_second = (uint32_t)number;
-        return good;
-    case OPTION_BURST:
-        good = read_count("message-burst", 1e9, &number);
-        source->limits.message_burst = (uint32_t)number;
-        return good;
-    case OPTION_CONNECTIONS:
-        good = read_count("connections", 1e9, &number);
-        source->limits.connections = (uint32_t)number;
-        return good;
-    case OPTION_BYTES:
-        good = read_count("bytes-per-second", 1e13, &number);
-        source->limits.bytes_per_second = (uint64_t)number;
-        return good;
-    case OPTION_HELP:
-        arguments->help = true;
-        return true;
-    default:
-        return false;
-    }
+        return 0;
+    return usage_error(
+        command, "--expires: expected a time to come such as 2030-01-01T00:00:00Z, or 90d, 12h, 30m, got \"%s\"", text);
 }
 
 static int read_arguments(int argc, char **argv, struct arguments *arguments)
 {
-    int option;
-    while (!arguments->help && (option = options_next(argc, argv, known)) != OPTIONS_END)
-        if (!read_option(option, arguments))
-            return EXIT_USAGE;
-    if (arguments->help)
-        return 0;
+    struct token_entry *entry = &arguments->entry;
+    struct identity_source *source = &entry->source;
+    struct text_option roles = {"role", entry->roles, &source->roles};
+    struct text_option client_ids = {"client-id", entry->client_ids, &source->client_ids};
+    struct text_option agent_roles = {"agent-role", entry->agent_roles, &source->agent_roles};
+    struct text_option labels = {"label", entry->labels, &source->labels};
+    struct identity_limits *limits = &source->limits;
+    const struct option_rule rules[] = {
+        {"role", .take = take_text, .context = &roles},
+        {"client-id", .take = take_text, .context = &client_ids},
+        {"agent-role", .take = take_text, .context = &agent_roles},
+        {"label", .take = take_text, .context = &labels},
+        {"expires", .take = take_expires, .context = &source->expires_ms},
+        {"messages-per-second", .whole = &limits->messages_per_second, .minimum = 1, .maximum = 1e9},
+        {"message-burst", .whole = &limits->message_burst, .minimum = 1, .maximum = 1e9},
+        {"bytes-per-second", .large = &limits->bytes_per_second, .minimum = 1, .maximum = 1e13},
+        {"connections", .whole = &limits->connections, .minimum = 1, .maximum = 1e9},
+        {"file", .text = &arguments->file},
+        {0},
+    };
+    int code = options_read(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
+    bool about_new = source->roles.count || source->client_ids.count || source->agent_roles.count ||
+                     source->labels.count || source->expires_ms || limits->messages_per_second ||
+                     limits->message_burst || limits->bytes_per_second || limits->connections;
     arguments->verb = optind < argc ? argv[optind++] : "";
     bool lists = strcmp(arguments->verb, "list") == 0, makes = strcmp(arguments->verb, "new") == 0;
     if (!lists && !makes && strcmp(arguments->verb, "revoke") != 0)
@@ -192,9 +137,9 @@ static int read_arguments(int argc, char **argv, struct arguments *arguments)
     if (!lists && !token_name_valid(slice_from_string(arguments->name)))
         return usage_error("token", "expected a NAME of 1 to 64 letters, digits and . _ - @ :, got \"%s\"",
                            arguments->name);
-    if (!makes && arguments->about_new)
+    if (!makes && about_new)
         return usage_error("token", "%s takes no option but --file", arguments->verb);
-    return 0;
+    return OPTIONS_READ;
 }
 
 /* --- The file --- */
@@ -430,15 +375,11 @@ int command_token(int argc, char **argv)
 {
     static struct arguments arguments = {.file = "tokens.jsonl"};
     arguments.entry.source.kind = IDENTITY_TOKEN;
-    int wrong = read_arguments(argc, argv, &arguments);
-    if (wrong)
-        return wrong;
-    if (arguments.help) {
-        fputs(help, stdout);
-        return 0;
-    }
+    int code = read_arguments(argc, argv, &arguments);
+    if (code != OPTIONS_READ)
+        return code;
     struct edit edit;
-    int code = begin_edit(arguments.file, strcmp(arguments.verb, "new") != 0, &edit);
+    code = begin_edit(arguments.file, strcmp(arguments.verb, "new") != 0, &edit);
     if (code == 0)
         code = strcmp(arguments.verb, "new") == 0    ? add(&edit, &arguments)
                : strcmp(arguments.verb, "list") == 0 ? list(&edit)

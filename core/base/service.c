@@ -14,6 +14,8 @@
 #define STATUS_BYTES 256
 
 static int manager = -1;
+static struct sockaddr_un address = {.sun_family = AF_UNIX};
+static socklen_t address_size;
 static uint32_t alive_interval_ms;
 static atomic_bool stopping;
 
@@ -37,10 +39,16 @@ static void read_watchdog(void)
                                                    : (uint32_t)interval_ms;
 }
 
+/* The manager may have made its socket anew (as when it starts again) or not yet. Where the name cannot be followed any
+ * more, because the process has fewer rights now, the socket that it led to stays the one. */
+static void connect_again(void)
+{
+    (void)!connect(manager, (const struct sockaddr *)&address, address_size);
+}
+
 void service_open(void)
 {
     const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = path ? strlen(path) : 0;
     if ((length == 0 || (path[0] != '/' && path[0] != '@')) || length >= sizeof address.sun_path)
         return;
@@ -48,13 +56,11 @@ void service_open(void)
     if (path[0] == '@') /* a name outside of the file system */
         address.sun_path[0] = '\0';
     manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (path[0] == '/'));
-    if (manager >= 0 && connect(manager, (struct sockaddr *)&address, size) != 0) {
-        close(manager);
-        manager = -1;
-    }
-    if (manager >= 0)
-        read_watchdog();
+    address_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length + (path[0] == '/'));
+    if (manager < 0)
+        return;
+    connect_again();
+    read_watchdog();
 }
 
 uint32_t service_alive_interval_ms(void)
@@ -65,8 +71,10 @@ uint32_t service_alive_interval_ms(void)
 /* One that reads too slowly misses it: the next change tells the state again. */
 static void tell(const char *text, int length)
 {
-    if (manager >= 0 && length > 0)
-        (void)!send(manager, text, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (manager < 0 || length <= 0)
+        return;
+    connect_again();
+    (void)!send(manager, text, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* Nothing of it may be read as an assignment of its own. */

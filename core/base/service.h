@@ -1,6 +1,6 @@
-/* Tells the service manager how the process is, as sd_notify(3) does: one datagram for each change, to the socket that
- * NOTIFY_SOCKET names. Where it names none nobody is told, and every function does nothing. Written out because the
- * protocol is a datagram of lines, and libsystemd would be a library in every bridge for it. */
+/* Tells the service manager how the process is, as sd_notify(3) does: one datagram for each change, to whatever socket
+ * has the name in NOTIFY_SOCKET then. Where it names none nobody is told, and every function does nothing. Written out
+ * because the protocol is a datagram of lines, and libsystemd would be a library in every bridge for it. */
 #ifndef LUADUCT_BASE_SERVICE_H
 #define LUADUCT_BASE_SERVICE_H
 

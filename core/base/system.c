@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Not the machine's: a kernel may show a limit of nearly 2^63 for "none" (cgroup v1 rounds down to pages). */
@@ -270,6 +271,39 @@ uint32_t system_cpu_count(void)
             return count > 0 ? (uint32_t)count : 1;
     }
     return 1;
+}
+
+/* Whether the folder of PATH has that file under that name. */
+static bool folder_has(const char *folder, size_t length, const char *name, const struct stat *file)
+{
+    char path[PATH_MAX];
+    struct stat found;
+    int needed = snprintf(path, sizeof path, "%.*s/%s", (int)length, length > 0 ? folder : ".", name);
+    return needed < (int)sizeof path && stat(path, &found) == 0 && found.st_dev == file->st_dev &&
+           found.st_ino == file->st_ino;
+}
+
+static bool path_has(const char *called, const char *name)
+{
+    const char *path = getenv("PATH");
+    struct stat file;
+    if (!path || stat(called, &file) != 0)
+        return false;
+    for (size_t length; *path; path += length + (path[length] == ':')) {
+        length = strcspn(path, ":");
+        if (folder_has(path, length, name, &file))
+            return true;
+    }
+    return false;
+}
+
+void system_command_name(const char *called, char out[SYSTEM_COMMAND_BYTES])
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+@%,:=";
+    const char *slash = strrchr(called, '/');
+    const char *name = slash && path_has(called, slash + 1) ? slash + 1 : called;
+    bool quotes = name[strspn(name, plain)] != '\0' && !strchr(name, '\'');
+    snprintf(out, SYSTEM_COMMAND_BYTES, quotes ? "'%s'" : "%s", *name ? name : "luaduct");
 }
 
 uint64_t system_file_limit(void)

@@ -32,6 +32,12 @@ uint64_t system_resident_bytes(void);
 /* Processors that the calling thread may run on, at least 1. */
 uint32_t system_cpu_count(void);
 
+/* What a user types to call the program that was called as `called` (argv[0]), in `out`: its file name where PATH has
+ * the same file under it, else `called` as it is, in quotes where a shell needs them. Main thread, for it reads the
+ * environment. */
+#define SYSTEM_COMMAND_BYTES 4352
+void system_command_name(const char *called, char out[SYSTEM_COMMAND_BYTES]);
+
 /* Descriptors that the process may have open: the soft RLIMIT_NOFILE. */
 uint64_t system_file_limit(void);
 

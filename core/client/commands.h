@@ -8,6 +8,7 @@ int command_agent(int argc, char **argv); /* an agent in a terminal or a pipe: l
 int command_send(int argc, char **argv);  /* one envelope over HTTP, prints the bridge's answer */
 int command_health(int argc, char **argv); /* whether a bridge lives, or takes work */
 int command_reload(int argc, char **argv); /* has a bridge take up its scripts and config again */
+int command_drain(int argc, char **argv);  /* has a bridge send its agents elsewhere, and end */
 int command_canary(int argc, char **argv); /* a version of the scripts on trial */
 int command_status(int argc, char **argv); /* how a bridge does, on one screen */
 int command_top(int argc, char **argv);    /* the same, live */

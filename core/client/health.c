@@ -16,34 +16,18 @@ static const char help[] =
 
 #define TIMEOUT_MS 3000 /* less than the ten seconds and more that who calls this leaves it */
 
-enum option_code { OPTION_READY = 256, OPTION_HELP };
-
-static const struct option known[] = {
-    {"ready", no_argument, NULL, OPTION_READY},
-    TARGET_OPTIONS,
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
-
 int command_health(int argc, char **argv)
 {
     struct target_options options = {0};
     bool ready = false;
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        if (option == OPTION_HELP) {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (option == OPTION_READY)
-            ready = true;
-        else if (!target_option(&options, option))
-            return EXIT_USAGE;
-    }
+    const struct option_rule rules[] = {{"ready", .flag = &ready}, TARGET_RULES(&options), {0}};
+    int code = options_read(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
     if (optind < argc)
         return usage_error(argv[0], "it takes no operands, got %s", argv[optind]);
     struct target target;
-    int code = target_find(argv[0], &options, TARGET_HTTP, &target);
+    code = target_find(argv[0], &options, TARGET_HTTP, &target);
     if (code != 0)
         return code;
     struct buffer answer;

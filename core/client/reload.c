@@ -1,4 +1,5 @@
 /* `luaduct reload` and `luaduct canary`: what operators do with the versions of a bridge's scripts. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@ static const char reload_help[] =
     "  --canary WHO    only for some at first: a share of all senders such as 10%, label=L, or id=PATTERN with * in "
     "it;\n"
     "                  it is taken back by itself when it does worse (keys `canary` of the config)\n"
-    "  --shadow        let it decide beside the version in use, and only compare\n"
+    "  --shadow        let it decide beside the version in use, and only compare; with --canary for these senders\n"
     "  --list          show the versions, what they have done and why some were taken back\n" TARGET_HTTP_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
@@ -38,61 +39,12 @@ static const char canary_help[] =
 
 #define TIMEOUT_MS 60000 /* a script may take five seconds to load, and others may be before it */
 
-enum option_code { OPTION_TO = 256, OPTION_CANARY, OPTION_SHADOW, OPTION_LIST, OPTION_JSON, OPTION_HELP };
-
 struct arguments {
-    const char *to, *canary;
+    uint64_t to; /* 0: not given */
+    const char *canary;
     struct target_options target;
-    bool shadow, list, json, help;
+    bool shadow, list, json;
 };
-
-static const struct option reload_options[] = {
-    {"to", required_argument, NULL, OPTION_TO},
-    {"canary", required_argument, NULL, OPTION_CANARY},
-    {"shadow", no_argument, NULL, OPTION_SHADOW},
-    {"list", no_argument, NULL, OPTION_LIST},
-    TARGET_OPTIONS,
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
-
-static const struct option canary_options[] = {
-    {"json", no_argument, NULL, OPTION_JSON},
-    TARGET_OPTIONS,
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
-
-static int read_options(int argc, char **argv, const struct option *known, struct arguments *arguments)
-{
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_TO:
-            arguments->to = optarg;
-            break;
-        case OPTION_CANARY:
-            arguments->canary = optarg;
-            break;
-        case OPTION_SHADOW:
-            arguments->shadow = true;
-            break;
-        case OPTION_LIST:
-            arguments->list = true;
-            break;
-        case OPTION_JSON:
-            arguments->json = true;
-            break;
-        case OPTION_HELP:
-            arguments->help = true;
-            return 0;
-        default:
-            if (!target_option(&arguments->target, option))
-                return EXIT_USAGE;
-        }
-    }
-    return 0;
-}
 
 static int ask(const char *command, const struct arguments *arguments, const char *method, const char *path,
                struct slice body, struct buffer *answer)
@@ -147,13 +99,9 @@ static bool write_canary(struct buffer *body, const char *who)
 
 static int write_reload(const char *command, const struct arguments *arguments, struct buffer *body)
 {
-    double number;
     buffer_append_slice(body, SLICE("{"));
-    if (arguments->to) {
-        if (!option_number(command, "--to", arguments->to, 1, 1e9, &number))
-            return EXIT_USAGE;
-        buffer_append_format(body, "\"to\":%.0f", number);
-    }
+    if (arguments->to > 0)
+        buffer_append_format(body, "\"to\":%" PRIu64, arguments->to);
     if (arguments->canary) {
         buffer_append_slice(body, body->length > 1 ? SLICE(",") : SLICE(""));
         if (!write_canary(body, arguments->canary))
@@ -200,15 +148,15 @@ int command_reload(int argc, char **argv)
 {
     struct arguments arguments = {0};
     struct buffer body = {0}, answer = {0};
-    int code = read_options(argc, argv, reload_options, &arguments);
-    if (code != 0)
+    const struct option_rule rules[] = {{"to", .large = &arguments.to, .minimum = 1, .maximum = 1e9},
+                                        {"canary", .text = &arguments.canary},
+                                        {"shadow", .flag = &arguments.shadow},
+                                        {"list", .flag = &arguments.list},
+                                        TARGET_RULES(&arguments.target),
+                                        {0}};
+    int code = options_read_all(argc, argv, rules, reload_help);
+    if (code != OPTIONS_READ)
         return code;
-    if (arguments.help) {
-        fputs(reload_help, stdout);
-        return 0;
-    }
-    if (optind < argc)
-        return usage_error(argv[0], "there is no place for %s", argv[optind]);
     if (arguments.list) {
         code = ask(argv[0], &arguments, "GET", "/admin/scripts", slice_from("", 0), &answer);
         if (code == 0)
@@ -296,13 +244,10 @@ int command_canary(int argc, char **argv)
                    {"abort", "POST", "/admin/canary/abort", NULL}};
     struct arguments arguments = {0};
     struct buffer answer = {0};
-    int code = read_options(argc, argv, canary_options, &arguments);
-    if (code != 0)
+    const struct option_rule rules[] = {{"json", .flag = &arguments.json}, TARGET_RULES(&arguments.target), {0}};
+    int code = options_read(argc, argv, rules, canary_help);
+    if (code != OPTIONS_READ)
         return code;
-    if (arguments.help) {
-        fputs(canary_help, stdout);
-        return 0;
-    }
     size_t action = 0, count = sizeof actions / sizeof *actions;
     while (action < count && (optind >= argc || strcmp(actions[action].name, argv[optind]) != 0))
         action++;

@@ -31,10 +31,6 @@ static const char help[] =
 /* A line may take five seconds, loading the scripts before it five more, and others may be before it. */
 #define TIMEOUT_MS 60000
 
-enum option_code { OPTION_HELP = 256 };
-
-static const struct option known[] = {TARGET_OPTIONS, {"help", no_argument, NULL, OPTION_HELP}, {0}};
-
 struct session {
     const char *command;
     struct target target;
@@ -255,19 +251,12 @@ int command_repl(int argc, char **argv)
 {
     static struct session session;
     struct target_options options = {0};
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        if (option == OPTION_HELP) {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (!target_option(&options, option))
-            return EXIT_USAGE;
-    }
-    if (optind < argc)
-        return usage_error(argv[0], "there is no place for %s", argv[optind]);
+    const struct option_rule rules[] = {TARGET_RULES(&options), {0}};
+    int code = options_read_all(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
     session.command = argv[0];
-    int code = target_find(argv[0], &options, TARGET_HTTP, &session.target);
+    code = target_find(argv[0], &options, TARGET_HTTP, &session.target);
     if (code != 0)
         return code;
     code = prompt_possible() ? run_terminal(&session) : run_pipe(&session);

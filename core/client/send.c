@@ -26,54 +26,26 @@ static const char help[] =
 
 #define TIMEOUT_MS 30000 /* a script on the bridge may take its time, by default 30 s */
 
-enum option_code { OPTION_TO = 256, OPTION_BROADCAST, OPTION_INTENT, OPTION_FROM, OPTION_HELP };
-
-static const struct option known[] = {
-    {"to", required_argument, NULL, OPTION_TO},
-    {"broadcast", no_argument, NULL, OPTION_BROADCAST},
-    {"intent", required_argument, NULL, OPTION_INTENT},
-    {"from", required_argument, NULL, OPTION_FROM},
-    TARGET_OPTIONS,
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
-
 struct arguments {
     const char *to, *intent, *from;
     struct target_options target;
-    bool broadcast, help;
+    bool broadcast;
 };
 
 static int read_options(int argc, char **argv, struct arguments *arguments)
 {
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_TO:
-            arguments->to = optarg;
-            break;
-        case OPTION_BROADCAST:
-            arguments->broadcast = true;
-            break;
-        case OPTION_INTENT:
-            arguments->intent = optarg;
-            break;
-        case OPTION_FROM:
-            arguments->from = optarg;
-            break;
-        case OPTION_HELP:
-            arguments->help = true;
-            return 0;
-        default:
-            if (!target_option(&arguments->target, option))
-                return EXIT_USAGE;
-        }
-    }
+    const struct option_rule rules[] = {
+        {"to", .text = &arguments->to},         {"broadcast", .flag = &arguments->broadcast},
+        {"intent", .text = &arguments->intent}, {"from", .text = &arguments->from},
+        TARGET_RULES(&arguments->target),       {0}};
+    int code = options_read(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
     if (arguments->to && arguments->broadcast)
         return usage_error(argv[0], "--to and --broadcast exclude each other");
     if (!arguments->broadcast && (!arguments->to || !*arguments->to))
         return usage_error(argv[0], "expected --to ID or --broadcast");
-    return 0;
+    return OPTIONS_READ;
 }
 
 static bool read_standard_input(struct buffer *words)
@@ -114,14 +86,10 @@ int command_send(int argc, char **argv)
     struct buffer words = {0}, body = {0};
     struct buffer answer;
     const char *command = argv[0];
-    int wrong = read_options(argc, argv, &arguments);
-    if (wrong)
-        return wrong;
-    if (arguments.help) {
-        fputs(help, stdout);
-        return 0;
-    }
-    int code = target_find(command, &arguments.target, TARGET_HTTP, &target);
+    int code = read_options(argc, argv, &arguments);
+    if (code != OPTIONS_READ)
+        return code;
+    code = target_find(command, &arguments.target, TARGET_HTTP, &target);
     if (code != 0)
         return code;
     bool read = read_words(argc - optind, argv + optind, &words);

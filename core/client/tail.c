@@ -23,53 +23,23 @@ static const char help[] =
     "  --json          the envelope as it was sent, a line of JSON each\n" TARGET_HTTP_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
-enum option_code { OPTION_AGENT = 256, OPTION_INTENT, OPTION_COUNT, OPTION_JSON, OPTION_HELP };
-
-static const struct option known[] = {
-    {"agent", required_argument, NULL, OPTION_AGENT},
-    {"intent", required_argument, NULL, OPTION_INTENT},
-    {"count", required_argument, NULL, OPTION_COUNT},
-    {"json", no_argument, NULL, OPTION_JSON},
-    TARGET_OPTIONS,
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
-
 struct tail {
     const char *agent, *intent;
     struct target_options target;
-    double count, seen; /* count 0: no end */
-    bool json, help;
+    uint64_t count, seen; /* count 0: no end */
+    bool json;
     struct output output;
 };
 
 static int read_options(int argc, char **argv, struct tail *tail)
 {
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_AGENT:
-            tail->agent = optarg;
-            break;
-        case OPTION_INTENT:
-            tail->intent = optarg;
-            break;
-        case OPTION_COUNT:
-            if (!option_number(argv[0], "count", optarg, 1, 1e12, &tail->count))
-                return EXIT_USAGE;
-            break;
-        case OPTION_JSON:
-            tail->json = true;
-            break;
-        case OPTION_HELP:
-            tail->help = true;
-            return 0;
-        default:
-            if (!target_option(&tail->target, option))
-                return EXIT_USAGE;
-        }
-    }
-    return optind < argc ? usage_error(argv[0], "there is no place for %s", argv[optind]) : 0;
+    const struct option_rule rules[] = {{"agent", .text = &tail->agent},
+                                        {"intent", .text = &tail->intent},
+                                        {"count", .large = &tail->count, .minimum = 1, .maximum = 1e12},
+                                        {"json", .flag = &tail->json},
+                                        TARGET_RULES(&tail->target),
+                                        {0}};
+    return options_read_all(argc, argv, rules, help);
 }
 
 static bool has_text(struct slice value)
@@ -139,12 +109,8 @@ int command_tail(int argc, char **argv)
     struct target target;
     struct buffer path = {0};
     int code = read_options(argc, argv, &tail);
-    if (code != 0)
+    if (code != OPTIONS_READ)
         return code;
-    if (tail.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     code = target_find(argv[0], &tail.target, TARGET_HTTP, &target);
     if (code != 0)
         return code;

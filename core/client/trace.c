@@ -22,52 +22,23 @@ static const char help[] =
     "reads\n" TARGET_HTTP_HELP "\n"
     "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
-enum option_code { OPTION_AGENT = 256, OPTION_INTENT, OPTION_ID, OPTION_COUNT, OPTION_JSON, OPTION_HELP };
-
-static const struct option known[] = {
-    {"agent", required_argument, NULL, OPTION_AGENT}, {"intent", required_argument, NULL, OPTION_INTENT},
-    {"id", required_argument, NULL, OPTION_ID},       {"count", required_argument, NULL, OPTION_COUNT},
-    {"json", no_argument, NULL, OPTION_JSON},         TARGET_OPTIONS,
-    {"help", no_argument, NULL, OPTION_HELP},         {0},
-};
-
 struct arguments {
     const char *agent, *intent, *id;
     struct target_options target;
-    double count; /* 0: no end */
-    bool json, help;
+    uint64_t count; /* 0: no end */
+    bool json;
 };
 
 static int read_options(int argc, char **argv, struct arguments *arguments)
 {
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_AGENT:
-            arguments->agent = optarg;
-            break;
-        case OPTION_INTENT:
-            arguments->intent = optarg;
-            break;
-        case OPTION_ID:
-            arguments->id = optarg;
-            break;
-        case OPTION_COUNT:
-            if (!option_number(argv[0], "count", optarg, 1, 1e12, &arguments->count))
-                return EXIT_USAGE;
-            break;
-        case OPTION_JSON:
-            arguments->json = true;
-            break;
-        case OPTION_HELP:
-            arguments->help = true;
-            return 0;
-        default:
-            if (!target_option(&arguments->target, option))
-                return EXIT_USAGE;
-        }
-    }
-    return optind < argc ? usage_error(argv[0], "there is no place for %s", argv[optind]) : 0;
+    const struct option_rule rules[] = {{"agent", .text = &arguments->agent},
+                                        {"intent", .text = &arguments->intent},
+                                        {"id", .text = &arguments->id},
+                                        {"count", .large = &arguments->count, .minimum = 1, .maximum = 1e12},
+                                        {"json", .flag = &arguments->json},
+                                        TARGET_RULES(&arguments->target),
+                                        {0}};
+    return options_read_all(argc, argv, rules, help);
 }
 
 /* --- What comes --- */
@@ -136,12 +107,8 @@ int command_trace(int argc, char **argv)
     struct target target;
     struct buffer path = {0};
     int code = read_options(argc, argv, &arguments);
-    if (code != 0)
+    if (code != OPTIONS_READ)
         return code;
-    if (arguments.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     code = target_find(argv[0], &arguments.target, TARGET_HTTP, &target);
     if (code != 0)
         return code;

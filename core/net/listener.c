@@ -130,10 +130,12 @@ bool listener_reserve(struct listener_address *addresses, unsigned count, uint16
     for (int tries = *port == 0 ? PORT_TRIES : 1; tries > 0; tries--)
         if (reserve_all(addresses, count, port, descriptors))
             return true;
-    if (errno == EADDRINUSE)
+    int failure = errno;
+    if (failure == EADDRINUSE)
         snprintf(error, error_size, "port %u is in use: stop what listens there, or choose another port", *port);
     else
-        snprintf(error, error_size, "cannot listen on port %u: %s", *port, strerror(errno));
+        snprintf(error, error_size, "cannot listen on port %u: %s", *port, strerror(failure));
+    errno = failure;
     return false;
 }
 

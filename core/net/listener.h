@@ -24,8 +24,8 @@ unsigned listener_resolve(const char *host, struct listener_address out[LISTENER
 void listener_set_port(struct listener_address *address, uint16_t port);
 
 /* Binds every address to *port; with *port 0 the kernel picks one that is free on all of them, and *port is set. A port
- * that somebody listens on already is an error ("port 4567 is in use"): the sockets here do not share it. The
- * descriptors (one per address) stay bound and unlistened until the caller closes them. */
+ * that somebody listens on already is an error ("port 4567 is in use"), errno says it too: the sockets here do not
+ * share it. The descriptors (one per address) stay bound and unlistened until the caller closes them. */
 bool listener_reserve(struct listener_address *addresses, unsigned count, uint16_t *port, int *descriptors, char *error,
                       size_t error_size);
 

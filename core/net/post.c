@@ -1,6 +1,5 @@
-/* Of the answer only the status line is read: the connection is closed after it, so nothing else needs to be
- * understood.
- */
+/* Of the answer only the status line is read, unless the caller wants more: the connection is closed after it, so
+ * nothing else needs to be understood. */
 #include "net/post.h"
 
 #include <errno.h>
@@ -191,23 +190,41 @@ static ssize_t receive_some(const struct exchange *exchange, char *data, size_t 
     }
 }
 
+/* Of a status line, as far as it is looked at, with the byte behind. */
+#define STATUS_BYTES (sizeof "HTTP/1.1 200 " - 1)
+
+/* As much as the caller wants, or comes. False: not even a status. */
+static bool receive_answer(const struct exchange *exchange, struct post_answer *answer, char *error, size_t size)
+{
+    size_t room = exchange->post->answer ? sizeof answer->text : STATUS_BYTES;
+    answer->length = 0;
+    while (answer->length < room && !post_answer_whole(answer)) {
+        ssize_t received = receive_some(exchange, answer->text + answer->length, room - answer->length);
+        if (received <= 0 && answer->length < STATUS_BYTES) {
+            snprintf(error, size, "no answer: %s", received < 0 ? reason() : "the connection was closed");
+            return false;
+        }
+        if (received <= 0)
+            break;
+        answer->length += (size_t)received;
+    }
+    return true;
+}
+
 /* 0: what came is no answer. */
 static unsigned read_status(const struct exchange *exchange, char *error, size_t size)
 {
-    char line[64] = "";
-    size_t length = 0;
+    struct post_answer own, *answer = exchange->post->answer ? exchange->post->answer : &own;
     unsigned status = 0;
-    while (length < sizeof "HTTP/1.1 200" - 1) {
-        ssize_t received = receive_some(exchange, line + length, sizeof line - 1 - length);
-        if (received <= 0) {
-            snprintf(error, size, "no answer: %s", received < 0 ? reason() : "the connection was closed");
-            return 0;
-        }
-        length += (size_t)received;
-    }
+    if (!receive_answer(exchange, answer, error, size))
+        return 0;
+    char line[STATUS_BYTES + 1];
+    memcpy(line, answer->text, STATUS_BYTES);
+    line[STATUS_BYTES] = '\0';
     if (strncmp(line, "HTTP/1.", 7) == 0 && strspn(line + 7, "0123456789") == 1 && line[8] == ' ' &&
         strspn(line + 9, "0123456789") == 3)
         status = (unsigned)strtoul(line + 9, NULL, 10);
+    post_answer_read(answer);
     if (status < 100)
         snprintf(error, size, "what came is no HTTP answer");
     return status < 100 ? 0 : status;

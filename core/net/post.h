@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
+#include "net/post_answer.h"
 
 struct tls_client;
 
@@ -29,11 +30,12 @@ bool post_target_open(const char *url, const char *key, struct post_target *out,
 
 struct post {
     const struct post_target *target;
-    struct slice headers;    /* further ones, whole lines with CRLF */
-    struct slice body;       /* JSON */
-    uint32_t timeout_ms;     /* for all of it but the look-up of the name */
-    const atomic_bool *stop; /* set by another thread: gives up soon */
-    struct tls_client *tls;  /* whom to trust, for a target that is secure; this thread's alone */
+    struct slice headers;       /* further ones, whole lines with CRLF */
+    struct slice body;          /* JSON */
+    uint32_t timeout_ms;        /* for all of it but the look-up of the name */
+    const atomic_bool *stop;    /* set by another thread: gives up soon */
+    struct post_answer *answer; /* what is to be known of the answer; NULL: its status alone */
+    struct tls_client *tls;     /* whom to trust, for a target that is secure; this thread's alone */
 };
 
 /* The status of the answer; 0: none came, and `error` says why. */

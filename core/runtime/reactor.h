@@ -120,7 +120,8 @@ struct reactor {
     struct standing standing; /* what this thread asks about who may what */
     struct waiting *waiting;  /* hooks that wait */
     struct work_inbox work;
-    struct lua_State *http; /* the HTTP endpoints' own state: no script can starve it */
+    struct execute_job *executing; /* what agents asked of the workers */
+    struct lua_State *http;        /* the HTTP endpoints' own state: no script can starve it */
 
     struct shed shed;
     struct lifetime lifetime;

@@ -1,19 +1,22 @@
-/* Reading is lua-cjson's: fast, but it takes its scratch buffer from malloc, leaks that when Lua's memory ends in the
- * middle of a decode, and forgets which empty tables were arrays. So one pass over the text first counts what the
- * decode will allocate at most, and nothing is decoded that does not fit; and where the text has empty arrays, a copy
- * is decoded in which each is the string "\xff", which no JSON text can contain (it is not UTF-8), and then replaced by
- * a marked table.
+/* Both ways are our own. lua-cjson, which LuaJIT has no need of, ends the process when malloc refuses its scratch
+ * buffer, refuses texts with half of a surrogate pair, which the bridge takes, and forgets which empty tables were
+ * arrays.
  *
- * Writing is our own: one buffer per state that grows and is copied to the arena at the end. Metamethods are not asked,
- * so nothing of a script runs in between. */
+ * Reading takes text that is known to be valid: it decides by first bytes and looks for ends. One pass before it counts
+ * what will be allocated at most, so that nothing is begun that does not fit.
+ *
+ * Writing fills one buffer per state that grows and is copied to the arena at the end. Metamethods are not asked, so
+ * nothing of a script runs in between. */
 #include "script/json_value.h"
 
 #include <lauxlib.h>
-#include <lua5.1/lua-cjson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "protocol/json/json.h"
+#include "protocol/json/json_number.h"
 #include "protocol/json/json_write.h"
 #include "script/state.h"
 
@@ -27,13 +30,6 @@
 
 /* A buffer that grew past this is given back after use. */
 #define BUFFER_KEEP_BYTES (64u << 10)
-
-#define SENTINEL "\xff"
-
-struct estimate {
-    size_t bytes;
-    size_t empty_arrays;
-};
 
 static bool is_space(char byte)
 {
@@ -56,108 +52,174 @@ static const char *skip_spaces(const char *at)
     return at;
 }
 
-static struct estimate estimate_decode(struct slice json)
+/* Bytes that the value takes at most. */
+static size_t estimate_value(struct slice json)
 {
-    struct estimate estimate = {3 * json.length + 128, 0}; /* the copy, the marked copy, its strings */
+    size_t bytes = json.length + 128; /* its strings */
     const char *end = json.data + json.length;
     for (const char *at = json.data; at < end;) {
         switch (*at) {
         case '"':
             at = skip_string(at);
-            estimate.bytes += STRING_COST;
+            bytes += STRING_COST;
             continue;
         case '[':
-            estimate.bytes += TABLE_COST + ELEMENT_COST;
-            if (*skip_spaces(at + 1) == ']')
-                estimate.empty_arrays++;
+            bytes += TABLE_COST + ELEMENT_COST;
             break;
         case '{':
-            estimate.bytes += TABLE_COST;
+            bytes += TABLE_COST;
             break;
         case ',':
-            estimate.bytes += ELEMENT_COST;
+            bytes += ELEMENT_COST;
             break;
         case ':':
-            estimate.bytes += MEMBER_COST;
+            bytes += MEMBER_COST;
             break;
         default:
             break;
         }
         at++;
     }
-    return estimate;
+    return bytes;
 }
 
-/* Pushes the text with each empty array replaced by the sentinel. */
-static void push_marked_text(lua_State *lua, struct script_state *state, struct slice json, size_t empty_arrays)
+/* The state's buffer with room for so many bytes behind the first `used`, which are kept. */
+static char *buffer_room(lua_State *lua, struct script_state *state, size_t used, size_t length)
 {
-    char *copy = arena_take(state, json.length + empty_arrays);
-    if (!copy)
-        luaL_error(lua, "not enough memory");
-    char *out = copy;
-    const char *end = json.data + json.length;
-    for (const char *at = json.data; at < end;) {
-        const char *next = at + 1;
-        if (*at == '"') {
-            next = skip_string(at);
-        } else if (*at == '[' && *skip_spaces(at + 1) == ']') {
-            memcpy(out, "\"" SENTINEL "\"", 3);
-            out += 3;
-            at = skip_spaces(at + 1) + 1;
-            continue;
+    if (state->buffer_size - used < length) {
+        size_t size = state->buffer_size ? state->buffer_size : 256;
+        while (size - used < length) {
+            if (size > SIZE_MAX / 2)
+                luaL_error(lua, "not enough memory");
+            size *= 2;
         }
-        memcpy(out, at, (size_t)(next - at));
-        out += next - at;
-        at = next;
+        char *grown = state_allocate(state, state->buffer, state->buffer_size, size);
+        if (!grown)
+            luaL_error(lua, "not enough memory");
+        state->buffer = grown;
+        state->buffer_size = size;
     }
-    lua_pushlstring(lua, copy, (size_t)(out - copy));
+    return state->buffer + used;
 }
 
-/* Replaces the sentinels in the table on top of the stack; the sentinel string lies at that index. The recursion is as
- * deep as the text nests, which the scanner bounds. */
-static void mark_empty_arrays(lua_State *lua, struct script_state *state, int sentinel)
+static void trim_buffer(struct script_state *state)
 {
-    luaL_checkstack(lua, 6, "too deep");
-    int table = lua_gettop(lua);
-    lua_pushnil(lua);
-    while (lua_next(lua, table)) {
-        if (lua_istable(lua, -1)) {
-            mark_empty_arrays(lua, state, sentinel);
-        } else if (lua_rawequal(lua, -1, sentinel)) {
-            lua_pushvalue(lua, -2);
-            lua_newtable(lua);
-            lua_rawgeti(lua, LUA_REGISTRYINDEX, state->array_reference);
-            lua_setmetatable(lua, -2);
-            lua_rawset(lua, table); /* a key that is there: allowed while walking */
-        }
-        lua_pop(lua, 1);
+    if (state->buffer_size > BUFFER_KEEP_BYTES) {
+        state_allocate(state, state->buffer, state->buffer_size, 0);
+        state->buffer = NULL;
+        state->buffer_size = 0;
+    }
+}
+
+struct reader {
+    lua_State *lua;
+    struct script_state *state;
+    const char *end;
+};
+
+static const char *read_value(struct reader *reader, const char *at);
+
+static const char *read_string(struct reader *reader, const char *at)
+{
+    const char *after = skip_string(at);
+    struct slice inside = slice_from(at + 1, (size_t)(after - at) - 2);
+    if (json_has_escape(inside)) {
+        char *text = buffer_room(reader->lua, reader->state, 0, inside.length);
+        inside = slice_from(text, json_unescape(inside, text, NULL));
+    }
+    lua_pushlstring(reader->lua, inside.data, inside.length);
+    return after;
+}
+
+/* One that no double can hold is infinite. */
+static const char *read_number(struct reader *reader, const char *at)
+{
+    double number;
+    bool wide = false;
+    const char *after = json_number_read(at, reader->end, &number, &wide);
+    if (!after) {
+        if (!wide)
+            luaL_error(reader->lua, "not enough memory");
+        number = *at == '-' ? -HUGE_VAL : HUGE_VAL;
+        for (after = at; after < reader->end && strchr("+-.0123456789eE", *after) && *after; after++)
+            ;
+    }
+    lua_pushnumber(reader->lua, number);
+    return after;
+}
+
+static const char *read_array(struct reader *reader, const char *at)
+{
+    lua_State *lua = reader->lua;
+    lua_newtable(lua);
+    at = skip_spaces(at + 1);
+    if (*at == ']') {
+        lua_rawgeti(lua, LUA_REGISTRYINDEX, reader->state->array_reference);
+        lua_setmetatable(lua, -2);
+        return at + 1;
+    }
+    for (int index = 1;; index++) {
+        at = skip_spaces(read_value(reader, at));
+        lua_rawseti(lua, -2, index);
+        if (*at++ == ']')
+            return at;
+    }
+}
+
+/* Of a name that stands twice the last counts. */
+static const char *read_object(struct reader *reader, const char *at)
+{
+    lua_State *lua = reader->lua;
+    lua_newtable(lua);
+    at = skip_spaces(at + 1);
+    if (*at == '}')
+        return at + 1;
+    for (;;) {
+        at = skip_spaces(read_string(reader, skip_spaces(at)));
+        at = skip_spaces(read_value(reader, at + 1)); /* behind the colon */
+        lua_rawset(lua, -3);
+        if (*at++ == '}')
+            return at;
+    }
+}
+
+/* Pushes the value that begins there, behind spaces; gives the byte behind it. The recursion is as deep as the text
+ * nests, which the scanner bounds. */
+static const char *read_value(struct reader *reader, const char *at)
+{
+    state_check_stop(reader->lua, reader->state);
+    luaL_checkstack(reader->lua, 4, "too deep");
+    at = skip_spaces(at);
+    switch (*at) {
+    case '"':
+        return read_string(reader, at);
+    case '{':
+        return read_object(reader, at);
+    case '[':
+        return read_array(reader, at);
+    case 't':
+        lua_pushboolean(reader->lua, 1);
+        return at + 4;
+    case 'f':
+        lua_pushboolean(reader->lua, 0);
+        return at + 5;
+    case 'n':
+        lua_pushlightuserdata(reader->lua, NULL);
+        return at + 4;
+    default:
+        return read_number(reader, at);
     }
 }
 
 void json_value_push(lua_State *lua, struct script_state *state, struct slice json)
 {
-    struct estimate estimate = estimate_decode(json);
-    if (state_room(state) < estimate.bytes && !(state_collect_fully(lua, state) && state_room(state) >= estimate.bytes))
+    size_t bytes = estimate_value(json);
+    if (state_room(state) < bytes && !(state_collect_fully(lua, state) && state_room(state) >= bytes))
         luaL_error(lua, "not enough memory to decode %d bytes of JSON: script.memoryLimit leaves %d KiB",
                    (int)json.length, (int)(state_room(state) >> 10));
-    luaL_checkstack(lua, 6, NULL);
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, state->decode_reference);
-    if (estimate.empty_arrays == 0) {
-        lua_pushlstring(lua, json.data, json.length);
-        lua_call(lua, 1, 1);
-        return;
-    }
-    lua_createtable(lua, 1, 0); /* the value's parent, so that the top value is replaced like any other */
-    lua_insert(lua, -2);
-    push_marked_text(lua, state, json, estimate.empty_arrays);
-    lua_call(lua, 1, 1);
-    lua_rawseti(lua, -2, 1);
-    lua_pushliteral(lua, SENTINEL);
-    lua_insert(lua, -2);
-    mark_empty_arrays(lua, state, lua_gettop(lua) - 1);
-    lua_rawgeti(lua, -1, 1);
-    lua_replace(lua, -3);
-    lua_pop(lua, 1);
+    struct reader reader = {lua, state, json.data + json.length};
+    read_value(&reader, json.data);
+    trim_buffer(state);
 }
 
 /* --- Writing ---------------------------------------------------------------------------------------------------- */
@@ -173,21 +235,7 @@ struct writer {
 
 static char *reserve(struct writer *writer, size_t length)
 {
-    struct script_state *state = writer->state;
-    if (state->buffer_size - writer->length < length) {
-        size_t size = state->buffer_size ? state->buffer_size : 256;
-        while (size - writer->length < length) {
-            if (size > SIZE_MAX / 2)
-                luaL_error(writer->lua, "not enough memory");
-            size *= 2;
-        }
-        char *grown = state_allocate(state, state->buffer, state->buffer_size, size);
-        if (!grown)
-            luaL_error(writer->lua, "not enough memory");
-        state->buffer = grown;
-        state->buffer_size = size;
-    }
-    return state->buffer + writer->length;
+    return buffer_room(writer->lua, writer->state, writer->length, length);
 }
 
 static void put_byte(struct writer *writer, char byte)
@@ -340,11 +388,7 @@ struct slice json_value_encode(lua_State *lua, struct script_state *state, int i
     if (!copy)
         luaL_error(lua, "not enough memory");
     memcpy(copy, state->buffer, writer.length);
-    if (state->buffer_size > BUFFER_KEEP_BYTES) {
-        state_allocate(state, state->buffer, state->buffer_size, 0);
-        state->buffer = NULL;
-        state->buffer_size = 0;
-    }
+    trim_buffer(state);
     return slice_from(copy, writer.length);
 }
 
@@ -370,11 +414,6 @@ int json_value_array(lua_State *lua)
 
 void json_value_open(lua_State *lua, struct script_state *state)
 {
-    lua_pushcfunction(lua, luaopen_cjson);
-    lua_call(lua, 0, 1);
-    lua_getfield(lua, -1, "decode");
-    state->decode_reference = luaL_ref(lua, LUA_REGISTRYINDEX);
-    lua_pop(lua, 1);
     lua_createtable(lua, 0, 1);
     lua_pushboolean(lua, 0);
     lua_setfield(lua, -2, "__metatable");

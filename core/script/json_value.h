@@ -16,7 +16,7 @@ struct script_state;
  * an envelope in its message takes two levels). */
 #define JSON_VALUE_DEPTH 120
 
-/* Loads lua-cjson and the mark for arrays. Raises. */
+/* Makes the mark for arrays. Raises. */
 void json_value_open(lua_State *lua, struct script_state *state);
 
 /* Pushes what the text says, which must be validated JSON. Raises when the state has no room for it. */

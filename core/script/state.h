@@ -150,7 +150,7 @@ struct script_state {
     bool loading; /* scripts are being loaded: `require` may read files */
     bool in_hook;
     int coroutine_reference; /* of `coroutine` in the registry; LUA_NOREF without one */
-    int cache_reference, decode_reference;
+    int cache_reference;
     const void *array_metatable; /* marks tables as JSON arrays; anchored in array_reference */
     int array_reference;
     const struct script *loading_script; /* while a user script's file runs */
@@ -176,8 +176,9 @@ struct script_state {
     /* Envelopes that scripts make (send.c). */
     struct composition composition;
     struct script_send *sends;
-    uint32_t sends_generation; /* of the call that made the last */
-    unsigned sends_made;       /* by it */
+    const struct trace_context *cause; /* of what is sent now; NULL: none */
+    uint32_t sends_generation;         /* of the call that made the last */
+    unsigned sends_made;               /* by it */
 
     struct shared_use shared;
 

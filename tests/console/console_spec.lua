@@ -15,7 +15,7 @@ local MODULES = os.getenv("LUADUCT_NODE_MODULES") or (unistd.getcwd() .. "/build
 local function run(server, scenario, token)
     local status, output, errors = process.run(
         {"node", "tests/console/console.js", scenario, tostring(server.http_port), tostring(server.ws_port), token},
-        {env = {NODE_PATH = MODULES}, seconds = 200})
+        {env = {NODE_PATH = MODULES, LUADUCT_TEST_PID = tostring(server:pid())}, seconds = 200})
     local missing = errors:match("Cannot find module '([^']+)'")
     assert.is_nil(missing, ("the package %s is not installed in %s"):format(tostring(missing), MODULES))
     if status ~= 0 then
@@ -47,6 +47,29 @@ describe("the console in a browser", function()
 
     it("shows figures that move, agents, envelopes on their way; sends and disconnects", function()
         run(bridge.start(), "operating")
+    end)
+
+    it("draws what was before the page was opened", function()
+        run(bridge.start(), "charts")
+    end)
+
+    it("switches engines, collects, sets log levels and drains, by keyboard, and says what is refused", function()
+        run(bridge.start({config = {drain = {delayMs = 4000}}}), "controls")
+    end)
+
+    it("maps more agents than fit by role, by label or the most active, and says which", function()
+        run(bridge.start(), "crowd")
+    end)
+
+    it("says when the bridge does not answer, or wants to be left alone", function()
+        local server = bridge.start()
+        run(server, "trouble")
+        server:wait_exit()
+        server.expected_end = true
+    end)
+
+    it("writes out characters that show nothing or turn others around", function()
+        run(bridge.start(), "characters")
     end)
 
     it("puts a version of the scripts on trial, compares, takes it back, and returns to an older one", function()

@@ -84,7 +84,7 @@ async function shoot(browser, bridge, name, options, then) {
     const browser = await launch();
     try {
         const narrow = {viewport: {width: 390, height: 844}, deviceScaleFactor: 2};
-        // Charts have what their page has heard, so these are open for a while.
+        // The bridge has figures of the time that it runs, and the map shows what passed lately.
         const charts = [
             await shoot(browser, bridge, 'overview-dark', {view: 'overview', colorScheme: 'dark', height: 1000}),
             await shoot(browser, bridge, 'narrow', {view: 'overview', colorScheme: 'light', ...narrow}),
@@ -104,6 +104,13 @@ async function shoot(browser, bridge, name, options, then) {
             await page.locator('.list .row', {hasText: 'review'}).first().click();
         });
         await tail();
+        const controls = await shoot(browser, bridge, 'controls', {view: 'controls', colorScheme: 'light', height: 900}, async (page) => {
+            await page.waitForTimeout(1500);
+            await page.getByRole('button', {name: 'Collect now'}).click();
+            await page.getByText('Collected').waitFor();
+            await page.mouse.move(700, 880);
+        });
+        await controls();
     } finally {
         clearInterval(timer);
         await browser.close();

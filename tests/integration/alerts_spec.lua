@@ -8,6 +8,7 @@ local websocket = require "tests.support.websocket"
 local socket = require "socket"
 
 local OFF = {enabled = false}
+local FILLING = ("x"):rep(30000)
 
 -- Only the rules that `alerts` turns on, looked at often and over short windows.
 local function start(alerts, options)
@@ -17,7 +18,7 @@ local function start(alerts, options)
             intervalMs = 20, windowMs = 600, cooldownMs = 0,
             gcFrequency = OFF, poolHitRate = OFF, workerUtilization = OFF,
         },
-        phase2 = options.phase2, script = options.script_limits,
+        phase2 = options.phase2, script = options.script_limits, limits = options.limits, agents = options.agents,
     }
     for name, value in pairs(alerts) do
         config.alerts[name] = value
@@ -88,10 +89,14 @@ describe("a built-in alert", function()
         -- What mailboxes keep comes from malloc at first.
         local name = 0
         wait.eventually(function()
+            local frames = {} -- sent at once: what counts is how many there are within the window
             for i = 1, 500 do
                 name = name + 1
-                alice:send_envelope({id = "m" .. name, to = "absent" .. i % 100, payload = {text = ("x"):rep(700)}})
+                frames[i] = websocket.frame({payload = json.encode({type = "envelope", envelope = {
+                    id = "m" .. name, to = "absent" .. i % 100, payload = {text = ("x"):rep(700)},
+                }})})
             end
+            alice:send_bytes(table.concat(frames))
             local alert = alert_of(server, "poolHitRate")
             return alert and alert.active
         end, nil, "the alert")
@@ -181,6 +186,71 @@ describe("a policy file", function()
         end, nil, "the failure to be counted")
         assert.equal(0, metric(server, 'luaduct_alert_rule_failures_total{rule="good"}'))
     end)
+
+    -- Each makes the value rise, again and again until the alert fires; how it falls again is written beside it.
+    for value, case in pairs({
+        errorRate = {above = 0.5, rise = function(_, alice) -- the window passes
+            for _ = 1, 120 do
+                alice:send_bytes(websocket.frame({payload = "{}"}))
+            end
+            for _ = 1, 120 do
+                assert.equal("error", alice:receive_json().type)
+            end
+        end},
+        queueDepth = {above = 1, config = { -- tasks run into their time
+            phase2 = {workerPool = {minWorkers = 1, maxWorkers = 1}, predictiveScaling = {enabled = false}},
+            files = {["endless.lua"] = "return function() while true do end end"},
+            script = 'luaduct.workers.register("endless", "endless.lua")\nreturn {}',
+        }, rise = function(server, _, round)
+            if round % 50 == 1 then
+                for _ = 1, 4 do
+                    http.connect(server):send_request({method = "POST", path = "/workers/execute",
+                        body = json.encode({operation = "endless", timeoutMs = 400})})
+                end
+            end
+        end},
+        scriptOverrunsPerMinute = {above = 0, config = { -- the window passes
+            script_limits = {budgetMs = 5},
+            script = "return {route = function(e) while e.intent == 'endless' do end end}",
+        }, rise = function(_, alice, round)
+            alice:send_envelope({to = "alice", intent = "endless", id = "o" .. round})
+        end},
+        slowAgentLossesPerMinute = {above = 0, config = { -- the window passes
+            limits = {sendQueueBytes = "16KiB", slowAgent = "drop"},
+        }, prepare = function(server)
+            return websocket.agent(server, "slow", nil, {receive_buffer = 4096})
+        end, rise = function(_, alice, round)
+            for index = 1, 50 do
+                alice:send_envelope({to = "slow", id = "s" .. round .. "-" .. index, payload = ("x"):rep(16000)})
+            end
+        end},
+        memoryTrend = {above = 10000, config = { -- nothing more comes
+            phase2 = {gcOptimization = {sampleIntervalMs = 10}}, agents = {mailboxBytes = "1GiB"},
+        }, rise = function(_, alice, round)
+            for index = 1, 10 do
+                alice:send_envelope({to = "absent" .. index, id = "m" .. round .. "-" .. index, payload = FILLING})
+            end
+        end},
+    }) do
+        it("has a rule over " .. value .. ", which fires and is over", function()
+            local config = case.config or {}
+            config.policy = ('return {{name = "rule", value = "%s", above = %g}}'):format(value, case.above)
+            local server = start({}, config)
+            local alice = websocket.agent(server, "alice")
+            local kept = case.prepare and case.prepare(server)
+            local round = 0
+            wait.eventually(function()
+                round = round + 1
+                case.rise(server, alice, round)
+                return (metric(server, 'luaduct_alerts_fired_total{rule="rule"}') or 0) >= 1
+            end, 60, "the alert to fire")
+            wait_alert(server, "rule", false)
+            assert.equal(case.above, alert_of(server, "rule").threshold)
+            if kept then
+                kept:close()
+            end
+        end)
+    end
 
     it("asks for as many workers as it says, and not more than there may be", function()
         local server = start({}, {

@@ -16,7 +16,7 @@ describe("luaduct version", function()
     after_each(bridge.clean)
 
     it("prints the version on standard output", function()
-        for _, argument in ipairs({"version", "--version"}) do
+        for _, argument in ipairs({"version", "--version", "-v"}) do
             local status, output, errors = bridge.luaduct({argument})
             assert.equal(0, status)
             assert.truthy(output:lower():match("^luaduct %d+%.%d+%.%d+"), output)
@@ -29,7 +29,7 @@ describe("luaduct help", function()
     after_each(bridge.clean)
 
     it("names every command on standard output", function()
-        for _, argument in ipairs({"help", "--help"}) do
+        for _, argument in ipairs({"help", "--help", "-h"}) do
             local status, output, errors = bridge.luaduct({argument})
             assert.equal(0, status)
             for _, command in ipairs({"run", "check", "agent", "send", "bench", "new", "test", "version", "help"}) do
@@ -39,14 +39,37 @@ describe("luaduct help", function()
         end
     end)
 
-    it("explains each command, as its --help does", function()
-        for _, command in ipairs({"run", "check", "agent", "send", "bench", "new", "test", "version"}) do
+    it("explains each command, as its --help and its -h do", function()
+        local _, overview = bridge.luaduct({"help"})
+        local count = 0
+        for command in overview:gmatch("\n  (%l+)  ") do
+            count = count + 1
             local status, output = bridge.luaduct({"help", command})
             assert.equal(0, status, command)
             assert.truthy(output:find("luaduct " .. command, 1, true), output)
-            local with_flag, same = bridge.luaduct({command, "--help"})
-            assert.equal(0, with_flag, command)
-            assert.equal(output, same)
+            for _, flag in ipairs({"--help", "-h"}) do
+                local with_flag, same = bridge.luaduct({command, flag})
+                assert.equal(0, with_flag, command)
+                assert.equal(output, same)
+            end
+        end
+        assert.is_true(count > 20, overview)
+    end)
+
+    it("takes a command's word too", function()
+        for command, word in pairs({config = "migrate", token = "revoke", canary = "diff", cert = "dev"}) do
+            local _, expected = bridge.luaduct({command, "--help"})
+            assert.same({0, expected, ""}, {bridge.luaduct({"help", command, word})})
+        end
+    end)
+
+    it("names the signals of a bridge, once for all pages", function()
+        local _, of_run = bridge.luaduct({"help", "run"})
+        local _, page = bridge.luaduct({"help", "--man", "luaduct.1"})
+        local signals = page:match("\n%.SH SIGNALS\n(.-)\n%.SH ")
+        for _, signal in ipairs({"SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"}) do
+            assert.truthy(of_run:find(signal, 1, true), of_run)
+            assert.truthy(signals:find(signal, 1, true), signals)
         end
     end)
 end)
@@ -59,6 +82,10 @@ describe("wrong usage", function()
         {"run", "--mode", "other"}, {"run", "a.lua", "b.lua"}, {"run", "--ws-port", "x"}, {"run", "--ws-port", "70000"},
         {"check", "--nonsense"}, {"send"}, {"send", "--to"}, {"send", "--to", "a", "--broadcast"}, {"agent"},
         {"agent", "a", "b"}, {"agent", "--role"}, {"version", "more"}, {"bench", "--nonsense"},
+        {"help", "config", "nonsense"}, {"help", "config", "migrate", "more"}, {"drain", "more"},
+        {"history", "--limit", "2.5"}, {"history", "--limit", "1e3"}, {"history", "--limit", "-1"},
+        {"tasks", "--limit", " 5"}, {"tail", "--count", "0x10"}, {"trace", "--count", ""}, {"reload", "--to", "1.0"},
+        {"bench", "echo", "--agents", "1e1"}, {"token", "new", "a", "--connections", "1.5"},
     }
     for _, arguments in ipairs(WRONG) do
         it("exits 2 with one line that says what was wrong: luaduct " .. table.concat(arguments, " "), function()

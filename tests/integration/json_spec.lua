@@ -60,6 +60,63 @@ describe("JSON", function()
         end
     end)
 
+    -- A script's own writer is not in the way: a string or number becomes text that only differs in how it is written.
+    it("that a script reads and gives back says the same", function()
+        local server = bridge.start({script = [[
+            local function copy(value)
+                if type(value) ~= "table" then return value end
+                local out = next(value) == nil and getmetatable(value) == false and luaduct.array() or {}
+                for key, inner in pairs(value) do out[key] = copy(inner) end
+                return out
+            end
+            return {route = function(envelope)
+                local payload = envelope.payload
+                envelope.payload = envelope.intent == "wide" and {tostring(payload[1])} or copy(payload)
+            end}
+        ]]})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        local random, PIECES = math.random, {"a", "\\n", "\\u00e9", "\\\"", "\195\169", "\\ud834\\udd1e", " ", "]", "}"}
+        math.randomseed(7)
+        local function make(depth)
+            local kind, parts = random(depth > 0 and 8 or 5), {}
+            if kind == 1 then
+                return ({"null", "true", "false"})[random(3)]
+            elseif kind == 2 then
+                return ("%.17g"):format((random() - 0.5) * 10 ^ random(-20, 20))
+            elseif kind == 3 then
+                return tostring(random(-10 ^ 6, 10 ^ 6))
+            elseif kind <= 5 then
+                for index = 1, random(0, 12) do
+                    parts[index] = PIECES[random(#PIECES)]
+                end
+                return '"' .. table.concat(parts) .. '"'
+            end
+            for index = 1, random(0, 4) do
+                parts[index] = (kind < 7 and "" or ('"k%d" : '):format(index)) .. make(depth - 1)
+            end
+            local space = (" "):rep(random(0, 2))
+            return (kind < 7 and "[" or "{") .. space .. table.concat(parts, "," .. space) .. (kind < 7 and "]" or "}")
+        end
+        local texts = {'"\\ud800x"', unpack(VALID, 1, #VALID - 1)} -- without the one that is beyond a double
+        for _ = 1, 300 do
+            texts[#texts + 1] = make(5)
+        end
+        for index, text in ipairs(texts) do
+            alice:send_envelope('{"to":"bob","payload":[' .. text .. "]}")
+            if index == 1 then -- half a pair is no character
+                text = '"\239\191\189x"'
+            end
+            local _, raw = bob:receive_envelope()
+            local _, fields = json.fields(raw)
+            assert.same(json.decode("[" .. text .. "]"), json.decode(fields.payload), text)
+            assert.equal(select(2, text:gsub("%[%s*%]", "")), select(2, fields.payload:gsub("%[%]", "")), text)
+        end
+        for text, read in pairs({["1e9999"] = "inf", ["-123123e100000"] = "-inf"}) do
+            alice:send_envelope('{"to":"bob","intent":"wide","payload":[' .. text .. "]}")
+            assert.same({read}, bob:receive_envelope().payload)
+        end
+    end)
+
     it("that is invalid is refused, in whatever opaque field it stands", function()
         local alice, bob = pair()
 

@@ -181,7 +181,8 @@ describe("a slow agent", function()
         local last = 0
         local message
         while true do
-            message = assert(bob:receive())
+            local whole, received = pcall(bob.receive, bob)
+            message = whole and assert(received) or {type = "ended"} -- in the middle of a frame
             if message.type ~= "text" or message.payload:find('"type":"error"', 1, true) then
                 break
             end

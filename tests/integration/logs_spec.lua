@@ -205,6 +205,20 @@ describe("the level of a room", function()
     end)
 end)
 
+describe("a log that cannot be written", function()
+    after_each(bridge.clean)
+
+    it("loses lines, and /metrics counts them", function()
+        local server = bridge.start({config = {log = {file = "/dev/full", access = true}}})
+        local function lost_of(some)
+            local text = http.request(some, {path = "/metrics", headers = {Accept = "text/plain"}}).body
+            return tonumber(text:match("\nluaduct_log_lines_lost_total (%d+)\n"))
+        end
+        wait.eventually(function() return lost_of(server) > 0 end, nil, "lost lines in /metrics")
+        assert.equal(0, lost_of(bridge.start()))
+    end)
+end)
+
 describe("the access log", function()
     after_each(bridge.clean)
 
@@ -248,6 +262,37 @@ describe("the access log", function()
         assert.equal("websocket", line.protocol)
         assert.is_true(line.seconds >= 0)
         assert.equal("127.0.0.1", event(server, "access.connected").address)
+    end)
+
+    it("shows of a path that cannot be read what was sent, without its query", function()
+        local server = start({access = true}, {http = {headerBytes = 1024}})
+        local function ask(first, rest)
+            local connection = bridge.track(http.connect(server))
+            connection:send_bytes(first .. "\r\nHost: localhost\r\n" .. (rest or "") .. "\r\n")
+            return connection
+        end
+        local function line_of(path)
+            return event(server, "access.request", on_path(path))
+        end
+        ask("GET /%zz/%?token=hidden HTTP/1.1")
+        local line = line_of("/%zz/%")
+        assert.same({"GET", 404, "127.0.0.1"}, {line.method, line.status, line.address})
+        ask("GET /nul%00 HTTP/1.1")
+        assert.equal(404, line_of("/nul%00").status)
+        ask("GET /" .. ("x"):rep(300) .. "?token=hidden HTTP/1.1")
+        assert.equal(404, line_of("/" .. ("x"):rep(255)).status)
+        ask("GET /raw\27[2J?token=hidden HTTP/1.1")
+        line = line_of("/raw\27[2J")
+        assert.same({"GET", 400}, {line.method, line.status})
+        ask("DELETE /large?token=hidden HTTP/1.1", "X: " .. ("y"):rep(2000) .. "\r\n")
+        line = line_of("/large")
+        assert.same({"DELETE", 431}, {line.method, line.status})
+        ask("GET http://name:hidden@localhost/ HTTP/9.9")
+        ask("\22\3\1\0 /no?hidden")
+        wait.eventually(function()
+            return select(2, server:errors():gsub('"status":[45]0[05],', "")) == 3
+        end, nil, "three requests that were none")
+        assert.falsy(server:errors():find("hidden", 1, true))
     end)
 
     for _, format in ipairs({"text", "json"}) do

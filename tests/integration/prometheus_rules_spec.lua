@@ -63,6 +63,13 @@ describe("Prometheus's rules", function()
             assert.truthy(path, alert.name)
             assert.is_true(anchors(path)[anchor], alert.runbook)
         end
+        local known = {}
+        for _, alert in ipairs(alerts()) do
+            known[alert.name] = true
+        end
+        for name in process.read_file("docs/operations.md"):gmatch("\n#### (Luaduct%w+)\n") do
+            assert.is_true(known[name], name .. " has a heading, but is no alert")
+        end
     end)
 
     it("ask for metrics that there are", function()

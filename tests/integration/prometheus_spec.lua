@@ -84,7 +84,10 @@ describe("Prometheus", function()
 
     setup(function()
         -- The trend of memory is known after some tens of samples.
-        plain = bridge.start({script = SCRIPT, config = {phase2 = {gcOptimization = {sampleIntervalMs = 50}}}})
+        plain = bridge.start({script = SCRIPT, config = {
+            phase2 = {gcOptimization = {sampleIntervalMs = 50}},
+            tracing = {endpoint = "http://127.0.0.1:9"}, -- its counters are there though nothing is traced
+        }})
         encrypted = tls.start()
         server = prometheus.start(config(plain, encrypted), {
             ["recording.yaml"] = process.read_file(FOLDER .. "recording.yaml"),

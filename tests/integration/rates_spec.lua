@@ -266,8 +266,14 @@ describe("script time of a hook that waits", function()
 
     it("is counted after its wait as well", function()
         local server = start_busy("return {route = function() luaduct.sleep(0) busy() end}")
+        local alice = websocket.agent(server, "alice")
 
-        assert.is_true(refusals(websocket.agent(server, "alice"), 30) > 10)
+        for number = 1, 30 do
+            alice:send_envelope({to = "absent", id = tostring(number)})
+        end
+        wait.eventually(function() -- a ping would overtake what waits for the hook
+            return limited(server, "script_time") > 10
+        end)
     end)
 
     it("is counted in an on_undeliverable as well", function()
@@ -284,6 +290,72 @@ describe("script time of a hook that waits", function()
         wait.eventually(function()
             return limited(server, "script_time") > 10
         end)
+    end)
+end)
+
+describe("script time of on_register", function()
+    after_each(bridge.clean)
+
+    local WAYS = {["at once"] = "busy()", ["after a wait"] = "luaduct.sleep(0) busy()"}
+
+    -- Answers to so many registers, by type or code.
+    local function register(client, count, id)
+        local answers = {}
+        for _ = 1, count do
+            client:send_register(id)
+            local answer = client:receive_json()
+            local name = answer.code or answer.type
+            answers[name] = (answers[name] or 0) + 1
+        end
+        return answers
+    end
+
+    for way, body in pairs(WAYS) do
+        it("is the sender's, " .. way, function()
+            local server = bridge.start({
+                config = {limits = {scriptMsPerSecond = 20}, script = {budgetMs = 10000},
+                    performance = {worker_threads = 1}},
+                script = [[return {on_register = function(agent)
+                    local function busy()
+                        local till = os.clock() + 0.02
+                        while os.clock() < till do end
+                    end
+                    if agent.role == "slow" then ]] .. body .. [[ end
+                end}]],
+            })
+            local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+            local refused = 0
+            for _ = 1, 40 do
+                alice:send_register("alice", {role = "slow"})
+                local answer = alice:receive_json()
+                refused = refused + (answer.code == "rate_limited" and 1 or 0)
+            end
+            assert.is_true(refused > 20, tostring(refused))
+            assert.same({registered = 40}, register(bob, 40, "bob"))
+            assert.is_true(limited(server, "script_time") > 20)
+        end)
+    end
+
+    it("is the address's while nobody knows who it is, whatever name it takes", function()
+        local server = bridge.start({
+            config = {limits = {scriptMsPerSecond = 1}, script = {budgetMs = 10000},
+                performance = {worker_threads = 1}},
+            script = [[return {on_register = function()
+                local till = os.clock() + 0.02
+                while os.clock() < till do end
+            end}]],
+        })
+        local refused = 0
+        for number = 1, 20 do
+            local client = websocket.connect(server)
+            client:send_register("agent" .. number)
+            if client:receive_json().code == "rate_limited" then
+                refused = refused + 1
+                client:expect_close(1013) -- come again later
+            end
+            client:close()
+        end
+        assert.is_true(refused > 10, tostring(refused))
     end)
 end)
 
@@ -515,6 +587,45 @@ describe("an identity", function()
         for number = 1, 5 do
             agent(server, "free-" .. number, "other-token")
         end
+    end)
+
+    it("shows those of its credential at /agents", function()
+        local server = start_with({
+            crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"},
+                limits = {messagesPerSecond = 7, connections = 2}},
+            other = {token = "other-token", roles = {"agent", "reader"}, clientIds = {"*"}},
+        })
+        agent(server, "crew-1")
+        agent(server, "free", "other-token")
+
+        local limits = {}
+        for _, each in ipairs(http.get(server, "/agents", {Authorization = "Bearer other-token"}).agents) do
+            limits[each.id] = each.limits or "none"
+        end
+        assert.same({["crew-1"] = {messagesPerSecond = 7, connections = 2}, free = "none"}, limits)
+    end)
+
+    it("is not used up by the register, wherever the credential is shown", function()
+        local server = start_with({
+            crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"}, limits = {messagesPerSecond = 1}},
+            other = {token = "other-token", roles = {"agent"}, clientIds = {"*"}, limits = {messagesPerSecond = 1}},
+        })
+        local function send_behind(client, register)
+            client:send_register("a-" .. register, register == "crew-token" and {authToken = register} or {})
+            for number = 1, 4 do
+                client:send_envelope({id = "e" .. number, to = "absent"})
+            end
+            assert.equal("registered", client:receive_json().type)
+            assert.equal("e2", client:expect_error("rate_limited").id)
+        end
+
+        send_behind(websocket.connect(server), "crew-token")
+        send_behind(websocket.connect(server, {headers = {Authorization = "Bearer other-token"}}), "other-token")
+        -- … but one after the other is.
+        local again = websocket.connect(server, {headers = {Authorization = "Bearer other-token"}})
+        again:register("a-other-token")
+        again:send_register("a-other-token")
+        again:expect_error("rate_limited")
     end)
 
     it("has no more connections than limits.connectionsPerIdentity, shown at the upgrade or at the register", function()

@@ -39,6 +39,14 @@ describe("luaduct reload", function()
         assert.match("script%.lua:2: attempt to call global 'missing'", errors)
     end)
 
+    it("shows a reason as it was meant, but for what acts on a terminal", function()
+        local server = bridge.start({script = OLD})
+        process.write_file(server.folder .. "/script.lua", [[error('no "words"\27[2J', 0)]])
+        local _, _, errors = command(server, "reload")
+        assert.truthy(errors:find('no "words"', 1, true), errors)
+        assert.is_nil(errors:find("\27", 1, true))
+    end)
+
     it("names the keys that need a restart", function()
         local server = bridge.start({script = OLD})
         process.write_file(server.folder .. "/config.lua", bridge.config_text(bridge.config({
@@ -72,6 +80,33 @@ describe("luaduct reload", function()
         local status, _, errors = bridge.luaduct({"reload", "--url", "http://127.0.0.1:1"})
         assert.equal(1, status)
         assert.match("cannot reach the bridge", errors)
+    end)
+end)
+
+describe("luaduct drain", function()
+    after_each(bridge.clean)
+
+    it("has the bridge go away in order, and says when it does so already", function()
+        local server = bridge.start({config = {drain = {delayMs = 1000}}})
+
+        assert.same({0, "the bridge goes away: its agents are sent elsewhere, then it ends\n", ""},
+            {command(server, "drain")})
+        assert.same({0, "the bridge was going away already\n", ""}, {command(server, "drain")})
+
+        assert.equal(0, server:wait_exit())
+    end)
+
+    it("is for administrators, who are told how one becomes one", function()
+        local server = bridge.start({config = {auth = {token = "correct horse battery staple"}}})
+
+        local status, output, errors = bridge.luaduct({"drain", "--url", server:url()},
+            {env = {AI_BRIDGE_AUTH_TOKEN = "correct horse battery staple"}})
+
+        assert.same({1, ""}, {status, output})
+        for _, way in ipairs({"luaduct token new NAME --role admin", "auth.tokenIsAdmin", "listen.admin", "unix:PATH"}) do
+            assert.truthy(errors:find(way, 1, true), errors)
+        end
+        assert.is_true(server:is_running())
     end)
 end)
 

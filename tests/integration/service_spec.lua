@@ -30,6 +30,17 @@ describe("a service manager", function()
             assert.equal("draining", stopping.STATUS)
             assert.equal(#service:messages(), last)
         end)
+
+        it("is told by " .. name .. " also when its socket is another one by then", function()
+            local service = manager.listen(options)
+            local server = start(service)
+            local _, ready = service:expect("READY")
+            service:bind() -- as after systemctl daemon-reexec
+            server:signal("SIGHUP")
+            service:expect("READY", ready + 1)
+            server:stop()
+            service:expect("STOPPING", ready + 1)
+        end)
     end
 
     it("is told that a reload begins, by the monotonic clock, and what came of it", function()

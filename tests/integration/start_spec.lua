@@ -5,7 +5,9 @@ local json = require "tests.support.json"
 local ports = require "tests.support.ports"
 local process = require "tests.support.process"
 local socket = require "socket"
+local stdlib = require "posix.stdlib"
 local stream = require "tests.support.stream"
+local unistd = require "posix.unistd"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -31,6 +33,20 @@ describe("the start", function()
         assert.truthy(output:find("http://localhost:" .. server.http_port, 1, true))
         assert.truthy(output:find("luaduct agent", 1, true))
         assert.truthy(output:find("luaduct send", 1, true))
+    end)
+
+    it("names the program as its user calls it: by a path, or by its name where PATH has it", function()
+        local folder = process.folder()
+        local program = folder .. "/luaduct"
+        unistd.link(stdlib.realpath(bridge.BINARY), program, true)
+        local function tries(path)
+            local server = bridge.start({binary = program, env = {PATH = path}})
+            local agent, send = server:output():match("\n  (%S+) agent alice.-\n  (%S+) send %-%-to alice")
+            assert.equal(agent, send)
+            return agent
+        end
+        assert.equal(program, tries("/nowhere:" .. os.getenv("PATH")))
+        assert.equal("luaduct", tries("/nowhere:" .. folder))
     end)
 
     it("takes the mode from --mode, over the file", function()

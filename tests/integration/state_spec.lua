@@ -4,11 +4,13 @@ local http = require "tests.support.http"
 local json = require "tests.support.json"
 local msgpack = require "tests.support.msgpack"
 local process = require "tests.support.process"
+local terminal = require "tests.support.terminal"
 local tokens = require "tests.support.tokens"
 local websocket = require "tests.support.websocket"
 
 local HEAD = '{"luaduct":"state","version":1}\n'
 local END = '{"end":{"history":0,"envelopes":0}}\n'
+local END_OF_ONE = '{"end":{"history":0,"envelopes":1}}\n'
 local TOKENS = {auth = {token = "correct horse battery staple", tokenIsAdmin = true}}
 local AUTHORIZED = {AI_BRIDGE_AUTH_TOKEN = TOKENS.auth.token}
 
@@ -213,7 +215,7 @@ describe("an export", function()
         local server = bridge.start()
         local bob = websocket.agent(server, "bob")
 
-        local status, out = import(server, HEAD .. '{"mailbox":"bob","envelope":{"id":"e1"}}\n' .. END)
+        local status, out = import(server, HEAD .. '{"mailbox":"bob","envelope":{"id":"e1"}}\n' .. END_OF_ONE)
 
         assert.equal(0, status)
         assert.truthy(out:find("1 in mailboxes", 1, true))
@@ -227,7 +229,7 @@ describe("an export", function()
             text[#text + 1] = ('{"mailbox":"a%d","envelope":{"payload":"%s"}}\n'):format(number, ("x"):rep(600))
         end
 
-        local status, out, errors = import(server, table.concat(text) .. END)
+        local status, out, errors = import(server, table.concat(text) .. '{"end":{"history":0,"envelopes":5}}\n')
 
         assert.equal(0, status)
         assert.truthy(out:find("2 in mailboxes", 1, true), out)
@@ -238,7 +240,7 @@ describe("an export", function()
         local server = bridge.start()
         local text = HEAD .. '{"mailbox":"api","envelope":{"id":"lost"}}\n{"mailbox":"bob","envelope":{"id":"kept"}}\n'
 
-        local status, out, errors = import(server, text .. END)
+        local status, out, errors = import(server, text .. '{"end":{"history":0,"envelopes":2}}\n')
 
         assert.equal(0, status, errors)
         assert.truthy(out:find("1 in mailboxes", 1, true), out)
@@ -249,26 +251,33 @@ describe("an export", function()
     local WRONG = {
         ["no head"] = {'{"mailbox":"bob","envelope":{}}\n' .. END, 1, "the first line has to be"},
         ["a newer version"] = {'{"luaduct":"state","version":2}\n' .. END, 1, "version: expected 1, got 2"},
-        ["no JSON"] = {HEAD .. '{"mailbox":"bob","envelope":{}}\n{"mailbox":\n' .. END, 3, "not JSON"},
-        ["no object"] = {HEAD .. "[1]\n" .. END, 2, "expected an object"},
-        ["an unknown member"] = {HEAD .. '{"mailbox":"bob","envelop":{}}\n' .. END, 2, "no member envelop"},
-        ["two kinds"] = {HEAD .. '{"mailbox":"bob","history":{},"envelope":{}}\n' .. END, 2, "expected one of"},
-        ["no kind"] = {HEAD .. '{"envelope":{}}\n' .. END, 2, "expected one of"},
-        ["no id"] = {HEAD .. '{"mailbox":"","envelope":{}}\n' .. END, 2, "mailbox: expected the id"},
-        ["no envelope"] = {HEAD .. '{"mailbox":"bob"}\n' .. END, 2, "envelope: expected an object"},
-        ["a bad field"] = {HEAD .. '{"mailbox":"bob","envelope":{"to":[]}}\n' .. END, 2, "to: expected a string"},
-        ["a bad owner"] = {HEAD .. '{"mailbox":"bob","owner":"xyz","envelope":{}}\n' .. END, 2, "owner: expected"},
-        ["a bad time"] = {HEAD .. '{"mailbox":"bob","expires":-1,"envelope":{}}\n' .. END, 2, "expires: expected"},
+        ["no JSON"] = {HEAD .. '{"mailbox":"bob","envelope":{}}\n{"mailbox":\n{"end":{"history":0,"envelopes":2}}\n', 3, "not JSON"},
+        ["no object"] = {HEAD .. "[1]\n" .. END_OF_ONE, 2, "expected an object"},
+        ["an unknown member"] = {HEAD .. '{"mailbox":"bob","envelop":{}}\n' .. END_OF_ONE, 2, "no member envelop"},
+        ["two kinds"] = {HEAD .. '{"mailbox":"bob","history":{},"envelope":{}}\n' .. END_OF_ONE, 2, "expected one of"},
+        ["no kind"] = {HEAD .. '{"envelope":{}}\n' .. END_OF_ONE, 2, "expected one of"},
+        ["no id"] = {HEAD .. '{"mailbox":"","envelope":{}}\n' .. END_OF_ONE, 2, "mailbox: expected the id"},
+        ["no envelope"] = {HEAD .. '{"mailbox":"bob"}\n' .. END_OF_ONE, 2, "envelope: expected an object"},
+        ["a bad field"] = {HEAD .. '{"mailbox":"bob","envelope":{"to":[]}}\n' .. END_OF_ONE, 2, "to: expected a string"},
+        ["a bad owner"] = {HEAD .. '{"mailbox":"bob","owner":"xyz","envelope":{}}\n' .. END_OF_ONE, 2, "owner: expected"},
+        ["a bad time"] = {HEAD .. '{"mailbox":"bob","expires":-1,"envelope":{}}\n' .. END_OF_ONE, 2, "expires: expected"},
         ["packed that says something else"] = {
-            HEAD .. '{"mailbox":"bob","envelope":{"payload":1},"packed":{"payload":"Ag=="}}\n' .. END, 2,
+            HEAD .. '{"mailbox":"bob","envelope":{"payload":1},"packed":{"payload":"Ag=="}}\n' .. END_OF_ONE, 2,
             "packed: expected what the envelope says"},
         ["packed that is broken"] = {
-            HEAD .. '{"mailbox":"bob","envelope":{"payload":1},"packed":{"payload":"!"}}\n' .. END, 2,
+            HEAD .. '{"mailbox":"bob","envelope":{"payload":1},"packed":{"payload":"!"}}\n' .. END_OF_ONE, 2,
             "packed: expected"},
-        ["parties that are none"] = {HEAD .. '{"history":7,"envelope":{}}\n' .. END, 2, "history: expected an object"},
+        ["parties that are none"] = {HEAD .. '{"history":7,"envelope":{}}\n' .. END_OF_ONE, 2, "history: expected an object"},
         ["a recipient that is none"] = {
-            HEAD .. '{"history":{"recipients":[7]},"envelope":{}}\n' .. END, 2,
+            HEAD .. '{"history":{"recipients":[7]},"envelope":{}}\n' .. END_OF_ONE, 2,
             "history.recipients: expected"},
+        ["a first line again"] = {HEAD .. HEAD .. END_OF_ONE, 2, "a first line again"},
+        ["a line behind the end"] = {HEAD .. END .. END_OF_ONE, 3, "nothing may come after"},
+        ["the other kind of line than the end says"] = {
+            HEAD .. '{"mailbox":"bob","envelope":{}}\n{"end":{"history":1,"envelopes":0}}\n', 3,
+            "end: expected 1 lines of the history, got 0"},
+        ["an end that is none"] = {HEAD .. '{"end":{"history":0}}\n{"end":{"history":0,"envelopes":1}}\n', 2,
+            "end: expected an object"},
     }
     for name, case in pairs(WRONG) do
         it("with " .. name .. " is refused with line and reason", function()
@@ -295,6 +304,56 @@ describe("an export", function()
 
         assert.equal(1, status)
         assert.truthy(errors:find("not whole", 1, true), errors)
+        assert.same({}, mail_of(export(server)))
+    end)
+
+    local LINE = '{"mailbox":"bob","envelope":{"id":"e%d","payload":"' .. ("x"):rep(400) .. '"}}\n'
+    local function export_of(count, said)
+        local text = {HEAD}
+        for number = 1, count do
+            text[#text + 1] = LINE:format(number)
+        end
+        return table.concat(text) .. ('{"end":{"history":0,"envelopes":%d}}\n'):format(said)
+    end
+    local COUNTS = {
+        {"a line missing", 2, 3}, {"a line doubled", 4, 3},
+        {"a line missing of many, which go in several requests", 1199, 1200},
+    }
+    for _, case in ipairs(COUNTS) do
+        it("with " .. case[1] .. " is refused whole, whichever way it comes", function()
+            local text = export_of(case[2], case[3])
+            local problem = ("line %d: end: expected %d lines between the first and this one, got %d"):format(
+                case[2] + 2, case[3], case[2])
+            local server = bridge.start()
+
+            local status, _, errors = import(server, text)
+            assert.equal(1, status)
+            assert.truthy(errors:find(problem, 1, true), errors)
+            assert.truthy(errors:find("nothing was sent", 1, true), errors)
+            local refused, answer = http.post(server, "/admin/import", text)
+            assert.equal(400, answer.status)
+            assert.truthy(refused.error:find(problem, 1, true), answer.body)
+            assert.same({}, mail_of(export(server)))
+
+            local folder = process.folder()
+            process.write_file(folder .. "/state.jsonl", text)
+            status, errors = bridge.start_failing({args = {"--import", folder .. "/state.jsonl"}})
+            assert.equal(1, status)
+            assert.truthy(errors:find("state.jsonl: " .. problem, 1, true), errors)
+        end)
+    end
+
+    it("is counted by the bridge over several requests too", function()
+        local server = bridge.start()
+        local function post(line, text)
+            return (http.post(server, "/admin/import?line=" .. line, text))
+        end
+
+        assert.equal(2, post(1, HEAD .. LINE:format(1) .. LINE:format(2)).envelopes)
+        local refused = post(4, LINE:format(3) .. '{"end":{"history":1,"envelopes":3}}\n')
+        assert.truthy(refused.error:find("line 5: end: expected 4 lines", 1, true), refused.error)
+        assert.is_true(post(4, LINE:format(3) .. '{"end":{"history":1,"envelopes":2}}\n').ended)
+        assert.equal(3, #mail_of(export(server)))
     end)
 
     it("names the line of a file that goes in several requests", function()
@@ -304,11 +363,45 @@ describe("an export", function()
             text[#text + 1] = ('{"mailbox":"bob","envelope":{"payload":"%d%s"}}\n'):format(number, ("x"):rep(700))
         end
 
-        local status, _, errors = import(server, table.concat(text) .. "broken\n" .. END)
+        local status, _, errors = import(server, table.concat(text) .. "broken\n" ..
+            '{"end":{"history":0,"envelopes":1001}}\n')
 
         assert.equal(1, status)
         assert.truthy(errors:find("line 1002: ", 1, true), errors)
         assert.equal(1000, #mail_of(export(server)))
+    end)
+
+    it("leaves a file of before as it is until all of the new one is there", function()
+        local folder = process.folder()
+        local path = folder .. "/state.jsonl"
+        process.write_file(path, "the backup of yesterday\n")
+
+        local gone = bridge.start()
+        local url = gone:url()
+        gone:stop()
+        assert.equal(1, (bridge.luaduct({"export", "--url", url, path})))
+        local locked = bridge.start({config = TOKENS})
+        assert.equal(1, (bridge.luaduct({"export", "--url", locked:url(), path})))
+        assert.equal("the backup of yesterday\n", process.read_file(path))
+
+        local status, out, errors = bridge.luaduct({"export", "--url", locked:url(), path}, {env = AUTHORIZED})
+        assert.equal(0, status, errors)
+        assert.equal("", out)
+        assert.truthy(process.read_file(path):find('"end":', 1, true))
+        local _, listed = process.run({"sh", "-c", "cd " .. folder .. "; stat -c '%a %n' *"})
+        assert.equal("600 state.jsonl\n", listed)
+    end)
+
+    it("is harmless on a terminal, and as it was sent elsewhere", function()
+        local server = bridge.start()
+        local alice = websocket.agent(server, "alice")
+        alice:send_envelope({to = "bob", payload = "a\194\1552Jz"})
+        alice:expect_nothing()
+
+        local shown = terminal.start({bridge.BINARY, "export", "--url", server:url()}, {columns = 200, rows = 20})
+        shown:shows([[a\u009b2Jz]])
+        shown:shows('{"end":')
+        assert.truthy(export(server):find("a\194\1552Jz", 1, true))
     end)
 
     it("is for administrators", function()

@@ -148,15 +148,29 @@ describe("an envelope without a traceparent", function()
         assert.equal(("00-%s-%s-01"):format(receive.trace, receive.id), bob:receive_envelope().trace.traceparent)
     end)
 
-    it("hangs on what the request said that opened its connection", function()
+    it("is no part of what the request said that opened its connection, sampled or not", function()
         local spans = collector.listen()
-        local server = start(spans)
-        local alice = websocket.connect(server, {headers = {traceparent = SAMPLED}})
-        alice:register("alice")
-        alice:send_envelope({to = "alice"})
-        local receive = spans:span("receive", TRACE)
-        assert.equal(PARENT, receive.parent)
-        assert.equal(("00-%s-%s-01"):format(TRACE, receive.id), alice:receive_envelope().trace.traceparent)
+        local quiet, loud = start(spans), start(spans, {config = {tracing = {sampleRatio = 1}}})
+        for _, header in ipairs({SAMPLED, UNSAMPLED}) do
+            local alice = websocket.connect(quiet, {headers = {traceparent = header}})
+            alice:register("alice")
+            alice:send_envelope({id = "quiet", to = "alice"})
+            assert.same({}, alice:receive_envelope().trace)
+            alice:close()
+            alice = websocket.connect(loud, {headers = {traceparent = header}})
+            alice:register("alice")
+            alice:send_envelope({id = "loud", to = "alice"})
+            local traceparent = alice:receive_envelope().trace.traceparent
+            assert.falsy(traceparent:find(TRACE, 1, true))
+            alice:close()
+        end
+        local first, second = unpack(spans:spans("receive", nil, 2))
+        assert.is_nil(first.parent)
+        assert.is_nil(second.parent)
+        assert.not_equal(first.trace, second.trace)
+        assert.same({"loud", "loud"}, {
+            first.attributes["messaging.message.id"], second.attributes["messaging.message.id"],
+        })
     end)
 
     it("hangs on what the request said that it came by", function()
@@ -174,6 +188,180 @@ describe("an envelope without a traceparent", function()
         http.post(server, "/send", {to = "alice", trace = {traceparent = "00-" .. other .. "-" .. PARENT .. "-01"}},
             {traceparent = SAMPLED})
         assert.equal(PARENT, spans:span("receive", other).parent)
+    end)
+end)
+
+describe("a registration", function()
+    after_each(bridge.clean)
+
+    local function open(server, header)
+        return websocket.connect(server, {headers = {traceparent = header}})
+    end
+
+    it("is a span below what the request said that opened its connection, once", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = open(server, SAMPLED)
+        alice:register("alice")
+        alice:register("alice", {role = "other"})
+        open(server, UNSAMPLED):register("bob")
+        websocket.agent(server, "carol")
+        local span = spans:span("register", TRACE)
+        assert.same({PARENT, 2, "alice", "accepted"},
+            {span.parent, span.kind, span.attributes["luaduct.agent"], span.attributes["luaduct.outcome"]})
+        assert.is_nil(span.status)
+        in_order(span.began, span.ended)
+        http.post(server, "/send", {to = "alice"}, {traceparent = SAMPLED})
+        spans:span("receive")
+        assert.equal(1, #spans:spans("register"))
+    end)
+
+    it("is over when its hook is, whose work, questions and envelopes hang on it", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = [[return {on_register = function(agent, bridge)
+            if agent.id == "alice" then
+                bridge.send{to = "bob", intent = "early"}
+                luaduct.workers.execute{operation = "compress", data = {text = "x"}}
+                bridge.send{to = "bob", intent = "late"}
+            elseif agent.id == "carol" then
+                return false, "not you"
+            end
+        end}]]})
+        local bob = websocket.agent(server, "bob")
+        open(server, SAMPLED):register("alice")
+        local register = spans:span("register", TRACE)
+        local work = spans:span("work", TRACE)
+        assert.equal(register.id, work.parent)
+        in_order(register.began, work.began, work.ended, register.ended)
+        for index, send in ipairs(spans:spans("send", TRACE, 2)) do
+            assert.equal(register.id, send.parent)
+            assert.equal(index == 1 and "early" or "late", send.attributes["luaduct.intent"])
+            assert.same({"bridge", "bob", 1, 4}, {send.attributes["luaduct.from"], send.attributes["luaduct.to"],
+                send.attributes["luaduct.recipients"], send.kind})
+            local envelope = bob:receive_envelope()
+            assert.equal(envelope.id, send.attributes["messaging.message.id"])
+            assert.equal(("00-%s-%s-01"):format(TRACE, send.id), envelope.trace.traceparent)
+        end
+        local parents = {}
+        for _, deliver in ipairs(spans:spans("deliver", TRACE, 2)) do
+            parents[deliver.parent] = deliver.attributes["luaduct.agent"]
+        end
+        for _, send in ipairs(spans:spans("send", TRACE)) do
+            assert.equal("bob", parents[send.id])
+        end
+
+        local other = ("1"):rep(32)
+        open(server, ("00-%s-%s-01"):format(other, PARENT)):send_register("carol")
+        local refused = spans:span("register", other)
+        assert.same({"refused", 2}, {refused.attributes["luaduct.outcome"], refused.status})
+    end)
+end)
+
+describe("an envelope that a script makes", function()
+    after_each(bridge.clean)
+
+    local SCRIPT = [[return {
+        on_register = function(_, bridge)
+            bridge.send{id = "own", to = "bob", trace = {traceparent = "%s"}}
+            bridge.send{id = "plain", to = "bob"}
+        end}]]
+
+    it("goes by its own trace, else by the ratio", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = SCRIPT:format(SAMPLED)})
+        websocket.agent(server, "alice")
+        local bob = websocket.agent(server, "bob")
+        assert.equal(SAMPLED, bob:receive_envelope().trace.traceparent)
+        assert.same({}, bob:receive_envelope().trace)
+        assert.equal(PARENT, spans:spans("send", TRACE)[1].parent)
+        assert.equal("own", spans:spans("send")[1].attributes["messaging.message.id"])
+
+        local all = collector.listen()
+        server = start(all, {script = SCRIPT:format(UNSAMPLED), config = {tracing = {sampleRatio = 1}}})
+        websocket.agent(server, "alice")
+        local send = all:span("send")
+        assert.equal("plain", send.attributes["messaging.message.id"])
+        assert.is_nil(send.parent)
+    end)
+end)
+
+describe("work that a peer asks for", function()
+    after_each(bridge.clean)
+
+    it("is a span below its envelope, and its answer is delivered below that", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {phase2 = {workerPool = {allowRoles = {"worker"}}}}})
+        local alice = websocket.agent(server, "alice", {role = "worker"})
+        alice:send_envelope({id = "good", intent = "bridge.execute", trace = {traceparent = SAMPLED},
+            payload = {operation = "compress", data = {text = "x", encoding = "base64"}}})
+        local answer = alice:receive_envelope()
+        local receive, work = spans:span("receive", TRACE), spans:span("work", TRACE)
+        assert.same({PARENT, "good", "accepted", 1}, {receive.parent, receive.attributes["messaging.message.id"],
+            receive.attributes["luaduct.outcome"], receive.attributes["luaduct.recipients"]})
+        assert.same({receive.id, "compress"}, {work.parent, work.attributes["luaduct.operation"]})
+        in_order(receive.began, work.began, work.ended, receive.ended)
+        assert.equal(receive.id, spans:span("deliver", TRACE).parent)
+        assert.equal(("00-%s-%s-01"):format(TRACE, receive.id), answer.trace.traceparent)
+
+        for code, ask in pairs({
+            unknown_operation = {("1"):rep(32), alice, "nonsense"}, task_failed = {("2"):rep(32), alice, "aggregate"},
+            forbidden = {("3"):rep(32), websocket.agent(server, "bob"), "compress"},
+        }) do
+            local other, agent, operation = unpack(ask)
+            agent:send_envelope({intent = "bridge.execute", payload = {operation = operation, data = 7},
+                trace = {traceparent = ("00-%s-%s-01"):format(other, PARENT)}})
+            receive = spans:span("receive", other)
+            assert.same({"refused", code}, {receive.attributes["luaduct.outcome"], receive.attributes["luaduct.code"]})
+        end
+        assert.equal("task_failed", spans:span("work", ("2"):rep(32)).attributes["luaduct.code"])
+    end)
+
+    it("over HTTP is a span below what the request says", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local body = {operation = "compress", data = {text = "x", encoding = "base64"}}
+        assert.equal(200, select(2, http.post(server, "/workers/execute", body)).status)
+        assert.equal(200, select(2, http.post(server, "/workers/execute", body, {traceparent = UNSAMPLED})).status)
+        assert.equal(200, select(2, http.post(server, "/workers/execute", body, {traceparent = SAMPLED})).status)
+        assert.equal(PARENT, spans:span("work", TRACE).parent)
+        assert.equal(1, #spans.list)
+    end)
+end)
+
+describe("a sender that asks to be sampled", function()
+    after_each(bridge.clean)
+
+    local function refused(server)
+        local text = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
+        return tonumber(text:match("\nluaduct_traces_refused_total (%d+)"))
+    end
+
+    it("may have so many a second traced, by whatever connection; its envelopes arrive all the same", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {tracing = {forcedPerSecond = 1}}})
+        local bob = websocket.agent(server, "bob")
+        for number = 1, 20 do
+            local alice = websocket.connect(server, {headers = {traceparent = SAMPLED}})
+            alice:register("alice" .. number)
+            alice:send_envelope({to = "bob", trace = {traceparent = SAMPLED}})
+            assert.equal(SAMPLED, bob:receive_envelope().trace.traceparent)
+            http.post(server, "/send", {to = "bob"}, {traceparent = SAMPLED})
+            bob:receive_envelope()
+            alice:close()
+        end
+        assert.is_true(refused(server) > 30, tostring(refused(server)))
+        spans:spans(nil, TRACE)
+    end)
+
+    it("for more than it may goes by the ratio like one that says nothing, in its own trace", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {tracing = {forcedPerSecond = 1, sampleRatio = 1}}})
+        local alice = websocket.agent(server, "alice")
+        for _ = 1, 20 do
+            alice:send_envelope({to = "bob", trace = {traceparent = SAMPLED}})
+        end
+        assert.equal(PARENT, spans:spans("receive", TRACE, 20)[20].parent)
+        assert.is_true(refused(server) > 10)
     end)
 end)
 
@@ -251,6 +439,17 @@ describe("the spans of an envelope", function()
                 traceparent = ("00-%s-%s-01"):format(trace, PARENT)}})
             assert.equal(decision, spans:span("route", trace).attributes["luaduct.decision"])
         end
+        local receive = spans:span("receive", TRACE)
+        assert.equal(receive.id, spans:span("deliver", TRACE).parent) -- of the reply
+        local replies = 0
+        for _ = 1, 2 do
+            local message = alice:receive_json()
+            if message.type == "envelope" then
+                replies = replies + 1
+                assert.equal(("00-%s-%s-01"):format(TRACE, receive.id), message.envelope.trace.traceparent)
+            end
+        end
+        assert.equal(1, replies)
     end)
 
     it("show what the hook had workers do", function()
@@ -272,6 +471,34 @@ describe("the spans of an envelope", function()
         assert.equal(2, bad.status)
         local route = spans:span("route", TRACE)
         in_order(route.began, good.began, good.ended, bad.began, bad.ended, route.ended)
+    end)
+
+    it("show what the hook asked others, and which of them did not reply", function()
+        local spans = collector.listen()
+        local server = start(spans, {script = [[return {route = function(envelope, bridge)
+            if envelope.from ~= "alice" then return end
+            local reply = bridge.request{to = "bob", intent = "ask", timeoutMs = 5000}
+            pcall(bridge.request, {to = "carol", intent = "ask", timeoutMs = 50, retries = 0})
+            return bridge.reply(reply.payload)
+        end}]]})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        alice:send_envelope({trace = {traceparent = SAMPLED}})
+        local question = bob:receive_envelope()
+        bob:send_envelope({to = "bridge", replyTo = question.id, payload = 7})
+        assert.equal(7, alice:receive_envelope().payload)
+        local receive, asked = spans:span("receive", TRACE), spans:spans("request", TRACE, 2)
+        assert.same({receive.id, "bob", 3}, {asked[1].parent, asked[1].attributes["luaduct.agent"], asked[1].kind})
+        assert.equal(("00-%s-%s-01"):format(TRACE, asked[1].id), question.trace.traceparent)
+        assert.is_nil(asked[1].status)
+        assert.same({receive.id, "carol", "no_recipient", 2}, {
+            asked[2].parent, asked[2].attributes["luaduct.agent"], asked[2].attributes["luaduct.code"], asked[2].status,
+        })
+        local parents = {}
+        for _, deliver in ipairs(spans:spans("deliver", TRACE, 2)) do
+            parents[deliver.attributes["luaduct.agent"]] = deliver.parent
+        end
+        assert.same({bob = asked[1].id, alice = receive.id}, parents)
+        in_order(receive.began, asked[1].began, asked[1].ended, asked[2].began, asked[2].ended, receive.ended)
     end)
 
     it("say what went wrong", function()
@@ -372,6 +599,55 @@ describe("the collector", function()
         spans:spans(nil, nil, count + 3)
         server:wait_log("tracing.export_works")
     end)
+
+    it("that throws spans away says how many and why, and they are not sent again", function()
+        local spans = collector.listen()
+        local server = start(spans, {config = {agents = {registerGraceMs = 0}, tracing = {batchSpans = 3}}})
+        local function count(outcome)
+            local text = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
+            return tonumber(text:match('\nluaduct_spans_total{outcome="' .. outcome .. '"} (%d+)'))
+        end
+        local alice = websocket.agent(server, "alice")
+        local partial = '{"partialSuccess":{"rejectedSpans":"2","errorMessage":"too \\"old\\""}}'
+        spans:answer({status = 200, body = partial}, {status = 200, chunked = true,
+            headers = "Transfer-Encoding: chunked\r\n", body = ("%x\r\n%s\r\n0\r\n\r\n"):format(#partial, partial)})
+        for number = 1, 3 do
+            alice:send_envelope({id = "e" .. number, to = "alice", trace = {traceparent = SAMPLED}})
+            alice:receive_envelope()
+            spans:expect_requests(number)
+        end
+        wait.eventually(function() return count("exported") == 5 end, nil, "five exported spans")
+        assert.same({4, 0}, {count("rejected"), count("lost")})
+        assert.equal(3, #spans.requests)
+        server:wait_log([[tracing.endpoint: the collector threw 2 of 3 spans away: too "old"]])
+        assert.equal(1, select(2, server:log():gsub("tracing%.export_rejected", "")))
+        assert.falsy(server:log():find("tracing.export_failed", 1, true))
+    end)
+
+    it("that says when to come again is asked then; one that says no for good is not", function()
+        local spans = collector.listen()
+        local server = start(spans)
+        local alice = websocket.agent(server, "alice")
+        spans:answer({status = 429, headers = "Retry-After: 2\r\n"}, {status = 500, body = '{"message":"a defect"}'})
+        alice:send_envelope({id = "one", to = "alice", trace = {traceparent = SAMPLED}})
+        spans:expect_requests(2)
+        -- Without its word the second try comes within three quarters of a second.
+        assert.is_true(spans.requests[2].time - spans.requests[1].time >= 2)
+        server:wait_log("the answer was 500: a defect")
+        alice:send_envelope({id = "two", to = "alice", trace = {traceparent = SAMPLED}})
+        assert.equal("two", spans:span("receive").attributes["messaging.message.id"])
+    end)
+
+    for _, status in ipairs({429, 502, 503, 504}) do
+        it("that answers " .. status .. " is asked again", function()
+            local spans = collector.listen()
+            local server = start(spans)
+            spans:answer(status)
+            http.post(server, "/send", {to = "bob"}, {traceparent = SAMPLED})
+            spans:span("receive", TRACE)
+            assert.equal(status, spans.requests[1].status)
+        end)
+    end
 
     it("that is not there holds up nobody, and is complained of once", function()
         local spans = collector.listen()

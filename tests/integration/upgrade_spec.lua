@@ -10,40 +10,11 @@ local socket = require "posix.sys.socket"
 local tls = require "tests.support.tls"
 local tokens = require "tests.support.tokens"
 local unistd = require "posix.unistd"
+local upgrades = require "tests.support.upgrade"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
--- What became of SIGUSR2: the process id, or nil, and the log since.
-local function outcome(server, said)
-    local pid, log
-    wait.eventually(function()
-        log = server:errors():sub(said + 1)
-        pid = tonumber(log:match("handover: process (%d+) serves now"))
-        return pid or log:find("this process goes on", 1, true)
-    end, 30, "the hand-over")
-    return pid, log
-end
-
--- Has the bridge hand over; gives the process that serves then.
-local function upgrade(server)
-    local said = #server:errors()
-    server:signal("SIGUSR2")
-    local pid, log = outcome(server, said)
-    assert.truthy(pid, log)
-    local successor = bridge.adopt(server, pid)
-    assert.equal(0, server:wait_exit(30))
-    server.expected_end = true
-    return successor
-end
-
--- The same where it must come to nothing; gives what the log says of it.
-local function upgrade_failing(server)
-    local said = #server:errors()
-    server:signal("SIGUSR2")
-    local pid, log = outcome(server, said)
-    assert.is_nil(pid)
-    return log
-end
+local upgrade, upgrade_failing = upgrades.run, upgrades.fail
 
 local function talk(from, to, name, id)
     from:send_envelope({to = name, id = id})
@@ -506,7 +477,7 @@ describe("an upgrade that comes to nothing", function()
         assert.equal(1, new:wait_exit())
         local answer = socket.recv(ours, 1000)
         assert.equal("\3\0\0\0", answer:sub(5, 8))
-        assert.truthy(answer:find("version 99, and this program knows version 1", 1, true))
+        assert.truthy(answer:find("version 99, and this program knows version 2", 1, true))
         unistd.close(ours)
     end)
 

@@ -149,6 +149,9 @@ await call(200, 'get', '/api/status');
 await call(200, 'get', '/optimization');
 await call(200, 'get', '/metrics');
 assert.ok((await call(200, 'get', '/metrics', undefined, {Accept: 'text/plain'})).startsWith('# HELP luaduct_'));
+await call(200, 'get', '/metrics/history');
+while ((await call(200, 'get', '/metrics/history?seconds=5')).samples.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+await call(400, 'get', '/metrics/history?seconds=601');
 while ((await call(200, 'get', '/alerts')).alerts.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
 
 await call(200, 'get', '/events?kinds=agent');
@@ -210,6 +213,48 @@ await call(400, 'post', '/admin/import?line=x', lines);
 await call(202, 'post', '/admin/disconnect', {agent: 'alice'});
 await call(404, 'post', '/admin/disconnect', {agent: 'nobody'});
 await call(400, 'post', '/admin/disconnect', {});
+
+// ---- what it may be asked: names, and the ends of numbers ----
+
+// What a refusal says that it expected, where it names that: "expected agent, intent, id or pace as a parameter".
+const named = (answer, what) => {
+    const names = answer.status === 400 && JSON.parse(answer.body).error.match(`expected ([\\w, ]+?) as a ${what}`)?.[1];
+    return names ? names.split(/, | or /).sort() : null;
+};
+let compared = 0;
+for (const [method, path] of operations) {
+    const operation = document.paths[path][method];
+    const parameters = (operation.parameters ?? []).map((each) => resolved(each)[0]);
+    if (method !== 'get' && parameters.length === 0 && !operation.requestBody) continue; // it would be done
+    const needed = parameters.filter((each) => each.required).map((each) => `&${each.name}=1`).join('');
+    const known = named(await request(method, `${path}?nonsense=1${needed}`), 'parameter');
+    if (known) assert.deepStrictEqual(parameters.map((each) => each.name).sort(), known, `${method} ${path}`);
+    compared += known ? 1 : 0;
+    for (const {name, schema} of parameters.filter((each) => method === 'get' && each.schema.type === 'integer')) {
+        const status = async (value) => (await request(method, `${path}?${name}=${value}`)).status;
+        for (const wrong of [schema.minimum - 1, schema.maximum + 1].filter(Number.isFinite)) {
+            assert.strictEqual(await status(wrong), 400, `${method} ${path}?${name}=${wrong}`);
+        }
+        for (const right of [schema.minimum, schema.maximum].filter(Number.isFinite)) {
+            assert.notStrictEqual(await status(right), 400, `${method} ${path}?${name}=${right}`);
+        }
+        compared++;
+    }
+    const body = operation.requestBody?.content['application/json']?.schema;
+    if (!body) continue;
+    const [schema] = resolved(body);
+    const keys = named(await request(method, path, {nonsense: 1}), 'key');
+    if (keys) assert.deepStrictEqual(Object.keys(schema.properties).sort(), keys, `${method} ${path}`);
+    compared += keys ? 1 : 0;
+}
+assert.ok(compared >= 5, `${compared}`);
+const percent = document.paths['/admin/reload'].post.requestBody.content['application/json'].schema.properties.canary.properties.percent;
+for (const wrong of [0, percent.minimum / 2, percent.maximum + 1]) {
+    await call(400, 'post', '/admin/reload', {canary: {percent: wrong}});
+}
+await call(200, 'post', '/admin/reload', {canary: {percent: percent.minimum}});
+await call(200, 'post', '/admin/canary/abort');
+await call(202, 'post', '/admin/engines', {});
 
 // ---- and to whom it says no ----
 

@@ -224,7 +224,8 @@ function bridge.clean()
         end
     end
     started = {}
-    process.clean()
+    local clean, problem = pcall(process.clean)
+    first_error = first_error or (not clean and problem) or nil
     if first_error then
         error(first_error, 0)
     end

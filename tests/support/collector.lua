@@ -17,7 +17,8 @@ function collector.listen(port)
     return bridge.track(self)
 end
 
--- Its next answers have these statuses; then 200 again.
+-- Its next answers: statuses, or {status =, headers = whole lines, body =, chunked = true: its body
+-- says where it ends}; then 200 again.
 function methods:answer(...)
     self.statuses = {...}
 end
@@ -64,8 +65,12 @@ local function take(self, seconds)
         request.headers[name:lower()] = value
     end
     request.body = json.decode(assert(peer:receive(tonumber(request.headers["content-length"]))))
-    request.status = table.remove(self.statuses, 1) or 200
-    peer:send(("HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n"):format(request.status))
+    local answer = table.remove(self.statuses, 1) or 200
+    answer = type(answer) == "number" and {status = answer} or answer
+    request.status, request.time = answer.status, socket.gettime()
+    local body = answer.body or ""
+    peer:send(("HTTP/1.1 %d Whatever\r\n%s%s\r\n%s"):format(answer.status, answer.headers or "",
+        answer.chunked and "" or ("Content-Length: %d\r\n"):format(#body), body))
     peer:close()
     self.requests[#self.requests + 1] = request
     if request.status == 200 then

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -28,9 +29,12 @@ static struct plan {
     _Atomic uint64_t asked;            /* calls of that kind since it was set */
     _Atomic uint64_t failed;           /* of these */
     _Atomic int64_t realtime_shift_ns; /* added to what the wall clock says */
+    _Atomic uint64_t kill_at;          /* so-manieth step of a hand-over at which the new process is killed; 0: none */
+    _Atomic uint64_t steps;            /* that a new process has taken since: calls on sockets to the old one */
 } * plan;
 
 static struct plan none;
+static pid_t successor; /* this process, where it was started for a hand-over; 0: it was not */
 
 #define REAL(name) ((__typeof__(&name))real(#name))
 
@@ -48,6 +52,19 @@ __attribute__((constructor)) static void map_plan(void)
     if (fd >= 0)
         close(fd);
     plan = mapped == MAP_FAILED ? &none : mapped;
+    successor = getenv("LUADUCT_HANDOVER") ? getpid() : 0;
+}
+
+/* Not a process that the new one has forked. */
+static void take_step(int fd)
+{
+    int domain = 0;
+    socklen_t size = sizeof domain;
+    if (!plan || !plan->kill_at || successor != getpid() ||
+        getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX)
+        return;
+    if (atomic_fetch_add(&plan->steps, 1) + 1 == plan->kill_at)
+        kill(successor, SIGKILL);
 }
 
 static int fails(enum kind kind)
@@ -129,8 +146,15 @@ ssize_t send(int fd, const void *data, size_t length, int flags)
     return REAL(send)(fd, data, length, flags);
 }
 
+ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+    take_step(fd);
+    return REAL(recvmsg)(fd, message, flags);
+}
+
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
+    take_step(fd);
     if (fails(SEND)) {
         errno = ENOBUFS;
         return -1;

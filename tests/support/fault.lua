@@ -7,7 +7,8 @@ pcall(ffi.cdef, [[
     void *mmap(void *address, size_t length, int protection, int flags, int fd, long offset);
     int open(const char *path, int flags, ...);
     int close(int fd);
-    struct fault_plan { uint64_t kind, nth, every, asked, failed; int64_t realtime_shift_ns; };
+    struct fault_plan { uint64_t kind, nth, every, asked, failed; int64_t realtime_shift_ns;
+        uint64_t kill_at, steps; };
 ]])
 
 local fault = {LIBRARY = os.getenv("LUADUCT_FAULT")}
@@ -53,6 +54,12 @@ end
 
 function fault.shift_clock(plan, seconds)
     plan.memory.realtime_shift_ns = seconds * 1000000000LL
+end
+
+-- A new process that this bridge hands over to is killed at that step of it; 0: not any more.
+function fault.kill_successor(plan, step)
+    plan.memory.steps = 0
+    plan.memory.kill_at = step
 end
 
 -- A bridge that follows the plan; options as for bridge.start.

@@ -22,12 +22,21 @@ function manager.listen(options)
     local path = process.folder() .. "/notify"
     local self = setmetatable({told = {}}, methods)
     self.path = options and options.abstract and "@" .. path or path
+    self:bind()
+    return bridge.track(self)
+end
+
+-- Opens its socket, or another one in the place of it.
+function methods:bind()
+    if self.descriptor then
+        unistd.close(self.descriptor)
+        unistd.unlink(self.path)
+    end
     self.descriptor = assert(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM, 0))
     local name = self.path:gsub("^@", "\0")
     local address = ffi.new("struct luaduct_test_name", {socket.AF_UNIX, name})
     assert(ffi.C.bind(self.descriptor, address, 2 + #name) == 0)
     fcntl.fcntl(self.descriptor, fcntl.F_SETFL, fcntl.O_NONBLOCK)
-    return bridge.track(self)
 end
 
 -- All that was told so far: a list of {READY = "1", STATUS = "…"}.

@@ -224,10 +224,12 @@ end
 
 -- Ends every process that still runs and removes every folder.
 function process.clean()
+    local first_problem
     for _, child in ipairs(running) do
-        child:kill()
+        local ended, problem = pcall(child.kill, child)
+        first_problem = first_problem or (not ended and problem) or nil
     end
-    running = {}
+    running = {} -- also what could not be ended: the next test is not to fail for it, too
     repeat -- what they left behind has ended with them
         local pid = syswait.wait(-1, syswait.WNOHANG)
     until not pid or pid <= 0
@@ -237,6 +239,9 @@ function process.clean()
         end
     end
     folders = {}
+    if first_problem then
+        error(first_problem, 0)
+    end
 end
 
 return process

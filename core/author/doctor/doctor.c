@@ -27,11 +27,6 @@ static const char help[] =
     "\n"
     "Exit status: 0 when nothing failed, 1 when something did, 2 wrong usage.\n";
 
-enum option_code { OPTION_JSON = 256, OPTION_HELP };
-
-static const struct option known[] = {
-    {"json", no_argument, NULL, OPTION_JSON}, {"help", no_argument, NULL, OPTION_HELP}, {0}};
-
 static const char *const status_names[] = {"ok", "warn", "fail"};
 
 void doctor_find(struct doctor *doctor, enum finding_status status, const char *name, const char *advice,
@@ -142,19 +137,10 @@ static void look_at_all(struct doctor *doctor, const char *path)
 int command_doctor(int argc, char **argv)
 {
     bool json = false;
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_JSON:
-            json = true;
-            break;
-        case OPTION_HELP:
-            fputs(help, stdout);
-            return 0;
-        default:
-            return EXIT_USAGE;
-        }
-    }
+    const struct option_rule rules[] = {{"json", .flag = &json}, {0}};
+    int code = options_read(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
     if (argc - optind > 1)
         return usage_error(argv[0], "one config is enough, there is no place for %s", argv[optind + 1]);
     char found[PATH_MAX];

@@ -1,4 +1,5 @@
 /* What depends on the configuration alone. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,10 +137,15 @@ bool doctor_look_at_config(struct doctor *doctor, const char *path, struct confi
         if (!problems)
             doctor->failed = true;
         free(problems);
+        doctor_find(doctor, FINDING_WARN, "config", "once the config is good, ask again",
+                    "not looked at, for it says where they are: scripts, credentials, certificates, files, ports");
         return false;
     }
     doctor_find(doctor, FINDING_OK, "config", NULL, "%s is good", shown);
-    inspect_scripts(config, NULL, 0, take_inspected, doctor);
+    bool administrable;
+    inspect_scripts(config, NULL, 0, take_inspected, doctor, &administrable);
+    if (!administrable)
+        doctor_find(doctor, FINDING_WARN, "administration", INSPECT_NOBODY_ADVICE, INSPECT_NOBODY_ADMINISTERS);
     look_at_user(doctor, config);
     look_at_files(doctor, config);
     return true;
@@ -210,6 +216,23 @@ static bool serves_bridge(const struct config *config, uint16_t port)
     return bridge;
 }
 
+static const char *port_advice(int failure, uint16_t port)
+{
+    switch (failure) {
+    case EADDRINUSE:
+        return "see who has it (ss -ltnp), end that, or take another port";
+    case EADDRNOTAVAIL:
+        return "no interface of this machine has that address (ip address): mend listen.host";
+    case EACCES:
+    case EPERM:
+        return port < 1024 ? "ports below 1024 need a right: AmbientCapabilities=CAP_NET_BIND_SERVICE of its unit, a "
+                             "start as root with the key user, or another port"
+                           : "this user may not listen there: look at what confines it";
+    default:
+        return "mend listen.host, or take another port";
+    }
+}
+
 static void look_at_port(struct doctor *doctor, const struct config *config, const char *name, uint16_t port)
 {
     struct listener_address addresses[LISTENER_ADDRESSES_MAXIMUM];
@@ -222,7 +245,9 @@ static void look_at_port(struct doctor *doctor, const struct config *config, con
                     "%s", problem);
         return;
     }
-    if (listener_reserve(addresses, count, &bound, descriptors, problem, sizeof problem)) {
+    bool free_port = listener_reserve(addresses, count, &bound, descriptors, problem, sizeof problem);
+    int failure = errno;
+    if (free_port) {
         for (unsigned i = 0; i < count; i++)
             close(descriptors[i]);
         if (port == 0)
@@ -232,8 +257,8 @@ static void look_at_port(struct doctor *doctor, const struct config *config, con
     } else if (port != 0 && serves_bridge(config, port)) {
         doctor_find(doctor, FINDING_OK, name, NULL, "a bridge runs on port %u already", port);
     } else {
-        doctor_find(doctor, FINDING_FAIL, name, "see who has it (ss -ltnp), end that, or take another port", "%s",
-                    problem);
+        doctor_find(doctor, FINDING_FAIL, name, port_advice(failure, port), "cannot listen on port %u of %s: %s", port,
+                    config->listen.host, strerror(failure));
     }
 }
 

@@ -2,6 +2,8 @@
  * envelope once: each envelope has a stamp, and an agent remembers the last stamp it was given. */
 #include "bridge/delivery/delivery.h"
 
+#include <stdio.h>
+
 #include "base/hash.h"
 #include "bridge/delivery/expiry.h"
 #include "bridge/queue/mailbox.h"
@@ -290,6 +292,26 @@ static void append_to_history(const struct work *work, struct frame *frame)
                                                     .recipients = work->recipients});
 }
 
+#define TRACE_TEXT_BYTES (sizeof "{\"traceparent\":\"\"}" + TRACEPARENT_LENGTH)
+
+/* The answer to an envelope that is traced says whose it is; `text` has to stay until its frame is built. */
+static bool say_trace(const struct frame_trace *trace, struct envelope *answer, char text[TRACE_TEXT_BYTES])
+{
+    char error[ERROR_TEXT_BYTES], parent[TRACEPARENT_LENGTH];
+    traceparent_write(parent, &trace->context);
+    int length = snprintf(text, TRACE_TEXT_BYTES, "{\"traceparent\":\"%.*s\"}", TRACEPARENT_LENGTH, parent);
+    return envelope_set_json(answer, FIELD_TRACE, slice_from(text, (size_t)length), error) == CODE_OK;
+}
+
+/* The same for its frame; without memory it goes untraced. */
+static struct frame_trace *copy_trace(const struct frame_trace *trace)
+{
+    struct frame_trace *copy = pool_acquire(POOL_ARRAYS, sizeof *copy);
+    if (copy)
+        *copy = *trace;
+    return copy;
+}
+
 /* A new envelope from the bridge back to the sender. */
 static void reply(struct work *work, const struct decision_item *item)
 {
@@ -315,8 +337,13 @@ static void reply(struct work *work, const struct decision_item *item)
     for (unsigned i = 0; good && i < sizeof kept / sizeof *kept; i++)
         if (envelope_has(asked, kept[i]))
             good = envelope_set_json(&answer, kept[i], asked->json[kept[i]], error) == CODE_OK;
+    char trace[TRACE_TEXT_BYTES];
+    if (__builtin_expect(delivery->trace != NULL, 0))
+        good = good && say_trace(delivery->trace, &answer, trace);
     struct frame *frame = good ? envelope_build(&answer, delivery->defaults, FRAME_ENVELOPE) : NULL;
     text_store_free(&store);
+    if (__builtin_expect(delivery->trace != NULL, 0) && frame)
+        frame->trace = copy_trace(delivery->trace);
     if (!frame) {
         settle(work, hash_slice(to), to, CODE_OVERLOADED);
         return;

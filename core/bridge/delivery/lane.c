@@ -450,6 +450,8 @@ unsigned lane_broadcast(struct lane *lane, struct frame *frame, struct endpoint 
 static void remember_failure(struct lane *lane, struct frame *frame, struct slice recipient,
                              enum undeliverable_reason reason, bool letter)
 {
+    if (lane->given_away)
+        return;
     counter_add(&lane->counters.undeliverable[reason], 1);
     if (!lane->report_undeliverable && !letter)
         return;

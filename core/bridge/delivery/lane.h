@@ -144,6 +144,7 @@ struct lane {
     struct undeliverable *undeliverable_first, **undeliverable_last;
     uint32_t undeliverable_count;
     bool report_undeliverable; /* the script has a hook for it: else only counted */
+    bool given_away;           /* another process has all that it knew: what it loses is not lost, and not counted */
     bool room;                 /* a lost envelope left an agent with room for a task: pending_tend is due */
     bool woke[LANES_MAXIMUM];  /* lanes that got something in this pass */
     bool woke_any;

@@ -166,6 +166,16 @@ enum mailbox_result mailbox_push(struct lane *lane, struct agent *agent, struct 
     return MAILBOX_STORED;
 }
 
+static void settle_return(struct lane *lane, struct agent *agent)
+{
+    agent->stored_at_ms = lane->wall_ms;
+    evict_past_limits(lane, agent);
+    /* The outboxes of many slow agents may hold more than all mailboxes may: what comes home must not. */
+    while (agent->mailbox.count > 0 && atomic_load_explicit(&bytes_in_all, memory_order_relaxed) > limits.total_bytes)
+        evict_oldest(lane, agent);
+    mailbox_count_absent(agent, agent->endpoint == NULL);
+}
+
 void mailbox_return(struct lane *lane, struct agent *agent, struct levels *frames)
 {
     for (unsigned level = 0; level < LEVEL_COUNT; level++)
@@ -180,12 +190,7 @@ void mailbox_return(struct lane *lane, struct agent *agent, struct levels *frame
         account(lost, before - agent->mailbox.bytes, false);
         counter_add(&lane->counters.lost_without_memory, lost);
     }
-    agent->stored_at_ms = lane->wall_ms;
-    evict_past_limits(lane, agent);
-    /* The outboxes of many slow agents may hold more than all mailboxes may: what comes home must not. */
-    while (agent->mailbox.count > 0 && atomic_load_explicit(&bytes_in_all, memory_order_relaxed) > limits.total_bytes)
-        evict_oldest(lane, agent);
-    mailbox_count_absent(agent, agent->endpoint == NULL);
+    settle_return(lane, agent);
 }
 
 void mailbox_take(struct agent *agent, struct levels *into)
@@ -198,14 +203,24 @@ void mailbox_take(struct agent *agent, struct levels *into)
 
 void mailbox_restore(struct lane *lane, struct agent *agent, struct levels *frames, bool in_front)
 {
-    struct levels before = {0};
-    if (!in_front) {
-        mailbox_take(agent, &before);
-        uint32_t lost = levels_prepend(frames, &before);
-        if (lost > 0)
-            counter_add(&lane->counters.lost_without_memory, lost);
+    struct frame *frame;
+    if (in_front || agent->mailbox.count == 0) {
+        mailbox_return(lane, agent, frames);
+        return;
     }
-    mailbox_return(lane, agent, frames);
+    for (unsigned level = 0; level < LEVEL_COUNT; level++) {
+        while ((frame = levels_peek(frames, (enum level)level))) {
+            levels_pop(frames, (enum level)level);
+            if (!levels_push(&agent->mailbox, frame)) {
+                counter_add(&lane->counters.lost_without_memory, 1);
+                frame_release(frame);
+                continue;
+            }
+            note_expiry(agent, frame->expires_ms);
+            account_frame(frame, true);
+        }
+    }
+    settle_return(lane, agent);
 }
 
 void mailbox_expire_one(struct lane *lane, struct agent *agent, int64_t now_ms)

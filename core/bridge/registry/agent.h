@@ -50,6 +50,7 @@ static inline struct agent *agent_retain(struct agent *agent)
 
 void agent_release(struct agent *agent);
 
+unsigned agent_lane(uint64_t hash);                       /* the index of the lane whose share of the shards it is in */
 struct lock *agent_lock(uint64_t hash);                   /* takes the shard's lock and gives it */
 struct agent *agent_find(uint64_t hash, struct slice id); /* shard locked; borrowed */
 

@@ -66,6 +66,21 @@ static uint64_t owner_of(const struct profile *profile)
     return number ? number : 1;
 }
 
+uint64_t attachment_owner(const struct profile *profile)
+{
+    return profile->yields ? 0 : owner_of(profile);
+}
+
+struct endpoint *attachment_find(const struct lane *lane, struct slice id, uint64_t owner)
+{
+    uint64_t hash = hash_slice(id);
+    struct lock *lock = agent_lock(hash);
+    const struct agent *agent = agent_find(hash, id);
+    struct endpoint *endpoint = agent && agent->owner == owner ? agent->endpoint : NULL;
+    lock_release(lock);
+    return endpoint && endpoint->lane == lane ? endpoint : NULL;
+}
+
 enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)
 {
     struct detachment *reserve = pool_acquire(POOL_ARRAYS, sizeof *reserve);
@@ -100,7 +115,7 @@ enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)
     endpoint->state = ENDPOINT_HOLDING;
     agent->endpoint = endpoint;
     agent->profile = profile;
-    agent->owner = profile->yields ? 0 : owner;
+    agent->owner = attachment_owner(profile);
     agent->connected_at_ms = lane->wall_ms;
     atomic_store_explicit(&agent->last_seen_ms, lane->wall_ms, memory_order_relaxed);
     atomic_store_explicit(&agent->message_count, 0, memory_order_relaxed);
@@ -129,7 +144,7 @@ bool attachment_change_profile(struct endpoint *endpoint, struct profile *profil
     if (agent->endpoint == endpoint) {
         before = agent->profile;
         agent->profile = profile_retain(profile);
-        agent->owner = profile->yields ? 0 : owner_of(profile);
+        agent->owner = attachment_owner(profile);
     }
     lock_release(lock);
     note_change();

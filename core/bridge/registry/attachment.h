@@ -7,6 +7,12 @@
 #include "bridge/registry/profile.h"
 #include "protocol/code.h"
 
+/* Whose the agents of that profile are: a number that means the same to every bridge; 0: nobody's. */
+uint64_t attachment_owner(const struct profile *profile);
+
+/* The endpoint of this lane that serves the agent, if it is that owner's; NULL: there is none. */
+struct endpoint *attachment_find(const struct lane *lane, struct slice id, uint64_t owner);
+
 /* Makes the endpoint the one of profile->id, in state HOLDING with grace_over as it is set. A connection that served
  * the agent before is told to close (4001). Takes the reference on the profile when it gives CODE_OK; else
  * CODE_FORBIDDEN: the agent, connected or with a mailbox, is another owner's; or CODE_OVERLOADED: out of memory. */

@@ -35,6 +35,11 @@ __attribute__((constructor)) static void prepare_shards(void)
         pthread_mutex_init(&shards[i].lock.mutex, NULL);
 }
 
+unsigned agent_lane(uint64_t hash)
+{
+    return (unsigned)(hash >> 56) % lanes_count();
+}
+
 struct lock *agent_lock(uint64_t hash)
 {
     struct lock *lock = &shard_of(hash)->lock;
@@ -304,6 +309,20 @@ void registry_each(const struct lane *lane, void (*call)(struct agent *agent, vo
     }
 }
 
+static void clear_mailbox(struct agent *agent, void *nothing)
+{
+    struct levels gone;
+    (void)nothing;
+    mailbox_take(agent, &gone);
+    mailbox_count_absent(agent, agent->endpoint == NULL);
+    levels_clear(&gone);
+}
+
+void registry_clear_mailboxes(const struct lane *lane)
+{
+    registry_each(lane, clear_mailbox, NULL);
+}
+
 void registry_put_holders(const struct lane *lane, uint32_t kind, struct channel_writer *channel)
 {
     for (unsigned i = lane->index; i < SHARDS; i += lanes_count()) {
@@ -323,7 +342,9 @@ bool registry_get_holders(struct channel_reader *channel)
 {
     uint64_t index = channel_get(channel);
     struct slice bytes = channel_get_bytes(channel);
-    if (channel->failed || index >= SHARDS || bytes.length != sizeof(struct holders))
+    if (!channel->failed && (index >= SHARDS || bytes.length != sizeof(struct holders)))
+        channel_reject(channel, "who held ids is not said as it should be");
+    if (channel->failed)
         return false;
     struct shard *shard = &shards[index];
     lock_acquire(&shard->lock);

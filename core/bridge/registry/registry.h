@@ -63,6 +63,9 @@ unsigned registry_list(uint64_t *cursor, struct agent_view *out, unsigned capaci
  */
 void registry_expire_mailboxes(struct lane *lane, int64_t now_ms);
 
+/* Empties those of the same share without a word: another process has them. */
+void registry_clear_mailboxes(const struct lane *lane);
+
 /* Counts up each time that an agent has come, gone or changed what it registered as, from 1: what was worked out from
  * who is there holds while it stays the same. Any thread. */
 extern _Atomic uint64_t registry_change_count;

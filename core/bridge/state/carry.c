@@ -9,8 +9,9 @@
 #include "bridge/state/history.h"
 #include "memory/pool.h"
 
-/* Frames in one record. */
+/* What one record has: so many frames, or as many as hold so many bytes, the last one past it. */
 #define FRAMES_AT_ONCE 64u
+#define RECORD_BYTES (1u << 20)
 
 /* --- Writing --- */
 
@@ -35,17 +36,34 @@ void carry_put_registration(const struct endpoint *endpoint, struct frame_writer
     channel_put(channel, atomic_load_explicit(&endpoint->received_count, memory_order_relaxed));
 }
 
-/* The queue from `from` on, in records of their own: each begins with a number of the caller's, and how many there are.
- */
-static void put_queue(const struct frame_queue *queue, uint32_t from, enum carry_kind kind, uint64_t number,
+/* What goes into one record of the frames from `at` on. */
+static uint32_t record_end(const struct frame_queue *queue, uint32_t at)
+{
+    uint32_t end = at;
+    for (uint64_t bytes = 0; end < queue->count && end - at < FRAMES_AT_ONCE && bytes < RECORD_BYTES; end++)
+        bytes += frame_queue_at(queue, end)->length;
+    return end;
+}
+
+/* The same of those from `from` on that end with `end`. */
+static uint32_t record_start(const struct frame_queue *queue, uint32_t from, uint32_t end)
+{
+    uint32_t at = end;
+    for (uint64_t bytes = 0; at > from && end - at < FRAMES_AT_ONCE && bytes < RECORD_BYTES; at--)
+        bytes += frame_queue_at(queue, at - 1)->length;
+    return at;
+}
+
+/* The queue, in records of their own: each begins with a number of the caller's, and how many there are. */
+static void put_queue(const struct frame_queue *queue, enum carry_kind kind, uint64_t number,
                       struct frame_writer *writer)
 {
-    for (uint32_t at = from; at < queue->count;) {
-        uint32_t count = queue->count - at < FRAMES_AT_ONCE ? queue->count - at : FRAMES_AT_ONCE;
+    for (uint32_t at = 0; at < queue->count;) {
+        uint32_t end = record_end(queue, at);
         channel_begin(writer->channel, kind);
         channel_put(writer->channel, number);
-        channel_put(writer->channel, count);
-        for (uint32_t end = at + count; at < end; at++)
+        channel_put(writer->channel, end - at);
+        for (; at < end; at++)
             frame_put(writer, frame_queue_at(queue, at));
         channel_end(writer->channel);
     }
@@ -55,7 +73,7 @@ void carry_put_waiting(const struct endpoint *endpoint, struct frame_writer *wri
 {
     const struct outbox *outbox = &endpoint->outbox;
     const struct levels *line_up = endpoint->line_up;
-    put_queue(&outbox->queue, 0, CARRY_OUTBOX, 0, writer);
+    put_queue(&outbox->queue, CARRY_OUTBOX, 0, writer);
     if (outbox->partial) { /* after the frames that it covers */
         channel_begin(writer->channel, CARRY_OUTBOX);
         channel_put(writer->channel, 1);
@@ -65,7 +83,7 @@ void carry_put_waiting(const struct endpoint *endpoint, struct frame_writer *wri
         channel_end(writer->channel);
     }
     for (unsigned level = 0; line_up && level < LEVEL_COUNT; level++)
-        put_queue(&line_up->queues[level], 0, CARRY_LINE_UP, line_up->turn, writer);
+        put_queue(&line_up->queues[level], CARRY_LINE_UP, line_up->turn, writer);
     if (endpoint->agent && endpoint->agent->task_count > 0) {
         channel_begin(writer->channel, CARRY_TASKS);
         tasks_put(endpoint->agent, writer->channel);
@@ -73,34 +91,41 @@ void carry_put_waiting(const struct endpoint *endpoint, struct frame_writer *wri
     }
 }
 
-/* The envelopes of a queue from `from` on. What goes in front of a mailbox is one record, which keeps its order. */
-static void put_mail(const struct frame_queue *queue, uint32_t from, enum carry_kind kind, const struct agent *agent,
-                     struct frame_writer *writer)
+/* The envelopes among the frames from `at` to before `end`. */
+static void put_mail(const struct frame_queue *queue, uint32_t at, uint32_t end, enum carry_kind kind,
+                     const struct agent *agent, struct frame_writer *writer)
 {
     struct channel_writer *channel = writer->channel;
-    uint32_t at_once = kind == CARRY_REST ? UINT32_MAX : FRAMES_AT_ONCE;
-    for (uint32_t at = from; at < queue->count;) {
-        uint32_t end = queue->count - at < at_once ? queue->count : at + at_once, count = 0;
-        for (uint32_t i = at; i < end; i++)
-            count += frame_queue_at(queue, i)->kind == FRAME_ENVELOPE;
-        channel_begin(channel, kind);
-        channel_put_bytes(channel, agent_id(agent));
-        channel_put(channel, agent->owner);
-        channel_put(channel, (uint64_t)agent->stored_at_ms);
-        channel_put(channel, agent->mailbox.turn);
-        channel_put(channel, count);
-        for (; at < end; at++)
-            if (frame_queue_at(queue, at)->kind == FRAME_ENVELOPE)
-                frame_put(writer, frame_queue_at(queue, at));
-        channel_end(channel);
+    uint32_t count = 0;
+    for (uint32_t i = at; i < end; i++)
+        count += frame_queue_at(queue, i)->kind == FRAME_ENVELOPE;
+    channel_begin(channel, kind);
+    channel_put_bytes(channel, agent_id(agent));
+    channel_put(channel, agent->owner);
+    channel_put(channel, (uint64_t)agent->stored_at_ms);
+    channel_put(channel, agent->mailbox.turn);
+    channel_put(channel, count);
+    for (; at < end; at++)
+        if (frame_queue_at(queue, at)->kind == FRAME_ENVELOPE)
+            frame_put(writer, frame_queue_at(queue, at));
+    channel_end(channel);
+}
+
+/* Each record goes in front of the mailbox, so the last ones come first. */
+static void put_rest(const struct frame_queue *queue, uint32_t from, const struct agent *agent,
+                     struct frame_writer *writer)
+{
+    for (uint32_t end = queue->count; end > from;) {
+        uint32_t at = record_start(queue, from, end);
+        put_mail(queue, at, end, CARRY_REST, agent, writer);
+        end = at;
     }
 }
 
-static void put_levels(const struct levels *levels, enum carry_kind kind, const struct agent *agent,
-                       struct frame_writer *writer)
+static void put_rest_of_levels(const struct levels *levels, const struct agent *agent, struct frame_writer *writer)
 {
     for (unsigned level = 0; level < LEVEL_COUNT; level++)
-        put_mail(&levels->queues[level], 0, kind, agent, writer);
+        put_rest(&levels->queues[level], 0, agent, writer);
 }
 
 /* They go in front of the mailbox one after the other, so the newest come first. */
@@ -110,10 +135,10 @@ void carry_put_rest(const struct endpoint *endpoint, struct frame_writer *writer
     if (!endpoint->agent)
         return;
     if (endpoint->state == ENDPOINT_LEAVING)
-        put_levels(&endpoint->detachment->frames, CARRY_REST, endpoint->agent, writer);
+        put_rest_of_levels(&endpoint->detachment->frames, endpoint->agent, writer);
     if (endpoint->line_up)
-        put_levels(endpoint->line_up, CARRY_REST, endpoint->agent, writer);
-    put_mail(&outbox->queue, outbox->covered, CARRY_REST, endpoint->agent, writer);
+        put_rest_of_levels(endpoint->line_up, endpoint->agent, writer);
+    put_rest(&outbox->queue, outbox->covered, endpoint->agent, writer);
 }
 
 void carry_drop_rest(struct endpoint *endpoint)
@@ -129,12 +154,22 @@ void carry_drop_rest(struct endpoint *endpoint)
 
 static void put_agent(struct agent *agent, void *writer)
 {
-    put_levels(&agent->mailbox, CARRY_MAIL, agent, writer);
+    for (unsigned level = 0; level < LEVEL_COUNT; level++) {
+        const struct frame_queue *queue = &agent->mailbox.queues[level];
+        for (uint32_t at = 0, end; at < queue->count; at = end) {
+            end = record_end(queue, at);
+            put_mail(queue, at, end, CARRY_MAIL, agent, writer);
+        }
+    }
 }
 
 void carry_put_mailboxes(const struct lane *lane, struct frame_writer *writer)
 {
     registry_each(lane, put_agent, writer);
+}
+
+void carry_put_holders(const struct lane *lane, struct frame_writer *writer)
+{
     registry_put_holders(lane, CARRY_HOLDERS, writer->channel);
 }
 
@@ -151,6 +186,82 @@ void carry_put_history(struct frame_writer *writer)
         channel_end(writer->channel);
         history_entry_free(&entry);
     }
+}
+
+/* --- Ahead --- */
+
+#define AGENTS_AT_ONCE 32u
+
+static bool put_ahead(struct frame_writer *writer, struct frame *frame)
+{
+    if (frame_writer_knows(writer, frame))
+        return false;
+    channel_begin(writer->channel, CARRY_FRAME);
+    frame_put(writer, frame);
+    channel_end(writer->channel);
+    return true;
+}
+
+/* What that mailbox holds and the writer does not know, with a reference each; NULL: nothing, or no memory for it now.
+ * No socket is written to while the shard is locked. */
+static struct frame **take_unknown(struct agent *agent, const struct frame_writer *writer, uint32_t *count,
+                                   uint32_t *capacity)
+{
+    struct lock *lock = agent_lock(agent->hash);
+    struct frame **frames =
+        agent->mailbox.count > 0 ? pool_acquire(POOL_ARRAYS, agent->mailbox.count * sizeof *frames) : NULL;
+    *capacity = agent->mailbox.count;
+    *count = 0;
+    for (unsigned level = 0; frames && level < LEVEL_COUNT; level++) {
+        const struct frame_queue *queue = &agent->mailbox.queues[level];
+        for (uint32_t i = 0; i < queue->count; i++) {
+            struct frame *frame = frame_queue_at(queue, i);
+            if (!frame_writer_knows(writer, frame))
+                frames[(*count)++] = frame_retain(frame);
+        }
+    }
+    lock_release(lock);
+    return frames;
+}
+
+static uint64_t put_mailbox_ahead(struct agent *agent, struct frame_writer *writer)
+{
+    uint32_t count, capacity;
+    uint64_t sent = 0;
+    struct frame **frames = take_unknown(agent, writer, &count, &capacity);
+    for (uint32_t i = 0; frames && i < count; i++) {
+        sent += put_ahead(writer, frames[i]);
+        frame_release(frames[i]);
+    }
+    pool_release(POOL_ARRAYS, frames, capacity * sizeof *frames);
+    return sent;
+}
+
+uint64_t carry_put_ahead(struct frame_writer *writers)
+{
+    struct agent *agents[AGENTS_AT_ONCE];
+    struct history_entry entry;
+    unsigned count;
+    uint64_t sent = 0, cursor = 0, end = history_next_number();
+    bool failed = false;
+    while ((count = agents_with_mail(&cursor, agents, AGENTS_AT_ONCE)) > 0) {
+        for (unsigned i = 0; i < count; i++) {
+            struct frame_writer *writer = &writers[agent_lane(agents[i]->hash)];
+            failed = failed || writer->channel->failed;
+            if (!failed)
+                sent += put_mailbox_ahead(agents[i], writer);
+            agent_release(agents[i]);
+        }
+        if (failed)
+            break;
+    }
+    for (uint64_t number = 0; !writers->channel->failed && number < end && history_read(&number, &entry);) {
+        sent += put_ahead(writers, entry.frame);
+        history_entry_free(&entry);
+    }
+    for (unsigned i = 0; i < lanes_count(); i++)
+        channel_flush(writers[i].channel);
+    return sent;
 }
 
 void carry_put_pending(struct frame_writer *writer)
@@ -179,8 +290,11 @@ bool carry_get_registration(struct endpoint *endpoint, struct channel_reader *re
     struct profile *profile = reader->failed ? NULL : profile_new(&source);
     if (!profile)
         return false;
-    if (attachment_attach(endpoint, profile) != CODE_OK) {
+    enum code code = attachment_attach(endpoint, profile);
+    if (code != CODE_OK) {
         profile_release(profile);
+        if (code == CODE_FORBIDDEN)
+            channel_reject(reader, "two identities hold the id of one agent");
         return false;
     }
     struct agent *agent = endpoint->agent;
@@ -325,6 +439,12 @@ bool carry_get(uint32_t kind, struct lane *lane, struct endpoint *endpoint, stru
         case CARRY_LINE_UP:
             good = get_line_up(endpoint, reader);
             break;
+        case CARRY_FRAME: {
+            struct frame *frame = frame_get(reader);
+            good = frame != NULL;
+            frame_release(frame);
+            break;
+        }
         case CARRY_TASKS:
             good = tasks_get(endpoint->agent, reader->channel);
             break;
@@ -335,7 +455,7 @@ bool carry_get(uint32_t kind, struct lane *lane, struct endpoint *endpoint, stru
     } else {
         channel_reject(reader->channel, "a record belongs to no connection");
     }
-    if (!good)
+    if (!good) /* nothing else is left unsaid */
         channel_reject(reader->channel, "out of memory");
     return !reader->channel->failed;
 }

@@ -22,7 +22,15 @@ enum carry_kind {
     CARRY_OUTBOX,  /* some of what the endpoint before is to be sent */
     CARRY_LINE_UP, /* and of its line-up */
     CARRY_TASKS,   /* open tasks of the endpoint before */
+    CARRY_FRAME,   /* that later records name */
 };
+
+/* --- Ahead of all that: while the lanes still deliver, from a thread that may take locks (runtime/guest.h) --- */
+
+/* Writes the envelopes that wait in mailboxes, each by the writer of the lane that will write the mailbox, and those of
+ * the history; `writers` are as many as lanes. Those that wait still when the lanes stand still then cost a number.
+ * Gives how many went; less than there are where a writer failed. */
+uint64_t carry_put_ahead(struct frame_writer *writers);
 
 /* --- Writing: each makes records of its own, but for the first --- */
 
@@ -33,6 +41,9 @@ void carry_put_waiting(const struct endpoint *endpoint, struct frame_writer *wri
 void carry_put_rest(const struct endpoint *endpoint, struct frame_writer *writer);
 void carry_put_mailboxes(const struct lane *lane, struct frame_writer *writer);
 void carry_put_history(struct frame_writer *writer);
+
+/* When the agents that are connected are known there: who is present holds an id, whoever held it before. */
+void carry_put_holders(const struct lane *lane, struct frame_writer *writer);
 void carry_put_pending(struct frame_writer *writer);
 
 /* After all: takes out of the endpoint what carry_put_rest has written. What the kernel has in part stays. */

@@ -34,18 +34,31 @@ void state_export_free(struct state_export *state); /* NULL is fine */
 
 /* --- Reading --- */
 
+/* The last line of an export says how many lines there are between the first and itself. */
+struct state_counts {
+    uint64_t history, envelopes;
+};
+
 struct state_import {
     uint64_t line; /* of the line to read next, from 1 on: the first has to be the head */
     uint64_t history, envelopes;
     /* Not taken because there is no room, because they have expired, because another identity holds the mailbox, or
      * because nobody may have its id (foreign, too). */
     uint64_t mailbox_full, overloaded, expired, foreign;
-    bool ended; /* the last line was there: nothing is missing */
+    bool ended; /* the last line was there, and says as many lines as came: none is missing or there twice */
+    struct state_counts seen; /* lines */
     char error[ERROR_TEXT_BYTES + 64];
 };
 
+/* False: it is not the last line of an export. */
+bool state_end_read(struct slice line, struct state_counts *counts);
+
+/* Whether it may be line `number`, or why not. */
+bool state_end_fits(const struct state_counts *counts, uint64_t number, char error[ERROR_TEXT_BYTES]);
+
 /* Takes whole lines. Each joins behind what is there already. False: one of them is wrong, state->line says which and
- * state->error why; those before it are taken. Lane's thread, inside of a pass; or main, before any lane runs. */
+ * state->error why; those before it are taken, but none where the last line is among these and says another number of
+ * lines. Lane's thread, inside of a pass; or main, before any lane runs. */
 bool state_import_lines(struct state_import *state, struct lane *lane, struct slice lines);
 
 /* The same with a whole file, for main: *error says why not. */

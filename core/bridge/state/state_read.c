@@ -1,6 +1,7 @@
 #include "bridge/state/state.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <mbedtls/base64.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,8 @@
 /* One read of a file; lines are longer where their envelopes are. */
 #define READ_BYTES (256u << 10)
 #define LINE_BYTES_MAXIMUM (256u << 20)
+#define END_BYTES_MAXIMUM 256u
+#define COUNT_MAXIMUM (UINT64_MAX / 4)
 
 /* What one line says. */
 struct line {
@@ -256,6 +259,64 @@ static bool read_history(struct state_import *state, const struct lane *lane, co
     return frame != NULL;
 }
 
+/* --- The last line --- */
+
+static bool read_counts(struct slice end, struct state_counts *counts)
+{
+    struct slice key, value;
+    uint64_t number;
+    unsigned seen = 0;
+    if (json_kind(end) != JSON_OBJECT)
+        return false;
+    while (json_next_member(&end, &key, &value)) {
+        bool history = json_inside_equals(key, SLICE("history"));
+        if ((!history && !json_inside_equals(key, SLICE("envelopes"))) || !read_number(value, 10, &number) ||
+            number > COUNT_MAXIMUM)
+            return false;
+        *(history ? &counts->history : &counts->envelopes) = number;
+        seen |= history ? 1u : 2u;
+    }
+    return seen == 3u;
+}
+
+bool state_end_read(struct slice line, struct state_counts *counts)
+{
+    struct slice key, value;
+    line = slice_trim_space(line);
+    return line.length > 0 && line.length < END_BYTES_MAXIMUM && json_validate(line, 3, NULL) == CODE_OK &&
+           json_kind(line) == JSON_OBJECT && json_next_member(&line, &key, &value) &&
+           json_inside_equals(key, SLICE("end")) && read_counts(value, counts);
+}
+
+bool state_end_fits(const struct state_counts *counts, uint64_t number, char error[ERROR_TEXT_BYTES])
+{
+    uint64_t said = counts->history + counts->envelopes;
+    if (said + 2 == number)
+        return true;
+    snprintf(error, ERROR_TEXT_BYTES,
+             "end: expected %" PRIu64 " lines between the first and this one, got %" PRIu64
+             ": some are missing, doubled or empty",
+             said, number < 2 ? 0 : number - 2);
+    return false;
+}
+
+static bool read_end(struct state_import *state, struct slice end)
+{
+    struct state_counts counts, *seen = &state->seen;
+    if (!read_counts(end, &counts))
+        return refuse_value(state, "end", "an object with the numbers history and envelopes");
+    if (!state_end_fits(&counts, state->line, state->error))
+        return false;
+    /* Of a file that came in several requests only the sum is known. */
+    if (seen->history + seen->envelopes + 2 == state->line && seen->history != counts.history) {
+        snprintf(state->error, sizeof state->error, "end: expected %" PRIu64 " lines of the history, got %" PRIu64,
+                 counts.history, seen->history);
+        return false;
+    }
+    state->ended = true;
+    return true;
+}
+
 static bool read_line(struct state_import *state, struct lane *lane, struct slice text)
 {
     struct line line = {0};
@@ -265,8 +326,12 @@ static bool read_line(struct state_import *state, struct lane *lane, struct slic
         return false;
     unsigned kinds =
         (line.head.length > 0) + (line.history.length > 0) + (line.mailbox.length > 0) + (line.end.length > 0);
-    if (state->line == 1 || line.head.length > 0)
+    if (state->ended)
+        good = refuse(state, "nothing may come after the line of the end");
+    else if (state->line == 1)
         good = read_head(state, &line);
+    else if (line.head.length > 0)
+        good = refuse(state, "a first line again: two exports in one file?");
     else if (kinds != 1)
         good = refuse(state, "expected one of history, mailbox and end");
     else if (line.history.length > 0)
@@ -274,13 +339,35 @@ static bool read_line(struct state_import *state, struct lane *lane, struct slic
     else if (line.mailbox.length > 0)
         good = read_mail(state, lane, &line, &store);
     else
-        state->ended = true;
+        good = read_end(state, line.end);
+    state->seen.history += line.history.length > 0;
+    state->seen.envelopes += line.mailbox.length > 0;
     text_store_free(&store);
     return good;
 }
 
+/* Looks at the end before anything is taken. */
+static bool is_whole(struct state_import *state, struct slice lines)
+{
+    struct state_counts counts;
+    lines = slice_trim_space(lines);
+    const char *before = lines.length > 0 ? memrchr(lines.data, '\n', lines.length) : NULL;
+    size_t start = before ? (size_t)(before - lines.data) + 1 : 0;
+    if (!state_end_read(slice_from(lines.data + start, lines.length - start), &counts))
+        return true;
+    uint64_t number = state->line;
+    for (const char *at = lines.data; (at = memchr(at, '\n', (size_t)(lines.data + start - at))) != NULL; at++)
+        number++;
+    if (state_end_fits(&counts, number, state->error))
+        return true;
+    state->line = number;
+    return false;
+}
+
 bool state_import_lines(struct state_import *state, struct lane *lane, struct slice lines)
 {
+    if (!is_whole(state, lines))
+        return false;
     while (lines.length > 0) {
         const char *end = memchr(lines.data, '\n', lines.length);
         size_t length = end ? (size_t)(end - lines.data) : lines.length;

@@ -30,64 +30,47 @@ static const char help[] =
     "  --token-file F  the credential is the file's first line; standard AI_BRIDGE_AUTH_TOKEN\n" TARGET_TLS_HELP "\n"
     "Exit status: 0; 1 when the bridge could not be reached or, not in a terminal, refused something; 2 wrong usage.\n";
 
-enum option_code { OPTION_ROLE = 256, OPTION_LABEL, OPTION_TOOL, OPTION_TO, OPTION_INTENT, OPTION_HELP };
-
-static const struct option known[] = {
-    {"role", required_argument, NULL, OPTION_ROLE},     {"label", required_argument, NULL, OPTION_LABEL},
-    {"tool", required_argument, NULL, OPTION_TOOL},     {"to", required_argument, NULL, OPTION_TO},
-    {"intent", required_argument, NULL, OPTION_INTENT}, TARGET_OPTIONS,
-    {"help", no_argument, NULL, OPTION_HELP},           {0},
-};
-
-struct arguments {
-    struct target_options target;
-    bool help;
-};
-
-static bool add(const char *command, const char *option, const char **entries, unsigned *count, const char *entry)
+static int add(const char *command, const char *option, const char **entries, unsigned *count, const char *entry)
 {
-    if (*count == AGENT_LISTS) {
-        usage_error(command, "--%s: no more than %d", option, AGENT_LISTS);
-        return false;
-    }
+    if (*count == AGENT_LISTS)
+        return usage_error(command, "--%s: no more than %d", option, AGENT_LISTS);
     entries[(*count)++] = entry;
-    return true;
+    return 0;
 }
 
-static int read_options(int argc, char **argv, struct client_agent *agent, struct arguments *arguments)
+static int take_label(void *context, const char *command, const char *text)
 {
-    const char *role = getenv("AGENT_ROLE"), *id = getenv("AGENT_ID");
-    int option;
-    bool good = true;
-    if (role)
-        agent->role = slice_from_string(role);
-    while (good && (option = options_next(argc, argv, known)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_ROLE:
-            agent->role = slice_from_string(optarg);
-            break;
-        case OPTION_LABEL:
-            good = add(argv[0], "label", agent->labels, &agent->label_count, optarg);
-            break;
-        case OPTION_TOOL:
-            good = add(argv[0], "tool", agent->tools, &agent->tool_count, optarg);
-            break;
-        case OPTION_TO:
-            agent->to = slice_from_string(optarg);
-            break;
-        case OPTION_INTENT:
-            agent->intent = slice_from_string(optarg);
-            break;
-        case OPTION_HELP:
-            arguments->help = true;
-            return 0;
-        default:
-            if (!target_option(&arguments->target, option))
-                return EXIT_USAGE;
-        }
-    }
-    if (!good)
-        return EXIT_USAGE;
+    struct client_agent *agent = context;
+    return add(command, "label", agent->labels, &agent->label_count, text);
+}
+
+static int take_tool(void *context, const char *command, const char *text)
+{
+    struct client_agent *agent = context;
+    return add(command, "tool", agent->tools, &agent->tool_count, text);
+}
+
+static struct slice optional(const char *text)
+{
+    return text ? slice_from_string(text) : slice_from(NULL, 0);
+}
+
+static int read_options(int argc, char **argv, struct client_agent *agent, struct target_options *target)
+{
+    const char *role = getenv("AGENT_ROLE"), *id = getenv("AGENT_ID"), *to = NULL, *intent = NULL;
+    const struct option_rule rules[] = {{"role", .text = &role},
+                                        {"label", .take = take_label, .context = agent},
+                                        {"tool", .take = take_tool, .context = agent},
+                                        {"to", .text = &to},
+                                        {"intent", .text = &intent},
+                                        TARGET_RULES(target),
+                                        {0}};
+    int code = options_read(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
+    agent->role = optional(role);
+    agent->to = optional(to);
+    agent->intent = optional(intent);
     if (argc - optind > 1)
         return usage_error(argv[0], "one ID is enough, \"%s\" is too much", argv[optind + 1]);
     if (optind < argc)
@@ -95,24 +78,20 @@ static int read_options(int argc, char **argv, struct client_agent *agent, struc
     if (!id || !*id)
         return usage_error(argv[0], "expected an ID, or one in AGENT_ID");
     agent->id = slice_from_string(id);
-    return 0;
+    return OPTIONS_READ;
 }
 
 int command_agent(int argc, char **argv)
 {
     static struct client_agent agent;
-    struct arguments arguments = {0};
+    struct target_options options = {0};
     static struct target target;
-    int wrong = read_options(argc, argv, &agent, &arguments);
-    if (wrong)
-        return wrong;
-    if (arguments.help) {
-        fputs(help, stdout);
-        return 0;
-    }
-    wrong = target_find(argv[0], &arguments.target, "ws://127.0.0.1:4567", &target);
-    if (wrong)
-        return wrong;
+    int code = read_options(argc, argv, &agent, &options);
+    if (code != OPTIONS_READ)
+        return code;
+    code = target_find(argv[0], &options, "ws://127.0.0.1:4567", &target);
+    if (code != 0)
+        return code;
     agent.url = target.url;
     agent.token = target.token;
     agent.human = isatty(STDOUT_FILENO);

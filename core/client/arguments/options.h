@@ -1,24 +1,40 @@
-/* What the commands share in reading their arguments: getopt_long with one-line errors, numbers with a range. */
+/* What the commands share in reading their arguments: a list says what options there are and where their values go, one
+ * line says what is wrong. */
 #ifndef LUADUCT_CLIENT_OPTIONS_H
 #define LUADUCT_CLIENT_OPTIONS_H
 
-#include <getopt.h>
 #include <stdbool.h>
+#include <stdint.h>
+#include <unistd.h>
 
 #define EXIT_USAGE 2
 
-#define OPTIONS_END -1
-#define OPTIONS_WRONG '?' /* the line that says why is written */
+/* An option, and where what it says goes: one of the pointers is set, or `text` and one of the numbers, for one that is
+ * needed as it was given. A list of them ends with {0}. */
+struct option_rule {
+    const char *name;
+    bool *flag;        /* takes no value */
+    const char **text; /* points into argv */
+    double *number;    /* from minimum to maximum, as are the next two, which are written in digits alone */
+    unsigned *whole;
+    uint64_t *large;
+    double minimum, maximum;
+    int (*take)(void *context, const char *command, const char *text); /* 0; or EXIT_USAGE, after usage_error */
+    void *context;
+};
 
-/* The next option's `val`, its argument in optarg; then OPTIONS_END, and optind is the first operand. Operands may
- * stand between options. argv[0] is the command's name. */
-int options_next(int argc, char **argv, const struct option *known);
+#define OPTIONS_MAXIMUM 48
+#define OPTIONS_READ (-1)
+
+/* Reads the options, between which operands may stand: then optind is the first of these. argv[0] is the command's
+ * name. OPTIONS_READ; or the exit code, after the line that says what is wrong, or after printing `help`: every command
+ * has the option --help, also written -h, behind which nothing is read. */
+int options_read(int argc, char **argv, const struct option_rule *rules, const char *help);
+
+/* The same for commands that take no operands. */
+int options_read_all(int argc, char **argv, const struct option_rule *rules, const char *help);
 
 /* Writes "luaduct COMMAND: …, see luaduct COMMAND --help" to standard error and gives EXIT_USAGE. */
 int usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
-
-/* Reads a number from minimum to maximum, or writes the line and gives false. */
-bool option_number(const char *command, const char *option, const char *text, double minimum, double maximum,
-                   double *number);
 
 #endif

@@ -7,32 +7,6 @@
 
 #include "net/tls/tls_client.h"
 
-bool target_option(struct target_options *options, int option)
-{
-    switch (option) {
-    case OPTION_URL:
-        options->url = optarg;
-        return true;
-    case OPTION_TOKEN_FILE:
-        options->token_file = optarg;
-        return true;
-    case OPTION_CA:
-        options->ca = optarg;
-        return true;
-    case OPTION_CERT:
-        options->cert = optarg;
-        return true;
-    case OPTION_KEY:
-        options->key = optarg;
-        return true;
-    case OPTION_INSECURE:
-        options->insecure = true;
-        return true;
-    default:
-        return false;
-    }
-}
-
 static bool read_url(const char *command, const char *given, const char *standard, struct bridge_url *url)
 {
     const char *from_environment = getenv("AI_BRIDGE_URL");

@@ -8,18 +8,6 @@
 #include "client/arguments/bridge_url.h"
 #include "client/arguments/options.h"
 
-/* What getopt_long gives for them; a command's own options begin at 256. */
-enum { OPTION_URL = 200, OPTION_TOKEN_FILE, OPTION_CA, OPTION_CERT, OPTION_KEY, OPTION_INSECURE };
-
-/* In a command's list of options. */
-#define TARGET_OPTIONS                                                                                                 \
-    {"url", required_argument, NULL, OPTION_URL}, {"token-file", required_argument, NULL, OPTION_TOKEN_FILE},          \
-        {"ca", required_argument, NULL, OPTION_CA}, {"cert", required_argument, NULL, OPTION_CERT},                    \
-        {"key", required_argument, NULL, OPTION_KEY},                                                                  \
-    {                                                                                                                  \
-        "insecure-skip-verify", no_argument, NULL, OPTION_INSECURE                                                     \
-    }
-
 /* In a command's help. */
 #define TARGET_HTTP "http://127.0.0.1:4568"
 #define TARGET_HTTP_HELP                                                                                               \
@@ -37,8 +25,13 @@ struct target_options {
     bool insecure;
 };
 
-/* Takes the option with its optarg. False: it is none of these. */
-bool target_option(struct target_options *options, int option);
+/* In a command's list of options. */
+#define TARGET_RULES(options)                                                                                          \
+    {"url", .text = &(options)->url}, {"token-file", .text = &(options)->token_file}, {"ca", .text = &(options)->ca},  \
+        {"cert", .text = &(options)->cert}, {"key", .text = &(options)->key},                                          \
+    {                                                                                                                  \
+        "insecure-skip-verify", .flag = &(options)->insecure                                                           \
+    }
 
 #define TOKEN_MAXIMUM 1024
 

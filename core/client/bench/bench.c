@@ -1,5 +1,6 @@
 /* `luaduct bench`: reads what to run, runs it, says what it found. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "client/arguments/target.h"
@@ -59,61 +60,7 @@ static const char help[] =
     "Exit status: 0; 1 when the run failed or anything was lost, repeated, reordered, refused, cut off or answered\n"
     "wrong (a flood may be refused); 2 wrong usage.\n";
 
-enum option_code {
-    OPTION_AGENTS = 256,
-    OPTION_WINDOW,
-    OPTION_SIZE,
-    OPTION_RATE,
-    OPTION_RING,
-    OPTION_ONE_WAY,
-    OPTION_INTENT,
-    OPTION_DEPTH,
-    OPTION_NUMBERS,
-    OPTION_BINARY,
-    OPTION_ABSENT,
-    OPTION_PAUSE,
-    OPTION_BYTES,
-    OPTION_PATH,
-    OPTION_BODIES,
-    OPTION_REQUESTS,
-    OPTION_TIMEOUT,
-    OPTION_PROGRESS,
-    OPTION_SECONDS,
-    OPTION_WARMUP,
-    OPTION_PROTOCOL,
-    OPTION_SERVER_PID,
-    OPTION_JSON,
-    OPTION_HELP,
-};
-
-static const struct option known[] = {
-    {"agents", required_argument, NULL, OPTION_AGENTS},
-    {"window", required_argument, NULL, OPTION_WINDOW},
-    {"size", required_argument, NULL, OPTION_SIZE},
-    {"rate", required_argument, NULL, OPTION_RATE},
-    {"ring", no_argument, NULL, OPTION_RING},
-    {"one-way", no_argument, NULL, OPTION_ONE_WAY},
-    {"intent", required_argument, NULL, OPTION_INTENT},
-    {"depth", required_argument, NULL, OPTION_DEPTH},
-    {"numbers", no_argument, NULL, OPTION_NUMBERS},
-    {"binary", no_argument, NULL, OPTION_BINARY},
-    {"absent", required_argument, NULL, OPTION_ABSENT},
-    {"pause", required_argument, NULL, OPTION_PAUSE},
-    {"bytes", required_argument, NULL, OPTION_BYTES},
-    {"path", required_argument, NULL, OPTION_PATH},
-    {"bodies", required_argument, NULL, OPTION_BODIES},
-    {"requests", required_argument, NULL, OPTION_REQUESTS},
-    {"timeout", required_argument, NULL, OPTION_TIMEOUT},
-    {"progress", required_argument, NULL, OPTION_PROGRESS},
-    {"seconds", required_argument, NULL, OPTION_SECONDS},
-    {"warmup", required_argument, NULL, OPTION_WARMUP},
-    TARGET_OPTIONS,
-    {"protocol", required_argument, NULL, OPTION_PROTOCOL},
-    {"server-pid", required_argument, NULL, OPTION_SERVER_PID},
-    {"json", no_argument, NULL, OPTION_JSON},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
+#define PID_MAX_LIMIT (1 << 22) /* the kernel's */
 
 static const unsigned standard_agents[] = {1000, 1000, 200, 10000, 16, 8, 8};
 
@@ -142,112 +89,77 @@ static bool find_protocol(const char *name, enum wire_protocol *protocol)
 struct arguments {
     struct bench_plan plan;
     struct target_options target;
-    bool json, help;
+    bool json;
+    unsigned servers; /* of plan.server */
 };
 
-/* 0, or EXIT_USAGE with the line written. */
+static int take_intent(void *context, const char *command, const char *text)
+{
+    struct arguments *arguments = context;
+    if (text[0] == '\0' || strlen(text) > 128 || strpbrk(text, "\"\\")) /* it goes into JSON as it is */
+        return usage_error(command, "--intent: expected 1 to 128 bytes without quotes, got \"%s\"", text);
+    arguments->plan.intent = text;
+    return 0;
+}
+
+static int take_protocol(void *context, const char *command, const char *text)
+{
+    struct arguments *arguments = context;
+    if (find_protocol(text, &arguments->plan.protocol))
+        return 0;
+    return usage_error(command, "--protocol: expected websocket, msgpack or nats, got \"%s\"", text);
+}
+
+static int take_server(void *context, const char *command, const char *text)
+{
+    struct arguments *arguments = context;
+    char *end;
+    long pid = strtol(text, &end, 10);
+    if (arguments->servers == SERVER_PROCESSES)
+        return usage_error(command, "--server-pid: no more than %d", SERVER_PROCESSES);
+    if (end == text || *end != '\0' || pid < 1 || pid > PID_MAX_LIMIT)
+        return usage_error(command, "--server-pid: expected a number from 1 to %d, got \"%s\"", PID_MAX_LIMIT, text);
+    arguments->plan.server.pids[arguments->servers++] = (pid_t)pid;
+    return 0;
+}
+
 static int read_options(int argc, char **argv, struct arguments *arguments)
 {
     struct bench_plan *plan = &arguments->plan;
     const char *command = argv[0];
-    double number = 0;
-    int option;
-    unsigned servers = 0;
-    bool good = true;
-    while (good && (option = options_next(argc, argv, known)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_AGENTS: /* an id has room for a few more */
-            good = option_number(command, "agents", optarg, 1, 99999, &number);
-            plan->agents = (unsigned)number;
-            break;
-        case OPTION_WINDOW:
-            good = option_number(command, "window", optarg, 1, 65536, &number);
-            plan->window = (unsigned)number;
-            break;
-        case OPTION_SIZE:
-            good = option_number(command, "size", optarg, 128, 64 << 20, &number);
-            plan->size = (unsigned)number;
-            break;
-        case OPTION_RATE:
-            good = option_number(command, "rate", optarg, 0.001, 1e8, &plan->rate);
-            break;
-        case OPTION_RING:
-            plan->ring = true;
-            break;
-        case OPTION_ONE_WAY:
-            plan->one_way = true;
-            break;
-        case OPTION_INTENT: /* goes into JSON as it is */
-            if (optarg[0] == '\0' || strlen(optarg) > 128 || strpbrk(optarg, "\"\\"))
-                return usage_error(command, "--intent: expected 1 to 128 bytes without quotes, got \"%s\"", optarg);
-            plan->intent = optarg;
-            break;
-        case OPTION_DEPTH:
-            good = option_number(command, "depth", optarg, 4, 1000, &number);
-            plan->depth = (unsigned)number;
-            break;
-        case OPTION_NUMBERS:
-            plan->numbers = true;
-            break;
-        case OPTION_BINARY:
-            plan->protocol = WIRE_MSGPACK;
-            break;
-        case OPTION_ABSENT:
-            good = option_number(command, "absent", optarg, 1, 99999, &number);
-            plan->absent = (unsigned)number;
-            break;
-        case OPTION_PAUSE:
-            good = option_number(command, "pause", optarg, 0.1, 1e6, &plan->pause);
-            break;
-        case OPTION_BYTES:
-            good = option_number(command, "bytes", optarg, 1, 1e18, &number);
-            plan->bytes = (uint64_t)number;
-            break;
-        case OPTION_PATH:
-            plan->path = optarg;
-            break;
-        case OPTION_BODIES:
-            plan->bodies = optarg;
-            break;
-        case OPTION_REQUESTS:
-            good = option_number(command, "requests", optarg, 1, 1e15, &number);
-            plan->requests = (uint64_t)number;
-            break;
-        case OPTION_TIMEOUT:
-            good = option_number(command, "timeout", optarg, 0.01, 1e6, &plan->timeout);
-            break;
-        case OPTION_PROGRESS:
-            good = option_number(command, "progress", optarg, 0.01, 1e6, &plan->progress);
-            break;
-        case OPTION_SECONDS:
-            good = option_number(command, "seconds", optarg, 0.01, 1e6, &plan->seconds);
-            break;
-        case OPTION_WARMUP:
-            good = option_number(command, "warmup", optarg, 0, 1e6, &plan->warmup);
-            break;
-        case OPTION_PROTOCOL:
-            if (!find_protocol(optarg, &plan->protocol))
-                return usage_error(command, "--protocol: expected websocket, msgpack or nats, got \"%s\"", optarg);
-            break;
-        case OPTION_SERVER_PID:
-            if (servers == SERVER_PROCESSES)
-                return usage_error(command, "--server-pid: no more than %d", SERVER_PROCESSES);
-            good = option_number(command, "server-pid", optarg, 1, 1 << 22, &number); /* the kernel's PID_MAX_LIMIT */
-            plan->server.pids[servers++] = (pid_t)number;
-            break;
-        case OPTION_JSON:
-            arguments->json = true;
-            break;
-        case OPTION_HELP:
-            arguments->help = true;
-            return 0;
-        default:
-            if (!target_option(&arguments->target, option))
-                return EXIT_USAGE;
-        }
-    }
-    if (!good)
-        return EXIT_USAGE;
+    bool binary = false;
+    const struct option_rule rules[] = {
+        {"agents", .whole = &plan->agents, .minimum = 1, .maximum = 99999}, /* an id has room for a few more */
+        {"window", .whole = &plan->window, .minimum = 1, .maximum = 65536},
+        {"size", .whole = &plan->size, .minimum = 128, .maximum = 64 << 20},
+        {"rate", .number = &plan->rate, .minimum = 0.001, .maximum = 1e8},
+        {"ring", .flag = &plan->ring},
+        {"one-way", .flag = &plan->one_way},
+        {"intent", .take = take_intent, .context = arguments},
+        {"depth", .whole = &plan->depth, .minimum = 4, .maximum = 1000},
+        {"numbers", .flag = &plan->numbers},
+        {"binary", .flag = &binary},
+        {"absent", .whole = &plan->absent, .minimum = 1, .maximum = 99999},
+        {"pause", .number = &plan->pause, .minimum = 0.1, .maximum = 1e6},
+        {"bytes", .large = &plan->bytes, .minimum = 1, .maximum = 1e18},
+        {"path", .text = &plan->path},
+        {"bodies", .text = &plan->bodies},
+        {"requests", .large = &plan->requests, .minimum = 1, .maximum = 1e15},
+        {"timeout", .number = &plan->timeout, .minimum = 0.01, .maximum = 1e6},
+        {"progress", .number = &plan->progress, .minimum = 0.01, .maximum = 1e6},
+        {"seconds", .number = &plan->seconds, .minimum = 0.01, .maximum = 1e6},
+        {"warmup", .number = &plan->warmup, .minimum = 0, .maximum = 1e6},
+        {"protocol", .take = take_protocol, .context = arguments},
+        {"server-pid", .take = take_server, .context = arguments},
+        {"json", .flag = &arguments->json},
+        TARGET_RULES(&arguments->target),
+        {0},
+    };
+    int code = options_read(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
+    if (binary)
+        plan->protocol = WIRE_MSGPACK;
     if (optind + 1 != argc)
         return usage_error(command, "expected one scenario: direct, open, broadcast, idle, churn, flood or http");
     if (!find_scenario(argv[optind], &plan->scenario))
@@ -264,7 +176,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
         plan->warmup = 0;
     if (plan->agents == 0)
         plan->agents = standard_agents[plan->scenario];
-    return 0;
+    return OPTIONS_READ;
 }
 
 static int judge(const struct bench_plan *plan, const struct bench_result *result, const struct bench_http_result *http)
@@ -293,17 +205,13 @@ int command_bench(int argc, char **argv)
     static struct bench_http_result http;
     static struct target target;
     char error[BENCH_ERROR_SIZE];
-    int wrong = read_options(argc, argv, &arguments);
-    if (wrong)
-        return wrong;
-    if (arguments.help) {
-        fputs(help, stdout);
-        return 0;
-    }
+    int code = read_options(argc, argv, &arguments);
+    if (code != OPTIONS_READ)
+        return code;
     bool over_http = arguments.plan.scenario == BENCH_HTTP;
-    wrong = target_find(argv[0], &arguments.target, over_http ? TARGET_HTTP : "ws://127.0.0.1:4567", &target);
-    if (wrong)
-        return wrong;
+    code = target_find(argv[0], &arguments.target, over_http ? TARGET_HTTP : "ws://127.0.0.1:4567", &target);
+    if (code != 0)
+        return code;
     arguments.plan.url = target.url;
     arguments.plan.token = target.token;
     bench_catch_interrupt();

@@ -34,27 +34,18 @@ static const char help[] =
 
 #define AGENTS_MAXIMUM 256
 
-enum option_code { OPTION_NAME = 256, OPTION_AGENT, OPTION_FORCE, OPTION_HELP };
-
-static const struct option known[] = {
-    {"name", required_argument, NULL, OPTION_NAME},
-    {"agent", required_argument, NULL, OPTION_AGENT},
-    {"force", no_argument, NULL, OPTION_FORCE},
-    {"help", no_argument, NULL, OPTION_HELP},
-    {0},
-};
-
 struct arguments {
     const char *folder;
     const char *names[CERTIFICATE_NAMES_MAXIMUM];
     size_t name_count;
     const char *agents[AGENTS_MAXIMUM];
     size_t agent_count;
-    bool force, help;
+    bool force;
 };
 
-static int add_name(const char *command, struct arguments *arguments, const char *name)
+static int take_name(void *context, const char *command, const char *name)
 {
+    struct arguments *arguments = context;
     if (!certificate_is_host(name))
         return usage_error(command, "--name: expected a DNS name or an IP address, got \"%s\"", name);
     if (arguments->name_count == CERTIFICATE_NAMES_MAXIMUM)
@@ -63,8 +54,9 @@ static int add_name(const char *command, struct arguments *arguments, const char
     return 0;
 }
 
-static int add_agent(const char *command, struct arguments *arguments, const char *id)
+static int take_agent(void *context, const char *command, const char *id)
 {
+    struct arguments *arguments = context;
     if (!certificate_is_name(id))
         return usage_error(command, "--agent: expected 1 to 64 letters, digits, and . _ -, got \"%s\"", id);
     for (size_t i = 0; i < arguments->agent_count; i++)
@@ -78,33 +70,19 @@ static int add_agent(const char *command, struct arguments *arguments, const cha
 
 static int read_options(int argc, char **argv, struct arguments *arguments)
 {
-    int option, wrong = 0;
-    while (wrong == 0 && (option = options_next(argc, argv, known)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_NAME:
-            wrong = add_name(argv[0], arguments, optarg);
-            break;
-        case OPTION_AGENT:
-            wrong = add_agent(argv[0], arguments, optarg);
-            break;
-        case OPTION_FORCE:
-            arguments->force = true;
-            break;
-        case OPTION_HELP:
-            arguments->help = true;
-            return 0;
-        default:
-            return EXIT_USAGE;
-        }
-    }
-    if (wrong != 0)
-        return wrong;
+    const struct option_rule rules[] = {{"name", .take = take_name, .context = arguments},
+                                        {"agent", .take = take_agent, .context = arguments},
+                                        {"force", .flag = &arguments->force},
+                                        {0}};
+    int code = options_read(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
     if (optind >= argc || strcmp(argv[optind], "dev") != 0)
         return usage_error(argv[0], "expected dev and a folder");
     if (argc - optind != 2 || !*argv[optind + 1])
         return usage_error(argv[0], "expected one folder after dev");
     arguments->folder = argv[optind + 1];
-    return 0;
+    return OPTIONS_READ;
 }
 
 /* ---- files ---- */
@@ -316,12 +294,8 @@ static int make_all(const struct arguments *arguments)
 int command_cert(int argc, char **argv)
 {
     static struct arguments arguments;
-    int wrong = read_options(argc, argv, &arguments);
-    if (wrong)
-        return wrong;
-    if (arguments.help) {
-        fputs(help, stdout);
-        return 0;
-    }
+    int code = read_options(argc, argv, &arguments);
+    if (code != OPTIONS_READ)
+        return code;
     return make_all(&arguments);
 }

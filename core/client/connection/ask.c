@@ -13,7 +13,7 @@
 /* The bridge's own words from {"error":…,"code":…}, or the whole body where it is something else. */
 void ask_describe_refusal(const struct http_answer *answer, char problem[ASK_PROBLEM_SIZE])
 {
-    struct slice body = slice_from(answer->body.data, answer->body.length), key, value, text = body, code = {0};
+    struct slice body = slice_from(answer->body.data, answer->body.length), key, value, text = {0}, code = {0};
     struct buffer line = {0};
     if (body.length > 0 && json_validate(body, JSON_DEPTH_MAXIMUM, NULL) == CODE_OK) {
         struct slice rest = body;
@@ -21,15 +21,19 @@ void ask_describe_refusal(const struct http_answer *answer, char problem[ASK_PRO
             if (json_kind(value) != JSON_STRING)
                 continue;
             if (json_inside_equals(key, SLICE("error")))
-                text = json_string_inside(value);
+                text = value;
             else if (json_inside_equals(key, SLICE("code")))
-                code = json_string_inside(value);
+                code = value;
         }
     }
     buffer_append_format(&line, "the bridge refused (%u%s", answer->status, code.length > 0 ? " " : "");
-    view_append_text(&line, code);
+    if (code.length > 0)
+        view_append_value(&line, code);
     buffer_append_slice(&line, SLICE("): "));
-    view_append_text(&line, text);
+    if (text.length > 0)
+        view_append_value(&line, text);
+    else
+        view_append_text(&line, body);
     size_t length = line.length < ASK_PROBLEM_SIZE ? line.length : ASK_PROBLEM_SIZE - 1;
     length = line.data ? utf8_valid_length(line.data, length) : 0;
     snprintf(problem, ASK_PROBLEM_SIZE, "%.*s", (int)length, line.data ? line.data : "");

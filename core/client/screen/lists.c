@@ -41,68 +41,32 @@ static const char alerts_help[] = "usage: luaduct alerts [OPTION]…\n"
 #define TIMEOUT_MS 30000
 #define STANDARD_LIMIT "50"
 
-enum option_code { OPTION_AGENT = 256, OPTION_INTENT, OPTION_TASK, OPTION_LIMIT, OPTION_JSON, OPTION_HELP };
-
-#define COMMON_OPTIONS                                                                                                 \
-    {"json", no_argument, NULL, OPTION_JSON}, TARGET_OPTIONS, {"help", no_argument, NULL, OPTION_HELP},                \
-    {                                                                                                                  \
-        0                                                                                                              \
-    }
-
-static const struct option plain_options[] = {COMMON_OPTIONS};
-static const struct option history_options[] = {
-    {"agent", required_argument, NULL, OPTION_AGENT},
-    {"intent", required_argument, NULL, OPTION_INTENT},
-    {"task", required_argument, NULL, OPTION_TASK},
-    {"limit", required_argument, NULL, OPTION_LIMIT},
-    COMMON_OPTIONS,
-};
-
 struct arguments {
     struct target_options target;
     const char *agent, *intent, *task, *limit;
-    bool json, help;
+    bool json;
 };
 
 struct list {
     const char *help;
-    const struct option *options;
+    bool filters;              /* it takes --agent and the like */
     const char *path, *member; /* of the answer */
     bool (*show)(struct slice entries, const struct output *output);
 };
 
 static int read_options(int argc, char **argv, const struct list *list, struct arguments *arguments)
 {
-    int option;
-    double limit;
-    while ((option = options_next(argc, argv, list->options)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_AGENT:
-            arguments->agent = optarg;
-            break;
-        case OPTION_INTENT:
-            arguments->intent = optarg;
-            break;
-        case OPTION_TASK:
-            arguments->task = optarg;
-            break;
-        case OPTION_LIMIT:
-            if (!option_number(argv[0], "limit", optarg, 1, 1e9, &limit))
-                return EXIT_USAGE;
-            arguments->limit = optarg;
-            break;
-        case OPTION_JSON:
-            arguments->json = true;
-            break;
-        case OPTION_HELP:
-            arguments->help = true;
-            return 0;
-        default:
-            if (!target_option(&arguments->target, option))
-                return EXIT_USAGE;
-        }
-    }
-    return optind < argc ? usage_error(argv[0], "there is no place for %s", argv[optind]) : 0;
+    uint64_t limit;
+    const struct option_rule rules[] = {
+        {"agent", .text = &arguments->agent},
+        {"intent", .text = &arguments->intent},
+        {"task", .text = &arguments->task},
+        {"limit", .text = &arguments->limit, .large = &limit, .minimum = 1, .maximum = 1e9},
+        {"json", .flag = &arguments->json},
+        TARGET_RULES(&arguments->target),
+        {0}};
+    enum { FILTERS = 4 }; /* so many come first */
+    return options_read_all(argc, argv, list->filters ? rules : rules + FILTERS, list->help);
 }
 
 /* --- agents --- */
@@ -215,17 +179,13 @@ static int run(int argc, char **argv, const struct list *list)
     struct target target;
     struct buffer path = {0}, answer = {0};
     int code = read_options(argc, argv, list, &arguments);
-    if (code != 0)
+    if (code != OPTIONS_READ)
         return code;
-    if (arguments.help) {
-        fputs(list->help, stdout);
-        return 0;
-    }
     code = target_find(argv[0], &arguments.target, TARGET_HTTP, &target);
     if (code != 0)
         return code;
     buffer_append_slice(&path, slice_from_string(list->path));
-    if (list->options == history_options)
+    if (list->filters)
         path_add_parameter(&path, "limit", arguments.limit ? arguments.limit : STANDARD_LIMIT);
     path_add_parameter(&path, "agentId", arguments.agent);
     path_add_parameter(&path, "intent", arguments.intent);
@@ -243,24 +203,24 @@ static int run(int argc, char **argv, const struct list *list)
 
 int command_agents(int argc, char **argv)
 {
-    static const struct list list = {agents_help, plain_options, "/agents", "agents", show_agents};
+    static const struct list list = {agents_help, false, "/agents", "agents", show_agents};
     return run(argc, argv, &list);
 }
 
 int command_history(int argc, char **argv)
 {
-    static const struct list list = {history_help, history_options, "/history", "history", show_history};
+    static const struct list list = {history_help, true, "/history", "history", show_history};
     return run(argc, argv, &list);
 }
 
 int command_tasks(int argc, char **argv)
 {
-    static const struct list list = {tasks_help, plain_options, "/tasks", "tasks", show_tasks};
+    static const struct list list = {tasks_help, false, "/tasks", "tasks", show_tasks};
     return run(argc, argv, &list);
 }
 
 int command_alerts(int argc, char **argv)
 {
-    static const struct list list = {alerts_help, plain_options, "/alerts", "alerts", show_alerts};
+    static const struct list list = {alerts_help, false, "/alerts", "alerts", show_alerts};
     return run(argc, argv, &list);
 }

@@ -18,11 +18,6 @@ static const char help[] =
     "Exit status: 0 when it is ready; 1 when it is not (it drains, or is short of memory), refused or could not be\n"
     "reached; 2 wrong usage.\n";
 
-enum option_code { OPTION_JSON = 256, OPTION_HELP };
-
-static const struct option known[] = {
-    {"json", no_argument, NULL, OPTION_JSON}, TARGET_OPTIONS, {"help", no_argument, NULL, OPTION_HELP}, {0}};
-
 static bool print_json(const struct figures *figures)
 {
     struct buffer out = {0};
@@ -164,20 +159,11 @@ int command_status(int argc, char **argv)
     struct target target;
     struct figures figures;
     bool json = false;
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        if (option == OPTION_HELP) {
-            fputs(help, stdout);
-            return 0;
-        }
-        if (option == OPTION_JSON)
-            json = true;
-        else if (!target_option(&options, option))
-            return EXIT_USAGE;
-    }
-    if (optind < argc)
-        return usage_error(argv[0], "there is no place for %s", argv[optind]);
-    int code = target_find(argv[0], &options, TARGET_HTTP, &target);
+    const struct option_rule rules[] = {{"json", .flag = &json}, TARGET_RULES(&options), {0}};
+    int code = options_read_all(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
+    code = target_find(argv[0], &options, TARGET_HTTP, &target);
     if (code != 0)
         return code;
     char problem[ASK_PROBLEM_SIZE];

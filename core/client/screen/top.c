@@ -34,61 +34,49 @@ static const char help[] = "usage: luaduct top [OPTION]…\n"
                            "  --limit N       with --once: at most N agents\n" TARGET_HTTP_HELP "\n"
                            "Exit status: 0; 1 when the bridge refused or could not be reached; 2 wrong usage.\n";
 
-enum option_code { OPTION_ONCE = 256, OPTION_INTERVAL, OPTION_SORT, OPTION_FILTER, OPTION_LIMIT, OPTION_HELP };
-
-static const struct option known[] = {
-    {"once", no_argument, NULL, OPTION_ONCE},         {"interval", required_argument, NULL, OPTION_INTERVAL},
-    {"sort", required_argument, NULL, OPTION_SORT},   {"filter", required_argument, NULL, OPTION_FILTER},
-    {"limit", required_argument, NULL, OPTION_LIMIT}, TARGET_OPTIONS,
-    {"help", no_argument, NULL, OPTION_HELP},         {0},
-};
-
 struct arguments {
     struct target_options target;
-    double interval_s, limit;
+    double interval_s;
+    uint64_t limit; /* 0: none */
     struct top_choice choice;
-    bool once, help;
+    bool once;
 };
+
+static int take_order(void *context, const char *command, const char *text)
+{
+    struct top_choice *choice = context;
+    choice->order = sender_order_find(text);
+    return choice->order != ORDER_COUNT
+               ? 0
+               : usage_error(command, "--sort: expected rate, messages, errors, connected or id, got \"%s\"", text);
+}
+
+static int take_filter(void *context, const char *command, const char *text)
+{
+    struct top_choice *choice = context;
+    if (strlen(text) >= sizeof choice->filter)
+        return usage_error(command, "--filter: expected at most %zu bytes", sizeof choice->filter - 1);
+    strcpy(choice->filter, text);
+    return 0;
+}
 
 static int read_options(int argc, char **argv, struct arguments *arguments)
 {
-    int option;
-    while ((option = options_next(argc, argv, known)) != OPTIONS_END) {
-        switch (option) {
-        case OPTION_ONCE:
-            arguments->once = true;
-            break;
-        case OPTION_INTERVAL:
-            if (!option_number(argv[0], "interval", optarg, 0.1, 60, &arguments->interval_s))
-                return EXIT_USAGE;
-            break;
-        case OPTION_SORT:
-            arguments->choice.order = sender_order_find(optarg);
-            if (arguments->choice.order == ORDER_COUNT)
-                return usage_error(argv[0], "--sort: expected rate, messages, errors, connected or id, got \"%s\"",
-                                   optarg);
-            break;
-        case OPTION_FILTER:
-            if (strlen(optarg) >= sizeof arguments->choice.filter)
-                return usage_error(argv[0], "--filter: expected at most %zu bytes",
-                                   sizeof arguments->choice.filter - 1);
-            strcpy(arguments->choice.filter, optarg);
-            break;
-        case OPTION_LIMIT:
-            if (!option_number(argv[0], "limit", optarg, 1, 1e9, &arguments->limit))
-                return EXIT_USAGE;
-            break;
-        case OPTION_HELP:
-            arguments->help = true;
-            return 0;
-        default:
-            if (!target_option(&arguments->target, option))
-                return EXIT_USAGE;
-        }
-    }
+    const struct option_rule rules[] = {
+        {"once", .flag = &arguments->once},
+        {"interval", .number = &arguments->interval_s, .minimum = 0.1, .maximum = 60},
+        {"sort", .take = take_order, .context = &arguments->choice},
+        {"filter", .take = take_filter, .context = &arguments->choice},
+        {"limit", .large = &arguments->limit, .minimum = 1, .maximum = 1e9},
+        TARGET_RULES(&arguments->target),
+        {0},
+    };
+    int code = options_read(argc, argv, rules, help);
+    if (code != OPTIONS_READ)
+        return code;
     if (arguments->limit > 0 && !arguments->once)
         return usage_error(argv[0], "--limit is for --once");
-    return optind < argc ? usage_error(argv[0], "there is no place for %s", argv[optind]) : 0;
+    return optind < argc ? usage_error(argv[0], "there is no place for %s", argv[optind]) : OPTIONS_READ;
 }
 
 /* --- Once, as text --- */
@@ -105,7 +93,7 @@ static bool print_senders(const struct senders *senders, const struct arguments 
     if (!indices)
         return false;
     size_t count = senders_select(senders, arguments->choice.filter, arguments->choice.order, false, indices);
-    for (size_t i = 0; i < count && (arguments->limit == 0 || (double)i < arguments->limit); i++) {
+    for (size_t i = 0; i < count && (arguments->limit == 0 || i < arguments->limit); i++) {
         const struct sender *sender = &senders->entries[indices[i]];
         table_add_text(&table, units_count(sender->rate, text));
         table_add_text(&table, units_count(sender->messages, text));
@@ -253,12 +241,8 @@ int command_top(int argc, char **argv)
     struct arguments arguments = {.interval_s = 1};
     char problem[ASK_PROBLEM_SIZE];
     int code = read_options(argc, argv, &arguments);
-    if (code != 0)
+    if (code != OPTIONS_READ)
         return code;
-    if (arguments.help) {
-        fputs(help, stdout);
-        return 0;
-    }
     code = target_find(argv[0], &arguments.target, TARGET_HTTP, &target);
     if (code != 0)
         return code;

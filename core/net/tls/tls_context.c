@@ -85,10 +85,7 @@ static int kernel_entropy(void *context, unsigned char *out, size_t length)
 static int take_ticket(void *context, mbedtls_ssl_session *session, unsigned char *ticket, size_t length)
 {
     struct tls_context *own = context;
-    int failure = mbedtls_ssl_ticket_parse(&own->tickets, session, ticket, length);
-    if (failure == 0)
-        tls_session_note_resumed();
-    return failure;
+    return mbedtls_ssl_ticket_parse(&own->tickets, session, ticket, length);
 }
 
 static int write_ticket(void *context, const mbedtls_ssl_session *session, unsigned char *start,
@@ -101,10 +98,7 @@ static int write_ticket(void *context, const mbedtls_ssl_session *session, unsig
 static int cache_get(void *context, mbedtls_ssl_session *session)
 {
     struct tls_context *own = context;
-    int missing = mbedtls_ssl_cache_get(&own->cache, session);
-    if (missing == 0)
-        tls_session_note_resumed();
-    return missing;
+    return mbedtls_ssl_cache_get(&own->cache, session);
 }
 
 static int cache_set(void *context, const mbedtls_ssl_session *session)

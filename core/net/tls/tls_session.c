@@ -64,7 +64,7 @@ struct tls_session {
     unsigned char head[TLS_RECORD_HEAD]; /* of a record whose length has not come; came.at says how much of it has */
     uint16_t in_flight;                  /* content of `rest`; 0: none, or nothing that counts */
     uint16_t record;                     /* the most content of one record */
-    bool open, resumed;                  /* the handshake is done; it took up an earlier session */
+    bool open, resumed;                  /* the handshake is done; then: it took up an earlier session */
     bool ended, broken;                  /* nothing more comes; nothing can be done any more */
     bool said_end;                       /* close_notify is out */
     uint8_t failure;                     /* enum tls_failure */
@@ -74,17 +74,11 @@ struct tls_session {
 
 /* The handshake that this thread works on. */
 static _Thread_local struct shake *in_hand;
-static _Thread_local bool noted_resumed;
 static atomic_uint sessions;
 
 unsigned tls_session_count(void)
 {
     return atomic_load_explicit(&sessions, memory_order_relaxed);
-}
-
-void tls_session_note_resumed(void)
-{
-    noted_resumed = true;
 }
 
 /* --- What the library calls --- */
@@ -175,6 +169,7 @@ struct tls_session *tls_session_new(struct tls_context *context, unsigned slot, 
     memset(session, 0, sizeof *session);
     atomic_fetch_add_explicit(&sessions, 1, memory_order_relaxed);
     session->fd = fd;
+    session->resumed = true; /* until it turns out otherwise */
     session->context = tls_context_retain(context);
     struct shake *shake = session->shake = pool_acquire(POOL_ARRAYS, sizeof *session->shake);
     if (shake) {
@@ -359,6 +354,10 @@ static int shake_hands(struct tls_session *session)
     mbedtls_ssl_context *ssl = &session->shake->ssl;
     int result = 0;
     while (result == 0 && ssl->state != MBEDTLS_SSL_HANDSHAKE_OVER) {
+        /* Only a whole handshake comes here (RFC 5246 7.3). A session that was found need not be one that fits: its
+         * suite may not be on offer any more. */
+        if (ssl->state == MBEDTLS_SSL_SERVER_CERTIFICATE)
+            session->resumed = false;
         if (ssl->state == MBEDTLS_SSL_CLIENT_CERTIFICATE && tls_context_asks_client(session->context) &&
             !ssl->keep_current_message)
             result = look_ahead(session);
@@ -370,11 +369,9 @@ static int shake_hands(struct tls_session *session)
 
 enum tls_step tls_session_handshake(struct tls_session *session)
 {
-    noted_resumed = false;
     in_hand = session->shake;
     int result = shake_hands(session);
     in_hand = NULL;
-    session->resumed |= noted_resumed;
     if (result == 0)
         return finish(session);
     if (result == MBEDTLS_ERR_SSL_WANT_READ)
@@ -406,7 +403,7 @@ void tls_session_explain(const struct tls_session *session, char *out, size_t si
 
 bool tls_session_resumed(const struct tls_session *session)
 {
-    return session->resumed;
+    return session->open && session->resumed;
 }
 
 const struct tls_peer *tls_session_peer(const struct tls_session *session)

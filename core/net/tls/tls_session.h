@@ -83,9 +83,7 @@ void tls_session_free(struct tls_session *session);
 /* How many there are in the process, those that shake hands included. Any thread. */
 unsigned tls_session_count(void);
 
-/* For tls_context.c: the handshake that this thread works on takes up an earlier session; its sessions give their keys
- * to this module. */
-void tls_session_note_resumed(void);
+/* For tls_context.c: its sessions give their keys to this module. */
 void tls_session_take_keys(struct mbedtls_ssl_config *config);
 
 #endif

@@ -15,7 +15,7 @@ enum frame_kind {
 };
 
 /* Of a frame that belongs to a trace: the span that delivering it hangs on, and when what it was made of came and was
- * accepted (steady clock). */
+ * accepted (steady clock; received 0: nobody sent it). */
 struct frame_trace {
     struct trace_context context;
     uint64_t received_ns, accepted_ns;

@@ -2,11 +2,14 @@
 
 #include <stdlib.h>
 
+#include "memory/pool.h"
+
 #define TABLE_FIRST 1024u
 
 static uint32_t place_of(const struct frame_writer *writer, const struct frame *frame)
 {
-    uint32_t at = (uint32_t)((uintptr_t)frame >> 4) * 2654435761u;
+    /* The upper half: frames lie at multiples of their size, so that the product's lower bits are few. */
+    uint32_t at = (uint32_t)((uint64_t)(uintptr_t)frame * 0x9e3779b97f4a7c15u >> 32);
     for (at &= writer->capacity - 1; writer->seen[at] && writer->seen[at] != frame;)
         at = (at + 1) & (writer->capacity - 1);
     return at;
@@ -31,7 +34,8 @@ static bool grow(struct frame_writer *writer)
         larger.seen[at] = writer->seen[i];
         larger.numbers[at] = writer->numbers[i];
     }
-    frame_writer_free(writer);
+    free((void *)writer->seen);
+    free(writer->numbers);
     *writer = larger;
     return true;
 }
@@ -39,8 +43,12 @@ static bool grow(struct frame_writer *writer)
 static void put_content(struct channel_writer *channel, const struct frame *frame)
 {
     const struct frame *twin = frame->form == FRAME_PLAIN ? frame_find_twin(frame, FRAME_MSGPACK) : NULL;
+    const struct frame_trace *trace = frame->form == FRAME_PLAIN ? frame->trace : NULL;
     channel_put(channel, frame->kind | (uint64_t)frame->level << 1 | (uint64_t)frame->dead_letter << 3 |
-                             (uint64_t)frame->form << 4 | (uint64_t)frame->share << 16);
+                             (uint64_t)frame->form << 4 | (uint64_t)(trace != NULL) << 8 |
+                             (uint64_t)frame->share << 16);
+    if (trace) /* the steady clock is the machine's */
+        channel_put_bytes(channel, slice_from((const char *)trace, sizeof *trace));
     channel_put(channel, (uint64_t)frame->expires_ms);
     channel_put(channel, (uint64_t)frame->accepted_ms);
     channel_put(channel, frame->task);
@@ -48,7 +56,12 @@ static void put_content(struct channel_writer *channel, const struct frame *fram
     channel_put_bytes(channel, twin ? slice_from(twin->data, twin->length) : slice_from("", 0));
 }
 
-void frame_put(struct frame_writer *writer, const struct frame *frame)
+bool frame_writer_knows(const struct frame_writer *writer, const struct frame *frame)
+{
+    return writer->capacity > 0 && writer->seen[place_of(writer, frame)] != NULL;
+}
+
+void frame_put(struct frame_writer *writer, struct frame *frame)
 {
     if ((writer->count + 1) * 2 > writer->capacity && !grow(writer)) {
         writer->channel->out.failed = true;
@@ -56,7 +69,7 @@ void frame_put(struct frame_writer *writer, const struct frame *frame)
     }
     uint32_t at = place_of(writer, frame);
     if (!writer->seen[at]) {
-        writer->seen[at] = frame;
+        writer->seen[at] = frame_retain(frame);
         writer->numbers[at] = writer->count++;
         channel_put(writer->channel, writer->numbers[at]);
         put_content(writer->channel, frame);
@@ -67,10 +80,14 @@ void frame_put(struct frame_writer *writer, const struct frame *frame)
 
 void frame_writer_free(struct frame_writer *writer)
 {
+    for (uint32_t i = 0; i < writer->capacity; i++)
+        if (writer->seen[i])
+            frame_release(writer->seen[i]);
     free((void *)writer->seen);
     free(writer->numbers);
     writer->seen = NULL;
     writer->numbers = NULL;
+    writer->capacity = writer->count = 0;
 }
 
 /* --- Reading --- */
@@ -93,9 +110,19 @@ static struct frame *make(struct channel_reader *channel, enum frame_kind kind, 
     return frame;
 }
 
+/* Without memory it has none. */
+static struct frame_trace *copy_trace(struct slice bytes)
+{
+    struct frame_trace *trace = bytes.length == sizeof *trace ? pool_acquire(POOL_ARRAYS, sizeof *trace) : NULL;
+    if (trace)
+        memcpy(trace, bytes.data, sizeof *trace);
+    return trace;
+}
+
 static struct frame *get_content(struct channel_reader *channel)
 {
     uint64_t bits = channel_get(channel);
+    struct slice trace = bits >> 8 & 1 ? channel_get_bytes(channel) : slice_from("", 0);
     int64_t expires_ms = (int64_t)channel_get(channel);
     int64_t accepted_ms = (int64_t)channel_get(channel);
     uint64_t task = channel_get(channel);
@@ -112,6 +139,8 @@ static struct frame *get_content(struct channel_reader *channel)
     frame->expires_ms = expires_ms;
     frame->accepted_ms = accepted_ms;
     frame->task = task;
+    if (frame->form == FRAME_PLAIN)
+        frame->trace = copy_trace(trace);
     struct frame *twin = packed.length > 0 ? make(channel, (enum frame_kind)(bits & 1), packed) : NULL;
     if (twin) {
         twin->form = FRAME_MSGPACK;

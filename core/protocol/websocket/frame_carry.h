@@ -9,13 +9,16 @@
 /* All zero but for the channel. */
 struct frame_writer {
     struct channel_writer *channel;
-    const struct frame **seen; /* a table by address, with the number of each in `numbers` */
+    struct frame **seen; /* a table by address, a reference each, with the number of each in `numbers` */
     uint32_t *numbers;
     uint32_t capacity, count;
 };
 
-/* Into the record that is being written. */
-void frame_put(struct frame_writer *writer, const struct frame *frame);
+/* Into the record that is being written. The frame is kept until the writer is freed. */
+void frame_put(struct frame_writer *writer, struct frame *frame);
+
+/* Whether it went already: then putting it again costs a number. */
+bool frame_writer_knows(const struct frame_writer *writer, const struct frame *frame);
 void frame_writer_free(struct frame_writer *writer);
 
 struct frame_reader {

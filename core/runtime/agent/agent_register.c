@@ -16,9 +16,12 @@
 #include "runtime/agent/session.h"
 #include "runtime/events/events.h"
 #include "runtime/identity/authenticate.h"
+#include "runtime/limits/attempts.h"
 #include "runtime/process/drain.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 #include "runtime/work/waiting.h"
+#include "script/binding/send.h"
 
 /* Envelopes of the history in a `registered` answer. */
 #define REGISTERED_HISTORY 10u
@@ -97,6 +100,8 @@ struct registering {
     struct script_registration wanted; /* … and what on_register made of it */
     struct slice role, labels;         /* as asked */
     bool has_features, wants_batches, again;
+    bool traced;
+    struct hop hop; /* where it is */
 };
 
 /* Counts it among the agents. One that comes back before its old connection is known to be dead is not refused. */
@@ -121,8 +126,7 @@ static void forbid(struct connection *connection, bool again, struct slice reaso
         agent_session_close(connection, 1008, reason);
 }
 
-/* on_register has said, or there is none. */
-static void finish_register(struct connection *connection, const struct registering *registering,
+static void decide_register(struct connection *connection, const struct registering *registering,
                             enum script_result result, struct slice reason)
 {
     const struct script_registration *wanted = &registering->wanted;
@@ -174,6 +178,30 @@ static void finish_register(struct connection *connection, const struct register
         attachment_go_live(&connection->endpoint);
     session_still_slow(connection);
     connection_wait_for(connection, DEADLINE_IDLE); /* the grace period starts when `registered` is written */
+}
+
+static void end_register(struct connection *connection, const struct registering *registering)
+{
+    bool accepted = connection_registered(connection);
+    if (registering->traced)
+        hop_registered(&registering->hop, connection_reactor(connection), registering->wanted.id, accepted);
+    if (!accepted || !connection->trace)
+        return;
+    tracing_forget_header(connection->trace); /* it has come in */
+    connection->trace = NULL;
+}
+
+/* on_register has said, or there is none. */
+static void finish_register(struct connection *connection, const struct registering *registering,
+                            enum script_result result, struct slice reason)
+{
+    decide_register(connection, registering, result, reason);
+    end_register(connection, registering);
+}
+
+static const struct trace_context *span_of(const struct registering *registering)
+{
+    return registering->traced ? &registering->hop.context : NULL;
 }
 
 /* A registration whose on_register runs, and may wait. */
@@ -229,9 +257,12 @@ static void registered_later(struct waiting *waiting, enum script_result result,
 {
     struct register_job *job = (struct register_job *)waiting;
     struct connection *connection = job->connection;
+    party_release(waiting->payer);
     connection->hook_waits = false; /* or an agent that is slowed down would escape its pause */
     if (connection->phase == CONNECTION_WEBSOCKET && still_holds(connection, &job->registering))
         finish_register(connection, &job->registering, result, outcome->reason);
+    else
+        end_register(connection, &job->registering);
     pool_release(POOL_BUFFERS, job, job->size);
     if (!connection->hook_waits)
         session_hook_ended(connection);
@@ -265,6 +296,16 @@ static struct register_job *new_register_job(struct connection *connection, cons
 static void ask_to_register(struct connection *connection, const struct registering *registering)
 {
     struct reactor *reactor = connection_reactor(connection);
+    struct party *payer = session_payer(connection);
+    if (__builtin_expect(party_out_of_time(payer, reactor->now_ms * 1000000), 0)) {
+        limit_count(LIMIT_SCRIPT_TIME);
+        static const char why[] = "what this peer asked for lately took the bridge too much time: register later";
+        if (registering->again)
+            session_object(connection, CODE_RATE_LIMITED, SLICE(why), slice_from(NULL, 0));
+        else /* it has nothing else to do here, and by this status clients come again */
+            agent_session_end_with(connection, CODE_RATE_LIMITED, WEBSOCKET_TRY_LATER, SLICE(why));
+        return;
+    }
     struct register_job *job = new_register_job(connection, registering);
     if (!job) {
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
@@ -274,12 +315,18 @@ static void ask_to_register(struct connection *connection, const struct register
     struct slice reason;
     struct script_state *script =
         scripts_pick(&reactor->scripts, job->registering.wanted.id, job->registering.wanted.labels);
+    uint64_t began_ns = clock_steady_ns();
+    script_set_cause(script, span_of(&job->registering));
     enum script_result result = script_on_register(script, &job->registering.wanted, &reason);
+    script_set_cause(script, NULL);
+    uint64_t now_ns = clock_steady_ns();
+    party_charge_time(payer, now_ns - began_ns, now_ns);
     if (result == SCRIPT_WAITS) {
         connection->hook_waits = true;
         if (!registering->again)
             connection_wait_for(connection, DEADLINE_NONE); /* its register has come */
-        waiting_start(reactor, script, &job->waiting, registered_later);
+        waiting_start_traced(reactor, script, &job->waiting, span_of(&job->registering), registered_later);
+        job->waiting.payer = party_retain(payer);
         return;
     }
     finish_register(connection, &job->registering, result, reason);
@@ -398,6 +445,8 @@ void session_register(struct connection *connection, struct slice text, const st
         .wants_batches = asked.wants_batches,
         .again = again,
     };
+    if (__builtin_expect(connection->trace != NULL, 0))
+        registering.traced = hop_begin_register(&registering.hop, reactor, connection->trace, connection->share);
     if (script_has_hook(scripts_pick(&reactor->scripts, asked.client_id, registering.wanted.labels), HOOK_ON_REGISTER))
         ask_to_register(connection, &registering);
     else

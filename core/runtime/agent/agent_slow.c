@@ -33,7 +33,7 @@ static void pause_over(struct ev_loop *loop, ev_timer *timer, int events)
 }
 
 /* Where there is no memory or no place, or the bridge stops, it is not slowed. */
-static void wait_ms(struct connection *connection, uint32_t ms)
+void session_pause(struct connection *connection, uint32_t ms)
 {
     struct reactor *reactor = connection_reactor(connection);
     if (ms == 0 || reactor->draining || connection->hook_waits || connection->phase != CONNECTION_WEBSOCKET)
@@ -51,6 +51,13 @@ static void wait_ms(struct connection *connection, uint32_t ms)
     connection->hook_waits = true;
 }
 
+uint32_t session_pause_left(const struct connection *connection)
+{
+    const struct pause *pause = connection->pause;
+    double left = pause ? ev_timer_remaining(connection_reactor(connection)->loop, (ev_timer *)&pause->timer) : 0;
+    return left > 0 ? (uint32_t)(left * 1000) + 1 : pause ? 1 : 0;
+}
+
 void session_forget_pause(struct connection *connection)
 {
     struct pause *pause = connection->pause;
@@ -65,14 +72,14 @@ void session_forget_pause(struct connection *connection)
 
 void session_slow_down(struct connection *connection, struct slice sender)
 {
-    wait_ms(connection,
-            slowdown_strike(slowdown_key(connection->identity, sender, &connection->address),
-                            connection_reactor(connection)->config->script.budget_ms, clock_steady_ns() / 1000000));
+    session_pause(connection, slowdown_strike(slowdown_key(connection->identity, sender, &connection->address),
+                                              connection_reactor(connection)->config->script.budget_ms,
+                                              clock_steady_ns() / 1000000));
 }
 
 void session_still_slow(struct connection *connection)
 {
-    wait_ms(connection,
-            slowdown_left(slowdown_key(connection->identity, connection->endpoint.profile->id, &connection->address),
-                          clock_steady_ns() / 1000000));
+    session_pause(connection, slowdown_left(slowdown_key(connection->identity, connection->endpoint.profile->id,
+                                                         &connection->address),
+                                            clock_steady_ns() / 1000000));
 }

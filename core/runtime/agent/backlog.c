@@ -95,3 +95,42 @@ void backlog_entry_free(struct backlog_entry *entry)
 {
     pool_release(POOL_BUFFERS, entry, entry_size(entry->message.length));
 }
+
+/* --- Another process --- */
+
+void backlog_put(const struct backlog *backlog, struct channel_writer *channel)
+{
+    channel_put(channel, backlog->count);
+    for (const struct backlog_entry *entry = backlog->first; entry; entry = entry->next) {
+        channel_put(channel, entry->event);
+        channel_put(channel, entry->message.opcode);
+        channel_put(channel, entry->message.status);
+        channel_put_bytes(channel, slice_from(entry->message.data, entry->message.length));
+    }
+    channel_put_bytes(channel, slice_from(backlog->unread.data, backlog->unread.length));
+}
+
+struct backlog *backlog_get(struct channel_reader *channel)
+{
+    struct backlog *backlog = backlog_new();
+    bool good = backlog != NULL;
+    for (uint64_t count = channel_get(channel); good && count > 0; count--) {
+        enum websocket_event event = (enum websocket_event)channel_get(channel);
+        struct websocket_message message = {.opcode = (uint8_t)channel_get(channel)};
+        message.status = (uint16_t)channel_get(channel);
+        struct slice bytes = channel_get_bytes(channel);
+        message.data = (char *)(uintptr_t)bytes.data;
+        message.length = bytes.length;
+        good = !channel->failed && backlog_add(backlog, event, &message);
+    }
+    struct slice unread = good ? channel_get_bytes(channel) : slice_from(NULL, 0);
+    if (good && unread.length > 0) {
+        buffer_reserve(&backlog->unread, unread.length + WEBSOCKET_SLACK);
+        buffer_append_slice(&backlog->unread, unread);
+        good = !backlog->unread.failed;
+    }
+    if (good && !channel->failed)
+        return backlog;
+    backlog_free(backlog);
+    return NULL;
+}

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "memory/buffer.h"
+#include "net/channel.h"
 #include "protocol/websocket/websocket.h"
 
 /* With this many waiting, the agent is not read any more. */
@@ -39,6 +40,10 @@ bool backlog_put_back(struct backlog *backlog, enum websocket_event event, const
 /* The oldest, for the caller to free with backlog_entry_free; NULL when it is empty. */
 struct backlog_entry *backlog_take(struct backlog *backlog);
 void backlog_entry_free(struct backlog_entry *entry);
+
+/* Into a record for another process of the bridge, and out of it. NULL: no memory, or the reader has failed. */
+void backlog_put(const struct backlog *backlog, struct channel_writer *channel);
+struct backlog *backlog_get(struct channel_reader *channel);
 
 /* What it takes in memory; NULL takes nothing. */
 static inline size_t backlog_bytes(const struct backlog *backlog)

@@ -18,6 +18,13 @@ void session_slow_down(struct connection *connection, struct slice sender);
 /* As much of that as is left when it registers anew. */
 void session_still_slow(struct connection *connection);
 
+/* Whose limits.scriptMsPerSecond the hooks about the connection itself take: its identity's or agent's, else its
+ * address's, for nobody else is known before it registers. Borrowed; NULL: nobody's time is counted. */
+struct party *session_payer(const struct connection *connection);
+/* It is slowed for so long, or for how much longer it is; 0: it is not. */
+void session_pause(struct connection *connection, uint32_t ms);
+uint32_t session_pause_left(const struct connection *connection);
+
 /* The connection ends: no pause is waited for. */
 void session_forget_pause(struct connection *connection);
 
@@ -31,11 +38,30 @@ void session_hook_ended(struct connection *connection);
  * identity does not allow its agent any more. */
 void session_review(struct connection *connection);
 
+/* A whole message, from the socket or the backlog: it is scanned, counted, and handled by its type, an envelope by
+ * dispatching it. Its hook may wait: then connection->hook_waits is set. */
+void session_message(struct connection *connection, const struct websocket_message *received);
+
 /* A `register` message. Its on_register may wait: then connection->hook_waits is set. */
 void session_register(struct connection *connection, struct slice text, const struct message_rules *rules);
 
 /* An envelope with the intent bridge.execute: the bridge's to answer, no script sees it. */
 void session_execute(struct connection *connection, struct envelope *envelope,
                      const struct envelope_defaults *defaults);
+
+/* What a task came to that another process had done for an agent of this one. */
+struct late_answer {
+    struct slice id; /* the agent's, and who holds it: agent.owner */
+    uint64_t owner;
+    struct frame *asked; /* the envelope that asked for it */
+    enum code code;
+    struct slice text; /* CODE_OK: the result as JSON; else what is wrong */
+};
+
+/* False: it is no good news, and its agent is on no connection of this reactor. In a pass. */
+bool session_answer_late(struct reactor *reactor, const struct late_answer *late);
+
+/* Tasks of this reactor's agents are not waited for any more: soon they are answered `overloaded`. */
+void session_cancel_executing(struct reactor *reactor);
 
 #endif

@@ -219,7 +219,7 @@ struct config {
     } drain;
 
     struct {
-        uint32_t timeout_ms;
+        uint32_t timeout_ms, still_ms;
     } upgrade;
 
     struct {
@@ -227,6 +227,7 @@ struct config {
         char *service;              /* the name under which it is seen */
         double sample_ratio;        /* of what names no parent */
         struct config_list headers; /* "Name: value" */
+        uint32_t forced_per_second; /* of one sender; 0: any number */
         uint32_t batch_spans, queue_spans, interval_ms, timeout_ms;
     } tracing;
 
@@ -246,7 +247,8 @@ struct config_flags {
 struct config_source {
     const char
         *import; /* a file to begin with (bridge/state/state.h); NULL: none. The server's, not the configuration's */
-    const char *path; /* the config file; NULL: the built-in configuration, which is every key at its default */
+    const char *program; /* argv[0], for words to the user; as `import` the server's */
+    const char *path;    /* the config file; NULL: the built-in configuration, which is every key at its default */
     struct config_flags flags;
     void (*install_bundle)(struct lua_State *L); /* makes require("luaduct.config.load") work in a fresh state */
 };

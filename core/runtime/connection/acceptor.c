@@ -12,7 +12,7 @@
 
 #include "base/log.h"
 #include "runtime/connection/proxied.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 #include "runtime/reactor.h"
 #include "runtime/tls/certificates.h"
 #include "runtime/tls/handshakes.h"

@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 
 struct reactor;
 

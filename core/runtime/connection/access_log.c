@@ -62,11 +62,12 @@ void access_log_request(const struct connection *connection)
     const struct peer_address *address = judged ? &request->gate.address : &connection->address;
     double ms = judged ? (double)((clock_steady_ns() - request->began_ns) / 1000) / 1000 : 0;
     struct slice method = request->is_head ? SLICE("HEAD") : http_exchange_kept(exchange, request->method);
+    struct kept_text path = request->path.length > 0 ? request->path : request->shown;
     const struct log_field fields[] = {LOG_TEXT("address", address_of_peer(connection, address, text)),
                                        LOG_TEXT("way", way_of(connection)),
                                        LOG_TEXT("identity", owner_of(request->gate.identity)),
                                        LOG_TEXT("method", method),
-                                       LOG_TEXT("path", http_exchange_kept(exchange, request->path)),
+                                       LOG_TEXT("path", http_exchange_kept(exchange, path)),
                                        LOG_NUMBER("status", request->status),
                                        LOG_NUMBER("bytes", request->answer_bytes),
                                        LOG_NUMBER("ms", ms),

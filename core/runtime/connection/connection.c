@@ -12,7 +12,7 @@
 #include "runtime/http/http_session.h"
 #include "runtime/identity/access.h"
 #include "runtime/identity/identity.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 #include "runtime/pressure/shed.h"
 #include "runtime/reactor.h"
 #include "runtime/tracing/hop.h"

@@ -16,7 +16,7 @@
 #include "net/transport.h"
 #include "protocol/envelope.h"
 #include "protocol/websocket/websocket.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 
 struct reactor;
 struct backlog;
@@ -66,6 +66,7 @@ struct connection {
     bool counted_agent : 1;
     bool by_proxy : 1;         /* of a trusted proxy: each request says for whom */
     bool forwarded : 1;        /* `address` is what a trusted proxy said */
+    bool has_asked : 1;        /* to be registered */
     bool goes_along : 1;       /* another process has it, or is about to: see runtime/handover/ */
     bool paused : 1;           /* not read while memory is short: see runtime/pressure/shed.h */
     uint16_t share;            /* of the mailboxes, that it takes: its identity's, else its address's */
@@ -83,9 +84,9 @@ struct connection {
     struct pause *pause;               /* it is slowed (agent_slow.c): hook_waits is set; else NULL */
     struct identity *identity;         /* who is behind it, a reference; NULL: nobody has said yet */
     struct grant *grant;               /* what its agent may send; NULL before it registered */
-    struct trace_context *trace;       /* what the request that opened it said; NULL: nothing */
+    struct trace_context *trace;       /* what the request that opened it said, until it registered; NULL: nothing */
     struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
-    struct party *party;               /* of its address; NULL: it needs none (runtime/limits.h) */
+    struct party *party;               /* of its address; NULL: it needs none (runtime/limits/party.h) */
     struct party *sender;              /* of its identity or, once registered, its clientId; NULL: not known yet */
 };
 

@@ -10,7 +10,7 @@
 #include "memory/pool.h"
 #include "protocol/proxy_header.h"
 #include "runtime/connection/acceptor.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 #include "runtime/reactor.h"
 
 #define EVENTS_PER_POLL 64

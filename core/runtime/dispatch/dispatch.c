@@ -185,8 +185,18 @@ static void carry_out_send(struct reactor *reactor, const struct script_send *se
     /* A script that sends again what nobody took would never end. */
     struct delivery delivery = {.lane = lane, .envelope = &envelope, .defaults = &defaults, .telling = TELL_LOSSES};
     struct delivery_result result;
+    struct hop hop;
+    char trace[TRACE_MEMBER_BYTES];
     if (envelope_scan(frame_envelope(send->frame), &rules, &store, &envelope, error) == CODE_OK) {
+        hop_drop_empty(&envelope);
+        bool traced = tracing_on && hop_begin_send(&hop, &envelope, send->caused ? &send->cause : NULL);
+        if (traced) {
+            delivery.trace = hop_frame_trace(&hop, true);
+            hop_tell_recipients(&hop, &envelope, trace);
+        }
         delivery_carry_out(&delivery, &decision, &result);
+        if (traced)
+            hop_sent(&hop, reactor, &envelope, &defaults, result.taken);
         frame_release(result.frame);
     }
     text_store_free(&store);
@@ -286,7 +296,7 @@ static struct dispatch_job *deliver(struct reactor *reactor, const struct dispat
     struct delivery_result delivered;
     char trace[TRACE_MEMBER_BYTES];
     if (__builtin_expect(dispatch->hop != NULL, 0)) {
-        delivery.trace = hop_frame_trace(dispatch->hop);
+        delivery.trace = hop_frame_trace(dispatch->hop, false);
         hop_tell_recipients(dispatch->hop, dispatch->envelope, trace);
     }
     delivery_carry_out(&delivery, decision, &delivered);
@@ -419,7 +429,9 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
 {
     struct slice from =
         sender && sender->id.data ? sender->id : envelope_text(dispatch->envelope, FIELD_FROM, dispatch->defaults);
-    struct script_state *script = scripts_pick(&reactor->scripts, from, sender ? sender->labels : SLICE("[]"));
+    struct slice labels = sender ? sender->labels : SLICE("[]");
+    struct script_state *script = scripts_pick(&reactor->scripts, from, labels);
+    bool shadowed = scripts_shadow(&reactor->scripts, from, labels);
     struct decision *decided = NULL;
     uint64_t began_ns = clock_steady_ns();
     struct tally tally = tally_begin(reactor, script);
@@ -443,7 +455,7 @@ static struct dispatch_job *dispatch_observed(struct reactor *reactor, const str
     result->overran = routed == SCRIPT_FAILED && script_take_overrun(script);
     uint64_t took_ns = clock_steady_ns() - began_ns;
     const struct decision *decision = routed == SCRIPT_DECIDED ? decided : decision_after_failure(reactor, dispatch);
-    if (decision && reactor->scripts.trial && reactor->scripts.rule.shadow)
+    if (decision && shadowed)
         shadow_compare(reactor, dispatch, sender, decision);
     struct trace trace = {0};
     tell_routed(reactor, &trace,
@@ -528,7 +540,9 @@ static struct dispatch_job *dispatch_traced(struct reactor *reactor, struct disp
                                             struct dispatch_result *result)
 {
     struct hop hop;
-    if (hop_begin(&hop, reactor, dispatch))
+    const struct hop_origin origin = {
+        .envelope = dispatch->envelope, .inherited = dispatch->inherited, .share = dispatch->share};
+    if (hop_begin(&hop, reactor, &origin))
         dispatch->hop = &hop;
     struct dispatch_job *job = (dedup_on ? route_once : route)(reactor, dispatch, result);
     if (!job && dispatch->hop)

@@ -27,7 +27,7 @@ struct dispatch {
     const struct envelope_defaults *defaults;
     struct endpoint *sender;   /* NULL over HTTP, and once its connection has ended while a hook waited: */
     struct identity *identity; /* over HTTP: who asks; NULL: nobody has said */
-    uint16_t share;            /* of the mailboxes, that it takes: bridge/queue/mailbox.h */
+    uint16_t share;            /* of the mailboxes, that it takes, and of traces: bridge/queue/mailbox.h */
     struct party *payer;       /* whose limits.scriptMsPerSecond its hooks take; NULL: nobody's time is counted */
     struct slice sender_id;    /* … then the id of its agent; data NULL: it had none */
     /* To scan again what was sent, when a script failed after it had changed fields. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "runtime/identity/identity.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 
 #define SETS 128u
 #define WAYS 8u

@@ -15,7 +15,10 @@
 #include "base/log.h"
 #include "base/service.h"
 #include "bridge/queue/pending.h"
+#include "bridge/registry/attachment.h"
+#include "bridge/state/carry.h"
 #include "memory/pool.h"
+#include "runtime/guest.h"
 #include "runtime/handover/part.h"
 #include "runtime/handover/starter.h"
 #include "runtime/process/drain.h"
@@ -23,11 +26,14 @@
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
 
-/* For hooks that wait and tasks that run, while all goes on; then they are stopped. */
+/* For hooks that wait, while all goes on; then they are stopped. */
 #define QUIET_MS 5000u
 #define QUIET_LOOK_MS 5u
-/* While the reactors stand still: for each of them to come, and for bytes to move. */
-#define STILL_MS 2000u
+/* For the new process to take some of what it is sent. */
+#define MOVE_MS 2000u
+/* What is sent ahead is so little that the rest may be sent while nobody is served; and how often that is tried. */
+#define AHEAD_ENOUGH 2000u
+#define AHEAD_PASSES 8u
 /* How often lanes may have something for each other before they are taken not to come to rest. */
 #define ROUNDS_MAXIMUM 1000u
 /* For the new process's exit status, when its socket is closed. */
@@ -37,24 +43,30 @@ static const struct config *config; /* the start's: what it listens on stays */
 
 enum verdict { VERDICT_NONE, VERDICT_RESUME, VERDICT_GO };
 
+/* What each reactor does while nobody is served: who is waited for when that takes too long. */
+enum place { PLACE_AWAY, PLACE_SETTLING, PLACE_GIVING, PLACE_GIVEN };
+
 static struct {
     pthread_t thread;
     bool started; /* main's */
-    atomic_bool finished, done;
-    int control, channels[LANES_MAXIMUM];
-    uint32_t ready_ms;
+    atomic_bool finished, under_way, done;
+    int control;
+    struct channel_writer channels[LANES_MAXIMUM]; /* the leader's, but while nobody is served its reactor's */
+    struct frame_writer frames[LANES_MAXIMUM];     /* the same */
     pid_t pid;
     char error[512];
     struct errand errands[LANES_MAXIMUM];
-    atomic_bool busy; /* a hook waits, or a task runs */
+    atomic_bool busy; /* a hook waits */
 
     pthread_mutex_t mutex; /* from here on */
     pthread_cond_t changed;
     unsigned here, round, left,
         unrest; /* at the meeting point; its number; that have gone; in which round something moved */
     unsigned given;
+    enum place places[LANES_MAXIMUM];
     bool failed;
     enum verdict verdict;
+    bool late_failed; /* the new process does not take answers any more */
 } handover = {.control = -1, .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
 static void due_in(uint32_t ms, struct timespec *out)
@@ -77,13 +89,19 @@ static void fail_locked(const char *why)
     pthread_cond_broadcast(&handover.changed);
 }
 
+static bool fail(const char *why)
+{
+    pthread_mutex_lock(&handover.mutex);
+    fail_locked(why);
+    pthread_mutex_unlock(&handover.mutex);
+    return false;
+}
+
 /* --- Reactors --- */
 
-/* All have come here. False: it has failed. */
+/* All have come here. False: it has failed. The leader alone looks at the clock. */
 static bool meet(void)
 {
-    struct timespec due;
-    due_in(STILL_MS, &due);
     pthread_mutex_lock(&handover.mutex);
     unsigned round = handover.round;
     if (++handover.here == server_reactor_count()) {
@@ -92,16 +110,26 @@ static bool meet(void)
         pthread_cond_broadcast(&handover.changed);
     }
     while (handover.round == round && !handover.failed)
-        if (pthread_cond_timedwait(&handover.changed, &handover.mutex, &due) == ETIMEDOUT)
-            fail_locked("a reactor did not stop in time");
+        pthread_cond_wait(&handover.changed, &handover.mutex);
     bool good = !handover.failed;
     pthread_mutex_unlock(&handover.mutex);
     return good;
 }
 
+static void enter(const struct reactor *reactor, enum place place)
+{
+    pthread_mutex_lock(&handover.mutex);
+    handover.places[reactor->index] = place;
+    if (place == PLACE_GIVEN)
+        handover.given++;
+    pthread_cond_broadcast(&handover.changed);
+    pthread_mutex_unlock(&handover.mutex);
+}
+
 /* Until no lane has anything for another one. */
 static bool settle(struct reactor *reactor)
 {
+    part_read(reactor);
     for (unsigned round = 1; round < ROUNDS_MAXIMUM; round++) {
         bool settled = part_settle(reactor);
         if (!meet())
@@ -120,34 +148,25 @@ static bool settle(struct reactor *reactor)
         if (rest)
             return true;
     }
-    pthread_mutex_lock(&handover.mutex);
-    fail_locked("the reactors have more and more for each other");
-    pthread_mutex_unlock(&handover.mutex);
-    return false;
+    return fail("the reactors have more and more for each other");
 }
-
-static const char too_slow[] = "the new process does not take what it is given in time";
 
 static const char *explain(int number)
 {
     return number == 0                               ? "out of memory"
-           : number == EAGAIN                        ? too_slow
+           : number == EAGAIN                        ? "the new process does not take what it is given in time"
            : number == EPIPE || number == ECONNRESET ? "the new process is gone"
                                                      : strerror(number);
 }
 
 static void give(struct reactor *reactor)
 {
-    struct channel_writer channel = {.fd = handover.channels[reactor->index]};
-    bool good = part_give(reactor, &channel);
-    pthread_mutex_lock(&handover.mutex);
-    if (good)
-        handover.given++;
+    struct channel_writer *channel = &handover.channels[reactor->index];
+    enter(reactor, PLACE_GIVING);
+    if (part_give(reactor, &handover.frames[reactor->index]))
+        enter(reactor, PLACE_GIVEN);
     else
-        fail_locked(explain(channel.error));
-    pthread_cond_broadcast(&handover.changed);
-    pthread_mutex_unlock(&handover.mutex);
-    channel_writer_free(&channel);
+        fail(explain(channel->error));
 }
 
 static enum verdict wait_for_verdict(void)
@@ -163,6 +182,7 @@ static enum verdict wait_for_verdict(void)
 static void stand_still(struct reactor *reactor, struct errand *errand)
 {
     (void)errand;
+    enter(reactor, PLACE_SETTLING);
     if (meet() && settle(reactor))
         give(reactor);
     if (wait_for_verdict() == VERDICT_GO) {
@@ -207,14 +227,6 @@ static void wait_all_left(void)
 }
 
 /* --- The control channel --- */
-
-static bool fail(const char *why)
-{
-    pthread_mutex_lock(&handover.mutex);
-    fail_locked(why);
-    pthread_mutex_unlock(&handover.mutex);
-    return false;
-}
 
 static void put_setup(struct channel_writer *control, const int *theirs)
 {
@@ -282,43 +294,103 @@ static void wait_until_quiet(void)
             return;
         nanosleep(&(struct timespec){.tv_nsec = QUIET_LOOK_MS * 1000000l}, NULL);
     } while (clock_steady_ns() / 1000000 < end_ms);
-    log_warn(SERVER, "handover_hurried",
-             "handover: hooks that wait and tasks that run are stopped: they take too long");
+    log_warn(SERVER, "handover_hurried", "handover: hooks that wait are stopped: they take too long");
 }
 
-/* The reactors stand still meanwhile. */
+/* Until little is new. While all goes on. */
+static bool send_ahead(void)
+{
+    uint64_t sent = AHEAD_ENOUGH;
+    bool good = true;
+    for (unsigned pass = 0; good && sent >= AHEAD_ENOUGH && pass < AHEAD_PASSES; pass++) {
+        guest_enter(server_reactor(0));
+        sent = carry_put_ahead(handover.frames);
+        guest_leave(server_reactor(0));
+        for (unsigned i = 0; good && i < server_reactor_count(); i++)
+            good = !handover.channels[i].failed || fail(explain(handover.channels[i].error));
+    }
+    return good;
+}
+
+/* Nobody is served for so long that it is better to go on. What for? With the mutex. */
+static void fail_slow_locked(void)
+{
+    static const char *const does[] = {[PLACE_AWAY] = "has not stopped: what runs there takes long",
+                                       [PLACE_SETTLING] = "ends what cannot go along, or waits for one that does",
+                                       [PLACE_GIVING] = "hands over, and the new process does not take it in time"};
+    enum place least = PLACE_GIVEN;
+    unsigned which = 0;
+    char why[256];
+    for (unsigned i = 0; i < server_reactor_count(); i++) {
+        if (handover.places[i] < least) {
+            least = handover.places[i];
+            which = i;
+        }
+    }
+    if (least == PLACE_GIVEN)
+        snprintf(why, sizeof why, "nobody was served for %u ms (upgrade.stillMs)", config->upgrade.still_ms);
+    else
+        snprintf(why, sizeof why, "nobody was served for %u ms (upgrade.stillMs): reactor %u %s",
+                 config->upgrade.still_ms, which, does[least]);
+    fail_locked(why);
+}
+
+/* The reactors stand still meanwhile. Up to the last word of the new process. */
 static bool give_all(struct channel_writer *control, struct channel_reader *reader)
 {
     struct timespec due;
-    if (!say(control, HANDOVER_GIVE))
-        return false;
-    due_in(STILL_MS, &due);
+    due_in(config->upgrade.still_ms, &due);
     pthread_mutex_lock(&handover.mutex);
     while (handover.given < server_reactor_count() && !handover.failed)
         if (pthread_cond_timedwait(&handover.changed, &handover.mutex, &due) == ETIMEDOUT)
-            fail_locked(too_slow);
+            fail_slow_locked();
     bool good = !handover.failed;
     pthread_mutex_unlock(&handover.mutex);
-    return good && expect(HANDOVER_TAKEN, reader, STILL_MS) && say(control, HANDOVER_GO);
+    return good && expect(HANDOVER_TAKEN, reader, config->upgrade.still_ms) && say(control, HANDOVER_GO) &&
+           expect(HANDOVER_SERVES, reader, config->upgrade.still_ms);
+}
+
+/* It has not come so far: from here on it cannot. True: it came in the last moment. */
+static bool has_served(void)
+{
+    struct channel_reader late = {.fd = handover.control};
+    shutdown(handover.control, SHUT_RD);
+    bool served = channel_next(&late) == HANDOVER_SERVES;
+    channel_reader_free(&late);
+    return served;
+}
+
+static void stop_writing(void)
+{
+    for (unsigned i = 0; i < server_reactor_count(); i++)
+        shutdown(handover.channels[i].fd, SHUT_RDWR);
 }
 
 static bool hand_over(struct channel_writer *control, struct channel_reader *reader)
 {
-    if (!expect(HANDOVER_READY, reader, handover.ready_ms))
+    if (!expect(HANDOVER_READY, reader, config->upgrade.timeout_ms) || !say(control, HANDOVER_GIVE) || !send_ahead())
         return false;
     wait_until_quiet();
+    if (!send_ahead())
+        return false;
     if (drain_begun())
         return fail("this process is going away");
     uint64_t began_ns = clock_steady_ns();
     post_all(stand_still);
-    bool good = give_all(control, reader);
+    bool good = give_all(control, reader) || has_served();
+    double still_ms = (double)(clock_steady_ns() - began_ns) / 1e6;
+    if (good) { /* first of all: the service manager takes no word from a process that it does not know */
+        atomic_store(&handover.done, true);
+        service_main_process((int)handover.pid);
+        say(control, HANDOVER_KNOWN);
+    }
     pthread_mutex_lock(&handover.mutex);
+    handover.failed = !good;
     handover.verdict = good ? VERDICT_GO : VERDICT_RESUME;
     pthread_cond_broadcast(&handover.changed);
     pthread_mutex_unlock(&handover.mutex);
-    for (unsigned i = 0; !good && i < server_reactor_count(); i++)
-        shutdown(handover.channels[i], SHUT_RDWR); /* one that still writes stops */
-    double still_ms = (double)(clock_steady_ns() - began_ns) / 1e6;
+    if (!good)
+        stop_writing(); /* one that still writes stops */
     wait_all_left();
     if (good)
         log_info(SERVER, "handed_over", "handover: process %d serves now; nobody did for %.1f ms", (int)handover.pid,
@@ -339,23 +411,41 @@ static void end_successor(void)
         starter_kill(handover.pid);
 }
 
+/* Made: so many channels. */
+static unsigned open_channels(int *theirs)
+{
+    int pair[2];
+    unsigned made = 0;
+    for (; made < server_reactor_count() && channel_pair(pair, MOVE_MS); made++) {
+        handover.channels[made] = (struct channel_writer){.fd = pair[0]};
+        handover.frames[made] = (struct frame_writer){.channel = &handover.channels[made]};
+        theirs[made] = pair[1];
+    }
+    return made;
+}
+
+static void close_channels(unsigned made)
+{
+    for (unsigned i = 0; i < made; i++) {
+        frame_writer_free(&handover.frames[i]);
+        channel_writer_free(&handover.channels[i]);
+        close(handover.channels[i].fd);
+    }
+}
+
 static bool lead(void)
 {
-    int control[2], pair[2], theirs[LANES_MAXIMUM];
-    unsigned count = server_reactor_count(), made = 0;
-    if (!channel_pair(control, STILL_MS))
+    int control[2], theirs[LANES_MAXIMUM];
+    if (!channel_pair(control, MOVE_MS))
         return fail(strerror(errno));
     pthread_mutex_lock(&handover.mutex);
     handover.control = control[0];
     pthread_mutex_unlock(&handover.mutex);
     struct channel_writer writer = {.fd = control[0]};
     struct channel_reader reader = {.fd = control[0]};
-    for (; made < count && channel_pair(pair, STILL_MS); made++) {
-        handover.channels[made] = pair[0];
-        theirs[made] = pair[1];
-    }
     char error[256];
-    bool good = made == count || fail(strerror(errno));
+    unsigned made = open_channels(theirs);
+    bool good = made == server_reactor_count() || fail(strerror(errno));
     if (good) {
         handover.pid = starter_spawn(control[1], error, sizeof error);
         good = handover.pid > 0 || fail(error);
@@ -368,12 +458,13 @@ static bool lead(void)
     good = good && hand_over(&writer, &reader);
     if (!good && handover.pid > 0)
         end_successor();
-    for (unsigned i = 0; i < made; i++)
-        close(handover.channels[i]);
-    pthread_mutex_lock(&handover.mutex);
-    handover.control = -1;
-    pthread_mutex_unlock(&handover.mutex);
-    close(control[0]);
+    close_channels(made);
+    if (!good) { /* otherwise it stays, for answers that come late */
+        pthread_mutex_lock(&handover.mutex);
+        handover.control = -1;
+        pthread_mutex_unlock(&handover.mutex);
+        close(control[0]);
+    }
     channel_writer_free(&writer);
     channel_reader_free(&reader);
     return good;
@@ -386,14 +477,12 @@ static void *run(void *nothing)
     log_info(SERVER, "handover_started", "handover: starting the program anew");
     bool good = lead();
     pool_leave_thread();
-    if (good) {
-        atomic_store(&handover.done, true);
-        service_main_process((int)handover.pid);
+    if (good)
         drain_end("handover");
-    } else {
+    atomic_store(&handover.under_way, false);
+    atomic_store(&handover.finished, true); /* who reads that it failed may try again */
+    if (!good)
         log_error(SERVER, "handover_failed", "handover: %s: this process goes on", handover.error);
-    }
-    atomic_store(&handover.finished, true);
     return NULL;
 }
 
@@ -410,6 +499,8 @@ void handover_begin(void)
         why = "one is under way already";
     else if (drain_begun())
         why = "this process is going away";
+    else if (handover_follows())
+        why = "the process before this one still has tasks or requests to finish: try again when it has ended";
     else if (getpid() == 1)
         why = "this is process 1 of its container, whose end would be the new one's too: start a new container";
     else if (loader_canary(&trial))
@@ -424,10 +515,13 @@ void handover_begin(void)
     handover.failed = false;
     handover.verdict = VERDICT_NONE;
     handover.pid = 0;
-    handover.ready_ms = config->upgrade.timeout_ms;
+    memset(handover.places, 0, sizeof handover.places);
     atomic_store(&handover.finished, false);
+    atomic_store(&handover.under_way, true);
     int failure = pthread_create(&handover.thread, NULL, run, NULL);
     handover.started = failure == 0;
+    if (failure != 0)
+        atomic_store(&handover.under_way, false);
     if (failure != 0)
         log_error(SERVER, "handover_failed", "handover: cannot start a thread: %s: this process goes on",
                   strerror(failure));
@@ -442,6 +536,38 @@ void handover_stop(void)
     if (handover.started)
         pthread_join(handover.thread, NULL);
     handover.started = false;
+}
+
+bool handover_under_way(void)
+{
+    return atomic_load(&handover.under_way);
+}
+
+/* A record at a time. The reactor waits for the new process, which is fine: it serves nobody. */
+bool handover_answer_late(const struct profile *asker, struct frame *asked, enum code code, struct slice text)
+{
+    struct channel_writer channel = {.fd = handover.control};
+    struct frame_writer writer = {.channel = &channel};
+    if (!handover_done())
+        return false;
+    pthread_mutex_lock(&handover.mutex);
+    if (!handover.late_failed) {
+        channel_begin(&channel, HANDOVER_LATE);
+        channel_put_bytes(&channel, asker->id);
+        channel_put(&channel, attachment_owner(asker));
+        frame_put(&writer, asked);
+        channel_put(&channel, code);
+        channel_put_bytes(&channel, text);
+        channel_end(&channel);
+        handover.late_failed = !channel_flush(&channel);
+    }
+    if (handover.late_failed)
+        log_warn(SERVER, "late_answer_lost", "handover: the answer to a task of %.*s cannot be passed on",
+                 (int)asker->id.length, asker->id.data);
+    pthread_mutex_unlock(&handover.mutex);
+    frame_writer_free(&writer);
+    channel_writer_free(&channel);
+    return true;
 }
 
 bool handover_done(void)

@@ -7,25 +7,41 @@
  *   has the starter start it ─────────────────►   begins
  *   SETUP: version, hash key, sockets ────────►   reads its config, loads scripts, makes reactors
  *   serves on                     ◄───────────    READY, or REFUSE and why
- *   waits a little for hooks and tasks that run
+ *   GIVE ─────────────────────────────────────►   each reactor reads the channel of its own
+ *   sends ahead the envelopes that mailboxes
+ *   and the history hold, serves on
+ *   waits a little for hooks that wait
  *   FREEZE: reactors stop between two envelopes
- *   GIVE ─────────────────────────────────────►
- *   each reactor writes its part, to the one  ►   each reactor reads its part, and touches no socket
- *   of the same number, over a channel of its own
+ *   each reactor writes its part, to the one  ►   each reactor takes its part, and touches no socket
+ *   of the same number
  *                                 ◄───────────    TAKEN
- *   GO ───────────────────────────────────────►   serves
- *   lets go, says goodbye to who stayed, ends
+ *   GO ───────────────────────────────────────►
+ *   ══════════════════════════════◄═══════════    SERVES: the point of no return; serves
+ *   tells the service manager, KNOWN ─────────►   tells it READY
+ *   lets go, says goodbye to who stayed,
+ *   LATE: what its last tasks come to ────────►   gives it to who asked
+ *   ends
  *
- * Up to GO the old process has given nothing away: whatever fails (the new one does not start, refuses, ends, hangs, is
- * of another version) ends with a line in the log that says why, and the reactors go on where they stood. All records
- * are net/channel.h's; those of the bridge's part are bridge/state/carry.h's, so what a connection waits for goes the
- * same way as what a mailbox holds. SETUP begins with the version of all of it: a process that does not know it
- * refuses.
+ * **Who owns it all.** Up to SERVES the old process has given nothing away: whatever fails (the new one does not start,
+ * refuses, ends, hangs, is of another version) ends with a line in the log that says why, and the reactors go on where
+ * they stood. SERVES decides, and the kernel sees to it that both sides decide alike: the new process serves if, and
+ * only if, it could write that record into the old one's socket. When the old one has waited enough it closes its end
+ * for reading, from when on that cannot be written, and then looks whether it came before (unix(7), shutdown(2)). So a
+ * new process that ends before it, at whatever point, has touched nothing; one that ends after it was the bridge, and
+ * that is a crash like any other.
  *
- * Connections with TLS stay (their keys are mbedtls's own), and so do those that are closing, have a task with the
- * workers or a token with the verifier. Agents among them get 1012 after GO and come back to the new process; what they
- * have not read goes along, to the front of their mailbox. Requests over HTTP that are under way are finished by the
- * old process; what they would send is refused with `draining`. Idle connections of HTTP go along. */
+ * All records are net/channel.h's; those of the bridge's part are bridge/state/carry.h's, so what a connection waits
+ * for goes the same way as what a mailbox holds. SETUP begins with the version of all of it: a process that does not
+ * know it refuses.
+ *
+ * **Who stays.** Connections with TLS (their keys are mbedtls's own), and those that are closing, have a token with the
+ * verifier, or a task with the workers without having registered. Agents among them get 1012 after SERVES and come back
+ * to the new process; what they have not read goes along, to the front of their mailbox, and what they had sent by the
+ * freeze is handled before. Requests over HTTP that are under way are finished by the old process; what they would send
+ * is refused with `draining`. Idle connections of HTTP go along.
+ *
+ * **Tasks** of agents (bridge.execute) stay with the old process's workers, which it stays for (drain.timeoutMs): what
+ * they come to goes to the agent by LATE. Those that are not done then are answered `overloaded`. */
 #ifndef LUADUCT_RUNTIME_HANDOVER_H
 #define LUADUCT_RUNTIME_HANDOVER_H
 
@@ -33,11 +49,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/slice.h"
+#include "protocol/code.h"
+
 struct config;
+struct frame;
+struct profile;
 struct reactor;
 
 /* Counts up with every change of what the records say. */
-#define HANDOVER_VERSION 1u
+#define HANDOVER_VERSION 2u
 
 /* Where a process that is started by the starter finds its end of the control channel. */
 #define HANDOVER_VARIABLE "LUADUCT_HANDOVER"
@@ -50,6 +71,9 @@ enum handover_kind {
     HANDOVER_GIVE,
     HANDOVER_TAKEN,
     HANDOVER_GO,
+    HANDOVER_SERVES,
+    HANDOVER_KNOWN,
+    HANDOVER_LATE,
     HANDOVER_AGENT = 100, /* a WebSocket; records of its own follow */
     HANDOVER_HTTP,        /* an idle connection */
     HANDOVER_PHASE,       /* who is registered is known from here on */
@@ -67,8 +91,15 @@ void handover_begin(void);
 /* Before the process ends: waits for that thread. */
 void handover_stop(void);
 
+/* Any thread: whether one is under way, so that what it has read already must not change. */
+bool handover_under_way(void);
+
 /* Whether another process serves by now: then what is shared with it (the administration socket's name) stays. */
 bool handover_done(void);
+
+/* On a reactor's thread: passes on to the process that serves what came of the task that this envelope, a frame, had
+ * asked for: CODE_OK and the result as JSON, or another code and what is wrong. False: no other process does. */
+bool handover_answer_late(const struct profile *asker, struct frame *asked, enum code code, struct slice text);
 
 /* --- The new process: main --- */
 
@@ -83,6 +114,16 @@ bool handover_listen(const struct config *config, uint16_t *ws_port, uint16_t *h
 /* The reactors run: has the old one hand over, and its own go on. False: nothing was taken, and the process must end
  * without touching a connection. */
 bool handover_take_over(char *error, size_t size);
+
+/* Instead of service_ready: says it as soon as the service manager knows this process, and takes what comes late, on a
+ * thread of its own that ends with the old process. */
+void handover_follow(const char *status);
+
+/* Whether it is still there: then it may have answers for agents that must not go elsewhere meanwhile. */
+bool handover_follows(void);
+
+/* Main, before the reactors stop: ends that thread. */
+void handover_unfollow(void);
 
 /* It comes to nothing: the old one hears why. */
 void handover_refuse(const char *why);

@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "bridge/registry/attachment.h"
+#include "bridge/registry/registry.h"
 #include "bridge/state/carry.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
@@ -17,11 +18,47 @@
 /* Service Restart (IANA registry of close codes). */
 #define CLOSE_RESTART 1012u
 
+static bool goes_along(const struct connection *connection)
+{
+    const struct endpoint *endpoint = &connection->endpoint;
+    if (connection->transport.tls || connection->verification)
+        return false;
+    if (connection->executing > 0 && !connection_registered(connection))
+        return false; /* nobody could be told what came of it */
+    if (connection->phase == CONNECTION_HTTP)
+        return !connection->http;
+    return connection->phase == CONNECTION_WEBSOCKET && !endpoint->close_status && !endpoint->outbox.cut &&
+           (connection->pause || (!connection->hook_waits && !connection->backlog)) &&
+           endpoint->state != ENDPOINT_LEAVING && !atomic_load_explicit(&endpoint->replaced, memory_order_acquire);
+}
+
 /* --- Settling --- */
 
 bool part_busy(const struct reactor *reactor)
 {
-    return reactor->waiting || reactor->work.out > 0;
+    return reactor->waiting;
+}
+
+/* As much as one read of another connection may take: a session gives what one record holds. */
+static void read_up(struct connection *connection)
+{
+    atomic_ullong *bytes_in = &connection_reactor(connection)->lane->counters.bytes_in;
+    uint64_t begun = atomic_load_explicit(bytes_in, memory_order_relaxed), before, now = begun;
+    do {
+        before = now;
+        if (connection->reads && connection->phase == CONNECTION_WEBSOCKET)
+            connection_readable(connection);
+        now = atomic_load_explicit(bytes_in, memory_order_relaxed);
+    } while (now != before && now - begun < REACTOR_READ_BYTES);
+}
+
+void part_read(struct reactor *reactor)
+{
+    for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
+        next = connection->next;
+        if (connection->transport.tls && connection->phase == CONNECTION_WEBSOCKET)
+            read_up(connection);
+    }
 }
 
 bool part_settle(struct reactor *reactor)
@@ -29,7 +66,7 @@ bool part_settle(struct reactor *reactor)
     bool done = true;
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
         next = connection->next;
-        if (connection->pause) {
+        while (connection->pause && !goes_along(connection)) { /* the next message may slow it again */
             session_forget_pause(connection);
             session_hook_ended(connection);
         }
@@ -42,7 +79,8 @@ bool part_settle(struct reactor *reactor)
     while (lane_drain(reactor->lane));
     reactor_flush(reactor);
     for (struct connection *connection = reactor->connections; connection; connection = connection->next)
-        done = done && !connection->pause && !connection->backlog;
+        done = done && (connection->pause ? goes_along(connection) : !connection->backlog) &&
+               !(connection->holds && connection->transport.tls);
     return done && !reactor->waiting && lane_idle(reactor->lane);
 }
 
@@ -55,18 +93,6 @@ static struct slice held_of(const struct connection *connection)
     while (held && held->connection != connection)
         held = held->next;
     return held ? slice_from(held->bytes + held->at, held->length - held->at) : slice_from("", 0);
-}
-
-static bool goes_along(const struct connection *connection)
-{
-    const struct endpoint *endpoint = &connection->endpoint;
-    if (connection->transport.tls || connection->verification || connection->executing > 0)
-        return false;
-    if (connection->phase == CONNECTION_HTTP)
-        return !connection->http;
-    return connection->phase == CONNECTION_WEBSOCKET && !endpoint->close_status && !endpoint->outbox.cut &&
-           !connection->hook_waits && !connection->backlog && endpoint->state != ENDPOINT_LEAVING &&
-           !atomic_load_explicit(&endpoint->replaced, memory_order_acquire);
 }
 
 static void put_peer(const struct connection *connection, struct channel_writer *channel)
@@ -87,6 +113,13 @@ static void put_agent(const struct connection *connection, struct frame_writer *
     channel_put(channel, connection->known_at_upgrade);
     channel_put(channel, endpoint->outbox.form);
     channel_put(channel, endpoint->grace_over);
+    channel_put(channel, connection->message_began_ms); /* of the machine's clock */
+    channel_put_bytes(channel,
+                      slice_from((const char *)connection->trace, connection->trace ? sizeof *connection->trace : 0));
+    channel_put(channel, session_pause_left(connection));
+    channel_put(channel, connection->backlog != NULL);
+    if (connection->backlog)
+        backlog_put(connection->backlog, channel);
     channel_put_bytes(channel, held_of(connection));
     identity_write(connection->identity, channel);
     websocket_put(&connection->websocket, channel);
@@ -97,9 +130,9 @@ static void put_agent(const struct connection *connection, struct frame_writer *
     carry_put_waiting(endpoint, writer);
 }
 
-bool part_give(struct reactor *reactor, struct channel_writer *channel)
+bool part_give(struct reactor *reactor, struct frame_writer *writer)
 {
-    struct frame_writer writer = {.channel = channel};
+    struct channel_writer *channel = writer->channel;
     for (struct connection *connection = reactor->connections; connection && !channel->failed;
          connection = connection->next) {
         connection->goes_along = goes_along(connection);
@@ -108,21 +141,21 @@ bool part_give(struct reactor *reactor, struct channel_writer *channel)
             put_peer(connection, channel);
             channel_end(channel);
         } else if (connection->goes_along) {
-            put_agent(connection, &writer);
+            put_agent(connection, writer);
         } else if (connection->is_websocket) {
-            carry_put_rest(&connection->endpoint, &writer);
+            carry_put_rest(&connection->endpoint, writer);
         }
     }
-    carry_put_mailboxes(reactor->lane, &writer);
+    carry_put_mailboxes(reactor->lane, writer);
     if (reactor->index == 0)
-        carry_put_history(&writer);
+        carry_put_history(writer);
     channel_begin(channel, HANDOVER_PHASE);
     channel_end(channel);
+    carry_put_holders(reactor->lane, writer);
     if (reactor->index == 0)
-        carry_put_pending(&writer);
+        carry_put_pending(writer);
     channel_begin(channel, HANDOVER_END);
     channel_end(channel);
-    frame_writer_free(&writer);
     return channel_flush(channel);
 }
 
@@ -146,8 +179,10 @@ static void send_over(struct connection *connection, uint32_t retry_ms)
 
 void part_let_go(struct reactor *reactor)
 {
+    reactor->lane->given_away = true;
     acceptor_stop(reactor);
     script_stop_timers(reactor->script);
+    ev_timer_stop(reactor->loop, &reactor->cleanup_timer);
     for (struct connection *connection = reactor->connections, *next; connection; connection = next) {
         next = connection->next;
         if (connection->goes_along)
@@ -156,4 +191,5 @@ void part_let_go(struct reactor *reactor)
             send_over(connection, reactor->config->drain.retry_ms);
     }
     reactor_begin_stop(reactor); /* from here on nothing is accepted that this process would have to deliver */
+    registry_clear_mailboxes(reactor->lane);
 }

@@ -3,7 +3,9 @@
 #include "bridge/queue/pending.h"
 #include "bridge/registry/attachment.h"
 #include "bridge/state/carry.h"
+#include "memory/pool.h"
 #include "runtime/agent/agent_session.h"
+#include "runtime/agent/backlog.h"
 #include "runtime/agent/session.h"
 #include "runtime/handover/handover.h"
 #include "runtime/handover/part.h"
@@ -63,6 +65,14 @@ static bool get_registration(struct connection *connection, struct channel_reade
     return sender_fragment_set(&connection->fragment, profile->id, profile->role);
 }
 
+/* Without memory it has none. */
+static void get_trace(struct connection *connection, struct channel_reader *channel)
+{
+    struct slice bytes = channel_get_bytes(channel);
+    if (bytes.length == sizeof *connection->trace && (connection->trace = pool_acquire(POOL_ARRAYS, bytes.length)))
+        memcpy(connection->trace, bytes.data, bytes.length);
+}
+
 static struct connection *get_agent(struct reactor *reactor, struct channel_reader *channel)
 {
     struct connection *connection = get_peer(reactor, channel);
@@ -75,8 +85,14 @@ static struct connection *get_agent(struct reactor *reactor, struct channel_read
     connection->known_at_upgrade = channel_get(channel) != 0;
     endpoint->outbox.form = (uint8_t)channel_get(channel);
     endpoint->grace_over = channel_get(channel) != 0;
+    connection->message_began_ms = (uint32_t)channel_get(channel);
+    get_trace(connection, channel);
+    uint32_t pause_ms = (uint32_t)channel_get(channel);
+    bool good = !channel_get(channel) || (connection->backlog = backlog_get(channel));
+    session_pause(connection, pause_ms);
+    connection->backlog_full = connection->backlog && connection->backlog->count >= BACKLOG_MAXIMUM;
     struct slice held = channel_get_bytes(channel);
-    bool good = held.length == 0 || reactor_hold(connection, held.data, held.length);
+    good = good && (held.length == 0 || reactor_hold(connection, held.data, held.length));
     good = good && identity_read(channel, &connection->identity) && websocket_get(&connection->websocket, channel);
     if (good && channel_get(channel))
         good = get_registration(connection, channel);
@@ -88,13 +104,18 @@ static struct connection *get_agent(struct reactor *reactor, struct channel_read
     return connection;
 }
 
-bool part_take(struct reactor *reactor, struct channel_reader *channel, bool (*meet)(void))
+bool part_take(struct reactor *reactor, struct frame_reader *frames, bool (*meet)(void))
 {
-    struct frame_reader frames = {.channel = channel};
+    struct channel_reader *channel = frames->channel;
     struct connection *last = NULL;
     uint32_t kind;
+    bool ahead = true; /* what the other process sends while it serves: that may take a while */
     reactor_begin_pass(reactor);
     while ((kind = channel_next(channel)) && kind != HANDOVER_END) {
+        if (ahead && kind != CARRY_FRAME) {
+            ahead = false;
+            reactor_begin_pass(reactor);
+        }
         if (kind == HANDOVER_AGENT)
             last = get_agent(reactor, channel);
         else if (kind == HANDOVER_HTTP)
@@ -102,9 +123,8 @@ bool part_take(struct reactor *reactor, struct channel_reader *channel, bool (*m
         else if (kind == HANDOVER_PHASE && !meet())
             channel_reject(channel, "another reactor could not take its part");
         else if (kind != HANDOVER_PHASE)
-            carry_get(kind, reactor->lane, last ? &last->endpoint : NULL, &frames);
+            carry_get(kind, reactor->lane, last ? &last->endpoint : NULL, frames);
     }
-    frame_reader_free(&frames);
     return kind == HANDOVER_END && !channel->failed;
 }
 
@@ -123,6 +143,10 @@ static void begin(struct connection *connection)
                                                            : DEADLINE_GRACE);
     attachment_go_live(endpoint);
     lane_mark_dirty(reactor->lane, endpoint);
+    if (connection->backlog_full)
+        connection_read_on(connection, false);
+    if (connection->backlog && !connection->pause) /* there was no room for the pause */
+        session_hook_ended(connection);
 }
 
 void part_begin(struct reactor *reactor)

@@ -11,16 +11,18 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "bridge/delivery/lane.h"
+#include "base/service.h"
+#include "memory/pool.h"
+#include "runtime/agent/session.h"
 #include "runtime/connection/acceptor.h"
 #include "runtime/handover/handover.h"
 #include "runtime/handover/part.h"
 #include "runtime/process/server.h"
 #include "runtime/reactor.h"
 
-/* For the old process's next word: it waits for hooks and tasks before it gives, and then for all reactors. */
+/* For the old process's next word and for the next part of what it gives: in between it waits for hooks, and then for
+ * all reactors. Longer than any of that: its end is noticed at once. */
 #define GIVE_MS 60000u
-#define GO_MS 10000u
 
 enum stage { STAGE_WAIT, STAGE_TAKE, STAGE_GO, STAGE_LEAVE };
 
@@ -31,7 +33,8 @@ static struct {
     char host[256], admin[4096];
     uint16_t ws_port, http_port;
     unsigned count; /* reactors */
-    int channels[LANES_MAXIMUM];
+    struct channel_reader channels[LANES_MAXIMUM];
+    struct frame_reader frames[LANES_MAXIMUM];
     struct {
         int fds[REACTOR_LISTENERS_MAXIMUM];
         bool admin[REACTOR_LISTENERS_MAXIMUM];
@@ -42,6 +45,9 @@ static struct {
     pthread_cond_t changed;
     enum stage stage;
     unsigned taken, here, round;
+    pthread_t thread; /* of what comes late */
+    bool follows, known;
+    atomic_bool old_is_there;
     char problem[256]; /* why a reactor could not take its part; empty: none */
 } successor = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -67,7 +73,8 @@ static void get_listeners(struct channel_reader *reader, unsigned index)
         channel_reject(reader, "the listening sockets are missing");
         return;
     }
-    successor.channels[index] = channel_get_fd(reader);
+    successor.channels[index] = (struct channel_reader){.fd = channel_get_fd(reader)};
+    successor.frames[index].channel = &successor.channels[index];
     uint64_t count = channel_get(reader);
     if (count > REACTOR_LISTENERS_MAXIMUM)
         channel_reject(reader, "there are more listening sockets than can be");
@@ -196,33 +203,38 @@ static void enter(enum stage stage)
     pthread_mutex_unlock(&successor.mutex);
 }
 
+/* A read there waits for so long. */
+static void patient(int fd, uint32_t ms)
+{
+    struct timeval timeout = {.tv_sec = ms / 1000};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+}
+
 bool handover_take(struct reactor *reactor)
 {
     if (!successor.joined)
         return true;
     if (wait_past(STAGE_WAIT) != STAGE_TAKE)
         return false;
-    struct channel_reader channel = {.fd = successor.channels[reactor->index]};
-    bool good = part_take(reactor, &channel, meet);
+    struct channel_reader *channel = &successor.channels[reactor->index];
+    patient(channel->fd, GIVE_MS);
+    bool good = part_take(reactor, &successor.frames[reactor->index], meet);
     pthread_mutex_lock(&successor.mutex);
     successor.taken += good;
     if (!good && !successor.problem[0])
         snprintf(successor.problem, sizeof successor.problem, "reactor %u: %s", reactor->index,
-                 channel_problem(&channel));
+                 channel_problem(channel));
     pthread_cond_broadcast(&successor.changed);
     pthread_mutex_unlock(&successor.mutex);
-    channel_reader_free(&channel);
     if (wait_past(STAGE_TAKE) != STAGE_GO)
         return false;
     part_begin(reactor);
-    close(channel.fd);
     return true;
 }
 
-static bool expect(uint32_t kind, uint32_t timeout_ms, char *error, size_t size)
+static bool expect(uint32_t kind, char *error, size_t size)
 {
-    struct timeval timeout = {.tv_sec = timeout_ms / 1000};
-    setsockopt(successor.reader.fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    patient(successor.reader.fd, GIVE_MS);
     if (channel_next(&successor.reader) == kind)
         return true;
     snprintf(error, size, "the bridge that hands over: %s",
@@ -256,18 +268,123 @@ bool handover_take_over(char *error, size_t size)
 {
     if (!successor.joined)
         return true;
-    bool good = say(HANDOVER_READY, error, size) && expect(HANDOVER_GIVE, GIVE_MS, error, size);
+    bool good = say(HANDOVER_READY, error, size) && expect(HANDOVER_GIVE, error, size);
     if (good)
         enter(STAGE_TAKE);
-    good =
-        good && wait_taken(error, size) && say(HANDOVER_TAKEN, error, size) && expect(HANDOVER_GO, GO_MS, error, size);
+    good = good && wait_taken(error, size) && say(HANDOVER_TAKEN, error, size) && expect(HANDOVER_GO, error, size);
     if (!good) {
         handover_refuse(error);
         return false;
     }
+    if (!say(HANDOVER_SERVES, error, size)) /* the old one has waited enough, and goes on */
+        return false;
     enter(STAGE_GO);
-    close(successor.reader.fd);
+    return true;
+}
+
+/* --- What comes late --- */
+
+struct late {
+    struct errand errand; /* first */
+    struct late_answer answer;
+    bool given, done; /* done: with the mutex */
+};
+
+static void give_late(struct reactor *reactor, struct errand *errand)
+{
+    struct late *late = (struct late *)errand;
+    late->given = session_answer_late(reactor, &late->answer);
+    pthread_mutex_lock(&successor.mutex);
+    late->done = true;
+    pthread_cond_broadcast(&successor.changed);
+    pthread_mutex_unlock(&successor.mutex);
+}
+
+/* On one reactor after the other, until it is that of who has to hear of it. */
+static void take_late(struct channel_reader *reader)
+{
+    struct frame_reader frames = {.channel = reader};
+    struct late late = {.errand.run = give_late, .answer.id = channel_get_bytes(reader)};
+    late.answer.owner = channel_get(reader);
+    late.answer.asked = frame_get(&frames);
+    late.answer.code = (enum code)channel_get(reader);
+    late.answer.text = channel_get_bytes(reader);
+    for (unsigned i = 0; !reader->failed && !late.given && i < successor.count; i++) {
+        late.done = false;
+        reactor_post(server_reactor(i), &late.errand);
+        pthread_mutex_lock(&successor.mutex);
+        while (!late.done)
+            pthread_cond_wait(&successor.changed, &successor.mutex);
+        pthread_mutex_unlock(&successor.mutex);
+    }
+    frame_release(late.answer.asked);
+    frame_reader_free(&frames);
+}
+
+/* On no reactor: there may be many. */
+static void free_frames(void)
+{
+    for (unsigned i = 0; i < successor.count; i++) {
+        frame_reader_free(&successor.frames[i]);
+        channel_reader_free(&successor.channels[i]);
+        close(successor.channels[i].fd);
+    }
+}
+
+/* Until the old process ends, which closes its end, or this one does not want more. */
+static void *follow(void *status)
+{
+    uint32_t kind;
+    log_name_thread("upgrade");
+    free_frames();
+    patient(successor.reader.fd, 0);
+    while ((kind = channel_next(&successor.reader))) {
+        if (kind == HANDOVER_KNOWN && !successor.known)
+            service_ready(status);
+        else if (kind == HANDOVER_LATE)
+            take_late(&successor.reader);
+        successor.known = successor.known || kind == HANDOVER_KNOWN;
+    }
+    if (!successor.known) /* it ended in between: then this process is told of by nobody else */
+        service_ready(status);
+    pool_leave_thread();
+    atomic_store(&successor.old_is_there, false);
+    return NULL;
+}
+
+/* Its end may be in the socket before the thread has seen it. */
+bool handover_follows(void)
+{
+    char byte;
+    return atomic_load(&successor.old_is_there) &&
+           recv(successor.reader.fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) != 0;
+}
+
+void handover_follow(const char *status)
+{
+    atomic_store(&successor.old_is_there, true);
+    int failure = pthread_create(&successor.thread, NULL, follow, (void *)(uintptr_t)status);
+    successor.follows = failure == 0;
+    if (successor.follows)
+        return;
+    log_warn(SERVER, "handover_unheard",
+             "handover: cannot start a thread: %s: what tasks of the old process come to is "
+             "lost",
+             strerror(failure));
+    atomic_store(&successor.old_is_there, false);
+    free_frames();
+    service_ready(status);
+}
+
+void handover_unfollow(void)
+{
+    if (successor.follows) {
+        shutdown(successor.reader.fd, SHUT_RDWR);
+        pthread_join(successor.thread, NULL);
+    }
+    successor.follows = false;
+    if (successor.joined)
+        close(successor.reader.fd);
     channel_reader_free(&successor.reader);
     channel_writer_free(&successor.writer);
-    return true;
 }

@@ -46,8 +46,11 @@ static int open_native(lua_State *L)
     luaL_register(L, NULL, api_repl_functions);
     luaL_register(L, NULL, api_tls_functions);
     luaL_register(L, NULL, api_state_functions);
+    luaL_register(L, NULL, api_figures_history_functions);
     luaL_register(L, NULL, api_log_functions);
     luaL_register(L, NULL, api_console_functions);
+    lua_pushliteral(L, API_ADMINISTRATORS);
+    lua_setfield(L, -2, "ADMINISTRATORS");
     return 1;
 }
 

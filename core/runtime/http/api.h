@@ -96,8 +96,8 @@ void api_sum_heaps(uint64_t *scripts, uint64_t *apis, struct script_collections 
 /* Adds up the hook calls of all reactors that failed, and of these those that were stopped. Any thread. */
 void api_sum_failures(uint64_t *errors, uint64_t *overruns);
 
-/* Has a reactor tell the figures to who listens to them (events.h), if anybody does. Main thread, now and then: at most
- * once a second it does something. */
+/* Takes a sample of the figures (figures_history.h), and has a reactor tell them to who listens to them (events.h), if
+ * anybody does. Main thread, now and then: at most once a second it does something. */
 void api_tell_figures(uint64_t now_ms);
 
 /* The reactor's part in it. */

@@ -53,7 +53,7 @@ static int join(lua_State *L, struct api *api, const struct subscription *subscr
     if (code == CODE_FORBIDDEN)
         access_refused(REFUSED_ADMIN, api->call->identity, SLICE("/events"));
     if (code == CODE_FORBIDDEN)
-        text = SLICE("only an administrator may listen to this kind of events");
+        text = SLICE("only an administrator may listen to this kind of events" API_ADMINISTRATORS);
     else if (code == CODE_DRAINING)
         text = SLICE("the bridge is going away");
     lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));

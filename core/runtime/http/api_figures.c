@@ -14,8 +14,9 @@
 #include "protocol/websocket/deflate.h"
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
+#include "runtime/http/figures_history.h"
 #include "runtime/identity/jwt/verifier.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limit.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/process/drain.h"
 #include "runtime/process/server.h"
@@ -598,25 +599,68 @@ static int native_collect(lua_State *L)
     return 1;
 }
 
-/* recent_latency(): {count, p50, p90, p99, p999} in milliseconds of what came since it was last asked. */
+/* recent_latency(): {count, p50, p90, p99, p999} in milliseconds of what passed before the newest sample and after the
+ * one before. */
 static int native_recent_latency(lua_State *L)
 {
-    static uint64_t before[LATENCY_BUCKETS]; /* with the mutex */
-    struct reactor_sums sum = sum_reactors();
-    uint64_t recent[LATENCY_BUCKETS];
-    pthread_mutex_lock(&mutex);
-    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
-        recent[i] = minus(sum.latency[i], before[i]);
-        before[i] = sum.latency[i];
-    }
-    pthread_mutex_unlock(&mutex);
+    struct figures_sample sample = {0};
+    figures_history_last(&sample);
     lua_newtable(L);
-    push_latency(L, recent);
-    lua_getfield(L, -1, "latency");
+    set_number(L, "p50", sample.p50);
+    set_number(L, "p90", sample.p90);
+    set_number(L, "p99", sample.p99);
+    set_number(L, "p999", sample.p999);
+    set_number(L, "count", (double)sample.latency_count);
     return 1;
 }
 
-/* --- Telling them to who listens --- */
+/* --- Once a second --- */
+
+/* Main's. */
+static void sample_latency(const uint64_t sums[LATENCY_BUCKETS], struct figures_sample *sample)
+{
+    static uint64_t before[LATENCY_BUCKETS];
+    uint64_t recent[LATENCY_BUCKETS];
+    for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
+        recent[i] = minus(sums[i], before[i]);
+        before[i] = sums[i];
+        sample->latency_count += recent[i];
+    }
+    sample->p50 = milliseconds(latency_percentile(recent, 0.5));
+    sample->p90 = milliseconds(latency_percentile(recent, 0.9));
+    sample->p99 = milliseconds(latency_percentile(recent, 0.99));
+    sample->p999 = milliseconds(latency_percentile(recent, 0.999));
+}
+
+static void take_sample(void)
+{
+    struct traffic traffic = sum_traffic();
+    struct reactor_sums reactors = sum_reactors();
+    struct worker_pool_statistics workers;
+    worker_pool_read_statistics(&workers);
+    struct figures_sample sample = {
+        .wall_ms = clock_wall_ms(),
+        .accepted = traffic.messages_in,
+        .delivered = traffic.messages_out,
+        .bytes_in = traffic.bytes_in,
+        .bytes_out = traffic.bytes_out,
+        .tasks_completed = workers.completed,
+        .collections = reactors.scripts.collections.manual + reactors.scripts.collections.automatic,
+        .memory = system_resident_bytes(),
+        .heaps = reactors.scripts.heap_bytes + reactors.api_heaps,
+        .agents = registry_connected_count(),
+        .connections = reactors.connections,
+        .queued = registry_queued_count(),
+        .workers = workers.workers,
+        .busy_workers = workers.busy,
+        .forecast_workers = workers.forecast,
+        .queued_tasks = workers.depth[TASK_HIGH] + workers.depth[TASK_NORMAL] + workers.depth[TASK_LOW],
+    };
+    for (unsigned code = CODE_OK + 1; code < CODE_COUNT; code++)
+        sample.refused += traffic.refused[code];
+    sample_latency(reactors.latency, &sample);
+    figures_history_add(&sample);
+}
 
 static atomic_bool telling;
 
@@ -631,9 +675,12 @@ void api_tell_figures(uint64_t now_ms)
 {
     static struct errand errand = {.run = tell};
     static uint64_t due_ms; /* main's */
-    if (!events_wanted(EVENT_FIGURES) || now_ms < due_ms || atomic_load_explicit(&telling, memory_order_acquire))
+    if (now_ms < due_ms)
         return;
     due_ms = now_ms + FIGURES_INTERVAL_MS;
+    take_sample();
+    if (!events_wanted(EVENT_FIGURES) || atomic_load_explicit(&telling, memory_order_acquire))
+        return;
     pthread_mutex_lock(&mutex);
     unsigned i = 0;
     while (i < LANES_MAXIMUM && !apis[i])

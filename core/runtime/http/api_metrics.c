@@ -4,9 +4,11 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "base/log.h"
 #include "runtime/http/api_native.h"
 #include "runtime/process/server.h"
 #include "runtime/reactor.h"
+#include "runtime/reload/loader.h"
 #include "runtime/tls/handshakes.h"
 #include "runtime/tracing/export.h"
 #include "runtime/tracing/hop.h"
@@ -274,20 +276,34 @@ static double start_time(uint64_t now_ms)
     return (double)none / 1e3;
 }
 
-/* process_figures(): {seconds, started, connections_limit}: processor time of all threads; wall clock in seconds;
- * connections that may be open, nil: any number. */
+/* process_figures(): {seconds, started, log_lines_lost, connections_limit}: processor time of all threads; wall clock
+ * in seconds; connections that may be open, nil: any number. */
 static int native_process_figures(lua_State *L)
 {
     const struct reactor *reactor = api_of(L)->reactor;
     lua_newtable(L);
     set_number(L, "seconds", seconds_of(CLOCK_PROCESS_CPUTIME_ID));
     set_number(L, "started", start_time(reactor->now_ms));
+    set_number(L, "log_lines_lost", (double)log_lost());
     if (reactor->config->limits.connections != UINT32_MAX)
         set_number(L, "connections_limit", reactor->config->limits.connections);
     return 1;
 }
 
-/* tracing_figures(): {exported, lost, dropped}; nil while nothing is traced. */
+/* reload_figures(): {done, refused}, and whether the last one was good. */
+static int native_reload_figures(lua_State *L)
+{
+    struct reload_figures figures;
+    loader_read_figures(&figures);
+    lua_newtable(L);
+    set_number(L, "done", (double)figures.done);
+    set_number(L, "refused", (double)figures.refused);
+    lua_pushboolean(L, figures.last_good);
+    return 2;
+}
+
+/* tracing_figures(): {exported, lost, rejected, dropped}, and the sampled flags that were not followed; nil while
+ * nothing is traced. */
 static int native_tracing_figures(lua_State *L)
 {
     struct span_figures spans;
@@ -299,14 +315,14 @@ static int native_tracing_figures(lua_State *L)
     lua_newtable(L);
     set_number(L, "exported", (double)exports.exported);
     set_number(L, "lost", (double)exports.lost);
+    set_number(L, "rejected", (double)exports.rejected);
     set_number(L, "dropped", (double)spans.dropped);
-    return 1;
+    lua_pushnumber(L, (double)tracing_unforced());
+    return 2;
 }
 
 const luaL_Reg api_metrics_functions[] = {
-    {"tracing_figures", native_tracing_figures},
-    {"write_histogram", native_write_histogram},
-    {"reactor_figures", native_reactor_figures},
-    {"process_figures", native_process_figures},
-    {NULL, NULL},
+    {"reload_figures", native_reload_figures},   {"tracing_figures", native_tracing_figures},
+    {"write_histogram", native_write_histogram}, {"reactor_figures", native_reactor_figures},
+    {"process_figures", native_process_figures}, {NULL, NULL},
 };

@@ -19,6 +19,7 @@
 #include "runtime/http/http_session.h"
 #include "runtime/identity/access.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 #include "runtime/work/execute.h"
 
 /* Looking at this many bytes takes about a millisecond: as long as one turn may be. */
@@ -63,18 +64,32 @@ static int native_content_type(lua_State *L)
 }
 
 /* refuse(code, text, allow?) gives the status: the answer is this refusal. */
+static void set_allow(lua_State *L, int index)
+{
+    struct api_call *call = api_of(L)->call;
+    struct slice allow = lua_isnoneornil(L, index) ? slice_from("", 0) : check_slice(L, index);
+    luaL_argcheck(L, allow.length < sizeof call->allow, index, "too long");
+    memcpy(call->allow, allow.data, allow.length);
+    call->allow[allow.length] = 0;
+}
+
+/* allow(methods): the header Allow. */
+static int native_allow(lua_State *L)
+{
+    set_allow(L, 1);
+    return 0;
+}
+
 static int native_refuse(lua_State *L)
 {
     struct api *api = api_of(L);
     const char *name = luaL_checkstring(L, 1);
-    struct slice text = check_slice(L, 2), allow = lua_isnoneornil(L, 3) ? slice_from("", 0) : check_slice(L, 3);
+    struct slice text = check_slice(L, 2);
     enum code code = CODE_OK;
     while (code < CODE_COUNT && strcmp(code_name(code), name) != 0)
         code++;
     luaL_argcheck(L, code < CODE_COUNT, 1, "no such code");
-    luaL_argcheck(L, allow.length < sizeof api->call->allow, 3, "too long");
-    memcpy(api->call->allow, allow.data, allow.length);
-    api->call->allow[allow.length] = 0;
+    set_allow(L, 3);
     lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));
     return 1;
 }
@@ -370,6 +385,8 @@ static void worked_later(struct work *work)
 {
     struct api_call *call = work->owner;
     execute_finished(work);
+    if (work->began_ns)
+        hop_worked(call->connection->http->request.trace, work, work_code(work));
     http_session_answered(call->connection);
 }
 
@@ -402,7 +419,8 @@ static int native_execute(lua_State *L)
     if (!call->admin)
         access_refused(REFUSED_ADMIN, call->identity, SLICE("/workers/execute"));
     if (!call->admin)
-        return push_refusal(L, CODE_FORBIDDEN, SLICE("only an administrator may have the workers work over HTTP"));
+        return push_refusal(L, CODE_FORBIDDEN,
+                            SLICE("only an administrator may have the workers work over HTTP" API_ADMINISTRATORS));
     if (api->reactor->draining)
         return push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
     struct slice body = slice_trim_space(call->body);
@@ -412,6 +430,8 @@ static int native_execute(lua_State *L)
                              error);
     if (code != CODE_OK)
         return push_refusal(L, code, slice_from_string(error));
+    if (__builtin_expect(tracing_on, 0) && hop_samples(call->connection->http->request.trace, share_of(call)))
+        call->work->began_ns = clock_steady_ns();
     call->waits = true;
     return lua_yield(L, 0);
 }
@@ -453,6 +473,31 @@ void api_forget(struct api_call *call)
 
 /* --- Looking --- */
 
+/* Those that its credential has in the place of the config's, as a last member of the object that was written. */
+static void add_own_limits(struct buffer *out, const struct profile *profile)
+{
+    struct own_limits own =
+        profile->owner.length > 0 ? party_limits_of_identity(profile->owner) : (struct own_limits){0};
+    const struct {
+        const char *name;
+        uint64_t value;
+    } members[] = {{"messagesPerSecond", own.messages_per_second},
+                   {"messageBurst", own.message_burst},
+                   {"bytesPerSecond", own.bytes_per_second},
+                   {"connections", own.connections}};
+    const char *before = ",\"limits\":{";
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
+        if (members[i].value == 0)
+            continue;
+        if (before[1] != '\0' && out->length > 0)
+            out->length--; /* the brace */
+        buffer_append_format(out, "%s\"%s\":%llu", before, members[i].name, (unsigned long long)members[i].value);
+        before = ",";
+    }
+    if (before[1] == '\0')
+        buffer_append_slice(out, SLICE("}}"));
+}
+
 /* write_agents(cursor, written): writes some more agents with commas between, and gives the next cursor (nil at the
  * end) and how many are written by now. */
 static int native_write_agents(lua_State *L)
@@ -468,6 +513,8 @@ static int native_write_agents(lua_State *L)
         if (written + i > 0)
             buffer_append_slice(out, SLICE(","));
         meta_append(out, &views[i], enhanced ? META_LOAD : META_REGISTERED, api->reactor->lane->wall_ms);
+        if (enhanced)
+            add_own_limits(out, views[i].profile);
         agent_view_release(&views[i]);
     }
     if (count > 0)
@@ -543,6 +590,7 @@ const luaL_Reg api_native_functions[] = {
     {"write", native_write},
     {"pause", native_pause},
     {"content_type", native_content_type},
+    {"allow", native_allow},
     {"refuse", native_refuse},
     {"json_string", native_json_string},
     {"parameters", native_parameters},

@@ -53,6 +53,12 @@ static inline void set_time(lua_State *L, const char *name, int64_t wall_ms)
     lua_setfield(L, -2, name);
 }
 
+/* How to become one, behind "only an administrator may …". For Lua: ADMINISTRATORS of the module. */
+#define API_ADMINISTRATORS                                                                                             \
+    ": show a credential with the role admin (`luaduct token new NAME --role admin` for auth.tokens, or auth.token "   \
+    "with auth.tokenIsAdmin), come by the socket listen.admin (--url unix:PATH), or, where no credential is "          \
+    "configured, from the bridge's own machine and not through a proxy"
+
 /* Makes the call's answer a refusal and gives its status. */
 unsigned api_refuse(struct api *api, enum code code, struct slice text);
 
@@ -62,11 +68,12 @@ int api_push_answer(lua_State *L, struct api_call *call);
 void api_forget(struct api_call *call);
 
 /* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c, api_metrics.c,
- * api_admin.c, api_scripts.c, api_events.c, api_repl.c, api_tls.c, api_log.c, api_console.c and api_state.c.
+ * api_admin.c, api_scripts.c, api_events.c, api_repl.c, api_tls.c, api_log.c, api_console.c, api_state.c and
+ * api_figures_history.c.
  */
 extern const luaL_Reg api_native_functions[], api_figures_functions[], api_metrics_functions[], api_admin_functions[],
     api_scripts_functions[], api_events_functions[], api_repl_functions[], api_tls_functions[], api_log_functions[],
-    api_console_functions[], api_state_functions[];
+    api_console_functions[], api_state_functions[], api_figures_history_functions[];
 
 /* What api_push_answer and api_forget do for an order to the loader. */
 int api_scripts_push_answer(lua_State *L, struct api_call *call);

@@ -20,7 +20,12 @@ struct member {
 
 static enum code bad_field(char error[ERROR_TEXT_BYTES], const char *name, const char *expected, struct slice value)
 {
-    snprintf(error, ERROR_TEXT_BYTES, "%s: expected %s, got %s", name, expected, json_kind_name(json_kind(value)));
+    enum json_kind kind = json_kind(value);
+    if (kind == JSON_NUMBER) /* of the right kind, but out of range */
+        snprintf(error, ERROR_TEXT_BYTES, "%s: expected %s, got %.*s", name, expected,
+                 (int)(value.length < 32 ? value.length : 32), value.data);
+    else
+        snprintf(error, ERROR_TEXT_BYTES, "%s: expected %s, got %s", name, expected, json_kind_name(kind));
     return CODE_BAD_FIELD;
 }
 

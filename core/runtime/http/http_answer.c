@@ -73,6 +73,14 @@ void http_answer_head(struct connection *connection, const struct http_answer *a
         exchange->output.failed = true;
 }
 
+void http_answer_end(struct connection *connection)
+{
+    struct http_exchange *exchange = connection->http;
+    if (!exchange->request.http_1_0)
+        buffer_append_slice(&exchange->output, SLICE(HTTP_CHUNKS_END));
+    http_exchange_end_request(connection);
+}
+
 void http_answer_whole(struct connection *connection, struct http_answer answer, struct slice body)
 {
     struct http_exchange *exchange = connection->http;

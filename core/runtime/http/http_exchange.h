@@ -1,5 +1,5 @@
-/* A request and its answer while they are under way on one connection, and the writing of answers into it. For
- * http_session.c, which moves it, and http_answer.c. */
+/* A request and its answer while they are under way on one connection, for the files that share them: http_session.c,
+ * which moves them, http_answer.c, http_upgrade.c, http_listening.c. */
 #ifndef LUADUCT_RUNTIME_HTTP_EXCHANGE_H
 #define LUADUCT_RUNTIME_HTTP_EXCHANGE_H
 
@@ -26,6 +26,7 @@ struct http_exchange {
         struct buffer body;
         struct buffer kept;
         struct kept_text method, path, query, accept, origin;
+        struct kept_text shown; /* in the place of a path that is none, for the access log */
         struct http_gate gate;
         struct api_call call;
         struct trace_context *trace; /* what its head said of it; NULL: nothing */
@@ -80,6 +81,9 @@ void http_answer_head(struct connection *connection, const struct http_answer *a
 /* Some of the body; nothing for an empty piece. */
 void http_answer_piece(struct http_exchange *exchange, struct slice data);
 
+/* Behind the last piece; the request is over. */
+void http_answer_end(struct connection *connection);
+
 /* Head and body; the request is over. */
 void http_answer_whole(struct connection *connection, struct http_answer answer, struct slice body);
 
@@ -91,5 +95,19 @@ void http_answer_last(struct connection *connection, enum code code, unsigned st
 
 /* What a browser may ask from this origin. */
 void http_answer_preflight(struct connection *connection);
+
+/* Sends what waits in output. */
+enum outbox_result http_session_send(struct connection *connection);
+
+/* After any progress: what happens next with this connection. */
+void http_session_settle(struct connection *connection);
+
+/* A request to become a WebSocket: the connection is one, or refused, or gone, afterwards. */
+void http_upgrade(struct connection *connection, const struct http_request *request, struct slice path);
+
+/* Whether its answer goes on with events. Its calling never ends by itself, and it has no turns: what waits is taken
+ * when the socket has taken the last. NULL does not. */
+bool http_listens(const struct http_exchange *exchange);
+enum outbox_result http_listening_flush(struct connection *connection);
 
 #endif

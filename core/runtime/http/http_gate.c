@@ -11,7 +11,7 @@
 #include "runtime/identity/authenticate.h"
 #include "runtime/identity/credential.h"
 #include "runtime/identity/jwt/verifier.h"
-#include "runtime/limits.h"
+#include "runtime/limits/attempts.h"
 #include "runtime/reactor.h"
 
 static bool is_loopback(const struct peer_address *address)
@@ -255,6 +255,7 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     }
     if (preflight) {
         out->preflight = true;
+        out->by_browser = http_request_header(request, SLICE("access-control-request-method"), NULL) != NULL;
         return;
     }
     if (admission_is_tight() && (request->upgrade || !answered_under_pressure(path))) {

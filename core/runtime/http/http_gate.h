@@ -10,7 +10,8 @@ struct http_gate {
     const char *text;          /* why not; static */
     unsigned retry_after;      /* seconds; 0: says nothing of it */
     bool waits;                /* who asks is being found out: check again when http_session_authenticated is called */
-    bool preflight;            /* a browser asks whether it may ask: answer with what is allowed */
+    bool preflight;            /* OPTIONS: what is allowed here; no credential is needed for that */
+    bool by_browser;           /* one that asks whether a page may ask (Fetch standard, CORS-preflight request) */
     bool open_page;            /* of the console: to anyone, and whoever asks is a nobody */
     bool forwarded;            /* `address` is what a trusted proxy said */
     bool admin;                /* may speak for others and change things */

@@ -8,12 +8,8 @@
 
 #include "memory/pool.h"
 #include "protocol/http/url.h"
-#include "protocol/websocket/handshake.h"
-#include "runtime/agent/agent_session.h"
-#include "runtime/events/events.h"
+#include "runtime/connection/access_log.h"
 #include "runtime/http/http_exchange.h"
-#include "runtime/identity/access.h"
-#include "runtime/process/drain.h"
 #include "runtime/reactor.h"
 #include "runtime/tracing/hop.h"
 
@@ -29,11 +25,48 @@
 /* No path of ours is nearly as long: a longer one is not found. */
 #define PATH_BYTES 256
 
+/* Nor is a method of anybody's. */
+#define METHOD_BYTES 32u
+
 static struct kept_text keep(struct http_exchange *exchange, struct slice text)
 {
     struct kept_text place = {(uint32_t)exchange->request.kept.length, (uint32_t)text.length};
     buffer_append_slice(&exchange->request.kept, text);
     return place;
+}
+
+/* Of a target that is no path: what the access log shows of it, without its query. */
+static struct kept_text keep_shown(struct http_exchange *exchange, struct slice target)
+{
+    size_t length = 0;
+    while (length < target.length && length < PATH_BYTES && target.data[length] != '?' && target.data[length] != '#')
+        length++;
+    return keep(exchange, slice_from(target.data, length));
+}
+
+/* The same of a head that is no request, where its first line begins like that of one. What is no path may have a name
+ * and a password in it. */
+static void show_failed_head(struct connection *connection, struct slice input)
+{
+    struct http_exchange *exchange = connection->http;
+    if (!access_log_on(connection))
+        return;
+    const char *end = memchr(input.data, '\n', input.length), *space;
+    struct slice line = slice_from(input.data, end ? (size_t)(end - input.data) : input.length);
+    if (!(space = memchr(line.data, ' ', line.length)))
+        return;
+    struct slice method = slice_from(line.data, (size_t)(space - line.data));
+    struct slice target = slice_from(space + 1, line.length - method.length - 1);
+    if (method.length > METHOD_BYTES || !http_token_valid(method) || target.length == 0 || target.data[0] != '/')
+        return;
+    if ((space = memchr(target.data, ' ', target.length)))
+        target.length = (size_t)(space - target.data);
+    while (target.length > 0 && target.data[target.length - 1] == '\r')
+        target.length--;
+    exchange->request.method = keep(exchange, method);
+    exchange->request.shown = keep_shown(exchange, target);
+    if (exchange->request.kept.failed)
+        exchange->output.failed = true;
 }
 
 /* The time for a request to come, for the next byte of an answer to be taken, and for the next request. A stop has set
@@ -76,14 +109,6 @@ void http_session_end(struct connection *connection)
 
 /* --- Answers --- */
 
-static void end_pieces(struct connection *connection)
-{
-    struct http_exchange *exchange = connection->http;
-    if (!exchange->request.http_1_0)
-        buffer_append_slice(&exchange->output, SLICE(HTTP_CHUNKS_END));
-    http_exchange_end_request(connection);
-}
-
 /* What the endpoint has done so far goes out. */
 static void pass_on(struct connection *connection, enum api_step step)
 {
@@ -125,7 +150,7 @@ static void pass_on(struct connection *connection, enum api_step step)
     http_answer_piece(exchange, content);
     call->content.length = 0;
     if (step == API_DONE && !goes_on)
-        end_pieces(connection);
+        http_answer_end(connection);
 }
 
 static void answer_request(struct connection *connection)
@@ -137,7 +162,7 @@ static void answer_request(struct connection *connection)
         http_answer_error(
             connection, gate->code,
             (struct http_answer){.status = code_http_status(gate->code), .retry_after = gate->retry_after}, gate->text);
-    } else if (gate->preflight) {
+    } else if (gate->preflight && gate->by_browser) {
         http_answer_preflight(connection);
     } else {
         exchange->request.call =
@@ -151,119 +176,6 @@ static void answer_request(struct connection *connection)
                               .identity = gate->identity};
         pass_on(connection, api_start(connection_reactor(connection)->http, &exchange->request.call));
     }
-}
-
-/* --- WebSocket --- */
-
-static enum code code_of_refused_handshake(unsigned status)
-{
-    return status == 405 ? CODE_METHOD_NOT_ALLOWED : status == 500 ? CODE_INTERNAL : CODE_BAD_REQUEST;
-}
-
-/* Answers before this one and the 101 must be on their way before the first frame, which has a queue of its own; a
- * socket that cannot take these few bytes is not worth a connection. */
-static bool write_now(struct connection *connection, struct slice answer)
-{
-    struct http_exchange *exchange = connection->http;
-    buffer_append_slice(&exchange->output, answer);
-    if (exchange->output.failed)
-        return false;
-    size_t length = http_exchange_waiting(exchange);
-    long sent = transport_send(&connection->transport, exchange->output.data + exchange->output_at, length);
-    if (sent > 0)
-        counter_add(&connection_reactor(connection)->lane->counters.bytes_out, (unsigned long long)sent);
-    return sent == (long)length;
-}
-
-static void become_websocket(struct connection *connection, const struct handshake *handshake)
-{
-    struct http_exchange *exchange = connection->http;
-    exchange->request.status = handshake->status;
-    if (!write_now(connection, slice_from(handshake->answer, handshake->length))) {
-        connection_kill(connection);
-        return;
-    }
-    /* What came behind the head is the beginning of the WebSocket. */
-    struct buffer input = exchange->input;
-    size_t at = exchange->input_at;
-    bool peer_finished = exchange->peer_finished;
-    exchange->input = (struct buffer){0};
-    connection->trace = exchange->request.trace;
-    exchange->request.trace = NULL;
-    http_session_end(connection);
-    connection_read_on(connection, true);
-    agent_session_start(connection, handshake);
-    if (input.length > at) {
-        if (buffer_reserve(&input, WEBSOCKET_SLACK))
-            agent_session_bytes(connection, input.data + at, input.length - at);
-        else
-            connection_kill(connection);
-    }
-    if (peer_finished)
-        connection_kill(connection);
-    buffer_free(&input);
-}
-
-/* From here on the connection is one peer's, whom the proxy has named: it counts as that address's. Where the proxy has
- * named nobody, as the proxy's own: or whoever comes by it would be without a limit. */
-static enum limit count_forwarded(struct connection *connection, const struct http_gate *gate)
-{
-    if (!connection->by_proxy || connection->party)
-        return LIMIT_NONE;
-    struct party *party = party_of_address(&gate->address);
-    enum limit limit = party_take_connection(party, clock_coarse_ns());
-    if (limit != LIMIT_NONE) {
-        party_release(party);
-        return limit;
-    }
-    connection->party = party;
-    connection->address = gate->address;
-    connection->forwarded = gate->forwarded;
-    return LIMIT_NONE;
-}
-
-static void upgrade(struct connection *connection, const struct http_request *request, struct slice path)
-{
-    struct http_exchange *exchange = connection->http;
-    struct http_gate *gate = &exchange->request.gate;
-    exchange->request.keep_alive = false; /* when it is refused, what follows may be frames */
-    if (gate->code != CODE_OK) {
-        http_answer_error(
-            connection, gate->code,
-            (struct http_answer){.status = code_http_status(gate->code), .retry_after = gate->retry_after}, gate->text);
-        return;
-    }
-    if (drain_begun() || connection_reactor(connection)->draining) {
-        http_answer_last(connection, CODE_DRAINING, code_http_status(CODE_DRAINING), "the bridge is going away");
-        return;
-    }
-    if (http_gate_path_reserved(path)) {
-        http_answer_last(connection, CODE_NOT_FOUND, 404, "no WebSocket opens here");
-        return;
-    }
-    identity_put(&connection->identity, identity_retain(gate->identity));
-    enum limit limit = count_forwarded(connection, gate);
-    if (limit == LIMIT_NONE)
-        limit = connection_count_identity(connection);
-    if (limit != LIMIT_NONE) {
-        enum code code = limit_code(limit);
-        http_answer_error(connection, code, (struct http_answer){.status = code_http_status(code), .retry_after = 1},
-                          limit == LIMIT_CONNECTIONS_PER_IDENTITY ? "too many connections of this identity"
-                                                                  : "too many connections from this address");
-        return;
-    }
-    struct handshake handshake;
-    const struct config *config = connection_reactor(connection)->config;
-    handshake_answer(request, config->performance.compression ? HANDSHAKE_DEFLATE_TAKEOVER : HANDSHAKE_PLAIN,
-                     config->performance.binary_protocol, &handshake);
-    if (handshake.status == 101)
-        become_websocket(connection, &handshake);
-    else
-        http_answer_error(connection, code_of_refused_handshake(handshake.status),
-                          (struct http_answer){.status = handshake.status,
-                                               .headers = handshake.headers,
-                                               .header_count = handshake.header_count},
-                          handshake.text);
 }
 
 /* --- Requests --- */
@@ -308,6 +220,8 @@ static bool take_head(struct connection *connection, const struct http_request *
     exchange->request.is_head = slice_equal(request->method, SLICE("HEAD"));
     exchange->request.method = keep(exchange, exchange->request.is_head ? SLICE("GET") : request->method);
     exchange->request.path = keep(exchange, path);
+    if (path.length == 0)
+        exchange->request.shown = keep_shown(exchange, request->path);
     exchange->request.query = keep(exchange, request->query);
     exchange->request.accept = keep(exchange, accept ? accept->value : slice_from(NULL, 0));
     exchange->request.origin = keep(exchange, exchange->request.gate.origin);
@@ -318,7 +232,7 @@ static bool take_head(struct connection *connection, const struct http_request *
     if (__builtin_expect(tracing_on, 0))
         exchange->request.trace = tracing_keep_header(request);
     if (request->upgrade) {
-        upgrade(connection, request, path);
+        http_upgrade(connection, request, path);
         return true;
     }
     struct http_limits limits = limits_of(connection, path, exchange->request.gate.admin);
@@ -351,6 +265,8 @@ static bool read_head(struct connection *connection)
     case HTTP_DONE:
         return take_head(connection, &request);
     case HTTP_FAIL:
+        show_failed_head(connection, slice_from(exchange->input.data + exchange->input_at,
+                                                exchange->input.length - exchange->input_at));
         http_answer_last(connection, request.error.code, request.error.status, request.error.text);
         return false;
     default:
@@ -410,8 +326,7 @@ static void advance(struct connection *connection)
     }
 }
 
-/* After any progress: what happens next with this connection. */
-static void settle(struct connection *connection)
+void http_session_settle(struct connection *connection)
 {
     struct http_exchange *exchange;
     if (connection->phase != CONNECTION_HTTP || !(exchange = connection->http))
@@ -460,12 +375,12 @@ void http_session_bytes(struct connection *connection, char *bytes, size_t lengt
         return;
     }
     advance(connection);
-    settle(connection);
+    http_session_settle(connection);
 }
 
 /* --- Writing --- */
 
-static enum outbox_result send_output(struct connection *connection)
+enum outbox_result http_session_send(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
     while (http_exchange_waiting(exchange) > 0) {
@@ -498,96 +413,13 @@ static enum outbox_result close_gently(struct connection *connection)
     return OUTBOX_EMPTY;
 }
 
-/* --- An answer that goes on with events --- */
-
-/* Its calling never ends by itself, and it has no turns: what waits is taken when the socket has taken the last. */
-static bool listens(const struct http_exchange *exchange)
-{
-    return exchange && exchange->request.call.subscriber && exchange->request.streams;
-}
-
-static bool take_events(struct connection *connection)
-{
-    struct http_exchange *exchange = connection->http;
-    struct buffer taken = {0};
-    bool any = events_take(exchange->request.call.subscriber, &taken);
-    if (any)
-        http_answer_piece(exchange, slice_from(taken.data, taken.length));
-    exchange->output.failed = exchange->output.failed || taken.failed;
-    buffer_free(&taken);
-    return any;
-}
-
-static enum outbox_result flush_events(struct connection *connection)
-{
-    enum outbox_result result = send_output(connection);
-    if (result != OUTBOX_EMPTY || !take_events(connection))
-        return result;
-    return connection->http->output.failed ? OUTBOX_BROKEN : send_output(connection);
-}
-
-struct identity *http_session_listener(const struct connection *connection)
-{
-    return listens(connection->http) ? connection->http->request.gate.identity : NULL;
-}
-
-/* What waits for a listener that is not allowed to listen any more goes with him. */
-static void refuse_events(struct connection *connection)
-{
-    connection->http->last = true;
-    end_pieces(connection);
-    settle(connection);
-}
-
-/* As when it began to: see /events and /admin/trace. */
-static bool may_listen(struct connection *connection, const struct api_call *call)
-{
-    struct access_subject who = {.identity = call->identity};
-    bool for_admins = events_kinds(call->subscriber) & EVENT_ADMIN_KINDS;
-    if (call->admin ||
-        (!for_admins && access_may_see(connection_reactor(connection)->standing.access, &who, ACCESS_EVENTS)))
-        return true;
-    access_refused(for_admins ? REFUSED_ADMIN : REFUSED_SEE, call->identity, SLICE("events, which it listened to"));
-    return false;
-}
-
-void http_session_review(struct connection *connection)
-{
-    struct http_exchange *exchange = connection->http;
-    if (!exchange)
-        return;
-    struct request *request = &exchange->request;
-    request->gate.standing = 0; /* one whose body comes is judged again when it is answered */
-    if (!listens(exchange))
-        return;
-    http_gate_check_again(connection, http_exchange_kept(exchange, request->path), &request->gate);
-    request->call.identity = request->gate.identity;
-    request->call.admin = request->gate.admin;
-    if (request->gate.code != CODE_OK) {
-        connection_kill(connection);
-        return;
-    }
-    if (!may_listen(connection, &request->call))
-        refuse_events(connection);
-}
-
-void http_session_end_stream(struct connection *connection)
-{
-    if (connection->phase != CONNECTION_HTTP || !listens(connection->http))
-        return;
-    take_events(connection);
-    connection->http->last = true;
-    end_pieces(connection);
-    settle(connection);
-}
-
 enum outbox_result http_session_flush(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
     if (connection->phase != CONNECTION_HTTP || !exchange)
         return OUTBOX_EMPTY;
-    if (listens(exchange))
-        return flush_events(connection);
+    if (http_listens(exchange))
+        return http_listening_flush(connection);
     if (connection->holds)
         return OUTBOX_EMPTY; /* its turn comes */
     if (exchange->its_turn && http_exchange_waiting(exchange) == 0) {
@@ -595,11 +427,11 @@ enum outbox_result http_session_flush(struct connection *connection)
         if (exchange->request.calling && !exchange->request.call.waits)
             pass_on(connection, api_continue(connection_reactor(connection)->http, &exchange->request.call));
         advance(connection);
-        settle(connection);
+        http_session_settle(connection);
         if (connection->phase != CONNECTION_HTTP || !(exchange = connection->http))
             return OUTBOX_EMPTY;
     }
-    enum outbox_result result = send_output(connection);
+    enum outbox_result result = http_session_send(connection);
     if (result != OUTBOX_EMPTY)
         return result;
     if (exchange->verifying || (exchange->request.calling && exchange->request.call.waits))
@@ -613,7 +445,7 @@ enum outbox_result http_session_flush(struct connection *connection)
         return close_gently(connection);
     if (exchange->peer_finished)
         return OUTBOX_BROKEN;
-    settle(connection);
+    http_session_settle(connection);
     return OUTBOX_EMPTY;
 }
 
@@ -623,14 +455,14 @@ void http_session_authenticated(struct connection *connection)
         return;
     connection->http->verifying = false;
     advance(connection);
-    settle(connection);
+    http_session_settle(connection);
 }
 
 void http_session_answered(struct connection *connection)
 {
     pass_on(connection, api_continue(connection_reactor(connection)->http, &connection->http->request.call));
     advance(connection);
-    settle(connection);
+    http_session_settle(connection);
 }
 
 /* --- Ends --- */
@@ -639,10 +471,10 @@ void http_session_deadline(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
     /* Silence: a sign of life, which also finds out whether the peer is there. */
-    if (listens(exchange) && http_exchange_waiting(exchange) == 0) {
+    if (http_listens(exchange) && http_exchange_waiting(exchange) == 0) {
         http_answer_piece(exchange, SLICE(": still here\n\n"));
         connection_wait_for(connection, DEADLINE_HEADER);
-        settle(connection);
+        http_session_settle(connection);
         return;
     }
     if (exchange && (exchange->verifying || exchange->request.call.waits)) {
@@ -656,13 +488,13 @@ void http_session_deadline(struct connection *connection)
     connection_wait_for(connection, DEADLINE_HEADER);
     http_answer_last(connection, CODE_REQUEST_TIMEOUT, code_http_status(CODE_REQUEST_TIMEOUT),
                      "the request took too long to come");
-    settle(connection);
+    http_session_settle(connection);
 }
 
 bool http_session_peer_finished(struct connection *connection)
 {
     struct http_exchange *exchange = connection->http;
-    if (connection->phase != CONNECTION_HTTP || !exchange || listens(exchange) ||
+    if (connection->phase != CONNECTION_HTTP || !exchange || http_listens(exchange) ||
         !(exchange->request.calling || exchange->paused || http_exchange_waiting(exchange) > 0))
         return false;
     exchange->peer_finished = true;

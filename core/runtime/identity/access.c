@@ -158,6 +158,14 @@ bool access_may_administer(const struct access_policy *policy, const struct acce
     return !who->identity || identity_has_role(who->identity, SLICE(IDENTITY_ROLE_ADMIN));
 }
 
+bool access_names_administrators(const struct access_policy *policy)
+{
+    for (size_t i = 0; i < policy->rules->count; i++)
+        if (policy->rules->rules[i].admin && policy->rules->rules[i].allows)
+            return true;
+    return false;
+}
+
 /* --- Grants --- */
 
 static size_t grant_bytes(const struct access_policy *policy)

@@ -35,6 +35,9 @@ bool access_may_see(const struct access_policy *policy, const struct access_subj
 /* By default identities with the role `admin`. For a nobody the answer is whether it may if it is on this machine. */
 bool access_may_administer(const struct access_policy *policy, const struct access_subject *who);
 
+/* Whether a rule lets somebody administer; whether there is anybody like that it does not know. */
+bool access_names_administrators(const struct access_policy *policy);
+
 /* --- Of an agent --- */
 
 /* Rules that are asked each time; with more of them the last answers are kept, which costs two hashes (bench/access).

@@ -6,7 +6,7 @@
 
 #include "base/wildcard.h"
 #include "net/channel.h"
-#include "runtime/limits.h"
+#include "runtime/limits/party.h"
 
 static const char *const kind_names[IDENTITY_KINDS] = {"shared", "token", "jwt", "certificate", "hook", "socket"};
 

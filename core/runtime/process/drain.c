@@ -10,6 +10,7 @@
 #include "base/service.h"
 #include "bridge/registry/attachment.h"
 #include "runtime/agent/agent_session.h"
+#include "runtime/agent/session.h"
 #include "runtime/process/server.h"
 #include "runtime/process/supervision.h"
 #include "runtime/reactor.h"
@@ -183,6 +184,7 @@ static void cut(struct reactor *reactor)
         connection_kill(connection);
     }
     waiting_hurry(reactor, NULL, 0);
+    session_cancel_executing(reactor);
 }
 
 void drain_serve(struct reactor *reactor)

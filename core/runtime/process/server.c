@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/service.h"
+#include "base/system.h"
 #include "base/version.h"
 #include "bridge/delivery/dead_letter.h"
 #include "bridge/delivery/dedup.h"
@@ -32,7 +33,7 @@
 #include "runtime/handover/handover.h"
 #include "runtime/handover/starter.h"
 #include "runtime/identity/jwt/verifier.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 #include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"
 #include "runtime/pressure/pressure.h"
@@ -196,8 +197,10 @@ static void print_url_host(const struct config *config)
     printf(ipv6 ? "[%s]" : "%s", config->listen.host);
 }
 
-static void print_banner(const struct config *config, const char *config_path)
+static void print_banner(const struct config *config, const struct config_source *source)
 {
+    char command[SYSTEM_COMMAND_BYTES];
+    system_command_name(source->program, command);
     printf("Luaduct %s, %s mode, %u %s\n", LUADUCT_VERSION, config->mode_name, reactor_count,
            reactor_count == 1 ? "reactor" : "reactors");
     const char *secure = certificates_in_use() ? "s" : "";
@@ -205,16 +208,16 @@ static void print_banner(const struct config *config, const char *config_path)
     print_url_host(config);
     printf(":%u\n  HTTP       http%s://", ws_port, secure);
     print_url_host(config);
-    printf(":%u\n  Config     %s\n", http_port, config_path ? config_path : "built in");
+    printf(":%u\n  Config     %s\n", http_port, source->path ? source->path : "built in");
     bool usual = ws_port == 4567 && http_port == 4568 && !certificates_in_use();
     char ws[64] = "", http[64] = "";
     if (!usual) {
         snprintf(ws, sizeof ws, " --url ws%s://localhost:%u", secure, ws_port);
         snprintf(http, sizeof http, " --url http%s://localhost:%u", secure, http_port);
     }
-    printf("Try, each in a terminal of its own:\n  build/luaduct agent alice%s\n  build/luaduct send --to alice%s "
+    printf("Try, each in a terminal of its own:\n  %s agent alice%s\n  %s send --to alice%s "
            "'{\"text\":\"hello\"}'\n",
-           ws, http);
+           command, ws, command, http);
     fflush(stdout);
 }
 
@@ -305,15 +308,19 @@ static int serve(const struct config *config, const struct config_source *source
             leave_to_the_other(error);
         if (good) {
             loader_run();
-            print_banner(config, source->path);
+            print_banner(config, source);
             log_info(SERVER, "listening", "serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
-            service_ready("serving");
+            if (handover_joined())
+                handover_follow("serving");
+            else
+                service_ready("serving");
             supervision_run();
         }
     }
     if (!good && handover_joined())
         leave_to_the_other(error);
     handover_stop();
+    handover_unfollow();
     loader_request_stop();
     repl_request_stop();
     supervision_wait(loader_ended);

@@ -34,6 +34,8 @@ static unsigned order_count;
 static struct script_slot *buried;
 static bool running, ended = true;
 static atomic_bool stopping; /* written with the mutex */
+static atomic_ullong done, refused;
+static atomic_bool last_failed;
 
 /* --- Orders ------------------------------------------------------------------------------------------------------- */
 
@@ -85,6 +87,21 @@ static void log_outcome(const struct order *order)
                  order->restart_needed[0] ? "; a restart is needed for " : "", order->restart_needed);
 }
 
+static void count_outcome(const struct order *order)
+{
+    bool good = order->code == CODE_OK;
+    atomic_fetch_add_explicit(good ? &done : &refused, 1, memory_order_relaxed);
+    if (order->code != CODE_BUSY)
+        atomic_store_explicit(&last_failed, !good, memory_order_relaxed);
+}
+
+void loader_read_figures(struct reload_figures *out)
+{
+    *out = (struct reload_figures){.done = atomic_load_explicit(&done, memory_order_relaxed),
+                                   .refused = atomic_load_explicit(&refused, memory_order_relaxed),
+                                   .last_good = !atomic_load_explicit(&last_failed, memory_order_relaxed)};
+}
+
 /* Of a reload that nobody waits for and that came while a version was on trial; NULL: none. The thread's own. */
 static const char *missed;
 
@@ -111,13 +128,15 @@ static void serve(struct order *order)
     if (loads(order))
         service_reloading();
     order_carry_out(order, stopping);
-    if (order->code == CODE_BUSY && order->kind == ORDER_RELOAD && !order->reactor)
+    if (order->code == CODE_BUSY && in_use.trial && order->kind == ORDER_RELOAD && !order->reactor)
         missed = order->cause;
     order->took_ns = clock_steady_ns() - began_ns;
     standing_release(&order->standing);
     log_outcome(order);
-    if (loads(order))
+    if (loads(order)) {
+        count_outcome(order);
         tell_service_manager(order);
+    }
     give_back(order);
 }
 

@@ -76,6 +76,14 @@ void loader_reload(const char *cause);
 /* Takes a slot that no reactor uses any more. */
 void loader_bury(struct script_slot *slot);
 
+/* Orders to load scripts and config since the start, and how the last one went; true: there was none. One that came
+ * during a trial (CODE_BUSY) is no failure of the files. */
+struct reload_figures {
+    unsigned long long done, refused;
+    bool last_good;
+};
+void loader_read_figures(struct reload_figures *out);
+
 /* How the trial stands; false: there is none, and *out tells of the last one. */
 bool loader_canary(struct canary_view *out);
 

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "runtime/guest.h"
+#include "runtime/handover/handover.h"
 #include "runtime/policies/policies.h"
 #include "runtime/process/supervision.h"
 #include "runtime/reload/in_use.h"
@@ -367,6 +368,8 @@ bool order_carry_out(struct order *order, bool stopping)
     order->previous = in_use.current->number;
     if (stopping)
         return order_refuse(order, CODE_DRAINING, "the bridge is going away");
+    if (handover_under_way())
+        return order_refuse(order, CODE_BUSY, "an upgrade is under way: ask again when it is over");
     if (in_use.trial && !settles) {
         char text[128];
         snprintf(text, sizeof text, "version %u is on trial: promote or abort it first", in_use.trial->number);

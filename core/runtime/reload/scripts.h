@@ -58,6 +58,12 @@ static inline struct script_state *scripts_pick(const struct reactor_scripts *sc
     return scripts->trial->state;
 }
 
+/* Whether a version in the shadow is asked beside it for what this agent sends. */
+static inline bool scripts_shadow(const struct reactor_scripts *scripts, struct slice id, struct slice labels)
+{
+    return scripts->trial && scripts->rule.shadow && trial_takes(&scripts->rule, id, labels);
+}
+
 /* Whether new calls go to that state. */
 static inline bool scripts_in_use(const struct reactor_scripts *scripts, const struct script_state *state)
 {

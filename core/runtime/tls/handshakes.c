@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 #include "runtime/reactor.h"
 #include "runtime/tls/certificates.h"
 

@@ -21,6 +21,12 @@
 #define FIRST_PAUSE_MS 500u
 #define PAUSE_SLICE_MS 20u
 
+/* A collector that asks for more time than this gets this much: the queue is no larger for it. */
+#define RETRY_AFTER_SECONDS 60u
+
+/* What a collector says of what it does not take, as far as the log has it. */
+#define MESSAGE_BYTES 200u
+
 /* Between two lines about a collector that takes nothing. */
 #define COMPLAINT_NS 60000000000u
 
@@ -35,24 +41,32 @@ static char instance[UUID_LENGTH + 1];
 static pthread_t thread;
 static bool running;
 static atomic_bool closing, stop; /* no second tries any more; not even the first */
-static atomic_ullong exported, lost;
+static atomic_ullong exported, lost, rejected;
 
 /* --- The thread --- */
 
-/* What was logged of the collector: however it comes and goes, two lines a minute. */
+/* What was logged of the collector: however it comes and goes, three lines a minute. */
 static struct {
     bool failing; /* it was complained of, and has taken nothing since */
-    uint64_t complained_ns;
+    uint64_t complained_ns, rejected_ns;
 } collector;
+
+/* Once in a while. */
+static bool may_complain(uint64_t *complained_ns)
+{
+    uint64_t now_ns = clock_steady_ns();
+    if (*complained_ns != 0 && now_ns - *complained_ns < COMPLAINT_NS)
+        return false;
+    *complained_ns = now_ns;
+    return true;
+}
 
 static void complain(const char *error, uint32_t count)
 {
-    uint64_t now_ns = clock_steady_ns();
-    if (collector.complained_ns != 0 && now_ns - collector.complained_ns < COMPLAINT_NS)
+    if (!may_complain(&collector.complained_ns))
         return;
     log_warn(TRACING, "export_failed", "tracing.endpoint: %u spans were not taken, and are lost: %s", count, error);
     collector.failing = true;
-    collector.complained_ns = now_ns;
 }
 
 static void settle_wall_clock(void)
@@ -74,42 +88,77 @@ static bool pause_for(uint32_t ms)
     return !atomic_load(&closing);
 }
 
-/* What a collector says that may take it later (OTLP, "Retryable Response Codes"). */
+/* What a collector says that may take it later (OTLP, "Retryable Response Codes"); 0: nobody was there. Everything else
+ * is for good. */
 static bool may_try_again(unsigned status)
 {
     return status == 0 || status == 429 || status == 502 || status == 503 || status == 504;
 }
 
-/* True: the collector has it. */
-static bool deliver(struct slice body, struct tls_client *tls, char *error, size_t size)
+/* As long as the collector says; else by the try, from half of it to one and a half, for other bridges have failed at
+ * the same time. */
+static uint32_t pause_after(unsigned try, const struct post_answer *answer)
+{
+    uint32_t ms = FIRST_PAUSE_MS << (try - 1);
+    if (answer->retry_after_s == 0)
+        return ms / 2 + (uint32_t)(random_u64() % (ms + 1));
+    return answer->retry_after_s < RETRY_AFTER_SECONDS ? answer->retry_after_s * 1000 : RETRY_AFTER_SECONDS * 1000;
+}
+
+static void say_refusal(unsigned status, const struct post_answer *answer, char *error, size_t size)
+{
+    char message[MESSAGE_BYTES];
+    otlp_read_message(answer->body, message, sizeof message);
+    snprintf(error, size, "the answer was %u%s%s", status, message[0] ? ": " : "", message);
+}
+
+/* True: the collector has it, or what it wants of it. */
+static bool deliver(struct slice body, struct tls_client *tls, struct post_answer *answer, char *error, size_t size)
 {
     struct post post = {.target = &target,
                         .headers = slice_from(headers.data, headers.length),
                         .body = body,
                         .timeout_ms = config->tracing.timeout_ms,
                         .stop = &stop,
+                        .answer = answer,
                         .tls = tls};
-    uint32_t pause_ms = FIRST_PAUSE_MS;
-    for (unsigned try = 1;; try++, pause_ms *= 2) {
+    for (unsigned try = 1;; try++) {
+        answer->retry_after_s = 0;
         unsigned status = post_send(&post, error, size);
         if (status / 100 == 2)
             return true;
         if (status != 0)
-            snprintf(error, size, "the answer was %u", status);
-        if (!may_try_again(status) || try == EXPORT_TRIES || !pause_for(pause_ms))
+            say_refusal(status, answer, error, size);
+        if (!may_try_again(status) || try == EXPORT_TRIES || !pause_for(pause_after(try, answer)))
             return false;
     }
+}
+
+/* Of a batch that was taken: how much of it the collector threw away for all that (OTLP, "Partial Success"), which is
+ * not to be sent again. */
+static uint32_t count_rejected(const struct post_answer *answer, uint32_t count)
+{
+    char message[MESSAGE_BYTES];
+    uint64_t spans = otlp_read_rejected(answer->body, message, sizeof message);
+    uint32_t gone = spans < count ? (uint32_t)spans : count;
+    if ((gone > 0 || message[0]) && may_complain(&collector.rejected_ns))
+        log_warn(TRACING, "export_rejected", "tracing.endpoint: the collector threw %u of %u spans away: %s", gone,
+                 count, message[0] ? message : "it does not say why");
+    return gone;
 }
 
 static void export_batch(uint32_t count, struct tls_client *tls)
 {
     struct buffer body = {0};
-    char error[256] = "not enough memory";
+    struct post_answer answer;
+    char error[512] = "not enough memory";
     settle_wall_clock();
     otlp_write(&body, &resource, count);
     spans_take(count);
-    if (!body.failed && deliver(slice_from(body.data, body.length), tls, error, sizeof error)) {
-        atomic_fetch_add_explicit(&exported, count, memory_order_relaxed);
+    if (!body.failed && deliver(slice_from(body.data, body.length), tls, &answer, error, sizeof error)) {
+        uint32_t gone = count_rejected(&answer, count);
+        atomic_fetch_add_explicit(&exported, count - gone, memory_order_relaxed);
+        atomic_fetch_add_explicit(&rejected, gone, memory_order_relaxed);
         if (collector.failing)
             log_info(TRACING, "export_works", "tracing.endpoint: spans are taken again");
         collector.failing = false;
@@ -198,4 +247,5 @@ void export_read_figures(struct export_figures *out)
 {
     out->exported = atomic_load_explicit(&exported, memory_order_relaxed);
     out->lost = atomic_load_explicit(&lost, memory_order_relaxed);
+    out->rejected = atomic_load_explicit(&rejected, memory_order_relaxed);
 }

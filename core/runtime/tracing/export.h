@@ -8,7 +8,8 @@
 
 struct config;
 
-/* Tries of one batch, with pauses of 0.5, 1, 2 and 4 seconds between. */
+/* Tries of one batch, with pauses of about 0.5, 1, 2 and 4 seconds between, or what the collector's Retry-After says.
+ */
 #define EXPORT_TRIES 5
 
 /* How long the last batches have when the bridge stops. */
@@ -22,7 +23,8 @@ void export_stop(void);
 
 /* Any thread. */
 struct export_figures {
-    unsigned long long exported, lost; /* lost: the collector did not take them */
+    unsigned long long exported, lost, rejected; /* lost: the collector did not take them; rejected: it took the request
+                                                    and threw them away */
 };
 void export_read_figures(struct export_figures *out);
 

@@ -1,10 +1,13 @@
 #include "runtime/tracing/hop.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/random.h"
+#include "base/rate.h"
 #include "bridge/registry/profile.h"
 #include "memory/pool.h"
 #include "protocol/http/http_request.h"
@@ -14,6 +17,12 @@
 bool tracing_on;
 
 static uint64_t threshold; /* a random number below it begins a trace */
+
+/* tracing.forcedPerSecond, of everybody whose share of the mailboxes falls into one. */
+#define FORCED_BUCKETS 4096u
+static rate_bucket forced[FORCED_BUCKETS];
+static struct rate forced_rate;
+static atomic_ullong unforced;
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* both below */
 static struct exemplar newest;
@@ -39,36 +48,133 @@ void tracing_forget_header(struct trace_context *context)
 
 /* --- The way of an envelope --- */
 
-/* What it hangs on. False: it is not traced. */
-static bool find_parent(const struct dispatch *dispatch, struct trace_context *out)
+/* Whether what a sender asks for is within its bound; counted where it is not. */
+static bool may_force(uint16_t share)
 {
-    const struct envelope *envelope = dispatch->envelope;
+    if (share == 0 || rate_take(&forced[share % FORCED_BUCKETS], &forced_rate, 1, clock_coarse_ns()) == 0)
+        return true;
+    atomic_fetch_add_explicit(&unforced, 1, memory_order_relaxed);
+    return false;
+}
+
+static bool ratio_has_it(void)
+{
+    return threshold != 0 && random_u64() <= threshold;
+}
+
+bool hop_samples(const struct trace_context *said, uint16_t share)
+{
+    return said && said->sampled && (may_force(share) || ratio_has_it());
+}
+
+/* What it hangs on. False: it is not traced. */
+static bool find_parent(const struct hop_origin *origin, struct trace_context *out)
+{
     enum traceparent_found found = TRACEPARENT_NONE;
-    if (envelope_has(envelope, FIELD_TRACE))
-        found = traceparent_find(envelope->json[FIELD_TRACE], out);
-    if (found == TRACEPARENT_NONE && dispatch->inherited) {
-        *out = *dispatch->inherited;
+    if (origin->envelope && envelope_has(origin->envelope, FIELD_TRACE))
+        found = traceparent_find(origin->envelope->json[FIELD_TRACE], out);
+    if (found == TRACEPARENT_NONE && origin->inherited) {
+        *out = *origin->inherited;
         found = TRACEPARENT_READ;
     }
     if (found != TRACEPARENT_NONE)
-        return found == TRACEPARENT_READ && out->sampled;
-    if (threshold == 0 || random_u64() > threshold)
+        return found == TRACEPARENT_READ && hop_samples(out, origin->share);
+    if (!ratio_has_it())
         return false;
     span_begin_trace(out);
     return true;
 }
 
-bool hop_begin(struct hop *hop, struct reactor *reactor, const struct dispatch *dispatch)
+static void begin_below(struct hop *hop, const struct trace_context *parent, uint64_t began_ns)
 {
-    struct trace_context parent;
     struct span own;
-    if (!find_parent(dispatch, &parent))
-        return false;
-    span_begin(&own, SPAN_RECEIVE, &parent);
+    span_begin(&own, SPAN_RECEIVE, parent); /* of any kind, for its ids */
     hop->context = own.context;
     memcpy(hop->parent, own.parent, sizeof hop->parent);
-    hop->began_ns = reactor->pass_start_ns;
+    hop->began_ns = began_ns;
+}
+
+static bool begin(struct hop *hop, const struct hop_origin *origin, uint64_t began_ns)
+{
+    struct trace_context parent;
+    if (!find_parent(origin, &parent))
+        return false;
+    begin_below(hop, &parent, began_ns);
     return true;
+}
+
+void hop_begin_below(struct hop *hop, const struct trace_context *parent)
+{
+    begin_below(hop, parent, clock_steady_ns());
+}
+
+bool hop_begin(struct hop *hop, struct reactor *reactor, const struct hop_origin *origin)
+{
+    return begin(hop, origin, reactor->pass_start_ns);
+}
+
+bool hop_begin_send(struct hop *hop, const struct envelope *envelope, const struct trace_context *cause)
+{
+    return begin(hop, &(struct hop_origin){.envelope = envelope, .inherited = cause}, clock_steady_ns());
+}
+
+bool hop_begin_register(struct hop *hop, struct reactor *reactor, const struct trace_context *said, uint16_t share)
+{
+    return said && begin(hop, &(struct hop_origin){.inherited = said, .share = share}, reactor->pass_start_ns);
+}
+
+/* The first span itself, which ends now. */
+static struct span end_of(const struct hop *hop, enum span_kind kind)
+{
+    struct span span = {.context = hop->context, .kind = (uint8_t)kind};
+    memcpy(span.parent, hop->parent, sizeof span.parent);
+    span.began_ns = hop->began_ns;
+    span.ended_ns = clock_steady_ns();
+    return span;
+}
+
+static void add_texts(struct span *span, struct envelope *envelope, const struct envelope_defaults *defaults)
+{
+    static const struct {
+        enum span_attribute attribute;
+        enum field field;
+    } texts[] = {
+        {SPAN_MESSAGE_ID, FIELD_ID}, {SPAN_FROM, FIELD_FROM}, {SPAN_TO, FIELD_TO}, {SPAN_INTENT, FIELD_INTENT}};
+    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct slice text = envelope_text(envelope, texts[i].field, defaults);
+        if (text.data)
+            span_add_text(span, texts[i].attribute, text);
+    }
+}
+
+void hop_sent(const struct hop *hop, struct reactor *reactor, struct envelope *envelope,
+              const struct envelope_defaults *defaults, uint32_t taken)
+{
+    struct span span = end_of(hop, SPAN_SEND);
+    add_texts(&span, envelope, defaults);
+    span_add_number(&span, SPAN_RECIPIENTS, taken);
+    span_add_number(&span, SPAN_REACTOR, reactor->index);
+    span_record(&span);
+}
+
+void hop_asked(const struct hop *hop, struct slice agent, enum code code)
+{
+    struct span span = end_of(hop, SPAN_REQUEST);
+    span.failed = code != CODE_OK;
+    span_add_text(&span, SPAN_AGENT, agent);
+    if (span.failed)
+        span_add_text(&span, SPAN_CODE, slice_from_string(code_name(code)));
+    span_record(&span);
+}
+
+void hop_registered(const struct hop *hop, struct reactor *reactor, struct slice agent, bool accepted)
+{
+    struct span span = end_of(hop, SPAN_REGISTER);
+    span.failed = !accepted;
+    span_add_text(&span, SPAN_AGENT, agent);
+    span_add_text(&span, SPAN_OUTCOME, accepted ? SLICE("accepted") : SLICE("refused"));
+    span_add_number(&span, SPAN_REACTOR, reactor->index);
+    span_record(&span);
 }
 
 void hop_routed(const struct hop *hop, const struct trace_record *record)
@@ -102,12 +208,12 @@ void hop_worked(const struct trace_context *parent, const struct work *work, enu
     span_record(&span);
 }
 
-struct frame_trace *hop_frame_trace(const struct hop *hop)
+struct frame_trace *hop_frame_trace(const struct hop *hop, bool is_own)
 {
     struct frame_trace *trace = pool_acquire(POOL_ARRAYS, sizeof *trace);
     if (trace)
         *trace = (struct frame_trace){
-            .context = hop->context, .received_ns = hop->began_ns, .accepted_ns = clock_steady_ns()};
+            .context = hop->context, .received_ns = is_own ? 0 : hop->began_ns, .accepted_ns = clock_steady_ns()};
     return trace;
 }
 
@@ -122,6 +228,13 @@ void hop_tell_recipients(const struct hop *hop, struct envelope *envelope, char 
     (void)envelope_set_json(envelope, FIELD_TRACE, slice_from(text, (size_t)length), error);
 }
 
+void hop_drop_empty(struct envelope *envelope)
+{
+    char error[ERROR_TEXT_BYTES];
+    if (slice_equal(envelope->json[FIELD_TRACE], SLICE("{}")))
+        (void)envelope_set_json(envelope, FIELD_TRACE, slice_from(NULL, 0), error);
+}
+
 void hop_take_back(struct envelope *envelope, const char text[TRACE_MEMBER_BYTES])
 {
     char error[ERROR_TEXT_BYTES];
@@ -132,20 +245,8 @@ void hop_take_back(struct envelope *envelope, const char text[TRACE_MEMBER_BYTES
 void hop_end(const struct hop *hop, struct reactor *reactor, const struct dispatch *dispatch,
              const struct dispatch_result *result)
 {
-    static const struct {
-        enum span_attribute attribute;
-        enum field field;
-    } texts[] = {
-        {SPAN_MESSAGE_ID, FIELD_ID}, {SPAN_FROM, FIELD_FROM}, {SPAN_TO, FIELD_TO}, {SPAN_INTENT, FIELD_INTENT}};
-    struct span span = {.context = hop->context, .kind = SPAN_RECEIVE};
-    memcpy(span.parent, hop->parent, sizeof span.parent);
-    span.began_ns = hop->began_ns;
-    span.ended_ns = clock_steady_ns();
-    for (unsigned i = 0; i < sizeof texts / sizeof *texts; i++) {
-        struct slice text = envelope_text(dispatch->envelope, texts[i].field, dispatch->defaults);
-        if (text.data)
-            span_add_text(&span, texts[i].attribute, text);
-    }
+    struct span span = end_of(hop, SPAN_RECEIVE);
+    add_texts(&span, dispatch->envelope, dispatch->defaults);
     span.failed = !result->dropped && result->code != CODE_OK;
     span_add_text(&span, SPAN_TRANSPORT, dispatch->is_message ? SLICE("websocket") : SLICE("http"));
     span_add_text(&span, SPAN_OUTCOME,
@@ -157,6 +258,11 @@ void hop_end(const struct hop *hop, struct reactor *reactor, const struct dispat
     span_add_number(&span, SPAN_RECIPIENTS, result->taken);
     span_add_number(&span, SPAN_REACTOR, reactor->index);
     span_record(&span);
+}
+
+unsigned long long tracing_unforced(void)
+{
+    return atomic_load_explicit(&unforced, memory_order_relaxed);
 }
 
 /* --- The end of it --- */
@@ -196,7 +302,7 @@ static void frame_written(struct outbox *outbox, const struct frame_trace *trace
         lay.ended_ns = endpoint->mailbox_ns;
         span_add_text(&lay, SPAN_AGENT, agent);
         span_record(&lay);
-    } else {
+    } else if (trace->received_ns != 0) {
         note_exemplar(trace, span.ended_ns); /* of the bridge's own latency: how long an agent was away is none */
     }
     span_record(&span);
@@ -214,6 +320,7 @@ bool tracing_start(const struct config *config, char *error, size_t size)
     if (!config->tracing.endpoint)
         return true;
     threshold = ratio >= 1 ? UINT64_MAX : (uint64_t)(ratio * 0x1p64);
+    forced_rate = (struct rate){config->tracing.forced_per_second, config->tracing.forced_per_second};
     any = false;
     outbox_written = frame_written;
     tracing_on = true;

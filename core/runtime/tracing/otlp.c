@@ -1,7 +1,9 @@
 #include "runtime/tracing/otlp.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 
+#include "protocol/json/json.h"
 #include "protocol/json/json_write.h"
 
 static void add_text_attribute(struct buffer *out, const char *name, struct slice text, bool first)
@@ -39,15 +41,14 @@ static bool has_parent(const struct span *span)
 
 static void add_span(struct buffer *out, const struct span *span, int64_t offset_ns)
 {
-    /* Names, and SpanKind: 1 internal, 4 producer, 5 consumer. */
+    /* Names, and SpanKind: 1 internal, 2 server, 3 client, 4 producer, 5 consumer. */
     static const struct {
         const char *name;
         unsigned kind;
-    } kinds[SPAN_KINDS] = {[SPAN_RECEIVE] = {"receive", 5},
-                           [SPAN_ROUTE] = {"route", 1},
-                           [SPAN_DELIVER] = {"deliver", 4},
-                           [SPAN_MAILBOX] = {"mailbox", 1},
-                           [SPAN_WORK] = {"work", 1}};
+    } kinds[SPAN_KINDS] = {
+        [SPAN_RECEIVE] = {"receive", 5}, [SPAN_ROUTE] = {"route", 1}, [SPAN_DELIVER] = {"deliver", 4},
+        [SPAN_MAILBOX] = {"mailbox", 1}, [SPAN_WORK] = {"work", 1},   [SPAN_REGISTER] = {"register", 2},
+        [SPAN_REQUEST] = {"request", 3}, [SPAN_SEND] = {"send", 4}};
     buffer_append_slice(out, SLICE("{"));
     add_id(out, "traceId", span->context.trace_id, TRACE_ID_BYTES);
     add_id(out, "spanId", span->context.span_id, SPAN_ID_BYTES);
@@ -79,4 +80,59 @@ void otlp_write(struct buffer *out, const struct otlp_resource *resource, uint32
         add_span(out, spans_at(i), resource->wall_offset_ns);
     }
     buffer_append_slice(out, SLICE("]}]}]}"));
+}
+
+/* --- Answers --- */
+
+/* Deep enough for either answer. */
+#define ANSWER_DEPTH 32u
+
+/* No text of an answer is longer: more of one is not read. */
+#define ANSWER_TEXT_BYTES 8192
+
+static struct slice member_of(struct slice object, const char *name, enum json_kind kind)
+{
+    struct slice key, value;
+    for (struct slice rest = object; json_kind(object) == JSON_OBJECT && json_next_member(&rest, &key, &value);)
+        if (json_inside_equals(key, slice_from_string(name)) && json_kind(value) == kind)
+            return value;
+    return slice_from(NULL, 0);
+}
+
+/* The member "name" of an object, cut to `size`; "" where there is none. */
+static void copy_text(struct slice object, const char *name, char *out, size_t size)
+{
+    struct slice text = member_of(object, name, JSON_STRING);
+    char whole[ANSWER_TEXT_BYTES];
+    out[0] = '\0';
+    if (!text.data || text.length > sizeof whole)
+        return;
+    size_t length = json_unescape(json_string_inside(text), whole, NULL);
+    if (length > size - 1)
+        length = size - 1;
+    memcpy(out, whole, length);
+    out[length] = '\0';
+}
+
+uint64_t otlp_read_rejected(struct slice body, char *message, size_t size)
+{
+    char digits[24] = "";
+    message[0] = '\0';
+    if (json_validate(body, ANSWER_DEPTH, NULL) != CODE_OK)
+        return 0;
+    struct slice partial = member_of(slice_trim_space(body), "partialSuccess", JSON_OBJECT);
+    copy_text(partial, "errorMessage", message, size);
+    copy_text(partial, "rejectedSpans", digits, sizeof digits); /* 64-bit numbers are text, but may be numbers */
+    struct slice number = member_of(partial, "rejectedSpans", JSON_NUMBER);
+    if (number.data && number.length < sizeof digits)
+        memcpy(digits, number.data, number.length);
+    int64_t count = strtoll(digits, NULL, 10);
+    return count > 0 ? (uint64_t)count : 0;
+}
+
+void otlp_read_message(struct slice body, char *message, size_t size)
+{
+    message[0] = '\0';
+    if (json_validate(body, ANSWER_DEPTH, NULL) == CODE_OK)
+        copy_text(slice_trim_space(body), "message", message, size);
 }

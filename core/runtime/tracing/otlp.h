@@ -14,4 +14,13 @@ struct otlp_resource {
 /* The first `count` spans of the queue. Memory's end is the buffer's `failed`. */
 void otlp_write(struct buffer *out, const struct otlp_resource *resource, uint32_t count);
 
+/* --- What the collector answers; of text that is nothing of the kind, nothing --- */
+
+/* How many spans of a request it threw away (ExportTraceServiceResponse.partialSuccess), and what it says about that or
+ * besides: `message`, "" where it says nothing, cut to `size`. */
+uint64_t otlp_read_rejected(struct slice body, char *message, size_t size);
+
+/* What it says to a request that it refuses (google.rpc.Status.message). */
+void otlp_read_message(struct slice body, char *message, size_t size);
+
 #endif

@@ -11,11 +11,14 @@
 #include "protocol/traceparent.h"
 
 enum span_kind {
-    SPAN_RECEIVE, /* from the bytes to the end of the dispatch */
-    SPAN_ROUTE,   /* the script's hook, waiting included */
-    SPAN_DELIVER, /* to one agent: from the decision to its bytes in the kernel */
-    SPAN_MAILBOX, /* of that, how long it lay in a mailbox */
-    SPAN_WORK,    /* what the hook had the workers do, from handing it over to its result */
+    SPAN_RECEIVE,  /* from the bytes to the end of the dispatch */
+    SPAN_ROUTE,    /* the script's hook, waiting included */
+    SPAN_DELIVER,  /* to one agent: from the decision to its bytes in the kernel */
+    SPAN_MAILBOX,  /* of that, how long it lay in a mailbox */
+    SPAN_WORK,     /* what the workers had to do, from handing it over to its result */
+    SPAN_REGISTER, /* an agent's, from its message to the answer */
+    SPAN_REQUEST,  /* a question of a hook to an agent (bridge.request, bridge.gather), tries and pauses included */
+    SPAN_SEND,     /* an envelope of a script's own (bridge.send): its way to whom it goes */
     SPAN_KINDS,
 };
 

@@ -14,6 +14,7 @@
 #include "protocol/message.h"
 #include "runtime/dispatch/dispatch.h"
 #include "runtime/reactor.h"
+#include "runtime/tracing/hop.h"
 
 /* Chains of each table: as many as a state may have questions out. */
 #define CHAINS 1024u
@@ -31,6 +32,7 @@ struct question {
     bool back; /* out of the inbox, and of its count */
     unsigned tries;
     uint64_t due_ms;
+    struct hop hop; /* of an asking that is traced */
     enum code code;
     struct slice text;
     struct frame *reply; /* a reference, NULL without memory; set by the reactor that took it out of the tables */
@@ -44,6 +46,7 @@ struct question {
 
 struct asking {
     struct reactor *reactor;
+    bool traced;
     void (*over)(void *owner);
     void *owner;
     struct script_question *asked; /* owned: the questions' texts and frames */
@@ -126,12 +129,25 @@ static struct question *find_question(uint64_t agent, uint64_t id, uint64_t task
 /* --- Sending -------------------------------------------------------------------------------------------------------
  */
 
+/* The one that was asked last. */
+static struct slice agent_of(const struct question *question)
+{
+    return question->asked->agents[(question->tries - 1) % question->asked->agent_count];
+}
+
+static void end_span(const struct question *question)
+{
+    if (question->asking->traced)
+        hop_asked(&question->hop, agent_of(question), question->stage == STAGE_REPLIED ? CODE_OK : question->code);
+}
+
 static void fail(struct question *question, enum code code, struct slice text)
 {
     question->stage = STAGE_FAILED;
     question->code = code;
     question->text = text;
     question->asking->open--;
+    end_span(question);
 }
 
 /* This try has failed: a pause before the next, or the end. */
@@ -152,7 +168,9 @@ static void try_later(struct question *question, enum code code, struct slice te
     question->due_ms = now + pause / 2 + random_u64() % (pause + 1);
 }
 
-static enum code deliver(struct reactor *reactor, const struct script_question *asked, struct slice agent)
+/* `hop` NULL: it is not traced. */
+static enum code deliver(struct reactor *reactor, const struct script_question *asked, struct slice agent,
+                         const struct hop *hop)
 {
     struct envelope envelope;
     struct text_store store = {0};
@@ -166,6 +184,12 @@ static enum code deliver(struct reactor *reactor, const struct script_question *
     struct delivery_result result = {.refusal = CODE_OVERLOADED};
     if (envelope_scan(frame_envelope(asked->frame), &rules, &store, &envelope, error) == CODE_OK &&
         envelope_set_text(&envelope, FIELD_TO, agent, error) == CODE_OK) {
+        char trace[TRACE_MEMBER_BYTES];
+        if (hop) {
+            hop_drop_empty(&envelope);
+            delivery.trace = hop_frame_trace(hop, true);
+            hop_tell_recipients(hop, &envelope, trace);
+        }
         delivery_carry_out(&delivery, &decision, &result);
         frame_release(result.frame);
     }
@@ -188,7 +212,8 @@ static void put_question(struct question *question, uint64_t now)
     pthread_mutex_unlock(&mutex);
     question->stage = STAGE_OUT;
     question->due_ms = now + asked->timeout_ms;
-    enum code code = replied ? CODE_OK : deliver(question->asking->reactor, asked, agent);
+    const struct hop *hop = question->asking->traced ? &question->hop : NULL;
+    enum code code = replied ? CODE_OK : deliver(question->asking->reactor, asked, agent, hop);
     if (code != CODE_OK)
         try_later(question, code,
                   code == CODE_NO_RECIPIENT ? SLICE("the agent is not connected")
@@ -214,10 +239,15 @@ static void reply_came(struct work *work)
         return;
     }
     question->back = true;
-    if (question->stage <= STAGE_PAUSED)
+    bool was_open = question->stage <= STAGE_PAUSED;
+    if (was_open && !question->reply)
         fail(question, CODE_OVERLOADED, SLICE("out of memory"));
     if (question->reply) {
         question->stage = STAGE_REPLIED;
+        if (was_open) {
+            asking->open--;
+            end_span(question);
+        }
         asking->replies[asking->reply_count++] = question->reply;
     }
     if (asking_due(asking) == 0)
@@ -258,12 +288,13 @@ static struct asking *new_asking(struct reactor *reactor, struct script_request 
     return asking;
 }
 
-struct asking *asking_start(struct reactor *reactor, struct script_request *request, void (*over)(void *owner),
-                            void *owner)
+struct asking *asking_start(struct reactor *reactor, struct script_request *request, const struct trace_context *trace,
+                            void (*over)(void *owner), void *owner)
 {
     struct asking *asking = new_asking(reactor, request);
     if (!asking)
         return NULL;
+    asking->traced = trace != NULL;
     asking->over = over;
     asking->owner = owner;
     asking->open = asking->count;
@@ -274,6 +305,8 @@ struct asking *asking_start(struct reactor *reactor, struct script_request *requ
         question->asked = asked;
         question->id = asked->id;
         question->task = asked->task;
+        if (trace)
+            hop_begin_below(&question->hop, trace);
         put_question(question, now);
     }
     return asking;
@@ -326,7 +359,7 @@ void asking_answer(struct asking *asking, struct script_answer *out)
             continue;
         const struct script_question *asked = question->asked;
         asking->missing[answer->missing_count++] = (struct script_missing){
-            .agent = asked->agents[(question->tries - 1) % asked->agent_count],
+            .agent = agent_of(question),
             .index = asked->index,
             .code = question->stage == STAGE_FAILED ? question->code : CODE_OK,
             .text = question->text,
@@ -346,6 +379,11 @@ void asking_end(struct asking *asking)
         if (question->listed)
             unlist_question(question);
         pthread_mutex_unlock(&mutex);
+        if (question->stage <= STAGE_PAUSED && question->tries > 0) {
+            /* The hook has all that it wanted, or has waited long enough. */
+            question->code = asking->reply_count >= asking->needed ? CODE_OK : CODE_TASK_TIMEOUT;
+            end_span(question);
+        }
         if (question->back) {
             free_question(question);
         } else if (ours) {

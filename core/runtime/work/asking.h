@@ -14,12 +14,13 @@ struct asking;
 struct dispatch;
 struct dispatch_result;
 struct reactor;
+struct trace_context;
 
 /* Puts the request's questions, and takes them out of it. `over` is called when the last reply that it needs has come,
- * on the reactor's thread, inside a pass, never from in here. NULL: no memory. The reactor's thread, as all but the
- * last function. */
-struct asking *asking_start(struct reactor *reactor, struct script_request *request, void (*over)(void *owner),
-                            void *owner);
+ * on the reactor's thread, inside a pass, never from in here. Each question is a span below `trace` (NULL: none). NULL:
+ * no memory. The reactor's thread, as all but the last function. */
+struct asking *asking_start(struct reactor *reactor, struct script_request *request, const struct trace_context *trace,
+                            void (*over)(void *owner), void *owner);
 
 /* When to call asking_tick: milliseconds of the steady clock; 0: it is over already. */
 uint64_t asking_due(const struct asking *asking);

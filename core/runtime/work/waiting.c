@@ -7,6 +7,7 @@
 #include "runtime/tracing/hop.h"
 #include "runtime/work/asking.h"
 #include "runtime/work/work.h"
+#include "script/binding/send.h"
 
 /* Times are of the moment, not of the pass: a hook may have run for a while. */
 static uint64_t now_ms(void)
@@ -46,7 +47,7 @@ static void begin(struct waiting *waiting, struct script_wait *wait)
     waiting->refused = CODE_OK;
     waiting->due_ms = now_ms() + request->ms;
     if (request->questions) {
-        waiting->asking = asking_start(waiting->reactor, request, on_replies, waiting);
+        waiting->asking = asking_start(waiting->reactor, request, waiting->trace, on_replies, waiting);
         if (!waiting->asking) {
             waiting->refused = CODE_OVERLOADED;
             waiting->refusal = SLICE("out of memory");
@@ -84,7 +85,9 @@ static void go_on(struct waiting *waiting, const struct script_answer *answer)
     struct asking *asking = waiting->asking;
     waiting->asking = NULL;
     uint64_t began_ns = waiting->payer ? clock_steady_ns() : 0;
+    script_set_cause(waiting->script, waiting->trace);
     enum script_result result = script_resume(waiting->script, waiting->wait, answer, &outcome);
+    script_set_cause(waiting->script, NULL);
     if (waiting->payer) {
         uint64_t now_ns = clock_steady_ns();
         party_charge_time(waiting->payer, now_ns - began_ns, now_ns);

@@ -35,7 +35,7 @@ struct waiting {
 void waiting_start(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
                    void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));
 
-/* The same for a hook whose work has spans below `trace` (NULL: none), which has to stay. */
+/* The same for a hook whose work and questions have spans below `trace` (NULL: none), which has to stay. */
 void waiting_start_traced(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
                           const struct trace_context *trace,
                           void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));

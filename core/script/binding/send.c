@@ -117,7 +117,8 @@ static void check_may_send(lua_State *lua, struct script_state *state)
         luaL_error(lua, SEND ": more than %d envelopes in one call", SENDS_MAXIMUM);
 }
 
-static struct script_send *new_send(const struct slice *agents, unsigned count, struct frame *frame)
+static struct script_send *new_send(const struct slice *agents, unsigned count, struct frame *frame,
+                                    const struct trace_context *cause)
 {
     size_t size = sizeof(struct script_send) + count * sizeof *agents;
     for (unsigned i = 0; i < count; i++)
@@ -125,7 +126,9 @@ static struct script_send *new_send(const struct slice *agents, unsigned count, 
     struct script_send *send = frame ? pool_acquire(POOL_ARRAYS, size) : NULL;
     if (!send)
         return NULL;
-    *send = (struct script_send){.frame = frame, .size = size, .agent_count = count};
+    *send = (struct script_send){.frame = frame, .size = size, .agent_count = count, .caused = cause != NULL};
+    if (cause)
+        send->cause = *cause;
     char *at = (char *)&send->agents[count];
     for (unsigned i = 0; i < count; i++) {
         send->agents[i] = slice_from(memcpy(at, agents[i].data, agents[i].length), agents[i].length);
@@ -151,7 +154,7 @@ int send_envelope(lua_State *lua)
     struct slice id = envelope_text(&made->envelope, FIELD_ID, &made->defaults);
     lua_pushlstring(lua, id.data, id.length);
     struct frame *frame = envelope_build(&made->envelope, &made->defaults, FRAME_ENVELOPE);
-    struct script_send *send = new_send(agents, count, frame);
+    struct script_send *send = new_send(agents, count, frame, state->cause);
     if (!send) {
         frame_release(frame);
         return luaL_error(lua, "not enough memory");
@@ -170,6 +173,11 @@ struct script_send *script_take_send(struct script_state *state)
     if (send)
         state->sends = send->next;
     return send;
+}
+
+void script_set_cause(struct script_state *state, const struct trace_context *cause)
+{
+    state->cause = cause;
 }
 
 bool script_has_sends(const struct script_state *state)

@@ -7,6 +7,7 @@
 #include <lua.h>
 
 #include "protocol/envelope.h"
+#include "protocol/traceparent.h"
 
 struct script_state;
 
@@ -16,6 +17,8 @@ struct script_send {
     struct script_send *next;
     struct frame *frame; /* a reference */
     size_t size;         /* of the block */
+    bool caused;         /* by the span `cause` */
+    struct trace_context cause;
     unsigned agent_count;
     struct slice agents[]; /* their texts behind */
 };
@@ -28,6 +31,10 @@ struct script_send {
 /* The oldest, the caller's, NULL when there is none; on the state's thread, outside of hooks. */
 struct script_send *script_take_send(struct script_state *state);
 void script_send_free(struct script_send *send);
+
+/* What hooks send from now on belongs to that span, which has to stay until the next call; NULL: to none, as at first.
+ * As above. */
+void script_set_cause(struct script_state *state, const struct trace_context *cause);
 bool script_has_sends(const struct script_state *state);
 
 /* --- Inside of the script room --- */

@@ -130,7 +130,7 @@ end
 local REFERENCE_HEAD = [[
 # The config file
 
-<!-- Made by lua/luaduct/config/document.lua from schema.lua beside it: change that, then make this page again. -->
+<!-- Made by lua/luaduct/config/document.lua from schema/ beside it: change that, then make this page again. -->
 
 One Lua file returns one table. `luaduct run FILE` starts with it, `luaduct check FILE` prints every problem, one a
 line. Without a file every key has its default.

@@ -1,5 +1,5 @@
 // Who is connected: search, order, one in detail, disconnect.
-import {badge, bytes, button, clear, confirm, count, duration, empty, field, h, moment, notify} from "./dom.js";
+import {badge, bytes, button, clear, confirm, count, duration, empty, field, h, moment, notify, whole} from "./dom.js";
 import {get, post} from "./api.js";
 import {on, store} from "./store.js";
 import {Detail} from "./detail.js";
@@ -29,12 +29,12 @@ export function agents(main, chosen) {
             sort();
         },
         columns: [
-            {name: "Agent", width: "minmax(130px, 2fr)", sort: "id", cell: (a) => h("span", {class: "strong"}, a.id)},
-            {name: "Role", width: "minmax(80px, 1fr)", sort: "role", cell: (a) => a.role},
+            {name: "Agent", width: "minmax(120px, 2.4fr)", sort: "id", cell: (a) => h("span", {class: "strong"}, a.id)},
+            {name: "Role", width: "minmax(50px, 1fr)", sort: "role", cell: (a) => a.role},
             {name: "Labels", width: "minmax(90px, 1fr)", spare: true, cell: (a) => a.labels.slice(0, 3).map((label) => badge(String(label)))},
-            {name: "Sent / s", width: "76px", number: true, sort: "sends", cell: (a) => perSecond(a, "sends")},
+            {name: "Sent / s", width: "66px", number: true, sort: "sends", cell: (a) => perSecond(a, "sends")},
             {name: "Received / s", width: "96px", number: true, wide: true, sort: "receives", cell: (a) => perSecond(a, "receives")},
-            {name: "Waiting", width: "72px", number: true, sort: "waiting", cell: (a) => count(a.waiting)},
+            {name: "Waiting", width: "66px", number: true, sort: "waiting", cell: (a) => count(a.waiting)},
             {name: "Tasks", width: "68px", number: true, wide: true, sort: "openTasks", cell: (a) => `${a.openTasks ?? 0} / ${a.maxConcurrentTasks}`},
             {name: "Errors", width: "64px", number: true, wide: true, sort: "errorCount",
                 cell: (a) => h("span", {class: a.errorCount ? "bad-text" : "dim"}, count(a.errorCount))},
@@ -76,8 +76,8 @@ export function agents(main, chosen) {
     function refresh() {
         const found = shown.text || shown.role ? shown.sorted.filter(matches) : shown.sorted;
         list.show(found);
-        list.state.textContent = found.length === shown.all.length ? `${shown.all.length} agents`
-            : `${found.length} of ${shown.all.length} agents`;
+        list.state.textContent = found.length === shown.all.length ? `${whole(found.length)} agents`
+            : `${whole(found.length)} of ${whole(shown.all.length)} agents`;
     }
 
     // In pieces: with ten thousand a second piece of work should not make anybody wait.
@@ -118,7 +118,7 @@ export function agents(main, chosen) {
                 showDetail();
             }
         } catch (refusal) {
-            list.state.textContent = refusal.message;
+            list.fail(refusal.message);
         }
         if (!ended) {
             timer = setTimeout(ask, pauseFor(shown.all.length));
@@ -133,7 +133,6 @@ export function agents(main, chosen) {
         history.replaceState(null, "", `#/agents/${encodeURIComponent(agent.id)}`);
         build(agent);
         showDetail();
-        detail.pane.scrollIntoView({block: "nearest"});
         clear(cells.history, empty("Reading…"));
         try {
             const {history: envelopes} = await get("/history", {agentId: agent.id, limit: 8});
@@ -147,7 +146,7 @@ export function agents(main, chosen) {
     }
 
     function build(agent) {
-        const limits = store.session.limits;
+        const limits = {...store.session.limits, ...agent.limits}; // its credential's go before the config's
         const names = ["Sent", "Received", "Waiting", "Errors", "Open tasks", "Connected", "Last seen"];
         cells.values = names.map(() => h("dd", {}, "–"));
         cells.history = h("div");

@@ -26,6 +26,7 @@ export function alerts(main) {
             clear(over, past.length ? past.map(row) : h("li", {}, empty("Nothing has passed.")));
         } catch (refusal) {
             clear(active, h("li", {}, empty(refusal.message)));
+            clear(over, h("li", {}, empty("–")));
         }
     }
 
@@ -41,7 +42,7 @@ export function alerts(main) {
         on("engine", (event) => note(`engine ${event.engine}: ${event.state}${event.reason ? `, ${event.reason}` : ""}`, event)),
         on("memory", (event) => note(`memory: ${event.was} became ${event.level}`, event)),
     ];
-    const timer = setInterval(() => document.hidden || ask(), 15000);
+    const timer = setInterval(() => document.hidden || ask(), 10000);
     ask();
     return () => {
         offs.forEach((off) => off());

@@ -7,11 +7,15 @@ let refused = () => {};
 // Everything lies beside /console, wherever a proxy puts that.
 const BASE = location.pathname.replace(/\/console\/?$/, "");
 
+const TIMEOUT_MS = 30000;
+
+// What the bridge, or whatever is between, has said no to. Status 0: it did not answer.
 export class Refusal extends Error {
-    constructor(status, code, text) {
+    constructor(status, code, text, retryAfter) {
         super(text);
         this.status = status;
         this.code = code;
+        this.retryAfter = retryAfter; // seconds; 0: nothing was said of that
     }
 }
 
@@ -42,7 +46,10 @@ async function refusalOf(response) {
     try {
         body = await response.json();
     } catch { /* a proxy's page */ }
-    return new Refusal(response.status, body.code ?? "", body.error ?? `the bridge answered ${response.status}`);
+    const text = typeof body.error === "string" ? body.error : `the bridge answered ${response.status}`;
+    const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10) || 0;
+    return new Refusal(response.status, body.code ?? "",
+        seconds ? `${text.replace(": see Retry-After", "")}; again in ${seconds} s` : text, seconds);
 }
 
 async function request(path, options) {
@@ -53,7 +60,7 @@ async function request(path, options) {
         if (error.name === "AbortError") {
             throw error;
         }
-        throw new Refusal(0, "", "the bridge does not answer");
+        throw new Refusal(0, "", error.name === "TimeoutError" ? "the bridge takes too long to answer" : "the bridge does not answer");
     }
     if (!response.ok) {
         const refusal = await refusalOf(response);
@@ -65,19 +72,34 @@ async function request(path, options) {
     return response;
 }
 
-export async function get(path, parameters) {
-    const query = parameters ? `?${new URLSearchParams(parameters)}` : "";
-    return (await request(path + query, {headers: headers({})})).json();
-}
+// Views ask again and again: what was too much is not asked for until the bridge wants to hear it.
+let refusal = null, until = 0;
 
 export async function getText(path) {
-    return (await request(path, {headers: headers({})})).text();
+    if (performance.now() < until) {
+        throw refusal;
+    }
+    try {
+        return await (await request(path, {headers: headers({}), signal: AbortSignal.timeout(TIMEOUT_MS)})).text();
+    } catch (error) {
+        if (error.status === 429 && error.retryAfter > 0) {
+            refusal = error;
+            until = performance.now() + 1000 * error.retryAfter;
+        }
+        throw error.name === "TimeoutError" ? new Refusal(0, "", "the bridge takes too long to answer") : error;
+    }
+}
+
+export async function get(path, parameters) {
+    const query = parameters ? `?${new URLSearchParams(parameters)}` : "";
+    return JSON.parse(await getText(path + query));
 }
 
 export async function post(path, body) {
     const response = await request(path, {
         method: "POST",
         headers: headers({"Content-Type": "application/json"}),
+        signal: AbortSignal.timeout(TIMEOUT_MS),
         body: typeof body === "string" ? body : JSON.stringify(body ?? {}),
     });
     return response.json();
@@ -111,12 +133,13 @@ async function read(response, take) {
 }
 
 // Listens until stop() is called; a stream that ends is begun again, at first soon, then every 10 s. `take` gets each
-// event and its data as text, `state` "live", "waiting", or a Refusal that ends it.
+// event and its data as text, `state` "live", "waiting" and why, or a Refusal that ends it.
 export function listen(path, take, state) {
     const control = new AbortController();
     const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     (async () => {
         for (let wait = 500; !control.signal.aborted; wait = Math.min(wait * 2, 10000)) {
+            let why = null;
             try {
                 const response = await request(path, {headers: headers({}), signal: control.signal});
                 wait = 500;
@@ -129,9 +152,10 @@ export function listen(path, take, state) {
                     state(error);
                     return;
                 }
+                why = error instanceof Refusal ? error : null;
             }
-            state("waiting");
-            await pause(wait);
+            state("waiting", why);
+            await pause(Math.max(wait, 1000 * (why?.retryAfter ?? 0)));
         }
     })();
     return {stop: () => control.abort()};

@@ -16,6 +16,10 @@ export class Detail {
             ...content);
         this.pane.hidden = false;
         this.element.classList.add("open");
+        if (this.list.element.offsetParent === null) { // on a narrow screen it takes the list's place
+            this.pane.scrollIntoView({block: "start"});
+            this.pane.querySelector(".head button").focus({preventScroll: true});
+        }
     }
 
     close() {

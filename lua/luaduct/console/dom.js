@@ -1,5 +1,18 @@
 // Elements, and how values are written. Text becomes text nodes and attributes, never markup.
 
+// Characters that show nothing, or turn what is beside them around: two ids that differ never look the same.
+// eslint-disable-next-line no-control-regex
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+// The text with those written as JSON writes them.
+export function visible(text) {
+    return text.replace(UNSEEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
+const content = (children) => children.flat(Infinity)
+    .filter((child) => child !== undefined && child !== null && child !== false)
+    .map((child) => typeof child === "string" ? visible(child) : child);
+
 export function h(name, attributes, ...children) {
     const element = document.createElement(name);
     for (const [key, value] of Object.entries(attributes ?? {})) {
@@ -14,10 +27,10 @@ export function h(name, attributes, ...children) {
         } else if (key === "value" || key === "checked" || key === "disabled" || key === "selected") {
             element[key] = value;
         } else {
-            element.setAttribute(key, value === true ? "" : value);
+            element.setAttribute(key, value === true ? "" : key === "aria-label" || key === "title" ? visible(value) : value);
         }
     }
-    element.append(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
+    element.append(...content(children));
     return element;
 }
 
@@ -36,6 +49,10 @@ const ICONS = {
     moon: "M20.5 14.2A8.7 8.7 0 0 1 9.8 3.5a8.7 8.7 0 1 0 10.7 10.7Z",
     leave: "M9.5 4h-5v16h5M15 8l4 4-4 4M19 12H9",
     close: "m6 6 12 12M18 6 6 18",
+    controls: "M4 7h9M17 7h3M4 17h3M11 17h9M15 9.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5ZM9 19.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5Z",
+    in: "M12 5v14M5 12h14",
+    out: "M5 12h14",
+    whole: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5",
 };
 
 export function icon(name) {
@@ -50,7 +67,7 @@ export function icon(name) {
 }
 
 export function clear(element, ...children) {
-    element.replaceChildren(...children.flat(Infinity).filter((child) => child !== undefined && child !== null && child !== false));
+    element.replaceChildren(...content(children));
     return element;
 }
 
@@ -82,12 +99,12 @@ export function empty(text) {
     return h("p", {class: "empty"}, text);
 }
 
-// A yes or no that has to be meant; true: yes.
+// A yes or no that has to be meant; true: yes. `detail`: a text, or several as a list.
 export function confirm(question, detail, action) {
     return new Promise((resolve) => {
         const dialog = h("dialog", {"aria-labelledby": "dialog-title", class: "dialog"},
             h("h2", {id: "dialog-title"}, question),
-            h("p", {}, detail),
+            Array.isArray(detail) ? h("ul", {}, detail.map((each) => h("li", {}, each))) : h("p", {}, detail),
             h("div", {class: "actions"},
                 button("Cancel", {onclick: () => dialog.close("no")}),
                 button(action, {class: "danger", onclick: () => dialog.close("yes")})));
@@ -113,6 +130,13 @@ export function notify(text, kind) {
 
 // --- Values ---
 
+const separated = new Intl.NumberFormat("en", {maximumFractionDigits: 0});
+
+// To the last digit: 10,000.
+export function whole(value) {
+    return value === null || value === undefined ? "–" : separated.format(value);
+}
+
 export function count(value) {
     if (value === null || value === undefined || Number.isNaN(value)) {
         return "–";
@@ -125,7 +149,7 @@ export function count(value) {
     } else if (size >= 1e4) {
         return `${(value / 1e3).toFixed(1)} k`;
     }
-    return size >= 100 || Number.isInteger(value) ? value.toFixed(0) : value.toFixed(1);
+    return size >= 100 || Number.isInteger(value) ? separated.format(value) : value.toFixed(1);
 }
 
 export function bytes(value) {

@@ -1,5 +1,5 @@
 // Envelopes as they are routed, each with its way: who sent it, what the hook decided, how it came out.
-import {badge, button, clear, clock, empty, field, h} from "./dom.js";
+import {badge, button, clear, clock, empty, field, h, whole} from "./dom.js";
 import {get, getText, listen} from "./api.js";
 import {store} from "./store.js";
 import {Detail} from "./detail.js";
@@ -98,7 +98,7 @@ export function envelopes(main, about) {
             }
             const shown = found();
             list.show(shown, shown === all ? moved : 0);
-            clear(list.state, h("span", {}, state), h("span", {}, `${shown.length} shown, the newest ${KEPT} are kept`),
+            clear(list.state, h("span", {}, state), h("span", {}, `${whole(shown.length)} shown, the newest ${whole(KEPT)} are kept`),
                 paused && h("span", {}, `${fresh.length} came while paused`),
                 lost > 0 && h("span", {}, `${lost} missed: they came too fast`));
         }, soon ? 0 : 200);
@@ -129,12 +129,15 @@ export function envelopes(main, about) {
             const seen = new Set(all.map((each) => each.id));
             all.push(...history.reverse().filter((each) => !seen.has(each.id)).map((each) => fromHistory(each, ++number)));
         } catch (refusal) {
-            state = refusal.message;
+            list.options.none = refusal.message;
         }
+        list.reading = false;
         refresh();
     }
 
     function begin() {
+        list.reading = true;
+        list.options.none = "No envelopes yet.";
         stream?.stop();
         all.length = 0;
         fresh = [];
@@ -150,8 +153,8 @@ export function envelopes(main, about) {
         if (intent.value) {
             parameters.set("intent", intent.value);
         }
-        stream = listen(`/admin/trace?${parameters}`, take, (now) => {
-            state = typeof now === "string" ? now : now.message;
+        stream = listen(`/admin/trace?${parameters}`, take, (now, why) => {
+            state = typeof now === "string" ? why?.message ?? now : now.message;
             refresh();
         });
     }

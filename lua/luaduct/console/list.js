@@ -1,6 +1,6 @@
 // Lists of any length: only the rows in sight are elements, and they are used again. Arrow keys, Home, End and the page
 // keys move, Enter opens.
-import {h} from "./dom.js";
+import {h, visible} from "./dom.js";
 
 const HEIGHT = 38, AROUND = 6;
 let lists = 0;
@@ -19,12 +19,13 @@ export class List {
         this.items = [];
         this.at = -1;
         this.selected = null;
+        this.reading = false; // more is to come: an empty list does not mean that there is nothing
         this.name = `list-${++lists}`;
         this.rows = []; // by slot
         this.shift = 0; // so many have come in above: an item keeps its slot
         this.names = h("div", {class: "names", role: "row"}, options.columns.map((column) => this.head(column)));
         this.inner = h("div", {class: "inner", role: "rowgroup"});
-        this.none = h("p", {class: "none"}, options.none ?? "");
+        this.none = h("p", {class: "none"}, "Reading…");
         this.state = h("div", {class: "state"});
         this.grid = h("div", {class: "rows", role: "grid", "aria-label": options.label, tabindex: "0",
             onkeydown: (event) => this.press(event)},
@@ -87,11 +88,20 @@ export class List {
         this.inner.style.setProperty("height", `${items.length * HEIGHT}px`);
         this.grid.setAttribute("aria-rowcount", String(items.length + 1));
         this.none.hidden = items.length > 0;
+        this.none.textContent = this.reading ? "Reading…" : this.options.none;
         this.shift += moved ?? 0;
         if (moved && this.grid.scrollTop > 0) {
             this.grid.scrollTop += moved * HEIGHT;
         }
         this.refresh();
+    }
+
+    // Items could not be read: those of before stay.
+    fail(text) {
+        this.state.textContent = text;
+        if (this.items.length === 0) {
+            this.none.textContent = text;
+        }
     }
 
     refresh() {
@@ -156,10 +166,11 @@ export class List {
         this.options.columns.forEach((column, number) => {
             const cell = row.children[number], content = column.cell(item);
             if (typeof content === "string") {
+                const text = visible(content);
                 if (cell.firstChild?.nodeType === Node.TEXT_NODE) {
-                    cell.firstChild.data = content;
+                    cell.firstChild.data = text;
                 } else {
-                    cell.textContent = content;
+                    cell.textContent = text;
                 }
             } else {
                 cell.replaceChildren(...[content].flat());

@@ -1,5 +1,5 @@
 // The frame around the views: login, navigation, theme, whether the bridge is there.
-import {button, clear, field, h, icon} from "./dom.js";
+import {clear, clock, field, h, icon} from "./dom.js";
 import {get, hasToken, onRefused, setToken} from "./api.js";
 import {begin, end, on, store} from "./store.js";
 import {theme} from "./chart.js";
@@ -11,13 +11,16 @@ import {tasks} from "./tasks.js";
 import {alerts} from "./alerts.js";
 import {scripts} from "./scripts.js";
 import {send} from "./send.js";
+import {controls} from "./controls.js";
 
 const VIEWS = {
     overview: ["Overview", overview], agents: ["Agents", agents], map: ["Map", map], envelopes: ["Envelopes", envelopes],
     tasks: ["Tasks", tasks], alerts: ["Alerts", alerts], scripts: ["Scripts", scripts], send: ["Send", send],
+    controls: ["Controls", controls],
 };
 
 const THEME = "luaduct-theme";
+const SILENCE_MS = 15000; // figures come every second
 const light = window.matchMedia("(prefers-color-scheme: light)");
 const picture = new URL("icon.svg", import.meta.url).href;
 
@@ -85,6 +88,7 @@ function showFrame(session) {
     const links = Object.entries(VIEWS).map(([name, [title]]) => h("li", {}, h("a", {href: `#/${name}`}, icon(name),
         h("span", {}, title), name === "alerts" && alertBadge)));
     const main = h("main", {id: "main", tabindex: "-1"});
+    const gone = h("div", {class: "gone", role: "status"});
     clear(document.body, h("div", {class: "frame"},
         h("a", {class: "skip", href: "#main", onclick: (event) => {
             event.preventDefault();
@@ -99,15 +103,33 @@ function showFrame(session) {
                 setToken(null);
                 showLogin();
             }}, icon("leave"))),
-        h("nav", {class: "side", "aria-label": "Views"}, h("ul", {}, links)), main),
+        h("nav", {class: "side", "aria-label": "Views"}, h("ul", {}, links)), gone, main),
     h("div", {id: "notices", role: "status", "aria-live": "polite"}));
     useTheme();
     ears.forEach((off) => off());
-    ears = [on("state", (state) => {
-        const text = state === "live" ? "live" : state === "waiting" ? "no connection" : state.message;
-        live.textContent = text;
-        live.className = `live ${state === "live" ? "on" : state === "waiting" ? "" : "off"}`;
-    }), on("figures", (figures) => {
+    let said = "";
+    const showState = () => {
+        const {state, why, latest} = store;
+        const silent = state === "live" && performance.now() - store.heard > SILENCE_MS && store.heard > 0;
+        const draining = store.drains || latest?.draining;
+        const text = state === "live" ? silent ? "silent" : draining ? "draining" : "live"
+            : state === "waiting" ? "no connection" : "refused";
+        const since = latest ? ` What is shown is of ${clock(latest.time)}.` : "";
+        const trouble = silent ? `Nothing has come from the bridge for a while.${since}`
+            : state === "waiting" ? draining ? `The bridge has drained and ended, as it was told to.${since}`
+                : `${why?.status ? `The bridge refuses: ${why.message}.` : "The bridge does not answer."} It is asked again and again.${since}`
+                : state !== "live" ? `No figures: ${state.message}.` : "";
+        if (said !== text + trouble) {
+            said = text + trouble;
+            live.textContent = text;
+            live.className = `live ${text === "live" ? "on" : state === "live" || state === "waiting" ? "" : "off"}`;
+            clear(gone, trouble && h("p", {class: "banner bad"}, trouble),
+                text === "draining" && h("p", {class: "banner"}, "The bridge is draining: it takes no new agents, says good-bye to those that are there, and ends."));
+        }
+    };
+    const watch = setInterval(showState, 2000);
+    ears = [() => clearInterval(watch), on("state", showState), on("figures", (figures) => {
+        showState();
         alertBadge.hidden = figures.alerts === 0;
         alertBadge.textContent = String(figures.alerts);
         alertBadge.setAttribute("aria-label", `${figures.alerts} active`);

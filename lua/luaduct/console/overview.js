@@ -1,5 +1,5 @@
 // Figures of the whole bridge as they move.
-import {bytes, card, count, duration, empty, h, milliseconds, percent, badge, clear} from "./dom.js";
+import {bytes, card, clear, count, duration, h, milliseconds, percent, whole} from "./dom.js";
 import {on, store} from "./store.js";
 import {Chart} from "./chart.js";
 
@@ -39,28 +39,40 @@ function charts() {
             {name: "p90", value: (s) => s.p90, color: 2},
             {name: "p99", value: (s) => s.p99, color: 3}]}),
         memory: new Chart({title: "Memory", format: bytes, binary: true, least: 1024 * 1024, series: [
-            {name: "resident", value: (s) => s.used, color: 1, fill: true},
-            {name: "Lua heaps", value: (s) => s.heaps, color: 2}],
+            {name: "resident", value: (s) => s.memory, color: 1, fill: true},
+            {name: "Lua heaps", value: (s) => s.luaHeaps, color: 2}],
             marks: ({memory, collector}) => memory.budget === null ? [] : [
                 {value: memory.budget, text: "budget"},
                 {value: memory.budget * collector.configuration.memoryThreshold, text: "pressure begins"}],
             ahead: ({memory}) => memory.trend === null ? null : {perSecond: memory.trend}}),
         workers: new Chart({title: "Workers", format: count, least: 2, series: [
-            {name: "threads", value: (s) => s.workers, color: 2},
-            {name: "busy", value: (s) => s.busy, color: 1, fill: true},
-            {name: "forecast", value: (s) => s.forecast, color: 4},
-            {name: "tasks waiting", value: (s) => s.waiting, color: 3}]}),
+            {name: "threads", value: (s) => s.currentWorkers, color: 2},
+            {name: "busy", value: (s) => s.busyWorkers, color: 1, fill: true},
+            {name: "forecast", value: (s) => s.forecastWorkers, color: 4},
+            {name: "tasks waiting", value: (s) => s.queuedTasks, color: 3}]}),
     };
 }
 
-function poolTable(pools) {
-    const rows = [...Object.entries(pools.bridge), ...Object.entries(pools.lua).map(([name, pool]) => [`script: ${name}`, pool])];
-    return h("div", {class: "scroll", tabindex: "0", role: "group", "aria-label": "Object pools"}, h("table", {},
+// Its cells stay, so that who reads or scrolls the table is not thrown out of it.
+function poolTable() {
+    const body = h("tbody");
+    const place = h("div", {class: "scroll", tabindex: "0", role: "group", "aria-label": "Object pools"}, h("table", {},
         h("thead", {}, h("tr", {}, ["Pool", "In use", "Kept", "Hits", "Memory"].map((name, index) =>
-            h("th", {scope: "col", class: index ? "number" : ""}, name)))),
-        h("tbody", {}, rows.map(([name, pool]) => h("tr", {}, h("td", {}, name),
-            h("td", {class: "number"}, count(pool.acquired)), h("td", {class: "number"}, count(pool.available)),
-            h("td", {class: "number"}, percent(pool.hitRate)), h("td", {class: "number"}, bytes(pool.bytes)))))));
+            h("th", {scope: "col", class: index ? "number" : ""}, name)))), body));
+    let names = null;
+    return {element: place, show(pools) {
+        const rows = [...Object.entries(pools.bridge).sort(), ...Object.entries(pools.lua).sort().map(([name, pool]) => [`script: ${name}`, pool])];
+        const now = rows.map(([name]) => name).join("\n");
+        if (now !== names) {
+            names = now;
+            clear(body, rows.map(([name]) => h("tr", {}, h("th", {scope: "row"}, name),
+                [0, 1, 2, 3].map(() => h("td", {class: "number"})))));
+        }
+        rows.forEach(([, pool], row) => [count(pool.acquired), count(pool.available), percent(pool.hitRate), bytes(pool.bytes)]
+            .forEach((text, column) => {
+                body.children[row].children[column + 1].textContent = text;
+            }));
+    }};
 }
 
 export function overview(main) {
@@ -74,7 +86,7 @@ export function overview(main) {
     const memory = facts(["Of the budget", "Level", "Trend", "Pressure in", "Mailboxes", "History"]);
     const collector = facts(["Cycles", "Longest cycle", "Pause p50", "Pause p99", "Longest pause", "Reclaimed"]);
     const delivery = facts(["In mailboxes", "Undeliverable", "Dropped by scripts", "Refused", "Received", "Sent"]);
-    const pools = h("div"), banner = h("div", {class: "banners"});
+    const pools = poolTable(), banner = h("div", {class: "banners"});
     const workers = facts(["Completed", "Failed", "Waiting", "Average run", "Average wait", "Longest run"]);
     drawn.memory.element.append(bar, memory.element);
     drawn.workers.element.append(workers.element);
@@ -95,7 +107,7 @@ export function overview(main) {
         h("div", {class: "tiles"}, Object.values(tiles).map((each) => each.element)),
         h("div", {class: "grid"}, drawn.messages.element, drawn.latency.element, drawn.memory.element, drawn.workers.element),
         h("div", {class: "grid"}, card("Delivery", delivery.element), card("Collectors of the scripts", collector.element),
-            card("Object pools", pools)));
+            card("Object pools", pools.element)));
 
     function showMemory(figures) {
         const {memory: of, collector: by} = figures, share = of.budget ? of.used / of.budget : null;
@@ -112,15 +124,13 @@ export function overview(main) {
 
     function show() {
         const now = store.samples.at(-1);
-        if (!now) {
-            clear(pools, empty("Waiting for the first figures."));
+        if (!now || !store.latest) {
             return;
         }
-        const figures = now.figures, {messages, workers: pool} = figures;
+        const figures = store.latest, {messages, workers: pool} = figures;
         subtitle.textContent = `up ${duration(figures.uptime)} · scripts version ${figures.script.number}`;
-        clear(banner, figures.draining && h("p", {class: "banner"}, "The bridge is draining."),
-            figures.degraded.map((one) => h("p", {class: "banner"}, `${one.name}: ${one.reason}`)));
-        tiles.agents.set(count(figures.agents), `${count(figures.connections)} connections`);
+        clear(banner, figures.degraded.map((one) => h("p", {class: "banner"}, `${one.name}: ${one.reason}`)));
+        tiles.agents.set(whole(figures.agents), `${whole(figures.connections)} connections`);
         tiles.messages.set(count(now.accepted), `${count(messages.accepted)} since the start`);
         tiles.latency.set(milliseconds(now.p99), `p50 ${milliseconds(now.p50)}`);
         tiles.workers.set(`${pool.busyWorkers} / ${pool.currentWorkers}`, `${count(pool.queuedTasks)} tasks waiting`);
@@ -134,14 +144,14 @@ export function overview(main) {
         const lost = Object.values(messages.undeliverable).reduce((sum, each) => sum + each, 0);
         delivery.set(count(figures.queued), count(lost), count(messages.dropped), count(messages.refused),
             now.bytesIn === null ? "–" : `${bytes(now.bytesIn)}/s`, now.bytesOut === null ? "–" : `${bytes(now.bytesOut)}/s`);
-        clear(pools, poolTable(figures.pools));
+        pools.show(figures.pools);
         Object.values(drawn).forEach((chart) => chart.refresh());
     }
 
-    const off = on("figures", show);
+    const offs = [on("figures", show), on("filled", () => Object.values(drawn).forEach((chart) => chart.refresh()))];
     show();
     return () => {
-        off();
+        offs.forEach((off) => off());
         Object.values(drawn).forEach((chart) => chart.end());
     };
 }

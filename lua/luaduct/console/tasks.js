@@ -13,8 +13,8 @@ export function tasks(main) {
     const names = ["Threads", "Busy", "Waiting high", "Waiting normal", "Waiting low", "Completed", "Failed", "Timeouts", "Average", "Longest"];
     const values = names.map(() => h("dd", {}, "–"));
     const chart = new Chart({title: "Tasks of the workers", format: count, least: 2, series: [
-        {name: "done / s", value: (s) => s.done, color: 1, fill: true},
-        {name: "waiting", value: (s) => s.waiting, color: 3}]});
+        {name: "done / s", value: (s) => s.tasksCompleted, color: 1, fill: true},
+        {name: "waiting", value: (s) => s.queuedTasks, color: 3}]});
     const list = new List({
         label: "Tasks, the newest first", key: (task) => task.taskId, open, none: "No envelope of the history names a task.",
         columns: [
@@ -56,7 +56,7 @@ export function tasks(main) {
                 refresh();
             }
         } catch (refusal) {
-            list.state.textContent = refusal.message;
+            list.fail(refusal.message);
         }
         if (!ended) {
             timer = setTimeout(ask, 5000);
@@ -71,13 +71,13 @@ export function tasks(main) {
             h("div", {}, h("h3", {}, "Last envelope"), h("pre", {class: "text", tabindex: "0"}, pretty(JSON.stringify(task.lastEnvelope)))));
     }
 
-    const off = on("figures", showWorkers);
+    const offs = [on("figures", showWorkers), on("filled", () => chart.refresh())];
     showWorkers();
     ask();
     return () => {
         ended = true;
         clearTimeout(timer);
-        off();
+        offs.forEach((off) => off());
         chart.end();
         list.end();
     };

@@ -4,7 +4,7 @@ local native = require "luaduct.http.native"
 return function(endpoint)
     return function(request)
         if not native.may_administer(request.path) then
-            return native.refuse("forbidden", "only an administrator may do that")
+            return native.refuse("forbidden", "only an administrator may do that" .. native.ADMINISTRATORS)
         end
         return endpoint(request)
     end

@@ -107,6 +107,11 @@ group("Reactors", {
 group("Scripts", {
     {"luaduct_script_version", "gauge", "Number of the version of the scripts in use.",
         function(f) return f.script_number end},
+    {"luaduct_reloads", "counter",
+        "Orders to take up scripts and config again, or to go back to a version, by outcome.",
+        function(f) return f.reloads end, "outcome"},
+    {"luaduct_last_reload_successful", "gauge", "0 when the last of them was refused: what runs is not what the files "
+        .. "say.", function(f) return f.reload_good and 1 or 0 end},
     {"luaduct_script_run_seconds", "histogram", "Time that calls of script hooks ran, by hook. Of routes one call "
         .. "in 64 is timed, chosen at random; of other hooks each. A hook that waits counts each stretch that it runs.",
         "script_run", "hook"},
@@ -279,10 +284,16 @@ group("Events and alerts", {
         function(f) return pick(f.rules, "failures") end, "rule"},
 })
 
-group("Traces", {
-    {"luaduct_spans", "counter", "Spans, by what became of them: the collector took them (exported), did not in all "
-        .. "tries (lost), or the queue was full (dropped); absent while nothing is traced.",
-        function(f) return f.tracing end, "outcome"},
+group("Log and traces", {
+    {"luaduct_log_lines_lost", "counter",
+        "Lines of the log that were lost, because it could not be written or not fast enough.",
+        function(f) return f.process.log_lines_lost end},
+    {"luaduct_spans", "counter", "Spans, by what became of them: the collector took them (exported), threw them away "
+        .. "(rejected), did not take them in all tries (lost), or the queue was full (dropped); absent while nothing "
+        .. "is traced.", function(f) return f.tracing end, "outcome"},
+    {"luaduct_traces_refused", "counter", "Times that a sender's sampled flag was not followed, because it asked for "
+        .. "more than tracing.forcedPerSecond; absent while nothing is traced.",
+        function(f) return f.traces_refused end},
 })
 
 -- The unit that a family's name ends with, or nil.

@@ -4,7 +4,7 @@ local native = require "luaduct.http.native"
 
 return function()
     if not native.collect() then
-        return native.refuse("forbidden", "only an administrator may order a collection")
+        return native.refuse("forbidden", "only an administrator may order a collection" .. native.ADMINISTRATORS)
     end
     return 202, {status = "started"}
 end

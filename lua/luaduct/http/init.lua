@@ -18,6 +18,7 @@ local ROUTES = {
     ["/health"] = {GET = require "luaduct.http.health"},
     ["/ready"] = {GET = require "luaduct.http.ready"},
     ["/metrics"] = {GET = require "luaduct.http.metrics"},
+    ["/metrics/history"] = {GET = see("status", require "luaduct.http.figures_history")},
     ["/api/status"] = {GET = see("status", require "luaduct.http.status")},
     ["/optimization"] = {GET = see("status", require("luaduct.http.optimization").endpoint)},
     ["/agents"] = {GET = see("agents", require "luaduct.http.agents")},
@@ -63,6 +64,10 @@ return function(method, path, query, accept)
     local route = ROUTES[path] or console.route(path)
     if not route then
         return native.refuse("not_found", "there is nothing at this path")
+    end
+    if method == "OPTIONS" then
+        native.allow(allowed_methods(route))
+        return 204
     end
     local endpoint = route[method]
     if not endpoint then

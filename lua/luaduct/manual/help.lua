@@ -102,6 +102,7 @@ function help.read(name, summary, text)
     for _, block in ipairs(command.blocks) do
         for _, entry in ipairs(block.entries) do
             entry.option = read_option(entry)
+            entry.signal = entry.term:match("^SIG%u") ~= nil
             command.options[#command.options + 1] = entry.option
         end
     end
@@ -113,6 +114,19 @@ function help.read(name, summary, text)
         command.blocks[#command.blocks] = nil
     end
     return command
+end
+
+--- What a process does on signals: the entries of all commands that say it.
+function help.signals(commands)
+    local entries = {}
+    for _, command in ipairs(commands) do
+        for _, block in ipairs(command.blocks) do
+            for _, entry in ipairs(block.entries) do
+                entries[#entries + 1] = entry.signal and entry or nil
+            end
+        end
+    end
+    return entries
 end
 
 --- Marks the options that many commands have with the same words (`entry.common`), and gives them, each once.

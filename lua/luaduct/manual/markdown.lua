@@ -50,7 +50,7 @@ local function add_command(add, command)
     for _, block in ipairs(command.blocks) do
         local own = false
         for _, entry in ipairs(block.entries) do
-            common, own = common or entry.common, own or not entry.common
+            common, own = common or entry.common, own or not (entry.common or entry.signal)
         end
         if block.kind == "text" then
             add("")
@@ -62,7 +62,7 @@ local function add_command(add, command)
             add("```")
         elseif own then
             add("")
-            add_entries(add, block.entries, function(entry) return not entry.common end)
+            add_entries(add, block.entries, function(entry) return not (entry.common or entry.signal) end)
         end
     end
     if common then
@@ -100,6 +100,12 @@ function markdown.page(commands)
     add("Of commands that talk to a bridge.")
     add("")
     add_entries(add, common, function() return true end)
+    add("")
+    add("## Signals")
+    add("")
+    add("To `luaduct run`.")
+    add("")
+    add_entries(add, help.signals(commands), function() return true end)
     add("")
     add("## Environment")
     add("")

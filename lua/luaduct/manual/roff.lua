@@ -93,7 +93,7 @@ local function add_command(page, command)
         end
         for _, entry in ipairs(block.entries) do
             common = common or entry.common
-            if not entry.common then
+            if not entry.common and not entry.signal then
                 page:entry(entry.term, entry.text)
             end
         end
@@ -134,6 +134,11 @@ function roff.commands(commands, version)
     end
     page:add(".SH EXIT STATUS")
     page:add(lines_of(words.EXIT_STATUS))
+    page:add(".SH SIGNALS")
+    page:add("To \\fBluaduct run\\fR.")
+    for _, entry in ipairs(help.signals(commands)) do
+        page:entry(entry.term, entry.text)
+    end
     page:add(".SH ENVIRONMENT")
     page:add("Those of \\fBluaduct run\\fR stand with its keys, in \\fBluaduct.lua\\fR(5).")
     for _, variable in ipairs(words.VARIABLES) do

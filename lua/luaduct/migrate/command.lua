@@ -1,8 +1,10 @@
 --- `luaduct config migrate`: brings the Node bridge's config here.
 
+local ffi = require("ffi")
 local javascript = require("luaduct.migrate.javascript")
 local dotenv = require("luaduct.migrate.dotenv")
 local loader = require("luaduct.config.load")
+local schema = require("luaduct.config.schema")
 local translate = require("luaduct.migrate.translate")
 local write_config = require("luaduct.migrate.write")
 
@@ -13,10 +15,11 @@ usage: luaduct config migrate FILE [--output CONFIG]
 
 Reads the config module of the Node bridge (module.exports = {…} or export default {…}), or a file of variables
 (.env), and writes the same as a config of this bridge, with a comment where a key changed. Nothing in FILE is
-executed; what is no literal is an error with its line and column. What has no counterpart is left out, and named in a
-comment and on standard error.
+executed: what is exported and no literal is an error with its line and column; app code around it, also where it
+starts a bridge, is passed over. That, and what has no counterpart, is named in a comment and on standard error.
 
-  --output CONFIG  where to; standard: standard output. A file that is there is not written over
+  --output CONFIG  where to; standard: standard output. A file that is there is not written over; with a secret in it
+                   only its owner may read it
 
 Exit status: 0; 1 when FILE cannot be read; 2 wrong usage.
 ]]
@@ -47,14 +50,35 @@ local function read(path)
     return text or ""
 end
 
-local function write(path, text)
-    local file, problem = io.open(path, "wb")
+local function write(path, text, mode)
+    local file, problem = io.open(path, mode or "wb")
     if not file then
         return nil, problem
     end
     local written, reason = file:write(text)
     local closed, close_reason = file:close()
     return written and closed, reason or close_reason
+end
+
+ffi.cdef("unsigned umask(unsigned);")
+
+-- A new file, through no link either (x, of glibc: O_EXCL), and only its owner's where it holds a secret.
+local function write_new(path, text, secret)
+    local before = secret and ffi.C.umask(tonumber("077", 8))
+    local written, problem = write(path, text, "wbx")
+    if before then
+        ffi.C.umask(before)
+    end
+    return written, problem
+end
+
+local function holds_secret(entries)
+    for path in pairs(entries) do
+        if schema.by_path[path].secret then
+            return true
+        end
+    end
+    return false
 end
 
 -- The line of a place in the text.
@@ -131,7 +155,12 @@ local function migrate(path, output)
             say("%s:%d:%d: %s", path, wrong.line, wrong.column, wrong.message)
             return 1
         end
-        entries, notes, helpers = translate.object(object, line_finder(text))
+        local line_of = line_finder(text)
+        entries, notes, helpers = translate.object(object, line_of)
+        for _, passed in ipairs(wrong) do
+            notes[#notes + 1] = {line = line_of(passed.at), text = (passed.text:gsub("%c", "?"))}
+        end
+        table.sort(notes, function(a, b) return a.line < b.line end)
     end
     local label = path:match("[^/]*$"):gsub("%c", "?")
     local function text_of()
@@ -151,12 +180,14 @@ local function migrate(path, output)
         io.stdout:write(text_of())
         return 0
     end
-    local written, reason = write(output, text_of())
+    local secret = holds_secret(entries)
+    local written, reason = write_new(output, text_of(), secret)
     if not written then
         say("luaduct config: %s", reason)
         return 1
     end
-    say("wrote %s: look at its comments, then `luaduct check %s`", output, output)
+    say("wrote %s%s: look at its comments, then `luaduct check %s`", output,
+        secret and ", which only you may read, for it holds a secret" or "", output)
     return 0
 end
 

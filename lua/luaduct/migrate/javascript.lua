@@ -1,9 +1,11 @@
 --- Reads the literal that a JavaScript config module exports. Nothing is executed: what is no literal is an error with
---- its line and column. What is understood:
+--- its line and column where it is exported, and left out with a note elsewhere. What is understood:
 ---
 ---   module.exports = VALUE, exports.NAME = VALUE, export default VALUE, export const NAME = VALUE;
 ---   const NAME = VALUE before it, and NAME or ...NAME in a value;
----   new NAME({…}) and createAIBridgeServer({…}) of the Node bridge's constructors, for their options;
+---   new NAME({…}) and createAIBridgeServer({…}) of the Node bridge's constructors, for their options, also inside of
+---   code; of several bridges the enhanced one;
+---   one object that is declared, where nothing is exported or constructed;
 ---   objects, lists, texts (templates without ${}), numbers and + - * / between them, true, false, null, undefined;
 ---   process.env.NAME, also in Number(), parseInt(), parseFloat(), with || or ?? and a default, === or !== a text.
 ---
@@ -36,9 +38,12 @@ local function position(text, at)
     return line, utf8.length(text:sub(start, at - 1)) + 1
 end
 
+function Reader:note(at, text, ...)
+    self.notes[#self.notes + 1] = {at = at, text = format(text, ...)}
+end
+
 function Reader:fail(at, message)
-    local line, column = position(self.text, at)
-    error({line = line, column = column, message = message}, 0)
+    error({at = at, message = message}, 0)
 end
 
 -- ---- tokens: {kind = name, text, number, template, symbol, end; value; at} ----
@@ -114,6 +119,8 @@ function Reader:read_text(quote)
             return table.concat(parts)
         elseif found == "\\" then
             parts[#parts + 1], at = self:read_escape(stop + 1)
+        elseif found == "$" and quote == "`" and self.skips and text:find("^{", stop + 1) then
+            at = text:match("^%b{}()", stop + 1) or #text + 1
         elseif found == "$" and quote == "`" and text:sub(stop + 1, stop + 1) == "{" then
             self:fail(stop, "a template with an expression would have to be executed")
         else
@@ -141,6 +148,12 @@ function Reader:read_number()
     return value
 end
 
+-- After these a `/` begins a regular expression, and is no division.
+local BEFORE_PATTERN = {}
+for symbol in ("( , = : [ ! && || ?? ? { } ; => return"):gmatch("%S+") do
+    BEFORE_PATTERN[symbol] = true
+end
+
 local SYMBOLS = {"...", "===", "!==", "??", "||", "&&", "=>", "==", "!="}
 
 function Reader:advance()
@@ -149,8 +162,11 @@ function Reader:advance()
     local text, at = self.text, self.at
     local token = {at = at, after_line = self.broken}
     local letter = text:sub(at, at)
+    local pattern = self.skips and letter == "/" and text:match("^/[^/*\n][^/\n]*/[a-z]*()", at)
     if letter == "" then
         token.kind = "end"
+    elseif pattern and BEFORE_PATTERN[self.token.value] then
+        token.kind, token.value, self.at = "text", "", pattern
     elseif letter == '"' or letter == "'" or letter == "`" then
         token.kind, token.value = "text", self:read_text(letter)
     elseif text:find("^%.?%d", at) then
@@ -207,6 +223,54 @@ function Reader:expect_name()
     return token.value
 end
 
+-- Reads something that may be no literal: what `read` gives, or nil and the problem, and all is as before.
+function Reader:try(read, ...)
+    local at, token, depth, constructed = self.at, self.token, self.depth, #self.constructed
+    local good, value = pcall(read, self, ...)
+    if good then
+        return value
+    elseif type(value) ~= "table" then
+        error(value, 0)
+    end
+    for index = #self.constructed, constructed + 1, -1 do
+        self.constructed[index] = nil
+    end
+    self.at, self.token, self.depth = at, token, depth
+    return nil, value
+end
+
+-- Goes on to a symbol for which `stops` holds outside of all brackets, the one that closes what is around it, or the
+-- end. Bridges that are made on the way are taken note of. What is no text there is none that matters.
+function Reader:skip(stops)
+    local depth = 0
+    while self.token.kind ~= "end" do
+        local token = self.token
+        local value = token.kind == "symbol" and token.value
+        if depth == 0 and (stops(token) or value == ")" or value == "]" or value == "}") then
+            return
+        end
+        if value == "(" or value == "[" or value == "{" then
+            depth = depth + 1
+        elseif value == ")" or value == "]" or value == "}" then
+            depth = depth - 1
+        end
+        local made = not self.unclosed and token.kind == "name" and (token.value == "new" or CONSTRUCTORS[token.value])
+            and self:try(self.read_unary)
+        if not made then
+            self.skips = true
+            local at = self.at
+            local good, problem = pcall(self.advance, self)
+            self.skips = false
+            if not good and type(problem) ~= "table" then
+                error(problem, 0)
+            elseif not good then
+                self.at, self.token = at + 1, {kind = "symbol", value = "?", at = at}
+            end
+        end
+    end
+    self.unclosed = true
+end
+
 -- ---- values ----
 
 -- Values are read within one another: bounded, so that a long row of brackets is an answer and no overflow.
@@ -232,6 +296,32 @@ local function set_field(object, name, value)
     object.fields[name] = value
 end
 
+-- What is exported has to be literal as a whole; elsewhere what is not is left out.
+function Reader:read_member(object, name)
+    if self.strict then
+        set_field(object, name, self:read_value())
+        return
+    end
+    local at = self.token.at
+    local value, problem = self:try(function()
+        local value = self:read_value()
+        if not self:is(",") and not self:is("}") then
+            self:fail(self.token.at, format("expected `,`, got %s", describe(self.token)))
+        end
+        return value
+    end)
+    if value then
+        set_field(object, name, value)
+    elseif self.unclosed then
+        error(problem, 0)
+    else
+        self:note(at, "%s: left out: %s", name, problem.message)
+        self:skip(function(token)
+            return token.kind == "symbol" and token.value == ","
+        end)
+    end
+end
+
 function Reader:read_object(at)
     local object = new_node(at, "object", {names = {}, fields = {}})
     while not self:take("}") do
@@ -251,7 +341,7 @@ function Reader:read_object(at)
             self:advance()
             local name = tostring(token.value)
             if self:take(":") then
-                set_field(object, name, self:read_value())
+                self:read_member(object, name)
             elseif token.kind == "name" and (self:is(",") or self:is("}")) then
                 set_field(object, name, self:lookup(name, token.at))
             else
@@ -278,7 +368,9 @@ end
 
 function Reader:lookup(name, at)
     local known = self.known[name]
-    if known == nil then
+    if known == nil and self.failed[name] then
+        error(self.failed[name], 0)
+    elseif known == nil then
         self:fail(at, format("%s is no literal: it would have to be executed", name))
     elseif not known then
         self:fail(at, format("%s comes from another module: it would have to be executed", name))
@@ -337,7 +429,21 @@ function Reader:read_constructor(at, name)
         self:fail(at, format("%s would have to be executed", name))
     end
     self:expect("(")
-    local options = self:is(")") and new_node(at, "object", {names = {}, fields = {}}) or self:read_value()
+    if self.unclosed then
+        self:fail(at, format("the brackets of %s do not close", name))
+    end
+    local options, problem = new_node(at, "object", {names = {}, fields = {}}), nil
+    if not self:is(")") and self.strict then
+        options = self:read_value()
+    elseif not self:is(")") then
+        local given
+        given, problem = self:try(self.read_value)
+        options = given or options
+    end
+    if problem or (not self.strict and not self:is(")")) then
+        self:note(at, "the options of %s are left out: %s", name, problem and problem.message or "one object is understood")
+        self:skip(function() return false end)
+    end
     self:expect(")")
     if options.kind ~= "object" then
         self:fail(options.at, format("expected an object of options for %s", name))
@@ -360,6 +466,8 @@ function Reader:read_primary()
             return new_node(token.at, "literal", {})
         elseif name == "process" then
             return self:read_variable(token.at)
+        elseif name == "await" and not self.strict then
+            return self:read_unary()
         elseif name == "new" then
             local at = self.token.at
             return self:read_constructor(at, self:expect_name())
@@ -457,22 +565,25 @@ end
 
 -- ---- the file ----
 
+-- Behind these, and before them, a statement goes on in the next line.
+local GOES_ON = {}
+for symbol in (". , ? : + - * / = && || ?? => == === != !=="):gmatch("%S+") do
+    GOES_ON[symbol] = true
+end
+
 -- To the end of a statement that is none of ours: its `;`, or a line's end outside of all brackets.
 function Reader:skip_statement()
-    local depth = 0
-    while self.token.kind ~= "end" do
-        local value = self.token.kind == "symbol" and self.token.value
-        if depth == 0 and (value == ";" or self.token.after_line) then
-            break
-        end
-        if value == "(" or value == "[" or value == "{" then
-            depth = depth + 1
-        elseif value == ")" or value == "]" or value == "}" then
-            depth = depth - 1
-        end
-        self:advance()
+    local first, last = self.token, nil
+    self:skip(function(token)
+        local symbol = token.kind == "symbol" and token.value
+        local ends = symbol == ";" or (token.after_line and token ~= first and not GOES_ON[symbol or ""]
+            and not (last and last.kind == "symbol" and GOES_ON[last.value]))
+        last = token
+        return ends
+    end)
+    if not self:take(";") and self.token.kind == "symbol" and self.token.value:find("^[%)%]}]$") then
+        self:advance() -- one too many: what is around it is code
     end
-    self:take(";")
 end
 
 -- The names between here and `stop`, which is taken, become names from other modules.
@@ -502,7 +613,15 @@ function Reader:read_declaration(exported)
         return
     end
     local value = self:read_value()
+    if not self:is(";") and not self.token.after_line and self.token.kind ~= "end" then
+        if exported then
+            self:fail(self.token.at, format("expected `;`, got %s", describe(self.token)))
+        end
+        self:note(self.token.at, "ignored: what is done with %s would have to be executed", name)
+        self:skip_statement() -- new NAME({…}).start()
+    end
     self.known[name] = value
+    self.declared[#self.declared + 1] = value.kind == "object" and not value.constructor and value or nil
     if exported then
         set_field(self.exports, name, value)
         self.exported = true
@@ -530,8 +649,11 @@ function Reader:read_statement()
         self:fail(token.at, format("expected a statement, got %s", describe(token)))
     end
     local name = token.value
-    if name == "new" or CONSTRUCTORS[name] then
+    if name == "new" or name == "await" or CONSTRUCTORS[name] then
         self:read_value()
+        if not self:is(";") and not self.token.after_line then
+            self:skip_statement() -- .start()
+        end
         self:take(";")
         return
     end
@@ -543,6 +665,7 @@ function Reader:read_statement()
     elseif name == "require" or self.known[name] == false then -- require("dotenv").config()
         self:skip_statement()
     elseif name == "export" then
+        self.strict = true
         if self:take("default") then
             self.result = self:read_value()
             self:take(";")
@@ -552,6 +675,7 @@ function Reader:read_statement()
             self:fail(self.token.at, "of exports `export default VALUE` and `export const NAME = VALUE` are understood")
         end
     elseif (name == "module" and self:take(".") and self:take("exports")) or name == "exports" then
+        self.strict = true
         local member = self:take(".") and self:expect_name()
         self:expect("=")
         local value = self:read_value()
@@ -567,42 +691,83 @@ function Reader:read_statement()
     end
 end
 
--- The options of all constructors together, for a file that exports nothing but makes a bridge.
-local function join(constructed)
+-- One statement. What is no literal is passed over, with a note; what is exported has to be one.
+function Reader:read_or_pass()
+    local at = self.token.at
+    self.strict, self.unclosed = false, false
+    local _, problem = self:try(function()
+        self:read_statement()
+        return true
+    end)
+    if not problem then
+        return
+    elseif self.strict then
+        error(problem, 0)
+    end
+    self.first_passed = self.first_passed or problem
+    local name = self.text:match("^const%s+([%w_$]+)", at) or self.text:match("^let%s+([%w_$]+)", at)
+        or self.text:match("^var%s+([%w_$]+)", at)
+    if name then
+        self.failed[name] = problem
+    end
+    self:note(at, "ignored: %s", problem.message)
+    self:skip_statement()
+end
+
+-- The options of all constructors together, for a file that exports nothing but makes a bridge; of several bridges
+-- those of the enhanced one.
+function Reader:join()
     local all = {kind = "object", names = {}, fields = {}, at = 1}
-    for _, options in ipairs(constructed) do
-        for _, name in ipairs(options.names) do
-            set_field(all, name, options.fields[name])
+    local bridge
+    for _, options in ipairs(self.constructed) do
+        if options.constructor:find("Bridge") and (not bridge or
+            (options.constructor:find("Enhanced") and not bridge.constructor:find("Enhanced"))) then
+            bridge = options
         end
-        all.constructor = all.constructor or options.constructor:find("Bridge") and options.constructor or nil
+    end
+    all.constructor = bridge and bridge.constructor
+    for _, options in ipairs(self.constructed) do
+        if options.constructor:find("Bridge") and options ~= bridge then
+            self:note(options.at, "%s is left out: one bridge is taken, the %s", options.constructor,
+                bridge.constructor:find("Enhanced") and "enhanced one" or "first one")
+        else
+            for _, name in ipairs(options.names) do
+                set_field(all, name, options.fields[name])
+            end
+        end
     end
     return all
 end
 
---- The object that the text exports, or nil and {line, column, message}.
+--- The object that the text exports, and notes {at, text} on what was passed over; or nil and {line, column, message}.
 return function(text)
     local reader = setmetatable({
         text = text, at = text:match("^#![^\n]*()") or 1, depth = 0, known = {}, constructed = {},
+        notes = {}, declared = {}, failed = {}, token = {},
         exports = {kind = "object", names = {}, fields = {}, at = 1},
     }, Reader)
     local good, problem = pcall(function()
         reader:advance()
         while reader.token.kind ~= "end" do
-            reader:read_statement()
+            reader:read_or_pass()
         end
         local result = reader.result or reader.exported and reader.exports
-            or #reader.constructed > 0 and join(reader.constructed)
+            or #reader.constructed > 0 and reader:join()
+            or #reader.declared == 1 and reader.declared[1]
         if not result then
-            reader:fail(#text + 1, "nothing is exported: expected module.exports = {…} or export default {…}")
+            local first = reader.first_passed
+            reader:fail(#text + 1, "nothing is exported: expected module.exports = {…} or export default {…}"
+                .. (first and format("; line %d: %s", (position(text, first.at)), first.message) or ""))
         elseif result.kind ~= "object" then
             reader:fail(result.at, "expected an object to be exported")
         end
         reader.value = result
     end)
     if good then
-        return reader.value
+        return reader.value, reader.notes
     elseif type(problem) ~= "table" then
         error(problem, 0)
     end
+    problem.line, problem.column = position(text, problem.at)
     return nil, problem
 end

@@ -8,7 +8,7 @@ Runs specs of scripts, without a server: files, or folders with *_spec.lua in th
   --output NAME      how busted shows them: utfTerminal, plainTerminal, TAP, json, junit
   --list             names the tests and runs none
 
-Exits 0 when all pass, 1 when one does not, 2 on wrong usage. `luaduct new route NAME` writes a script with its spec.
+Exits 0 when all pass, 1 when one does not or there is none, 2 on wrong usage. `luaduct new route NAME` writes a script with its spec.
 ]]
 
 local function usage_error(text)
@@ -35,6 +35,7 @@ local function read_arguments(words)
             return nil, 0
         elseif word == "--list" then
             options[#options + 1] = word
+            options.lists = true
         elseif WITH_VALUE[name] then
             if not value then
                 index = index + 1
@@ -63,9 +64,25 @@ local function read_arguments(words)
     return options
 end
 
+-- Busted makes its core in its runner and shows it to nobody, so it is counted where that is made.
+local function count_tests()
+    local counts = {tests = 0}
+    local make = require "busted.core"
+    package.loaded["busted.core"] = function(...)
+        local core = make(...)
+        core.subscribe({"test", "end"}, function()
+            counts.tests = counts.tests + 1
+            return nil, true
+        end)
+        return core
+    end
+    return counts
+end
+
 -- The exit code.
-local function run_busted(arguments)
+local function run_busted(arguments, lists)
     local exit, stop = os.exit, {}
+    local counts = count_tests()
     local verdict = 0 -- busted exits for a failure only, or raises nil
     arguments[0] = "luaduct test"
     rawset(_G, "arg", arguments)
@@ -85,7 +102,12 @@ local function run_busted(arguments)
     if not ok and problem ~= stop then
         io.stderr:write("luaduct test: ", problem, "\n")
     end
-    return problem == stop and verdict or ok and 0 or 1
+    verdict = problem == stop and verdict or ok and 0 or 1
+    if verdict == 0 and counts.tests == 0 and not lists then
+        io.stderr:write("luaduct test: no test ran: none of these files has one that is asked for\n")
+        return 1
+    end
+    return verdict
 end
 
 return function(words)
@@ -97,5 +119,5 @@ return function(words)
         io.stderr:write("luaduct test: busted is missing: install the package lua-busted\n")
         return 1
     end
-    return run_busted(arguments)
+    return run_busted(arguments, arguments.lists)
 end

@@ -126,6 +126,11 @@ return function(words)
         return failed(unreadable)
     end
     local counts, number = {same = 0, different = 0, left = 0}, 0
+    local _, no_file = file:read(0) -- a folder opens, and cannot be read
+    if no_file then
+        file:close()
+        return failed(options.trace .. ": " .. no_file)
+    end
     for line in file:lines() do
         number = number + 1
         if line:find("%S") then
@@ -138,6 +143,9 @@ return function(words)
     end
     file:close()
     opened:close()
+    if counts.same + counts.different + counts.left == 0 then
+        return failed(options.trace .. " has no envelope: record some with `luaduct trace --json`")
+    end
     print(("%d envelopes: %d decided alike, %d otherwise, %d not compared"):format(
         counts.same + counts.different + counts.left, counts.same, counts.different, counts.left))
     return counts.different == 0 and 0 or 1

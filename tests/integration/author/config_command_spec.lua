@@ -131,6 +131,31 @@ describe("luaduct config migrate", function()
         assert.equal("", process.read_file(folder .. "/x"))
     end)
 
+    it("keeps a token to whom it belongs, and follows no link", function()
+        local folder = process.folder()
+        for name, text in pairs({secret = "AI_BRIDGE_AUTH_TOKEN=correct-horse-battery\n", plain = "AI_BRIDGE_PORT=1\n"}) do
+            process.write_file(folder .. "/" .. name .. ".env", text)
+            local output = folder .. "/" .. name .. ".lua"
+            assert.equal(0, (bridge.luaduct({"config", "migrate", folder .. "/" .. name .. ".env", "--output", output})))
+            local _, mode = process.run({"stat", "-c", "%a", output})
+            assert.equal(name == "secret" and "600\n" or "644\n", mode)
+        end
+        assert.equal(0, (process.run({"ln", "-s", folder .. "/elsewhere", folder .. "/link.lua"})))
+        local status, _, errors = bridge.luaduct({"config", "migrate", folder .. "/secret.env", "-o", folder .. "/link.lua"})
+        assert.equal(1, status)
+        assert.truthy(errors:find("exists", 1, true), errors)
+        assert.is_nil(io.open(folder .. "/elsewhere"))
+    end)
+
+    it("passes over the code of an app, and says where it stands", function()
+        local status, config, errors = migrate(
+            "const b = new EnhancedAIBridge({wsPort: 4000});\nb.start().then(() => console.log(`up`));\n", "app.js")
+        assert.equal(0, status, errors)
+        assert.truthy(config:find("wsPort = 4000", 1, true), config)
+        assert.truthy(config:find("-- line 2: ignored: `b` would have to be executed", 1, true), config)
+        assert.truthy(errors:find("app.js:2: ignored: ", 1, true), errors)
+    end)
+
     it("writes to standard output, and over no file", function()
         local _, _, _, path = migrate(MODULE)
         local source = path:gsub("config.lua$", "production.js")

@@ -57,6 +57,17 @@ describe("luaduct replay", function()
         assert.truthy(broken:find(expected, 1, true), broken)
     end)
 
+    it("fails when there is nothing to compare", function()
+        local folder = process.folder()
+        process.write_file(folder .. "/script.lua", SCRIPT)
+        process.write_file(folder .. "/empty.jsonl", "\n")
+        for name, problem in pairs({["/empty.jsonl"] = " has no envelope", [""] = ": Is a directory"}) do
+            local status, _, errors = bridge.luaduct({"replay", folder .. name, folder .. "/script.lua"})
+            assert.equal(1, status)
+            assert.truthy(errors:find(folder .. name .. problem, 1, true), errors)
+        end
+    end)
+
     it("says what is wrong with its words and files", function()
         local folder = process.folder()
         process.write_file(folder .. "/script.lua", "return {}")

@@ -402,6 +402,18 @@ describe("luaduct test", function()
         assert.truthy(output:find("route.lua:1: ", 1, true), output)
     end)
 
+    it("fails when no test ran: there is none, or none has such a name", function()
+        local folder = process.folder()
+        process.write_file(folder .. "/route.lua", SCRIPT)
+        process.write_file(folder .. "/one_spec.lua", 'describe("one", function() it("is", function() end) end)')
+        for _, arguments in ipairs({{folder .. "/route.lua"}, {"--filter", "two", folder .. "/one_spec.lua"}}) do
+            local status, _, errors = bridge.luaduct({"test", unpack(arguments)})
+            assert.equal(1, status)
+            assert.equal("luaduct test: no test ran: none of these files has one that is asked for\n", errors)
+        end
+        assert.equal(0, (bridge.luaduct({"test", "--list", folder .. "/one_spec.lua"})))
+    end)
+
     it("answers wrong usage with exit status 2 and one line", function()
         for _, arguments in ipairs({{"test"}, {"test", "/nonsense_spec.lua"}, {"test", "--nonsense"},
             {"test", "--filter"}}) do

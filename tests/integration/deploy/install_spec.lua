@@ -46,6 +46,18 @@ describe("make install", function()
         assert.equal("", files(root))
     end)
 
+    it("puts what Prometheus, Grafana and Kubernetes take among the examples, in one piece", function()
+        local root = process.folder()
+        make("install-files", root)
+        local examples = root .. "/usr/share/doc/luaduct/examples"
+        for _, name in ipairs({"prometheus", "grafana", "k8s"}) do
+            local status, differences = process.run({"diff", "-r", "config/deploy/" .. name, examples .. "/" .. name})
+            assert.equal(0, status, differences)
+        end
+        local status, output = process.run({"promtool", "check", "config", examples .. "/prometheus/prometheus.yaml"})
+        assert.equal(0, status, output)
+    end)
+
     it("puts the documents where the unit says they are", function()
         local root = process.folder()
         make("install-files", root)

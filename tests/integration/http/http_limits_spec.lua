@@ -118,7 +118,21 @@ describe("OPTIONS", function()
 
         local answer = http.request(server, {method = "OPTIONS", path = "/send"})
 
-        assert.truthy(answer.status == 204 or answer.status == 200, answer.status)
+        assert.equal(204, answer.status)
+    end)
+
+    it("names the methods of the path, without a credential, and knows which there are", function()
+        local server = bridge.start({config = {auth = {token = "correct horse battery staple"}}})
+        for path, allow in pairs({
+            ["/send"] = "POST, OPTIONS", ["/agents"] = "GET, HEAD, OPTIONS", ["/admin/log"] = "GET, HEAD, POST, OPTIONS",
+        }) do
+            local answer = http.request(server, {method = "OPTIONS", path = path})
+            assert.same({204, allow, ""}, {answer.status, answer.headers.allow, answer.body})
+        end
+        local preflight = {["Access-Control-Request-Method"] = "GET", Origin = "http://127.0.0.1:1"}
+        assert.equal(404, http.request(server, {method = "OPTIONS", path = "/nowhere"}).status)
+        assert.equal(404, http.request(server, {method = "OPTIONS", path = "/nowhere/at/all", headers = {}}).status)
+        assert.not_equal(404, http.request(server, {method = "OPTIONS", path = "/nowhere", headers = preflight}).status)
     end)
 end)
 

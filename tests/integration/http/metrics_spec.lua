@@ -141,6 +141,25 @@ end)
 describe("a histogram of /metrics", function()
     after_each(bridge.clean)
 
+    it("counts reloads, and says whether the last one was taken", function()
+        local GOOD, BAD = "return {route = function() end}", "return {"
+        local server = bridge.start({script = GOOD})
+        local function figures()
+            local text = scrape(server, TEXT)
+            return {
+                tonumber(text:match('\nluaduct_reloads_total{outcome="done"} (%d+)')),
+                tonumber(text:match('\nluaduct_reloads_total{outcome="refused"} (%d+)')),
+                tonumber(text:match("\nluaduct_last_reload_successful (%d)")),
+            }
+        end
+        assert.same({0, 0, 1}, figures())
+        for _, step in ipairs({{BAD, {0, 1, 0}}, {GOOD .. " ", {1, 1, 1}}}) do
+            process.write_file(server.folder .. "/script.lua", step[1])
+            http.post(server, "/admin/reload", "")
+            assert.same(step[2], figures())
+        end
+    end)
+
     it("counts every message, whole and by reactor", function()
         local server = bridge.start({config = {performance = {worker_threads = 2}}})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")

@@ -162,6 +162,7 @@ describe("access rules", function()
         for path, expected in pairs({
             ["/agents"] = {200, 403, 200}, ["/tasks"] = {200, 403, 200}, ["/history"] = {403, 200, 200},
             ["/api/status"] = {403, 403, 200}, ["/optimization"] = {403, 403, 200}, ["/alerts"] = {403, 403, 200},
+            ["/metrics/history"] = {403, 403, 200},
             ["/health"] = {200, 200, 200}, ["/metrics"] = {200, 200, 200},
         }) do
             local found = {status(server, path, "worker"), status(server, path, "boss"), status(server, path, "ops")}

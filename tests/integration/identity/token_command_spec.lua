@@ -117,7 +117,7 @@ describe("luaduct token", function()
             {{"list", "--role", "x"}, "list takes no option but --file"},
             {{"new", "a", "--expires", "soon"}, "--expires: expected a time to come"},
             {{"new", "a", "--expires", "2001-01-01T00:00:00Z"}, "--expires: expected a time to come"},
-            {{"new", "a", "--connections", "0"}, "--connections: expected a number from 1"},
+            {{"new", "a", "--connections", "0"}, "--connections: expected a whole number from 1"},
             {{"new", "a", "--role", ""}, "--role: expected at most 256 texts"},
         }) do
             local status, output, errors = bridge.luaduct({"token", unpack(case[1])})

@@ -276,6 +276,25 @@ describe("a version in the shadow", function()
         assert.equal(1, version(server))
     end)
 
+    it("is asked for those senders alone that the canary names", function()
+        local drops = [[return {route = function(_, bridge) return bridge.drop("other") end}]]
+        for _, canary in ipairs({{id = "al*"}, {label = "beta"}}) do
+            local server = start()
+            local alice = websocket.agent(server, "alice", {labels = {"beta"}})
+            local carl, bob = websocket.agent(server, "carl"), websocket.agent(server, "bob")
+            try(server, drops, {shadow = true, canary = canary})
+            assert.same({old = 10}, count_channels(carl, bob, 10))
+            assert.same({old = 3}, count_channels(alice, bob, 3))
+
+            wait.eventually(function() return status(server).compared == 3 end, nil, "three decisions compared")
+            for _, difference in ipairs(http.get(server, "/admin/canary/diff").differences) do
+                assert.is_nil(difference.envelope:find("carl", 1, true))
+            end
+            assert.equal(0, status(server).trial.decisions.to)
+            server:stop()
+        end
+    end)
+
     it("does no harm when it fails, and is taken back for it", function()
         local server = start({minCalls = 10})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")

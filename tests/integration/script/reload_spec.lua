@@ -219,7 +219,7 @@ describe("a reload that is refused", function()
             ['{"to":"x"}'] = "to: expected the number of a version",
             ['{"nothing":1}'] = "expected to, canary or shadow as a key",
             ['{"canary":{}}'] = "canary: expected percent, label or id",
-            ['{"canary":{"percent":0}}'] = "canary.percent: expected a number from 0.01 to 100",
+            ['{"canary":{"percent":0}}'] = "canary.percent: expected a number from 0.01 to 100, got 0",
             ['[1]'] = "the body: expected an object",
         }) do
             local said, answer = http.post(server, "/admin/reload", body)

@@ -76,6 +76,8 @@ describe("luaduct doctor", function()
         assert.same({1, ""}, {status, errors})
         assert_check(checks, "config", "fail", "mode: expected")
         assert.truthy(checks["open files"])
+        local _, listed = bridge.luaduct({"doctor", (write(nil, {config_text = "return {mode = 7}"}))})
+        assert.match("\nwarn +config +not looked at, .*scripts, credentials, certificates, files, ports\n", listed)
         local _, output = bridge.luaduct({"doctor", "/nowhere/config.lua"})
         assert.match("^fail +config +/nowhere/config.lua: cannot read the config file", output)
     end)
@@ -104,8 +106,43 @@ describe("luaduct doctor", function()
         local _, port = other:getsockname()
         status, checks = examine(write({listen = {wsPort = tonumber(port)}}))
         assert.equal(1, status)
-        assert_check(checks, "listen.wsPort", "fail", "port " .. port .. " is in use")
+        assert_check(checks, "listen.wsPort", "fail", "port " .. port .. " of localhost: Address already in use")
+        assert.match("ss %-ltnp", checks["listen.wsPort"].advice)
         other:close()
+    end)
+
+    it("says of a port what is wrong with it, and what helps against that", function()
+        local _, checks = examine(write({listen = {host = "192.0.2.1", wsPort = 4567, insecure = true}})) -- RFC 5737: nobody's
+        assert_check(checks, "listen.wsPort", "fail", "port 4567 of 192.0.2.1: Cannot assign requested address")
+        assert.match("mend listen.host", checks["listen.wsPort"].advice)
+    end)
+
+    it("warns where nobody may administer, and names the ways", function()
+        local line = '{"name":"%s","sha256":"' .. ("0"):rep(64) .. '","roles":["%s"]}\n'
+        local readers = {["tokens.jsonl"] = line:format("a", "reader")}
+        local token = {token = "correct horse battery staple"}
+        for _, case in ipairs({
+            {true, {}},
+            {true, {listen = {host = "0.0.0.0", insecure = true}}},
+            {false, {listen = {host = "192.0.2.1", insecure = true}}},
+            {false, {limits = {trustedProxies = {"127.0.0.1", "::1"}}}},
+            {true, {limits = {trustedProxies = {"192.0.2.7"}}}},
+            {true, {limits = {trustedProxies = {"127.0.0.1", "::1"}}, listen = {admin = "admin.sock"}}},
+            {false, {auth = token}},
+            {true, {auth = {token = token.token, tokenIsAdmin = true}}},
+            {false, {auth = {tokens = "tokens.jsonl"}}, readers},
+            {true, {auth = {tokens = "tokens.jsonl"}}, {["tokens.jsonl"] = line:format("a", "admin")}},
+            {true, {auth = token, policies = {access = "rules.lua"}},
+                {["rules.lua"] = 'allow { kind = "shared", admin = true }'}},
+            {false, {auth = token, policies = {access = "rules.lua"}},
+                {["rules.lua"] = 'allow { kind = "shared", see = "*" }'}},
+        }) do
+            local path = write(case[2], {files = case[3]})
+            local _, checks = examine(path)
+            assert.equal(case[1], checks.administration == nil, path)
+            local _, _, errors = bridge.luaduct({"check", path})
+            assert.equal(not case[1], errors:find("warning: nobody may administer", 1, true) ~= nil, errors)
+        end
     end)
 
     it("looks at certificates: that they fit their keys, and when they run out", function()

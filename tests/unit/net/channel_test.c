@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "memory/pool.h"
 #include "net/channel.h"
 #include "protocol/websocket/frame_carry.h"
 
@@ -114,11 +115,16 @@ TEST("carried frames: one that stands in several places goes once and is shared 
         frames[i] = frame_from(FRAME_ENVELOPE, 1, slice_from("0123456789", 1 + i % 10));
         frames[i]->expires_ms = i;
         frames[i]->level = i & 1;
+        frames[i]->accepted_ms = 7 + i;
     }
+    frames[3]->trace = pool_acquire(POOL_ARRAYS, sizeof *frames[3]->trace);
+    *frames[3]->trace = (struct frame_trace){.context = {.span_id = "abc", .sampled = true}, .received_ns = 5};
+    CHECK(!frame_writer_knows(&writer, frames[0]));
     channel_begin(&pair.writer, 1);
     for (unsigned i = 0; i < 600; i++)
         frame_put(&writer, frames[i % 300]);
     channel_end(&pair.writer);
+    CHECK(frame_writer_knows(&writer, frames[0]));
     CHECK(channel_flush(&pair.writer) && channel_next(&pair.reader) == 1);
     struct frame *got[600];
     for (unsigned i = 0; i < 600; i++) {
@@ -127,7 +133,9 @@ TEST("carried frames: one that stands in several places goes once and is shared 
         CHECK(got[i]->length == frames[i % 300]->length &&
               memcmp(got[i]->data, frames[i % 300]->data, got[i]->length) == 0);
         CHECK(i < 300 || got[i] == got[i - 300]);
+        CHECK(got[i]->accepted_ms == 7 + i % 300 && (got[i]->trace != NULL) == (i % 300 == 3));
     }
+    CHECK(memcmp(got[3]->trace, frames[3]->trace, sizeof *got[3]->trace) == 0);
     for (unsigned i = 0; i < 600; i++)
         frame_release(got[i]);
     for (unsigned i = 0; i < 300; i++)

@@ -499,6 +499,39 @@ TEST("a client certificate gives its names, also later by its session, and none 
     close_wire(&wire);
 }
 
+/* A second handshake with the first one's session, by its id, and that suite. */
+static bool resumes_with(int suite)
+{
+    struct wire wire;
+    const int suites[] = {suite, 0};
+    mbedtls_ssl_session session;
+    mbedtls_ssl_session_init(&session);
+    make_context(&wire, false);
+    connect_wire(&wire, 1 << 20, NULL, MBEDTLS_SSL_MAX_FRAG_LEN_NONE);
+    mbedtls_ssl_conf_session_tickets(&wire.client.config, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
+    mbedtls_ssl_conf_ciphersuites(&wire.client.config,
+                                  (const int[]){MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, 0});
+    CHECK(shake_hands(&wire) && !tls_session_resumed(wire.ours.tls));
+    CHECK(mbedtls_ssl_get_session(&wire.client.ssl, &session) == 0);
+    transport_close(&wire.ours);
+    tls_test_client_close(&wire.client);
+    connect_wire(&wire, 1 << 20, NULL, MBEDTLS_SSL_MAX_FRAG_LEN_NONE);
+    mbedtls_ssl_conf_session_tickets(&wire.client.config, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
+    mbedtls_ssl_conf_ciphersuites(&wire.client.config, suites);
+    CHECK(mbedtls_ssl_set_session(&wire.client.ssl, &session) == 0);
+    CHECK(shake_hands(&wire));
+    bool resumed = tls_session_resumed(wire.ours.tls);
+    mbedtls_ssl_session_free(&session);
+    close_wire(&wire);
+    return resumed;
+}
+
+TEST("a session that is found, but whose suite is not on offer any more, is not taken up, nor said to be")
+{
+    CHECK(resumes_with(MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256));
+    CHECK(!resumes_with(MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384));
+}
+
 TEST("no client certificate, no names; and with none asked for there are none either")
 {
     struct wire wire;

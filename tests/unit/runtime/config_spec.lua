@@ -69,11 +69,11 @@ local DEFAULTS = {
     },
     policies = {},
     drain = { delayMs = 0, timeoutMs = 10000, retryMs = 1000 },
-    upgrade = { timeoutMs = 30000 },
+    upgrade = { timeoutMs = 30000, stillMs = 2000 },
     log = { level = "info", access = false, format = "text", levels = {} },
     tracing = {
-        sampleRatio = 0, headers = {}, serviceName = "luaduct", batchSpans = 512, queueSpans = 8192, intervalMs = 1000,
-        timeoutMs = 5000,
+        sampleRatio = 0, forcedPerSecond = 100, headers = {}, serviceName = "luaduct", batchSpans = 512,
+        queueSpans = 8192, intervalMs = 1000, timeoutMs = 5000,
     },
     confinement = { files = "off", systemCalls = "off" },
 }

@@ -101,7 +101,8 @@ TEST("config: every value of a file arrives with its type and unit")
               "log = { level = 'warn', format = 'json', access = true, levels = { tls = 'debug' }, file = "
               "'/tmp/bridge.log' },"
               "tracing = { endpoint = 'https://otel.example/v1/traces', sampleRatio = 0.25, serviceName = 'b',"
-              "  headers = { B = '2', a = '1' }, batchSpans = 22, queueSpans = 23, intervalMs = 24, timeoutMs = 25 } }",
+              "  headers = { B = '2', a = '1' }, batchSpans = 22, queueSpans = 23, intervalMs = 24, timeoutMs = 25,"
+              "  forcedPerSecond = 26 } }",
               &config);
     CHECK(strncmp(config.file, "/tmp/luaduct-config-", 20) == 0);
     CHECK(config.mode == CONFIG_MODE_ORIGINAL);
@@ -151,7 +152,7 @@ TEST("config: every value of a file arrives with its type and unit")
     CHECK_STRING(config.tracing.headers.items[0], "B: 2");
     CHECK_STRING(config.tracing.headers.items[1], "a: 1");
     CHECK(config.tracing.batch_spans == 22 && config.tracing.queue_spans == 23 && config.tracing.interval_ms == 24);
-    CHECK(config.tracing.timeout_ms == 25);
+    CHECK(config.tracing.timeout_ms == 25 && config.tracing.forced_per_second == 26);
     config_free(&config);
     CHECK(config.auth.token == NULL && config.script.paths.items == NULL);
 }

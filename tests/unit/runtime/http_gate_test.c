@@ -1,7 +1,7 @@
 #include "../../support/unit.h"
 
 #include "runtime/http/http_gate.h"
-#include "runtime/limits.h"
+#include "runtime/limits/limits.h"
 #include "runtime/reactor.h"
 
 static const struct peer_address loopback_4 = {{[10] = 0xff, [11] = 0xff, [12] = 127, [15] = 9}};

@@ -3,7 +3,8 @@
 #include <string.h>
 
 #include "memory/pool.h"
-#include "runtime/limits.h"
+#include "runtime/limits/attempts.h"
+#include "runtime/limits/limits.h"
 
 static struct config config;
 

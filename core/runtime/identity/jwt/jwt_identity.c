@@ -4,6 +4,7 @@
 #include "protocol/jwt/jwt.h"
 #include "protocol/registration.h"
 #include "runtime/identity/jwt/verifier.h"
+#include "runtime/limits/attempts.h"
 
 static enum authentication refuse(enum code code, const char *why)
 {

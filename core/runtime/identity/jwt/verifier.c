@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "runtime/agent/session.h"
 #include "runtime/http/http_session.h"
+#include "runtime/limits/attempts.h"
 
 static struct {
     pthread_mutex_t mutex;

@@ -79,6 +79,11 @@ uint32_t token_store_count(const struct token_store *store)
     return store->count;
 }
 
+struct identity *token_store_at(const struct token_store *store, uint32_t index)
+{
+    return store->tokens[index].identity;
+}
+
 /* --- Loading --- */
 
 static struct token_store *new_store(uint32_t most)

@@ -15,6 +15,9 @@ void token_store_release(struct token_store *store); /* NULL is fine */
 
 uint32_t token_store_count(const struct token_store *store);
 
+/* The identity of the token at `index`, below the count; borrowed. */
+struct identity *token_store_at(const struct token_store *store, uint32_t index);
+
 /* The identity of that token, borrowed; NULL: it is none. Takes the same time for every wrong token: what is compared
  * is a digest, found by a keyed hash of it, and byte for byte. Any thread. */
 struct identity *token_store_find(const struct token_store *store, struct slice token);

@@ -11,7 +11,7 @@
 #define TRIAL_TEXT_BYTES 257
 
 struct trial {
-    bool shadow;                  /* decides beside the version in use; what it decides is only compared */
+    bool shadow;                  /* decides beside the version in use for them; what it decides is only compared */
     unsigned share;               /* ten thousandths of those who match the rest */
     char label[TRIAL_TEXT_BYTES]; /* empty: any */
     char id[TRIAL_TEXT_BYTES];    /* with * for any text; empty: any */

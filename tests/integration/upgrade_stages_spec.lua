@@ -1,0 +1,73 @@
+-- An upgrade whose new process is killed: before each of the calls by which it speaks with the old one, up to the last.
+local bridge = require "tests.support.bridge"
+local fault = require "tests.support.fault"
+local http = require "tests.support.http"
+local upgrade = require "tests.support.upgrade"
+local websocket = require "tests.support.websocket"
+
+if not fault.LIBRARY then
+    return -- sanitizers bring their own malloc and threads
+end
+
+-- SETUP, READY, GIVE, what is given, TAKEN, GO, SERVES.
+local LEAST_STEPS = 7
+local MOST_STEPS = 60
+
+describe("an upgrade whose new process is killed", function()
+    after_each(bridge.clean)
+
+    it("at any point before it serves leaves the old one serving, and loses nothing", function()
+        local plan = fault.plan()
+        local server = fault.start(plan, {config = {performance = {worker_threads = 1}}})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        local sent = 0
+        local function send()
+            sent = sent + 1
+            alice:send_envelope({to = "absent", payload = sent})
+            alice:send_envelope({to = "bob", payload = sent})
+            assert.equal(sent, bob:receive_envelope().payload)
+        end
+        send()
+        local step = 0
+        repeat
+            step = step + 1
+            assert.is_true(step < MOST_STEPS)
+            fault.kill_successor(plan, step)
+            local said = #server:errors()
+            server:signal("SIGUSR2")
+            local pid, log = upgrade.outcome(server, said)
+            if not pid then
+                assert.truthy(log:find("it ended by signal 9: this process goes on", 1, true), log)
+                send()
+                assert.equal("ok", http.get(server, "/health").status)
+                fault.kill_successor(plan, 0)
+            end
+        until pid
+        assert.is_true(step > LEAST_STEPS, "killed only " .. step .. " times")
+        server.expected_end = true -- the one that was killed while it served was the bridge
+    end)
+
+    it("and the next one that is not finds everything", function()
+        local plan = fault.plan()
+        local server = fault.start(plan)
+        local alice = websocket.agent(server, "alice")
+        for number = 1, 300 do
+            alice:send_envelope({to = "absent", payload = {number, ("x"):rep(5000)}})
+        end
+        alice:expect_nothing()
+        for step = 2, 9 do
+            fault.kill_successor(plan, step)
+            assert.truthy(upgrade.fail(server):find("ended by signal 9", 1, true))
+        end
+        fault.kill_successor(plan, 0)
+
+        local successor = upgrade.run(server)
+
+        alice:send_envelope({to = "absent", payload = {301}})
+        local absent = websocket.agent(successor, "absent")
+        for number = 1, 301 do
+            assert.equal(number, absent:receive_envelope().payload[1])
+        end
+        absent:expect_nothing()
+    end)
+end)

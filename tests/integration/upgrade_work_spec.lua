@@ -1,0 +1,215 @@
+-- What is under way when another process takes over: tasks, slowed senders, reloads, the service manager's view.
+local bridge = require "tests.support.bridge"
+local fake_successor = require "tests.support.fake_successor"
+local http = require "tests.support.http"
+local manager = require "tests.support.manager"
+local process = require "tests.support.process"
+local tls = require "tests.support.tls"
+local upgrade = require "tests.support.upgrade"
+local wait = require "tests.support.wait"
+local websocket = require "tests.support.websocket"
+
+local SCRIPT = [[
+luaduct.workers.register("count", "count.lua")
+luaduct.workers.register("forever", "forever.lua")
+return {}
+]]
+
+-- `count` takes longer than an upgrade does.
+local FILES = {
+    ["count.lua"] = "return function(turns) local sum = 0 for _ = 1, turns do sum = sum + 1 end return sum end",
+    ["forever.lua"] = "return function() while true do end end",
+}
+local TURNS = 50000000
+
+local function options(config)
+    config = config or {}
+    config.phase2 = {workerPool = {allowRoles = {"agent"}, taskTimeout = 120000}}
+    return {config = config, script = SCRIPT, files = FILES}
+end
+
+local function ask(agent, id, operation, data, timeout)
+    agent:send_envelope({to = "bridge", intent = "bridge.execute", id = id,
+        payload = {operation = operation, data = data, timeoutMs = timeout}})
+end
+
+local function wait_running(server, count)
+    wait.eventually(function()
+        return http.get(server, "/optimization").cpuOptimization.workerPool.busyWorkers == count
+    end, nil, count .. " tasks that run")
+end
+
+describe("a task of an agent that runs while another process takes over", function()
+    after_each(bridge.clean)
+
+    it("is done, and the agent gets its result on its open connection", function()
+        local server = bridge.start(options({drain = {timeoutMs = 60000}}))
+        local alice = websocket.agent(server, "alice")
+        ask(alice, "e1", "count", TURNS)
+        wait_running(server, 1)
+
+        local successor = upgrade.start(server)
+
+        alice:send_envelope({to = "alice", id = "meanwhile"})
+        assert.equal("meanwhile", alice:receive_envelope().id)
+        local answer = wait.eventually(function()
+            local good, envelope = pcall(alice.receive_envelope, alice)
+            return good and envelope
+        end, 60, "the answer")
+        assert.equal("bridge.execute", answer.intent)
+        assert.equal(TURNS, answer.payload.result)
+        assert.equal(0, server:wait_exit(30))
+        ask(alice, "e2", "count", 5)
+        assert.equal(5, alice:receive_envelope().payload.result)
+        assert.equal("ok", http.get(successor, "/health").status)
+    end)
+
+    it("that fails then is answered with its error", function()
+        local server = bridge.start(options({drain = {timeoutMs = 60000}}))
+        local alice = websocket.agent(server, "alice")
+        ask(alice, "e1", "forever", nil, 1500)
+        wait_running(server, 1)
+
+        local successor = upgrade.start(server)
+
+        assert.truthy(upgrade.fail(successor):find("the process before this one still has tasks", 1, true))
+        local answer = wait.eventually(function()
+            local good, message = pcall(alice.expect_error, alice, "task_timeout")
+            return good and message
+        end, 30, "the answer")
+        assert.equal("e1", answer.id)
+        assert.equal(0, server:wait_exit(30))
+        upgrade.run(successor)
+        alice:send_envelope({to = "alice", id = "e2"})
+        assert.equal("e2", alice:receive_envelope().id)
+    end)
+
+    -- Threads that are left behind are what the thread sanitizer looks for.
+    if not os.getenv("LUADUCT_TEST_SLOW") then
+        it("that is not done when the old one ends is answered with overloaded", function()
+            local server = bridge.start(options({drain = {timeoutMs = 300}}))
+            local alice = websocket.agent(server, "alice")
+            ask(alice, "e1", "forever")
+            wait_running(server, 1)
+
+            upgrade.start(server)
+
+            local answer = alice:expect_error("overloaded")
+            assert.equal("e1", answer.id)
+            assert.truthy(answer.error:find("went away", 1, true), answer.error)
+            assert.equal(0, server:wait_exit(30))
+        end)
+    end
+
+    it("is done for one with TLS too, who finds the result when it comes back", function()
+        local settings = options({drain = {timeoutMs = 60000}})
+        local server = tls.start(settings)
+        local arguments = {"agent", "bob", "--to", "bridge", "--intent", "bridge.execute", "--url",
+            "wss://localhost:" .. server.ws_port, "--ca", server.authority.ca}
+        local bob = bridge.luaduct_start(arguments, {input = "pipe"})
+        bob:send_input(('{"operation": "count", "data": %d}\n'):format(TURNS))
+        wait.eventually(function()
+            local status, body = tls.curl(server, "/optimization")
+            return status == 0 and body:find('"busyWorkers":1', 1, true)
+        end, nil, "the task to run")
+
+        upgrade.start(server)
+
+        wait.eventually(function() return bob:log():find("1012", 1, true) end)
+        local again = bridge.luaduct_start(arguments, {input = "pipe"})
+        wait.eventually(function() return again:output():find('"result":' .. TURNS, 1, true) end, 60)
+        assert.equal(0, server:wait_exit(30))
+    end)
+end)
+
+describe("while another process takes over", function()
+    after_each(bridge.clean)
+
+    it("a sender that is slowed stays so, and what it sent meanwhile keeps its order", function()
+        local server = bridge.start({
+            config = {performance = {worker_threads = 1}, script = {budgetMs = 1000, breakerOverruns = 50}},
+            script = [[return {route = function(envelope) while envelope.intent == "run away" do end end}]],
+        })
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        alice:send_envelope({intent = "run away", to = "bob", id = "e0"})
+        assert.equal("e0", bob:receive_envelope().id)
+        for number = 1, 100 do
+            alice:send_envelope({to = "bob", id = "e" .. number})
+        end
+        bob:send_envelope({to = "bob", id = "mine"})
+        assert.equal("mine", bob:receive_envelope().id)
+
+        upgrade.run(server)
+
+        for number = 1, 100 do
+            assert.equal("e" .. number, bob:receive_envelope().id)
+        end
+    end)
+
+    it("what the old one gave away is not reported as lost", function()
+        local server = bridge.start({
+            config = {agents = {mailboxBytes = "64KiB"}, limits = {sendQueueBytes = "16MiB"},
+                drain = {timeoutMs = 60000}, phase2 = {workerPool = {allowRoles = {"agent"}, taskTimeout = 120000}}},
+            script = SCRIPT:gsub("return {}", "return {on_undeliverable = function() print('lost one') end}"),
+            files = FILES,
+        })
+        local alice = websocket.agent(server, "alice")
+        local bob = websocket.agent(server, "bob", nil, {receive_buffer = 4096})
+        bob:send_envelope({to = "bob"})
+        bob:receive_envelope()
+        for number = 1, 300 do
+            alice:send_envelope({to = "bob", payload = {number, ("x"):rep(20000)}})
+        end
+        ask(alice, "e1", "count", 10)
+        assert.equal(10, alice:receive_envelope().payload.result)
+
+        upgrade.run(server)
+
+        for number = 1, 300 do
+            assert.equal(number, bob:receive_envelope().payload[1])
+        end
+        assert.is_nil(server:log():find("lost one", 1, true))
+    end)
+
+    it("a reload is refused, and works again after it", function()
+        local folder = process.folder()
+        local program = folder .. "/luaduct"
+        os.execute(("cp %s %s"):format(bridge.BINARY, program))
+        local server = bridge.start({binary = program, script = "return {}", config = {upgrade = {timeoutMs = 1500}}})
+        os.remove(program)
+        process.write_file(program, fake_successor("sleeps"))
+        os.execute("chmod +x " .. program)
+        local said = #server:errors()
+        server:signal("SIGUSR2")
+        server:wait_log("handover: starting the program anew")
+
+        local answer = http.request(server, {method = "POST", path = "/admin/reload", body = "{}"})
+        assert.equal(409, answer.status)
+        assert.truthy(answer.body:find('"code":"busy"', 1, true), answer.body)
+        assert.truthy(answer.body:find("an upgrade is under way", 1, true), answer.body)
+        server:signal("SIGHUP")
+        server:wait_log("SIGHUP: refused, version 1 stays in use: an upgrade is under way")
+
+        assert.is_nil((upgrade.outcome(server, said)))
+        wait.eventually(function()
+            return http.request(server, {method = "POST", path = "/admin/reload", body = "{}"}).status == 200
+        end)
+    end)
+
+    it("the service manager hears of the new process before it hears from it", function()
+        local service = manager.listen()
+        local server = bridge.start({env = {NOTIFY_SOCKET = service.path}})
+        local _, ready = service:expect("READY")
+
+        local successor = upgrade.run(server)
+
+        local main, place = service:expect("MAINPID", ready + 1)
+        assert.equal(tostring(successor:pid()), main.MAINPID)
+        local again, last = service:expect("READY", ready + 1)
+        assert.equal("serving", again.STATUS)
+        assert.equal(place + 1, last)
+        for _, message in ipairs(service:messages()) do
+            assert.is_nil(message.STOPPING)
+        end
+    end)
+end)
