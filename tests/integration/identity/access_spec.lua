@@ -163,12 +163,15 @@ describe("access rules", function()
             ["/agents"] = {200, 403, 200}, ["/tasks"] = {200, 403, 200}, ["/history"] = {403, 200, 200},
             ["/api/status"] = {403, 403, 200}, ["/optimization"] = {403, 403, 200}, ["/alerts"] = {403, 403, 200},
             ["/metrics/history"] = {403, 403, 200},
-            ["/health"] = {200, 200, 200}, ["/metrics"] = {200, 200, 200},
+            ["/health"] = {200, 200, 200}, ["/metrics"] = {403, 403, 200},
         }) do
             local found = {status(server, path, "worker"), status(server, path, "boss"), status(server, path, "ops")}
             assert.same(expected, found, path)
         end
         assert.equal(403, status(server, "/events", "worker"))
+        local headers = tokens.bearer("worker")
+        headers.Accept = "text/plain"
+        assert.equal(200, select(2, http.get(server, "/metrics", headers)).status)
     end)
 
     it("decide who administers; the role admin does without a rule", function()
