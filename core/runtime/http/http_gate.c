@@ -149,13 +149,13 @@ static bool check_browser(const struct connection *connection, const struct http
     struct slice origin = {NULL, 0};
     *page = judge_page(connection, request, &origin);
     if (*page == PAGE_REFUSED && !(open_page && origin.length == 0)) {
-        access_refused(REFUSED_ORIGIN, NULL, origin);
+        access_refused_from(&out->address, REFUSED_ORIGIN, NULL, origin);
         refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
         return false;
     }
     out->origin = origin;
     if (!config->auth.required && !host_passes(config, request->host)) {
-        access_refused(REFUSED_ORIGIN, NULL, request->host);
+        access_refused_from(&out->address, REFUSED_ORIGIN, NULL, request->host);
         refuse(out, CODE_FORBIDDEN, "this Host is not allowed while no credential is configured: see http.hosts");
         return false;
     }
@@ -308,7 +308,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {
-        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a request")); /* its path is whatever it says */
+        access_refused_from(&out->address, REFUSED_CREDENTIAL, NULL,
+                            SLICE("a request")); /* its path is whatever it says */
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
     }
 }
@@ -325,7 +326,8 @@ void http_gate_check_again(struct connection *connection, struct slice path, str
     gate->standing = reactor->standing.serial;
     gate->admin = (now || (!required && gate->admin)) && may_administer(connection, now);
     if (had ? !now : required && !probes) {
-        access_refused(REFUSED_CREDENTIAL, gate->identity, SLICE("its credential is not valid any more"));
+        access_refused_from(&gate->address, REFUSED_CREDENTIAL, gate->identity,
+                            SLICE("its credential is not valid any more"));
         refuse(gate, CODE_UNAUTHORIZED, "unauthorized");
     }
     identity_put(&gate->identity, now);

@@ -104,7 +104,8 @@ struct identity *standing_of(const struct connection *connection)
 
 void standing_end(struct connection *connection)
 {
-    access_refused(REFUSED_CREDENTIAL, standing_of(connection), SLICE("its credential is not valid any more"));
+    access_refused_from(connection_from(connection), REFUSED_CREDENTIAL, standing_of(connection),
+                        SLICE("its credential is not valid any more"));
     if (connection->phase == CONNECTION_WEBSOCKET)
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
     else
