@@ -21,6 +21,9 @@
 /* One read of a file; lines are longer where their envelopes are. */
 #define READ_BYTES (256u << 10)
 #define LINE_BYTES_MAXIMUM (256u << 20)
+
+/* A dead letter has an envelope in its payload, and an export writes both. */
+#define DEAD_LETTER_LEVELS 4
 #define END_BYTES_MAXIMUM 256u
 #define COUNT_MAXIMUM (UINT64_MAX / 4)
 
@@ -135,7 +138,10 @@ static bool read_packed_field(struct state_import *state, struct envelope *envel
 static struct frame *build(struct state_import *state, const struct lane *lane, const struct line *line,
                            struct text_store *store, struct envelope *envelope)
 {
-    static const struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .lenient = true, .utf8_checked = true};
+    unsigned depth = state->json_depth + DEAD_LETTER_LEVELS;
+    const struct message_rules rules = {.depth = depth < JSON_DEPTH_MAXIMUM ? depth : JSON_DEPTH_MAXIMUM,
+                                        .lenient = state->lenient,
+                                        .utf8_checked = true};
     char error[ERROR_TEXT_BYTES], timestamp[CLOCK_ISO_LENGTH];
     struct envelope_defaults defaults = {.timestamp = timestamp};
     struct buffer bytes[FIELD_OPAQUE_COUNT] = {0};

@@ -258,9 +258,10 @@ static void leave_to_the_other(const char *why)
     _exit(1);
 }
 
-static bool import_state(const char *path, int fd)
+static bool import_state(const struct config *config, const char *path, int fd)
 {
-    struct state_import state = {.line = 1};
+    struct state_import state = {
+        .line = 1, .json_depth = config->limits.json_depth, .lenient = config->mode == CONFIG_MODE_ORIGINAL};
     char error[512];
     if (fd < 0)
         return true;
@@ -390,7 +391,7 @@ int server_run(const struct config *config, const struct config_source *source)
         log_stop();
         return fail(problem);
     }
-    if (!import_state(source->import, import_fd)) { /* not again, where another process had done so */
+    if (!import_state(config, source->import, import_fd)) { /* not again, where another process had done so */
         log_stop();
         return 1;
     }
