@@ -51,8 +51,8 @@ static const char check_help[] =
     "\n"
     "Says what is wrong with a config, with the scripts that it names, and with further scripts: one problem a line, "
     "on\n"
-    "standard error. Where nobody may administer the bridge it warns. Exits 0 when all is well, 1 when not. Without\n"
-    "CONFIG: what `luaduct run` would take.\n";
+    "standard error. Each hook is called once with a sample, as a reload does. Where nobody may administer the bridge it\n"
+    "warns. Exits 0 when all is well, 1 when not. Without CONFIG: what `luaduct run` would take.\n";
 
 static const char version_help[] = "usage: luaduct version\n"
                                    "\n"

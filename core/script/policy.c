@@ -76,7 +76,7 @@ static void read_name(lua_State *lua, struct policy *policy, struct policy_rule 
     for (size_t i = 0; i < policy->count; i++)
         taken = taken || strcmp(policy->rules[i].name, name) == 0;
     if (taken)
-        wrong(lua, policy, name, "there is a rule of that name already");
+        wrong(lua, policy, name, "there is a rule or an alert of that name already");
     lua_pop(lua, 1);
 }
 

@@ -6,6 +6,7 @@ local msgpack = require "tests.support.msgpack"
 local process = require "tests.support.process"
 local terminal = require "tests.support.terminal"
 local tokens = require "tests.support.tokens"
+local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 local HEAD = '{"luaduct":"state","version":1}\n'
@@ -236,6 +237,44 @@ describe("an export", function()
         assert.truthy(errors:find("not taken: 3 (mailbox_full)", 1, true), errors)
     end)
 
+    it("skips and counts what was kept for an id that nobody may have, and takes what stands behind it", function()
+        local server = bridge.start()
+        local text = HEAD .. '{"mailbox":"api","envelope":{"id":"lost"}}\n{"mailbox":"bob","envelope":{"id":"kept"}}\n'
+
+        local status, out, errors = import(server, text .. '{"end":{"history":0,"envelopes":2}}\n')
+
+        assert.equal(0, status, errors)
+        assert.truthy(out:find("1 in mailboxes", 1, true), out)
+        assert.truthy(errors:find("not taken: 1 (forbidden)", 1, true), errors)
+        assert.equal("kept", websocket.agent(server, "bob"):receive_envelope().id)
+    end)
+
+    it("takes in original mode what that mode takes from agents", function()
+        local server = bridge.start({config = {mode = "original"}})
+        local status, out, errors = import(server, HEAD .. '{"mailbox":"5","envelope":{"to":5}}\n' .. END_OF_ONE)
+        assert.equal(0, status, errors)
+        assert.truthy(out:find("1 in mailboxes", 1, true), out)
+    end)
+
+    it("takes a dead letter whose envelope was as deep as it may be", function()
+        local config = {limits = {jsonDepth = 8}, agents = {deadLetters = "letters", maxQueue = 1}}
+        local server = bridge.start({config = config})
+        local alice = websocket.agent(server, "alice")
+        for _ = 1, 2 do
+            alice:send_text('{"type":"envelope","envelope":{"to":"bob","payload":[[[[[[1]]]]]]}}')
+        end
+        local text
+        wait.eventually(function()
+            text = export(server)
+            return text:find('"deadLetter":true', 1, true)
+        end)
+
+        local status, out, errors = import(bridge.start({config = config}), text)
+
+        assert.equal(0, status, errors)
+        assert.truthy(out:find("2 in mailboxes", 1, true), out)
+    end)
+
     local WRONG = {
         ["no head"] = {'{"mailbox":"bob","envelope":{}}\n' .. END, 1, "the first line has to be"},
         ["a newer version"] = {'{"luaduct":"state","version":2}\n' .. END, 1, "version: expected 1, got 2"},
@@ -246,7 +285,16 @@ describe("an export", function()
         ["two kinds"] = {HEAD .. '{"mailbox":"bob","history":{},"envelope":{}}\n' .. END_1, 2, "expected one of"},
         ["no kind"] = {HEAD .. '{"envelope":{}}\n' .. END_1, 2, "expected one of"},
         ["no id"] = {HEAD .. '{"mailbox":"","envelope":{}}\n' .. END_1, 2, "mailbox: expected the id"},
-        ["a reserved id"] = {HEAD .. '{"mailbox":"api","envelope":{}}\n' .. END_1, 2, "mailbox: expected the id"},
+        ["a number in a text's place"] = {
+            HEAD .. '{"mailbox":"bob","envelope":{"to":5}}
+' .. END_1, 2, "to: expected a string"},
+        ["a priority that is none"] = {
+            HEAD .. '{"mailbox":"bob","envelope":{"priority":9}}
+' .. END_1, 2, "priority: expected a string"},
+        ["more nesting than limits.jsonDepth"] = {
+            HEAD .. '{"mailbox":"bob","envelope":{"payload":' .. ("["):rep(200) .. ("]"):rep(200) .. "}}
+" .. END_1,
+            2, "nested"},
         ["no envelope"] = {HEAD .. '{"mailbox":"bob"}\n' .. END_1, 2, "envelope: expected an object"},
         ["a bad field"] = {HEAD .. '{"mailbox":"bob","envelope":{"to":[]}}\n' .. END_1, 2, "to: expected a string"},
         ["a bad owner"] = {HEAD .. '{"mailbox":"bob","owner":"xyz","envelope":{}}\n' .. END_1, 2, "owner: expected"},

@@ -1,7 +1,6 @@
 #include "net/tls/tls_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <mbedtls/error.h>
 #include <mbedtls/pem.h>
 #include <mbedtls/pk.h>
@@ -11,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 
 /* A bundle of all public authorities has a quarter of a megabyte; revocation lists grow larger. */
@@ -50,14 +49,11 @@ static bool read_file(const char *path, struct tls_file *out, const char *label,
 {
     struct stat status;
     *out = (struct tls_file){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us up */
-    bool good = fd >= 0 && fstat(fd, &status) == 0;
-    const char *reason = good ? NULL : strerror(errno);
-    if (good && !S_ISREG(status.st_mode))
-        reason = "no file";
-    else if (good && status.st_size > LARGEST_FILE)
+    const char *reason = NULL;
+    int fd = file_open(path, &status, &reason);
+    if (fd >= 0 && status.st_size > LARGEST_FILE)
         reason = "larger than 16 MiB";
-    else if (good && !read_all(fd, out, (size_t)status.st_size))
+    else if (fd >= 0 && !read_all(fd, out, (size_t)status.st_size))
         reason = strerror(errno);
     if (fd >= 0)
         close(fd);
