@@ -251,7 +251,7 @@ describe("an export", function()
 
     it("takes in original mode what that mode takes from agents", function()
         local server = bridge.start({config = {mode = "original"}})
-        local status, out, errors = import(server, HEAD .. '{"mailbox":"5","envelope":{"to":5}}\n' .. END_OF_ONE)
+        local status, out, errors = import(server, HEAD .. '{"mailbox":"5","envelope":{"to":5}}\n' .. END_1)
         assert.equal(0, status, errors)
         assert.truthy(out:find("1 in mailboxes", 1, true), out)
     end)
