@@ -1,6 +1,9 @@
 # Luaduct. `make help` lists the targets. Another compiler: make CC=clang; another folder: make BUILD=/tmp/luaduct.
 
-BUILD ?= build
+# PORTABLE=1: for POSIX and libev alone, as elsewhere than on Linux.
+PORTABLE ?=
+LINUX := $(if $(PORTABLE),,$(filter Linux,$(shell uname -s)))
+BUILD ?= $(if $(PORTABLE),build/portable,build)
 PREFIX ?= /usr/local
 DESTDIR ?=
 CC = gcc
@@ -13,13 +16,17 @@ FUZZ_SECONDS ?= 10
 FUZZ_NAMES ?= $(fuzz_names)
 RUNS ?= 10000000
 # The tests to run, and how busted shows them.
-SPECS ?= $(sort $(shell find tests -name node_modules -prune -o -name '*_spec.lua' -print))
+SPECS ?= $(sort $(shell find tests \( -name node_modules -o -path tests/portable \) -prune -o -name '*_spec.lua' -print))
+# What is run with a portable build.
+PORTABLE_SPECS ?= tests/unit/units_spec.lua $(sort $(wildcard tests/portable/*_spec.lua tests/integration/websocket/*_spec.lua) \
+	$(addprefix tests/integration/,$(addsuffix _spec.lua,$(portable_parts))))
+portable_parts = client delivery drain limits mailbox proxy http/http_protocol script/chain tls/protocol
 BUSTED_OUTPUT ?= utfTerminal
 # Of bench-regression.
 DURATION ?= 5m
 
 # All processors, unless the caller chose otherwise; a make below this one takes part in its jobs.
-JOBS := $(shell nproc)
+JOBS := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
 ifeq ($(MAKELEVEL) $(filter -j%,$(MAKEFLAGS)),0 )
 MAKEFLAGS += -j$(JOBS)
 endif
@@ -27,13 +34,16 @@ MAKEFLAGS += --no-print-directory
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL = build
 
-core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c))
+# What differs between systems is in a few files, of which there are two: *_linux.c and *_posix.c.
+core_sources := $(sort $(shell find core -name '*.c' ! -path core/main.c ! -name '*_$(if $(LINUX),posix,linux).c'))
 lua_sources := $(sort $(shell find lua -name '*.lua' ! -name meta.lua 2>/dev/null)) $(wildcard config/luaduct.lua) \
 	$(sort $(wildcard lua/luaduct/console/*))
-unit_sources := $(sort $(shell find tests/unit -name '*.c'))
+unit_sources := $(sort $(shell find tests/unit -name '*.c' $(if $(LINUX),,! -name '*_linux_test.c')))
 fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fuzz.c)))
 peer_sources := $(sort $(wildcard bench/peers/*.c))
 c_files := $(sort $(shell find core tests bench -name node_modules -prune -o -name '*.[ch]' -print 2>/dev/null))
+# By the linters of what compilers see: the other system's files are compiled, and looked at by clang alone.
+linted := $(filter-out tests/portable/% core/base/portable.h %_posix.c,$(c_files))
 lua_files := $(sort $(shell find config lua scripts tests bench examples -name node_modules -prune -o -name '*.lua' -print 2>/dev/null))
 shell_files := $(sort $(shell grep -rlI --exclude-dir=node_modules -E '^\#!/bin/(ba)?sh' .ci bench examples scripts tests 2>/dev/null))
 
@@ -53,13 +63,16 @@ luajit_cflags = $(eval luajit_cflags := $(shell pkg-config --cflags luajit))$(lu
 hardening = -fPIE -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=3 $(if $(filter x86_64,$(shell uname -m)),-fcf-protection=full)
 sanitizing = -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 warnings = -Wall -Wextra -Wshadow -Werror=implicit-function-declaration
-compile_flags = -std=gnu11 -D_GNU_SOURCE $(CFLAGS) $(warnings) -Icore $(luajit_cflags) $(if $(SANITIZE),$(sanitizing),$(hardening)) -pthread
+# A portable build on Linux is shown nothing of it: POSIX, and what all of Unix has. Elsewhere all is visible anyway.
+system_flags = $(if $(LINUX),-D_GNU_SOURCE -DLUADUCT_LINUX,$(portable_flags))
+portable_flags = $(if $(filter Linux,$(shell uname -s)),-D_XOPEN_SOURCE=700 -D_DEFAULT_SOURCE -Itests/portable/include) -include core/base/portable.h
+compile_flags = -std=gnu11 $(system_flags) $(CFLAGS) $(warnings) -Icore $(luajit_cflags) $(if $(SANITIZE),$(sanitizing),$(hardening)) -pthread
 link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -pie -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),$(sanitizing))
 # LuaJIT is linked in: a dozen calls into it for each message cost 5 % less without the detour through the dynamic
 # linker's table.
 # Modules in C that specs of scripts load (`luaduct test`) take Lua's interface from the binary.
 exports = -Wl,--export-dynamic-symbol='lua_*' -Wl,--export-dynamic-symbol='luaL_*'
-libraries = -l:libluajit-5.1.a -ldl -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -lcrypto -l:libpcre2-8.a -ledit -lncursesw -ltinfo -lseccomp -lm
+libraries = -l:libluajit-5.1.a $(if $(LINUX),-ldl) -lev -lz -lmbedtls -lmbedx509 -lmbedcrypto -lcrypto -l:libpcre2-8.a -ledit -lncursesw -ltinfo $(if $(LINUX),-lseccomp) -lm
 # A part of the suite is what has one of some words in its path: specs, and files of C unit tests, which one spec runs.
 memory_words = memory pressure pool allocation mailbox
 worker_words = worker operation
@@ -223,6 +236,10 @@ test-phase2: ## Both of these, and those of alerts, /optimization and the script
 test-integration: ## All under tests/integration
 	@$(MAKE) test SPECS='$(filter tests/integration/%,$(SPECS))'
 
+test-portable: ## Build for POSIX and libev alone, check that nothing of Linux is in it, and run the main tests with it
+	@scripts/setup test
+	@$(MAKE) $(portable_build) SPECS='$(PORTABLE_SPECS)' portable-suite
+
 faults: ## Fail every call of the fault scenario, one after the other (some ten minutes)
 	@LUADUCT_TEST_FAULTS=all $(MAKE) test SPECS=tests/integration/faults_spec.lua
 
@@ -264,6 +281,16 @@ binaries: $(BUILD)/luaduct $(BUILD)/tests/unit $(replays) $(if $(SANITIZE),,$(pr
 suite: binaries
 	@$(suite)
 
+portable_build = PORTABLE=1 BUILD=$(BUILD)/portable CFLAGS='-O0 -g -Werror'
+
+test-portable-build:
+	@$(MAKE) $(portable_build) portable-binaries
+
+portable-binaries: $(BUILD)/luaduct $(BUILD)/tests/unit
+
+portable-suite: portable-binaries
+	@LUADUCT_UNIT_FILES=base_system,net/ $(suite)
+
 # Leaks count too. What is known of libraries stands in tests/*.supp, each with its reason.
 address_build = BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE=address,undefined
 thread_build = BUILD=$(BUILD)/tsan CFLAGS='-O1 -g' SANITIZE=thread
@@ -297,18 +324,18 @@ lint-shell:
 
 lint-cppcheck:
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --suppressions-list=tests/cppcheck.supp \
-		--error-exitcode=1 -j$(JOBS) --include=tests/analysis.h -Icore -D_GNU_SOURCE core
+		--error-exitcode=1 -j$(JOBS) --include=tests/analysis.h -Icore -D_GNU_SOURCE -DLUADUCT_LINUX $(filter core/%.c,$(linted))
 
 # Takes ten minutes, so `make lint` leaves it out. What it says of the code goes to the standard output.
 lint-tidy:
-	@printf '%s\n' $(filter core/%.c,$(c_files)) | xargs -P $(JOBS) -n 4 sh -c \
+	@printf '%s\n' $(filter core/%.c,$(linted)) | xargs -P $(JOBS) -n 4 sh -c \
 		'clang-tidy --quiet --warnings-as-errors="*" "$$@" -- $(compile_flags) -include tests/analysis.h 2>/dev/null' tidy
 
 # Without optimisation it says least that is not so. gcc 12 loses what is reached through a pointer: all that the two
 # checks found that are switched off was false. LeakSanitizer and -Wmaybe-uninitialized look for the same.
 analyzer_flags = -O0 -fanalyzer -Wno-analyzer-malloc-leak -Wno-analyzer-use-of-uninitialized-value -include tests/analysis.h
 lint-analyzer:
-	@printf '%s\n' $(filter core/%.c,$(c_files)) | xargs -P $(JOBS) -I '{}' \
+	@printf '%s\n' $(filter core/%.c,$(linted)) | xargs -P $(JOBS) -I '{}' \
 		gcc $(filter-out -flto=auto -D_FORTIFY_SOURCE=3,$(compile_flags)) $(analyzer_flags) -Werror -c -o /dev/null '{}'
 
 lint-gcc:
@@ -318,7 +345,11 @@ lint-objects: $(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(peer_so
 	$(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/fuzz/*.c))
 
 lint-clang: $(BUILD)/gen/bundle.c
-	@printf '%s\n' $(filter %.c,$(c_files)) $< | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Werror $(compile_flags)
+	@printf '%s\n' $(filter %.c,$(linted)) $< | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Werror $(compile_flags)
+	@$(MAKE) PORTABLE=1 BUILD=$(BUILD) lint-clang-posix
+
+lint-clang-posix:
+	@printf '%s\n' $(filter core/%_posix.c,$(c_files)) | xargs -P $(JOBS) -n 8 clang -fsyntax-only -Werror $(compile_flags)
 
 fuzz-build:
 	@scripts/setup lint
@@ -413,8 +444,8 @@ FORCE:
 .SECONDARY:
 .PHONY: run run-enhanced run-production run-tls build man install install-files uninstall clean sbom deb test-deb test-image test check lint format docs sanitize fuzz fuzz-campaign fuzz-coverage replays coverage bench \
 	test-memory test-workers test-phase2 test-integration faults verify bench-regression \
-	help binaries suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
-	lint-clang fuzz-build fuzzers peers bench-operations bench-decisions bench-console screenshots FORCE
+	help binaries suite test-portable test-portable-build portable-binaries portable-suite sanitize-address sanitize-thread sanitize-address-build sanitize-thread-build lint-setup lint-format lint-lua lint-shell lint-cppcheck lint-tidy lint-analyzer lint-gcc lint-objects \
+	lint-clang lint-clang-posix fuzz-build fuzzers peers bench-operations bench-decisions bench-console screenshots FORCE
 
 -include $(patsubst %.o,%.d,$(core_objects) $(BUILD)/obj/core/main.o $(unit_objects) $(bench_objects)) \
 	$(patsubst %.c,$(BUILD)/obj/%.d,$(wildcard tests/fuzz/*.c)) $(peers:%=%.d)

@@ -440,6 +440,7 @@ int main(int argc, char **argv)
 {
     hash_start();
     program = argc > 0 ? argv[0] : "luaduct";
+    system_start(program);
     int code = dispatch(argc, argv);
     /* A full disk behind standard output must not look like success. */
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_DONE) {

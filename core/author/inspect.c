@@ -9,6 +9,7 @@
 
 #include "author/room.h"
 #include "base/clock.h"
+#include "base/system.h"
 #include "net/address.h"
 #include "runtime/config/bundle.h"
 #include "runtime/identity/access.h"
@@ -24,10 +25,8 @@ const char *inspect_find_config(char path[PATH_MAX])
 {
     static const char *const places[] = {"../share/luaduct/config/luaduct.lua", "../config/luaduct.lua"};
     char binary[PATH_MAX];
-    ssize_t length = readlink("/proc/self/exe", binary, sizeof binary - 1);
-    if (length <= 0)
+    if (!system_program_path(binary))
         return NULL;
-    binary[length] = '\0';
     const char *folder = dirname(binary);
     for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
         char place[PATH_MAX];

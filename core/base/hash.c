@@ -1,6 +1,5 @@
 #include "base/hash.h"
 
-#include <endian.h>
 #include <string.h>
 
 #include "base/random.h"
@@ -44,7 +43,7 @@ static inline uint64_t read_word(const char *at)
 {
     uint64_t word;
     memcpy(&word, at, sizeof word);
-    return le64toh(word);
+    return __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__ ? __builtin_bswap64(word) : word;
 }
 
 /* The last 0 to 7 bytes, in the low end of a word. Each case reads only what is there. */

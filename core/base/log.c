@@ -426,7 +426,7 @@ void log_stop(void)
     pthread_mutex_unlock(&state.lock);
 
     if (!thread_join_within(state.writer, STOP_WAIT_SECONDS * 1000)) {
-        pthread_detach(state.writer); /* it still uses the file: leave that open */
+        thread_leave(state.writer); /* it still uses the file: leave that open */
         return;
     }
     if (state.file)

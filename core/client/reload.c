@@ -1,5 +1,4 @@
 /* `luaduct reload` and `luaduct canary`: what operators do with the versions of a bridge's scripts. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,7 +100,7 @@ static int write_reload(const char *command, const struct arguments *arguments, 
 {
     buffer_append_slice(body, SLICE("{"));
     if (arguments->to > 0)
-        buffer_append_format(body, "\"to\":%" PRIu64, arguments->to);
+        buffer_append_format(body, "\"to\":%llu", (unsigned long long)arguments->to);
     if (arguments->canary) {
         buffer_append_slice(body, body->length > 1 ? SLICE(",") : SLICE(""));
         if (!write_canary(body, arguments->canary))

@@ -45,7 +45,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
 
 struct follow {
     const struct arguments *arguments;
-    double seen;
+    uint64_t seen;
 };
 
 static void print_text(const char *before, struct slice record, const char *name, const char *after)

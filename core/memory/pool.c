@@ -11,7 +11,6 @@
  * released twice is recognised without a header. */
 #include "memory/pool.h"
 
-#include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -21,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
+#include "base/system.h"
 
 #define SMALLEST 64u
 #define LARGEST (64u << 10)
@@ -468,7 +468,7 @@ static void return_to_system(void)
     if (atomic_load_explicit(&freed_bytes, memory_order_relaxed) < RETURN_BYTES)
         return;
     atomic_store_explicit(&freed_bytes, 0, memory_order_relaxed);
-    malloc_trim(0);
+    system_trim_heap();
 }
 
 void pool_configure(const struct pool_options *options)

@@ -1,12 +1,11 @@
-/* The connections sit in an epoll set of their own, and the loop watches that set as one descriptor: timers, signals
- * between threads and listeners stay libev's, and a connection costs it nothing. While there is traffic a turn of the
- * loop serves the set several times before it looks at the rest. */
+/* The connections sit in a set of their own (net/poller.h), on Linux an epoll set that the loop watches as one
+ * descriptor: timers, signals between threads and listeners stay libev's, and a connection costs it nothing. While
+ * there is traffic a turn of the loop serves the set several times before it looks at the rest. */
 #include "runtime/reactor.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -159,30 +158,26 @@ void reactor_answer(struct connection *connection, struct frame *frame)
 static void on_connections(struct ev_loop *loop, ev_io *watcher, int revents)
 {
     struct reactor *reactor = watcher->data;
-    struct epoll_event events[EVENTS_PER_POLL];
-    /* libev could not have the set watched, for want of memory: again. Without ev_io_set it takes it for watched. */
-    if (revents & EV_ERROR) {
-        ev_io_set(watcher, watcher->fd, EV_READ);
-        ev_io_start(loop, watcher);
-    }
+    struct poller_event events[EVENTS_PER_POLL];
+    poller_renew(loop, watcher, revents);
     for (int turn = 0; turn < POLLS_PER_TURN; turn++) {
-        int count = epoll_wait(reactor->epoll_fd, events, EVENTS_PER_POLL, 0);
+        int count = poller_take(&reactor->poller, events, EVENTS_PER_POLL);
         if (count <= 0)
             break;
         reactor_begin_pass(reactor);
         for (int i = 0; i < PREFETCH_AHEAD && i < count; i++)
-            prefetch_connection(events[i].data.ptr);
+            prefetch_connection(poller_owner(&events[i]));
         for (int i = 0; i < count; i++) {
-            struct connection *connection = events[i].data.ptr;
+            struct connection *connection = poller_owner(&events[i]);
             if (i + PREFETCH_AHEAD < count)
-                prefetch_connection(events[i + PREFETCH_AHEAD].data.ptr);
+                prefetch_connection(poller_owner(&events[i + PREFETCH_AHEAD]));
             if (connection->phase == CONNECTION_GONE)
                 continue;
-            if (events[i].events & EPOLLOUT)
+            if (events[i].events & POLLER_WRITE)
                 connection_writable(connection);
-            if (events[i].events & (EPOLLIN | EPOLLRDHUP))
+            if (events[i].events & (POLLER_READ | POLLER_PEER_ENDED))
                 connection_readable(connection);
-            else if (events[i].events & (EPOLLERR | EPOLLHUP))
+            else if (events[i].events & POLLER_FAILED)
                 connection_kill(connection);
             if (reactor->lane->pass_bytes > REACTOR_PASS_BYTES)
                 reactor_flush(reactor);
@@ -459,11 +454,12 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     work_inbox_start(&reactor->work);
     pthread_mutex_init(&reactor->errands.mutex, NULL);
     reactor->errands.last = &reactor->errands.first;
-    reactor->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    poller_clear(&reactor->poller);
+    poller_clear(&reactor->proxied.poller);
     reactor->read_buffer = aligned_alloc(64, REACTOR_READ_BYTES + WEBSOCKET_SLACK);
     reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    reactor->proxied.epoll_fd = -1;
-    if (reactor->epoll_fd < 0 || !reactor->read_buffer || !reactor->loop || !proxied_prepare(reactor)) {
+    if (!reactor->read_buffer || !reactor->loop ||
+        !poller_open(&reactor->poller, reactor->loop, on_connections, reactor) || !proxied_prepare(reactor)) {
         snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
         return false;
     }
@@ -480,9 +476,6 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
         /* At least one: a deadline that is set again when it passes must lie ahead. */
         reactor->deadlines[kind].after_ms = after_ms[kind] > 0 ? after_ms[kind] : 1;
     }
-    ev_io_init(&reactor->epoll_watcher, on_connections, reactor->epoll_fd, EV_READ);
-    reactor->epoll_watcher.data = reactor;
-    ev_io_start(reactor->loop, &reactor->epoll_watcher);
     ev_async_init(&reactor->wake_watcher, on_wake);
     reactor->wake_watcher.data = reactor;
     ev_async_start(reactor->loop, &reactor->wake_watcher);
@@ -532,8 +525,7 @@ void reactor_release(struct reactor *reactor)
 {
     if (reactor->loop)
         ev_loop_destroy(reactor->loop);
-    if (reactor->epoll_fd >= 0)
-        close(reactor->epoll_fd);
+    poller_close(&reactor->poller);
     proxied_release(reactor);
     free(reactor->read_buffer);
 }

@@ -75,8 +75,7 @@ struct reactor {
     unsigned index;
 
     struct ev_loop *loop;
-    int epoll_fd; /* the connections' own set, watched by the loop as one descriptor */
-    ev_io epoll_watcher;
+    struct poller poller; /* the connections */
     ev_async wake_watcher;
     ev_timer deadline_timer, accept_timer, cleanup_timer, held_timer;
     uint64_t deadline_timer_ms; /* when it will fire; 0: not running */

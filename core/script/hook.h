@@ -89,7 +89,7 @@ struct script_options {
     script_switched *switched; /* on the state's thread, with log_context; NULL: it is logged */
     void *log_context;
     struct breaker_rules breaker;
-    int wake_fd;                                /* for the watchdog: an eventfd, or -1 (see watchdog.h) */
+    int wake_fd;                                /* for the watchdog: of wake_call, or -1 */
     void (*open_bundle)(struct lua_State *lua); /* makes require("luaduct.…") find the compiled-in modules */
 };
 

@@ -90,6 +90,7 @@ const scenarios = {
         await connect(wsPort, {clientId: 'ann', authToken: token});
         await row(page, 'ann').click();
         assert.ok(await page.getByRole('button', {name: 'Disconnect'}).isDisabled());
+        assert.strictEqual(await page.locator('.detail .facts > div', {hasText: 'Messages / s'}).locator('dd').textContent(), '7');
         await go(page, 'envelopes');
         await page.getByText('the live tail is for administrators').waitFor();
         await go(page, 'scripts');

@@ -52,4 +52,8 @@ void doctor_look_at_kernel(struct doctor *doctor, const struct config *config);
 
 void doctor_look_at_clock(struct doctor *doctor);
 
+/* What only this system tells, as parts of the limits and the clock. */
+void doctor_look_at_system_files(struct doctor *doctor);
+void doctor_look_at_system_clock(struct doctor *doctor);
+
 #endif

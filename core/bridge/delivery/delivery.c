@@ -467,7 +467,7 @@ static void drop(const struct work *work, const struct decision_item *item)
     close_senders_task(work);
 }
 
-static void send(struct work *work, const struct decision *decision)
+static void send_to(struct work *work, const struct decision *decision)
 {
     const struct delivery *delivery = work->delivery;
     struct delivery_result *result = work->result;
@@ -530,7 +530,7 @@ void delivery_carry_out(const struct delivery *delivery, const struct decision *
     if (decision->count == 1 && decision->items[0].kind == DECISION_DROP)
         drop(&work, &decision->items[0]);
     else
-        send(&work, decision);
+        send_to(&work, decision);
     if (__builtin_expect(delivery->trace != NULL, 0) && !(result->frame && result->frame->trace))
         pool_release(POOL_ARRAYS, delivery->trace, sizeof *delivery->trace);
     let_go_of_sender(&work);

@@ -25,9 +25,6 @@ static int next_option(int argc, char **argv, const struct option *known)
     opterr = 0;
     int before = optind;
     int found = getopt_long(argc, argv, ":h", known, NULL);
-    for (const struct option *option = known; found == 'h' && option->name; option++)
-        if (strcmp(option->name, "help") == 0)
-            return option->val;
     if (found == ':') {
         usage_error(argv[0], "%s needs a value", argv[optind - 1]);
         return '?';
@@ -44,18 +41,21 @@ static int next_option(int argc, char **argv, const struct option *known)
     return found;
 }
 
+/* In digits. */
+static bool read_integer(const char *command, const struct option_rule *rule, double *number)
+{
+    *number = strtod(optarg, NULL);
+    if (*optarg && optarg[strspn(optarg, "0123456789")] == '\0' && *number >= rule->minimum && *number <= rule->maximum)
+        return true;
+    usage_error(command, "--%s: expected a whole number from %.0f to %.0f, got \"%s\"", rule->name, rule->minimum,
+                rule->maximum, optarg);
+    return false;
+}
+
 static bool read_number(const char *command, const struct option_rule *rule, double *number)
 {
     char *end;
-    bool digits = *optarg && optarg[strspn(optarg, "0123456789")] == '\0';
     *number = strtod(optarg, &end);
-    if (rule->whole || rule->large) {
-        if (digits && *number >= rule->minimum && *number <= rule->maximum)
-            return true;
-        usage_error(command, "--%s: expected a whole number from %.0f to %.0f, got \"%s\"", rule->name, rule->minimum,
-                    rule->maximum, optarg);
-        return false;
-    }
     if (end != optarg && *end == '\0' && isfinite(*number) && *number >= rule->minimum && *number <= rule->maximum)
         return true;
     usage_error(command, "--%s: expected a number from %.12g to %.12g, got \"%s\"", rule->name, rule->minimum,
@@ -66,7 +66,9 @@ static bool read_number(const char *command, const struct option_rule *rule, dou
 static int take_option(const char *command, const struct option_rule *rule)
 {
     double number = 0;
-    if ((rule->number || rule->whole || rule->large) && !read_number(command, rule, &number))
+    if (rule->number && !read_number(command, rule, &number))
+        return EXIT_USAGE;
+    if ((rule->whole || rule->large) && !read_integer(command, rule, &number))
         return EXIT_USAGE;
     if (rule->flag)
         *rule->flag = true;
@@ -93,7 +95,7 @@ int options_read(int argc, char **argv, const struct option_rule *rules, const c
     }
     known[count] = (struct option){"help", no_argument, NULL, FIRST + count};
     while (code == 0 && (found = next_option(argc, argv, known)) != -1) {
-        if (found == FIRST + count) {
+        if (found == FIRST + count || found == 'h') {
             fputs(help, stdout);
             return 0;
         }

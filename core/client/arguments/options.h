@@ -9,15 +9,15 @@
 
 #define EXIT_USAGE 2
 
-/* An option, and where what it says goes: one of the pointers is set, or `text` and one of the numbers, for one that is
- * needed as it was given. A list of them ends with {0}. */
+/* An option, and where what it says goes: one of the pointers is set, or `text` and one for a number that is needed as
+ * it was given. A list of them ends with {0}. */
 struct option_rule {
     const char *name;
     bool *flag;        /* takes no value */
     const char **text; /* points into argv */
-    double *number;    /* from minimum to maximum, as are the next two, which are written in digits alone */
-    unsigned *whole;
-    uint64_t *large;
+    double *number;    /* from minimum to maximum, as are the next two */
+    unsigned *whole;   /* in digits alone */
+    uint64_t *large;   /* the same */
     double minimum, maximum;
     int (*take)(void *context, const char *command, const char *text); /* 0; or EXIT_USAGE, after usage_error */
     void *context;
@@ -28,7 +28,7 @@ struct option_rule {
 
 /* Reads the options, between which operands may stand: then optind is the first of these. argv[0] is the command's
  * name. OPTIONS_READ; or the exit code, after the line that says what is wrong, or after printing `help`: every command
- * has the option --help, also written -h, behind which nothing is read. */
+ * has the options --help and -h, behind which nothing is read. */
 int options_read(int argc, char **argv, const struct option_rule *rules, const char *help);
 
 /* The same for commands that take no operands. */

@@ -113,12 +113,12 @@ static int take_protocol(void *context, const char *command, const char *text)
 static int take_server(void *context, const char *command, const char *text)
 {
     struct arguments *arguments = context;
-    char *end;
-    long pid = strtol(text, &end, 10);
+    long pid = strtol(text, NULL, 10);
     if (arguments->servers == SERVER_PROCESSES)
         return usage_error(command, "--server-pid: no more than %d", SERVER_PROCESSES);
-    if (end == text || *end != '\0' || pid < 1 || pid > PID_MAX_LIMIT)
-        return usage_error(command, "--server-pid: expected a number from 1 to %d, got \"%s\"", PID_MAX_LIMIT, text);
+    if (text[strspn(text, "0123456789")] != '\0' || pid < 1 || pid > PID_MAX_LIMIT)
+        return usage_error(command, "--server-pid: expected a whole number from 1 to %d, got \"%s\"", PID_MAX_LIMIT,
+                           text);
     arguments->plan.server.pids[arguments->servers++] = (pid_t)pid;
     return 0;
 }

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 
 #include "base/clock.h"
 
@@ -33,14 +32,14 @@ bool bench_agent_listens(const struct bench_load *load, unsigned index)
     return !load->plan->one_way || index % 2 == 1;
 }
 
-void bench_agent_watch(struct bench_load *load, unsigned index, int operation)
+void bench_agent_watch(struct bench_load *load, unsigned index, poller_wanting *wanting)
 {
     struct bench_agent *agent = &load->agents[index];
     agent->watches_writing = agent->state == AGENT_CONNECTING || tcp_wants_write(&agent->stream);
     bool deaf = load->deaf && agent->state == AGENT_READY && bench_agent_listens(load, index);
-    struct epoll_event event = {.events = (deaf ? 0 : EPOLLIN) | (agent->watches_writing ? EPOLLOUT : 0),
-                                .data.u32 = index};
-    if (epoll_ctl(load->poller, operation, agent->stream.descriptor, &event) < 0)
+    unsigned events = (deaf ? 0 : POLLER_READ) | (agent->watches_writing ? POLLER_WRITE : 0);
+    void *owner = (void *)(uintptr_t)index;
+    if (!wanting(&load->poller, &agent->polled, agent->stream.descriptor, events, owner))
         bench_fail(load, "cannot watch a connection", -errno);
 }
 
@@ -56,7 +55,7 @@ void bench_agent_start(struct bench_load *load, unsigned index)
     agent->started = load->now;
     agent->unsettled = 0;
     load->opening++;
-    bench_agent_watch(load, index, EPOLL_CTL_ADD);
+    bench_agent_watch(load, index, poller_add);
 }
 
 static void end_agent(struct bench_load *load, unsigned index)
@@ -67,6 +66,7 @@ static void end_agent(struct bench_load *load, unsigned index)
         load->ready--;
     else if (!expected)
         load->opening--;
+    poller_forget(&load->poller, &agent->polled, agent->stream.descriptor);
     tcp_close(&agent->stream);
     agent->state = AGENT_OUT;
     if (!expected)
@@ -85,7 +85,7 @@ void bench_agent_send_bytes(struct bench_load *load, unsigned index, struct slic
     if (tcp_send(&agent->stream, bytes) != 0)
         return; /* the stream is broken: the next receive says so and ends the agent */
     if (tcp_wants_write(&agent->stream) != agent->watches_writing)
-        bench_agent_watch(load, index, EPOLL_CTL_MOD);
+        bench_agent_watch(load, index, poller_change);
 }
 
 /* A stamp is the time, moved on by the nanosecond where one sender sends several at once: so they stay unique. */
@@ -294,6 +294,6 @@ void bench_agent_write(struct bench_load *load, unsigned index)
     }
     if (tcp_flush(&agent->stream) != 0 || tcp_has_unsent(&agent->stream))
         return;
-    bench_agent_watch(load, index, EPOLL_CTL_MOD);
+    bench_agent_watch(load, index, poller_change);
     mark_dirty(load, index);
 }

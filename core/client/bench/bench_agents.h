@@ -6,6 +6,7 @@
 
 #include "client/bench/bench_load.h"
 #include "client/connection/tcp.h"
+#include "net/poller.h"
 
 enum bench_agent_state {
     AGENT_OUT, /* not connected: before its turn, between two lives in BENCH_CHURN, or lost */
@@ -18,6 +19,7 @@ enum bench_agent_state {
 
 struct bench_agent {
     struct tcp_stream stream;
+    struct poller_entry polled;
     enum bench_agent_state state;
     char id[WIRE_ID_LENGTH];
     bool dirty, watches_writing;
@@ -35,7 +37,7 @@ struct bench_load {
     const struct bench_plan *plan;
     struct bench_result *result;
     char *error;
-    int poller;
+    struct poller poller; /* its owners are the indices of agents */
     struct bench_agent *agents;
     unsigned count;   /* of agents, the broadcaster included */
     unsigned opening; /* between connect and ready */
@@ -81,8 +83,8 @@ bool bench_agent_listens(const struct bench_load *load, unsigned index);
 /* Connects; all else follows from what the poller says of the connection. */
 void bench_agent_start(struct bench_load *load, unsigned index);
 
-/* Has the poller say what matters now; operation: of epoll_ctl. */
-void bench_agent_watch(struct bench_load *load, unsigned index, int operation);
+/* Has the poller say what matters now; wanting: poller_add or poller_change. */
+void bench_agent_watch(struct bench_load *load, unsigned index, poller_wanting *wanting);
 
 /* When the poller says that the connection has something, and that it takes more. */
 void bench_agent_receive(struct bench_load *load, unsigned index);

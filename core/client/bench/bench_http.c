@@ -1,21 +1,19 @@
-/* One loop over one epoll set, as in bench_load.c. A request that no connection takes within the time-out counts as not
- * answered, so a server that is gone shows as such and does not end the run. */
+/* One loop over one set of sockets, as in bench_load.c. A request that no connection takes within the time-out counts
+ * as not answered, so a server that is gone shows as such and does not end the run. */
 #include "client/bench/bench_http.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/prctl.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/system.h"
 #include "client/bench/bench_server.h"
 #include "client/connection/http_head.h"
 #include "client/connection/tcp.h"
+#include "net/poller.h"
 #include "protocol/http/http_request.h"
 #include "protocol/json/json.h"
 
@@ -37,6 +35,7 @@ enum connection_state { CONNECTION_OUT, CONNECTION_CONNECTING, CONNECTION_IDLE, 
 
 struct http_connection {
     struct tcp_stream stream;
+    struct poller_entry polled;
     enum connection_state state;
     bool watches_writing;
     const struct request *request; /* on the way */
@@ -48,7 +47,7 @@ struct http_load {
     struct bench_result *result;
     struct bench_http_result *http;
     char *error;
-    int poller;
+    struct poller poller;
     struct http_connection *connections;
     struct sockaddr_storage address;
     socklen_t address_length;
@@ -186,12 +185,12 @@ static bool read_requests(struct http_load *load)
 
 /* ---- connections ---- */
 
-static void watch(struct http_load *load, unsigned index, int operation)
+static void watch(struct http_load *load, unsigned index, poller_wanting *wanting)
 {
     struct http_connection *connection = &load->connections[index];
     connection->watches_writing = connection->state == CONNECTION_CONNECTING || tcp_wants_write(&connection->stream);
-    struct epoll_event event = {.events = EPOLLIN | (connection->watches_writing ? EPOLLOUT : 0), .data.u32 = index};
-    if (epoll_ctl(load->poller, operation, connection->stream.descriptor, &event) < 0)
+    unsigned events = POLLER_READ | (connection->watches_writing ? POLLER_WRITE : 0);
+    if (!wanting(&load->poller, &connection->polled, connection->stream.descriptor, events, connection))
         fail(load, "cannot watch a connection", -errno);
 }
 
@@ -202,7 +201,7 @@ static void start_connection(struct http_load *load, unsigned index)
         return; /* the next tick tries again */
     connection->state = CONNECTION_CONNECTING;
     connection->sent = load->now;
-    watch(load, index, EPOLL_CTL_ADD);
+    watch(load, index, poller_add);
 }
 
 /* A request on the way goes down with it. */
@@ -213,6 +212,7 @@ static void end_connection(struct http_load *load, unsigned index)
         load->busy--;
         load->http->unanswered++;
     }
+    poller_forget(&load->poller, &connection->polled, connection->stream.descriptor);
     tcp_close(&connection->stream);
     connection->state = CONNECTION_OUT;
 }
@@ -230,7 +230,7 @@ static void send_request(struct http_load *load, unsigned index, uint64_t due)
     if (tcp_send(&connection->stream, slice_from(connection->request->text, connection->request->length)) != 0)
         end_connection(load, index);
     else if (tcp_wants_write(&connection->stream) != connection->watches_writing)
-        watch(load, index, EPOLL_CTL_MOD);
+        watch(load, index, poller_change);
 }
 
 /* ---- answers ---- */
@@ -444,36 +444,35 @@ static void tick(struct http_load *load)
         fail(load, "the server is gone", 0);
 }
 
-static void on_event(struct http_load *load, const struct epoll_event *event)
+static void on_event(struct http_load *load, const struct poller_event *event)
 {
-    unsigned index = event->data.u32;
-    struct http_connection *connection = &load->connections[index];
-    if (event->events & EPOLLOUT && connection->state == CONNECTION_CONNECTING) {
+    struct http_connection *connection = poller_owner(event);
+    unsigned index = (unsigned)(connection - load->connections);
+    if (event->events & POLLER_WRITE && connection->state == CONNECTION_CONNECTING) {
         if (tcp_connected(&connection->stream) != 0 || tcp_secure(&connection->stream, &load->plan->url) != 0) {
             end_connection(load, index);
             return;
         }
         connection->state = CONNECTION_IDLE;
-        watch(load, index, EPOLL_CTL_MOD);
-    } else if (event->events & EPOLLOUT && connection->state != CONNECTION_OUT) {
+        watch(load, index, poller_change);
+    } else if (event->events & POLLER_WRITE && connection->state != CONNECTION_OUT) {
         if (tcp_flush(&connection->stream) != 0)
             end_connection(load, index);
         else if (!tcp_has_unsent(&connection->stream))
-            watch(load, index, EPOLL_CTL_MOD);
+            watch(load, index, poller_change);
     }
-    if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR) && connection->state != CONNECTION_OUT)
+    if (event->events & (POLLER_READ | POLLER_FAILED) && connection->state != CONNECTION_OUT)
         receive(load, index);
 }
 
 static void pass(struct http_load *load, uint64_t until)
 {
-    struct epoll_event events[EVENTS_AT_ONCE];
+    struct poller_event events[EVENTS_AT_ONCE];
     uint64_t wake = until < load->next_tick ? until : load->next_tick;
     if (load->sending && load->plan->rate > 0 && load->due < (double)wake && has_idle(load))
         wake = load->due > SPIN_NS ? (uint64_t)load->due - SPIN_NS : 0;
     uint64_t wait = wake > load->now ? wake - load->now : 0;
-    struct timespec timeout = {(time_t)(wait / SECOND), (long)(wait % SECOND)};
-    int count = epoll_pwait2(load->poller, events, EVENTS_AT_ONCE, &timeout, NULL);
+    int count = poller_wait_ns(&load->poller, events, EVENTS_AT_ONCE, wait);
     if (count < 0 && errno != EINTR)
         fail(load, "cannot wait for connections", -errno);
     load->now = clock_steady_ns();
@@ -550,10 +549,9 @@ static bool prepare(struct http_load *load)
         return fail(load, "out of memory", 0);
     for (unsigned i = 0; i < plan->agents; i++)
         load->connections[i].stream.descriptor = -1;
-    load->poller = epoll_create1(EPOLL_CLOEXEC);
-    if (load->poller < 0)
+    if (!poller_open_alone(&load->poller))
         return fail(load, "out of descriptors", 0);
-    prctl(PR_SET_TIMERSLACK, 1); /* nanoseconds; the default of 50 µs would be seen in the percentiles */
+    system_time_precisely(); /* or it would be seen in the percentiles */
     return read_requests(load);
 }
 
@@ -561,8 +559,7 @@ static void release(struct http_load *load)
 {
     for (unsigned i = 0; load->connections && i < load->plan->agents; i++)
         tcp_close(&load->connections[i].stream);
-    if (load->poller >= 0)
-        close(load->poller);
+    poller_close(&load->poller);
     for (unsigned i = 0; load->requests && i < load->request_count; i++)
         free(load->requests[i].text);
     free(load->requests);
@@ -576,7 +573,8 @@ bool bench_http_run(const struct bench_plan *plan, struct bench_result *result, 
                     char error[BENCH_ERROR_SIZE])
 {
     static struct http_load load; /* large: the histogram */
-    load = (struct http_load){.plan = plan, .result = result, .http = http, .error = error, .poller = -1};
+    load = (struct http_load){.plan = plan, .result = result, .http = http, .error = error};
+    poller_clear(&load.poller);
     memset(result, 0, sizeof *result);
     memset(http, 0, sizeof *http);
     if (plan->server.pids[0] && server_cpu_ns(&plan->server) == 0)

@@ -8,10 +8,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/prctl.h>
+#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -93,7 +91,7 @@ static void turn(struct bench_load *load)
     load->next_turn = load->now + (uint64_t)(load->plan->pause * (double)SECOND);
     for (unsigned i = 0; i < load->count; i++)
         if (load->agents[i].state == AGENT_READY && bench_agent_listens(load, i))
-            bench_agent_watch(load, i, EPOLL_CTL_MOD);
+            bench_agent_watch(load, i, poller_change);
 }
 
 static void rejoin(struct bench_load *load)
@@ -107,7 +105,7 @@ static void rejoin(struct bench_load *load)
 /* One loop pass. Waits no longer than until `until`. */
 static void pass(struct bench_load *load, uint64_t until)
 {
-    struct epoll_event events[EVENTS_AT_ONCE];
+    struct poller_event events[EVENTS_AT_ONCE];
     uint64_t wake = until;
     bool floods = load->plan->scenario == BENCH_FLOOD;
     bool open_loop = (load->plan->scenario == BENCH_OPEN || floods) && load->sending;
@@ -118,16 +116,15 @@ static void pass(struct bench_load *load, uint64_t until)
     if (load->progress->every > 0 && load->progress->next < wake)
         wake = load->progress->next;
     uint64_t wait = wake > load->now ? wake - load->now : 0;
-    struct timespec timeout = {(time_t)(wait / SECOND), (long)(wait % SECOND)};
-    int count = epoll_pwait2(load->poller, events, EVENTS_AT_ONCE, &timeout, NULL);
+    int count = poller_wait_ns(&load->poller, events, EVENTS_AT_ONCE, wait);
     if (count < 0 && errno != EINTR)
         bench_fail(load, "cannot wait for connections", -errno);
     load->now = clock_steady_ns();
     for (int i = 0; i < count && !load->failed; i++) {
-        unsigned index = events[i].data.u32;
-        if (events[i].events & EPOLLOUT && load->agents[index].state != AGENT_OUT)
+        unsigned index = (unsigned)(uintptr_t)poller_owner(&events[i]);
+        if (events[i].events & POLLER_WRITE && load->agents[index].state != AGENT_OUT)
             bench_agent_write(load, index);
-        if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR) && load->agents[index].state > AGENT_CONNECTING)
+        if (events[i].events & (POLLER_READ | POLLER_FAILED) && load->agents[index].state > AGENT_CONNECTING)
             bench_agent_receive(load, index);
     }
     if (open_loop) {
@@ -311,19 +308,17 @@ static bool prepare(struct bench_load *load)
         return bench_fail(load, "out of memory", 0);
     load->send_capacity = load->template.length > SEND_BUFFER_BYTES ? load->template.length : SEND_BUFFER_BYTES;
     load->send_buffer = malloc(load->send_capacity);
-    load->poller = epoll_create1(EPOLL_CLOEXEC);
-    if (!load->send_buffer || load->poller < 0)
+    if (!load->send_buffer || !poller_open_alone(&load->poller))
         return bench_fail(load, "out of memory or descriptors", 0);
-    prctl(PR_SET_TIMERSLACK, 1); /* nanoseconds; the default of 50 µs would be seen in an open loop's percentiles */
+    system_time_precisely(); /* or it would be seen in an open loop's percentiles */
     return true;
 }
 
 static void release(struct bench_load *load)
 {
+    poller_close(&load->poller);
     for (unsigned i = 0; load->agents && i < load->count; i++)
         tcp_close(&load->agents[i].stream);
-    if (load->poller >= 0)
-        close(load->poller);
     free(load->agents);
     free(load->dirty);
     free(load->send_buffer);
@@ -334,8 +329,9 @@ static void release(struct bench_load *load)
 bool bench_run(const struct bench_plan *plan, struct bench_result *result, char error[BENCH_ERROR_SIZE])
 {
     static struct bench_progress progress; /* large: the histogram */
-    struct bench_load load = {.plan = plan, .result = result, .error = error, .poller = -1, .progress = &progress};
+    struct bench_load load = {.plan = plan, .result = result, .error = error, .progress = &progress};
     memset(result, 0, sizeof *result);
+    poller_clear(&load.poller);
     if (plan->server.pids[0] && server_cpu_ns(&plan->server) == 0)
         bench_fail(&load, "there is no process with the given --server-pid", 0);
     if (!load.failed && prepare(&load))

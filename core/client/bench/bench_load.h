@@ -1,5 +1,5 @@
-/* The load generator's engine: many agents on one epoll set and one thread, each sending and receiving through one
- * scenario's rule, while the server's cost is read from outside. */
+/* The load generator's engine: many agents in one set (net/poller.h) and one thread, each sending and receiving through
+ * one scenario's rule, while the server's cost is read from outside. */
 #ifndef LUADUCT_CLIENT_BENCH_LOAD_H
 #define LUADUCT_CLIENT_BENCH_LOAD_H
 

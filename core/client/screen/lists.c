@@ -56,12 +56,12 @@ struct list {
 
 static int read_options(int argc, char **argv, const struct list *list, struct arguments *arguments)
 {
-    uint64_t limit;
+    unsigned limit;
     const struct option_rule rules[] = {
         {"agent", .text = &arguments->agent},
         {"intent", .text = &arguments->intent},
         {"task", .text = &arguments->task},
-        {"limit", .text = &arguments->limit, .large = &limit, .minimum = 1, .maximum = 1e9},
+        {"limit", .text = &arguments->limit, .whole = &limit, .minimum = 1, .maximum = 1e9},
         {"json", .flag = &arguments->json},
         TARGET_RULES(&arguments->target),
         {0}};

@@ -5,11 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/thread.h"
+#include "base/wake.h"
 #include "client/agent/view.h"
 #include "client/screen/units.h"
 #include "protocol/json/json.h"
@@ -26,7 +25,7 @@
 struct sampler {
     const struct target *target;
     uint64_t interval_ns, agents_due, alerts_due;
-    int descriptor;
+    struct wake done; /* a look */
     pthread_t thread;
     pthread_mutex_t mutex; /* of sight, and of stop */
     pthread_cond_t wake;
@@ -132,7 +131,7 @@ static void look(struct sampler *sampler)
     pthread_mutex_unlock(&sampler->mutex);
     if (good && clock_steady_ns() >= sampler->agents_due)
         look_at_agents(sampler);
-    eventfd_write(sampler->descriptor, 1);
+    wake_call(sampler->done.caller);
 }
 
 static bool pause_until(struct sampler *sampler, uint64_t due)
@@ -168,7 +167,6 @@ struct sampler *sampler_start(const struct target *target, double interval_s)
         return NULL;
     sampler->target = target;
     sampler->interval_ns = (uint64_t)(interval_s * 1e9);
-    sampler->descriptor = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     pthread_mutex_init(&sampler->mutex, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -176,25 +174,23 @@ struct sampler *sampler_start(const struct target *target, double interval_s)
     pthread_condattr_destroy(&attributes);
     sigfillset(&all); /* signals are for the thread that draws */
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool good = sampler->descriptor >= 0 && pthread_create(&sampler->thread, NULL, run, sampler) == 0;
+    bool good = wake_open(&sampler->done) && pthread_create(&sampler->thread, NULL, run, sampler) == 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (good)
         return sampler;
-    if (sampler->descriptor >= 0)
-        close(sampler->descriptor);
+    wake_close(&sampler->done);
     free(sampler);
     return NULL;
 }
 
 int sampler_descriptor(const struct sampler *sampler)
 {
-    return sampler->descriptor;
+    return sampler->done.fd;
 }
 
 const struct sight *sampler_lock(struct sampler *sampler)
 {
-    eventfd_t count;
-    eventfd_read(sampler->descriptor, &count); /* none, mostly */
+    wake_take(&sampler->done); /* nothing, mostly */
     pthread_mutex_lock(&sampler->mutex);
     return &sampler->sight;
 }
@@ -214,7 +210,7 @@ void sampler_leave(struct sampler *sampler)
         return;
     figures_free(&sampler->sight.figures);
     senders_free(&sampler->sight.senders);
-    close(sampler->descriptor);
+    wake_close(&sampler->done);
     pthread_mutex_destroy(&sampler->mutex);
     pthread_cond_destroy(&sampler->wake);
     free(sampler);

@@ -37,7 +37,7 @@ static const char help[] = "usage: luaduct top [OPTION]…\n"
 struct arguments {
     struct target_options target;
     double interval_s;
-    uint64_t limit; /* 0: none */
+    unsigned limit;
     struct top_choice choice;
     bool once;
 };
@@ -67,7 +67,7 @@ static int read_options(int argc, char **argv, struct arguments *arguments)
         {"interval", .number = &arguments->interval_s, .minimum = 0.1, .maximum = 60},
         {"sort", .take = take_order, .context = &arguments->choice},
         {"filter", .take = take_filter, .context = &arguments->choice},
-        {"limit", .large = &arguments->limit, .minimum = 1, .maximum = 1e9},
+        {"limit", .whole = &arguments->limit, .minimum = 1, .maximum = 1e9},
         TARGET_RULES(&arguments->target),
         {0},
     };

@@ -3,7 +3,7 @@
 #include <mbedtls/ssl_ciphersuites.h>
 #include <stdbool.h>
 #include <string.h>
-#if defined(__aarch64__)
+#if defined(__aarch64__) && defined(LUADUCT_LINUX)
 #include <sys/auxv.h>
 #endif
 
@@ -25,6 +25,8 @@ static bool has_aes_instructions(void)
     return __builtin_cpu_supports("aes") && __builtin_cpu_supports("pclmul");
 #elif defined(__aarch64__) && defined(HWCAP_AES) && defined(HWCAP_PMULL)
     return (getauxval(AT_HWCAP) & (HWCAP_AES | HWCAP_PMULL)) == (HWCAP_AES | HWCAP_PMULL);
+#elif defined(__ARM_FEATURE_AES) /* the compiler was told so */
+    return true;
 #else
     return false;
 #endif

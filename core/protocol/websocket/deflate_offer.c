@@ -118,7 +118,7 @@ static void apply(struct offer *offer, const struct parameter *parameter)
         offer->acceptable = false;
 }
 
-static void accept(const struct offer *offer, bool allow_takeover, struct deflate_agreement *out)
+static void accept_offer(const struct offer *offer, bool allow_takeover, struct deflate_agreement *out)
 {
     out->send_window_bits = (uint8_t)(offer->server_bits ? offer->server_bits : 15);
     out->say_send_window_bits = offer->server_bits > 0;
@@ -156,7 +156,7 @@ enum deflate_offer deflate_negotiate(const struct slice *values, size_t count, b
             if (reader.at < reader.end && *reader.at != ',') /* take() went past the white space */
                 return DEFLATE_MALFORMED;
             if (offer.acceptable && result == DEFLATE_DECLINED) {
-                accept(&offer, allow_takeover, out);
+                accept_offer(&offer, allow_takeover, out);
                 result = DEFLATE_AGREED;
             }
         }

@@ -7,11 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/system.h"
 #include "runtime/config/config.h"
 
 /* Digits only, and not the number that says "leave it" to the kernel. */
@@ -86,8 +86,7 @@ bool privileges_drop(const struct config *config, char *error, size_t size)
     if (!give("log.file", config->log.file, user, group, error, size) ||
         !give("listen.admin", config->listen.admin, user, group, error, size))
         return false;
-    /* The groups first: without root they cannot be changed any more. */
-    if (setgroups(0, NULL) != 0 || setresgid(group, group, group) != 0 || setresuid(user, user, user) != 0) {
+    if (!system_become(user, group)) {
         snprintf(error, size, "user: cannot become %s: %s", config->user, strerror(errno));
         return false;
     }
@@ -101,7 +100,7 @@ bool privileges_drop(const struct config *config, char *error, size_t size)
 
 void privileges_freeze(void)
 {
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    system_refuse_privileges();
 }
 
 void privileges_hide_memory(const struct config *config)
@@ -110,5 +109,5 @@ void privileges_hide_memory(const struct config *config)
         return;
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    system_hide_memory();
 }

@@ -1,6 +1,5 @@
 #include "runtime/connection/connection.h"
 
-#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "bridge/queue/mailbox.h"
@@ -17,13 +16,16 @@
 #include "runtime/reactor.h"
 #include "runtime/tracing/hop.h"
 
-static bool epoll_change(struct connection *connection, int operation)
+static unsigned awaited(const struct connection *connection)
 {
-    struct epoll_event event = {
-        .events = (connection->reads ? EPOLLIN | EPOLLRDHUP : 0) | (connection_blocked(connection) ? EPOLLOUT : 0),
-        .data.ptr = connection,
-    };
-    return epoll_ctl(connection_reactor(connection)->epoll_fd, operation, connection->transport.fd, &event) == 0;
+    return (connection->reads ? POLLER_READ | POLLER_PEER_ENDED : 0) |
+           (connection_blocked(connection) ? POLLER_WRITE : 0);
+}
+
+static void await(struct connection *connection)
+{
+    poller_change(&connection_reactor(connection)->poller, &connection->polled, connection->transport.fd,
+                  awaited(connection), connection);
 }
 
 bool connection_open(struct reactor *reactor, struct transport transport, const struct arrival *arrival)
@@ -41,7 +43,7 @@ bool connection_open(struct reactor *reactor, struct transport transport, const 
     connection->by_proxy = arrival->kind == PEER_PROXY;
     connection->forwarded = arrival->kind == PEER_FORWARDED;
     connection->last_byte_ms = connection->opened_ms = reactor->now_ms;
-    if (!epoll_change(connection, EPOLL_CTL_ADD)) {
+    if (!poller_add(&reactor->poller, &connection->polled, transport.fd, awaited(connection), connection)) {
         pool_release(POOL_ARRAYS, connection, sizeof *connection);
         return false;
     }
@@ -65,7 +67,7 @@ void connection_read_on(struct connection *connection, bool on)
         (on && (connection->holds || connection->backlog_full || connection->paused)))
         return;
     connection->reads = on;
-    epoll_change(connection, EPOLL_CTL_MOD);
+    await(connection);
 }
 
 static void want_write(struct connection *connection, bool on)
@@ -73,7 +75,7 @@ static void want_write(struct connection *connection, bool on)
     if (connection_blocked(connection) == on || connection->phase == CONNECTION_GONE)
         return;
     connection->endpoint.blocked = on;
-    epoll_change(connection, EPOLL_CTL_MOD);
+    await(connection);
 }
 
 void connection_readable(struct connection *connection)
@@ -268,7 +270,7 @@ void connection_kill(struct connection *connection)
     connection->phase = CONNECTION_GONE;
     /* Closing would do, were it not that another process may have the socket too: then the set would go on telling of
      * it, by an address that is somebody else's by then (epoll(7), questions and answers, 6). */
-    epoll_ctl(reactor->epoll_fd, EPOLL_CTL_DEL, connection->transport.fd, NULL);
+    poller_remove(&reactor->poller, &connection->polled, connection->transport.fd);
     transport_close(&connection->transport);
     give_up_limits(connection);
     /* Freed at the end of a pass: events of this one, or a caller further up, may still name it. */

@@ -13,6 +13,7 @@
 #include <netinet/in.h>
 
 #include "bridge/delivery/lane.h"
+#include "net/poller.h"
 #include "net/transport.h"
 #include "protocol/envelope.h"
 #include "protocol/websocket/websocket.h"
@@ -52,7 +53,7 @@ struct connection {
     uint8_t phase;         /* enum connection_phase */
     uint8_t deadline;      /* enum deadline */
     bool is_websocket;     /* also while closing */
-    bool reads;            /* epoll tells of bytes */
+    bool reads;            /* the poller tells of bytes */
     bool known_at_upgrade; /* who it is: no register needs to show a credential again */
     bool close_sent : 1, close_received : 1;
     bool holds : 1;          /* bytes of it wait on the reactor's list: none are read before those */
@@ -88,6 +89,7 @@ struct connection {
     struct verification *verification; /* a token of it is with the verifier, or has just come back; else NULL */
     struct party *party;               /* of its address; NULL: it needs none (runtime/limits/party.h) */
     struct party *sender;              /* of its identity or, once registered, its clientId; NULL: not known yet */
+    struct poller_entry polled;        /* in its reactor's set */
 };
 
 static inline struct connection *connection_of(struct endpoint *endpoint)
@@ -112,7 +114,7 @@ static inline uint32_t connection_second(uint64_t now_ms)
     return (uint32_t)(now_ms >> 10);
 }
 
-/* The socket was full: epoll tells when it is not. */
+/* The socket was full: the poller tells when it is not. */
 static inline bool connection_blocked(const struct connection *connection)
 {
     return connection->endpoint.blocked;
@@ -158,7 +160,7 @@ void connection_leave_sender(struct connection *connection);
 /* What is told from all others by the connection's identity, or without one by its address. */
 uint16_t connection_share(const struct connection *connection);
 
-/* Tells epoll whether bytes are wanted: a peer that does not read its answers is not read either. */
+/* Tells the poller whether bytes are wanted: a peer that does not read its answers is not read either. */
 void connection_read_on(struct connection *connection, bool on);
 
 /* Sets the one deadline; DEADLINE_NONE clears it. */

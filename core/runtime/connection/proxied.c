@@ -3,7 +3,6 @@
 #include "runtime/connection/proxied.h"
 
 #include <errno.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@ struct proxied {
     struct reactor *reactor;
     uint64_t due_ms; /* steady clock */
     int fd;
+    struct poller_entry polled;
     struct address proxy;
     size_t length;
     char header[PROXY_HEADER_MOST];
@@ -30,7 +30,7 @@ static int forget(struct proxied *proxied)
 {
     struct proxied_set *set = &proxied->reactor->proxied;
     int fd = proxied->fd;
-    epoll_ctl(set->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+    poller_remove(&set->poller, &proxied->polled, fd);
     *proxied->previous = proxied->next;
     if (proxied->next)
         proxied->next->previous = proxied->previous;
@@ -80,18 +80,14 @@ static void read_header(struct proxied *proxied)
 static void on_readable(struct ev_loop *loop, ev_io *watcher, int revents)
 {
     struct reactor *reactor = watcher->data;
-    struct epoll_event events[EVENTS_PER_POLL];
-    /* libev could not have the set watched, for want of memory: again. Without ev_io_set it takes it for watched. */
-    if (revents & EV_ERROR) {
-        ev_io_set(watcher, watcher->fd, EV_READ);
-        ev_io_start(loop, watcher);
-    }
-    int count = epoll_wait(reactor->proxied.epoll_fd, events, EVENTS_PER_POLL, 0);
+    struct poller_event events[EVENTS_PER_POLL];
+    poller_renew(loop, watcher, revents);
+    int count = poller_take(&reactor->proxied.poller, events, EVENTS_PER_POLL);
     if (count <= 0) /* also before the reactor runs, when it has no scripts yet */
         return;
     reactor_begin_pass(reactor);
     for (int i = 0; i < count; i++)
-        read_header(events[i].data.ptr);
+        read_header(poller_owner(&events[i]));
     reactor_end_pass(reactor);
 }
 
@@ -122,22 +118,16 @@ bool proxied_prepare(struct reactor *reactor)
 {
     struct proxied_set *set = &reactor->proxied;
     set->last = &set->first;
-    set->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (set->epoll_fd < 0)
-        return false;
     ev_init(&set->timer, on_time);
-    ev_io_init(&set->watcher, on_readable, set->epoll_fd, EV_READ);
-    set->timer.data = set->watcher.data = reactor;
-    ev_io_start(reactor->loop, &set->watcher);
-    return true;
+    set->timer.data = reactor;
+    return poller_open(&set->poller, reactor->loop, on_readable, reactor);
 }
 
 void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy)
 {
     struct proxied_set *set = &reactor->proxied;
     struct proxied *proxied = pool_acquire(POOL_BUFFERS, sizeof *proxied);
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = proxied};
-    if (!proxied || epoll_ctl(set->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
+    if (!proxied || !poller_add(&set->poller, &proxied->polled, fd, POLLER_READ, proxied)) {
         pool_release(POOL_BUFFERS, proxied, sizeof *proxied);
         limits_drop_connection();
         close(fd);
@@ -166,6 +156,5 @@ void proxied_stop(struct reactor *reactor)
 
 void proxied_release(struct reactor *reactor)
 {
-    if (reactor->proxied.epoll_fd >= 0)
-        close(reactor->proxied.epoll_fd);
+    poller_close(&reactor->proxied.poller);
 }

@@ -7,15 +7,14 @@
 #include <stddef.h>
 
 #include "net/address.h"
+#include "net/poller.h"
 
 struct proxied;
 struct reactor;
 
-/* Those of one reactor: in an epoll set of their own, which the loop watches as one descriptor, and with one timer. So
- * the loop's tables stay small, however many sockets a proxy opens and whatever their numbers are. */
+/* Those of one reactor: in a set of their own, and with one timer. */
 struct proxied_set {
-    int epoll_fd;
-    ev_io watcher;
+    struct poller poller;
     ev_timer timer;                /* to the oldest's end */
     struct proxied *first, **last; /* in the order in which they came */
 };

@@ -546,11 +546,12 @@ bool handover_under_way(void)
 /* A record at a time. The reactor waits for the new process, which is fine: it serves nobody. */
 bool handover_answer_late(const struct profile *asker, struct frame *asked, enum code code, struct slice text)
 {
-    struct channel_writer channel = {.fd = handover.control};
+    struct channel_writer channel = {0};
     struct frame_writer writer = {.channel = &channel};
     if (!handover_done())
         return false;
     pthread_mutex_lock(&handover.mutex);
+    channel.fd = handover.control;
     if (!handover.late_failed) {
         channel_begin(&channel, HANDOVER_LATE);
         channel_put_bytes(&channel, asker->id);

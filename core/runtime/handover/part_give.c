@@ -1,5 +1,4 @@
 #include <stdio.h>
-#include <sys/epoll.h>
 
 #include "base/random.h"
 #include "bridge/registry/attachment.h"

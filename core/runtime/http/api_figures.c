@@ -3,7 +3,6 @@
 #include <math.h>
 #include <pthread.h>
 
-#include "base/system.h"
 #include "base/version.h"
 #include "bridge/delivery/dead_letter.h"
 #include "bridge/delivery/dedup.h"
@@ -18,6 +17,7 @@
 #include "runtime/identity/jwt/verifier.h"
 #include "runtime/limits/limit.h"
 #include "runtime/pressure/pressure.h"
+#include "runtime/pressure/sampler.h"
 #include "runtime/process/drain.h"
 #include "runtime/process/server.h"
 #include "runtime/reactor.h"
@@ -448,7 +448,7 @@ static void push_memory(lua_State *L, const struct config *config)
     pressure_read(&figures);
     lua_newtable(L);
     set_boolean(L, "enabled", figures.enabled);
-    set_number(L, "resident", (double)system_resident_bytes());
+    set_number(L, "resident", (double)sampler_read_used());
     if (config->limits.memory != CONFIG_UNLIMITED)
         set_number(L, "budget", (double)config->limits.memory);
     set_text(L, "level", level, strlen(level));
@@ -646,7 +646,7 @@ static void take_sample(void)
         .bytes_out = traffic.bytes_out,
         .tasks_completed = workers.completed,
         .collections = reactors.scripts.collections.manual + reactors.scripts.collections.automatic,
-        .memory = system_resident_bytes(),
+        .memory = sampler_read_used(),
         .heaps = reactors.scripts.heap_bytes + reactors.api_heaps,
         .agents = registry_connected_count(),
         .connections = reactors.connections,

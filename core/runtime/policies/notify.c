@@ -275,7 +275,7 @@ void notify_stop(void)
     pthread_mutex_unlock(&mutex);
     /* One that looks a name up cannot be told: it is left behind. */
     if (running && !thread_join_within(thread, 2000))
-        pthread_detach(thread);
+        thread_leave(thread);
     running = false;
     pthread_mutex_lock(&mutex);
     while (take(&for_webhook, &left) || take(&for_agent, &left))

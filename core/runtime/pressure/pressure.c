@@ -4,12 +4,12 @@
 #include "runtime/pressure/pressure.h"
 
 #include <inttypes.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/system.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
 #include "runtime/engines/alert.h"
@@ -137,7 +137,7 @@ static void trim(struct memory_sample *sample, const char *cause)
 {
     struct memory_sample before = *sample;
     pool_reclaim(SIZE_MAX);
-    malloc_trim(0);
+    system_trim_heap();
     sampler_read(sample);
     uint64_t reclaimed = before.resident > sample->resident ? before.resident - sample->resident : 0;
     pthread_mutex_lock(&mutex);

@@ -15,6 +15,10 @@ struct memory_sample {
     uint64_t collections_under_way;           /* ordered and not done */
 };
 
+/* Any thread: the process's memory, as above; where the system does not say how much that is, the pools and the Lua
+ * heaps alone. */
+uint64_t sampler_read_used(void);
+
 /* Main thread. */
 void sampler_read(struct memory_sample *out);
 

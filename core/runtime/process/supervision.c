@@ -1,5 +1,5 @@
-/* Main blocks every signal before the reactors start and reads them from a signalfd. It sleeps while no hook runs: a
- * reactor that starts one while main sleeps wakes it through an eventfd; while hooks run it ticks. */
+/* Main blocks every signal before the reactors start and takes them in turn (signals.h). It sleeps while no hook runs:
+ * a reactor that starts one while main sleeps wakes it; while hooks run it ticks. */
 #include "runtime/process/supervision.h"
 
 #include <errno.h>
@@ -8,12 +8,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/service.h"
+#include "base/wake.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
 #include "runtime/handover/handover.h"
@@ -21,6 +20,7 @@
 #include "runtime/pressure/pressure.h"
 #include "runtime/process/drain.h"
 #include "runtime/process/heartbeat.h"
+#include "runtime/process/signals.h"
 #include "runtime/reload/loader.h"
 #include "script/bounds/watchdog.h"
 
@@ -28,7 +28,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* all below, but the 
 static pthread_cond_t reported = PTHREAD_COND_INITIALIZER;
 static struct watchdog *watchdogs;
 static unsigned expected, awaited, ready_count, failed_count, ended_count;
-static int wake_fd = -1, signal_fd = -1;
+static struct wake wake = WAKE_NONE;
 
 void supervision_log_script(void *context, enum script_log_level level, struct slice text)
 {
@@ -68,7 +68,7 @@ void supervision_unwatch(struct watchdog *watchdog)
 
 int supervision_wake_fd(void)
 {
-    return wake_fd;
+    return wake.caller;
 }
 
 void supervision_report_ready(struct reactor *reactor, bool ready)
@@ -95,8 +95,7 @@ bool supervision_wait_ready(void)
 
 void supervision_wake(void)
 {
-    uint64_t one = 1;
-    (void)!write(wake_fd, &one, sizeof one);
+    wake_call(wake.caller);
 }
 
 void supervision_report_ended(void)
@@ -118,22 +117,14 @@ bool supervision_start(unsigned reactors)
     sigaddset(&handled, SIGHUP);
     sigaddset(&handled, SIGUSR1);
     sigaddset(&handled, SIGUSR2);
-    /* Threads started from here on inherit the mask: only main's signalfd sees these. */
-    if (pthread_sigmask(SIG_BLOCK, &handled, NULL) != 0)
-        return false;
     signal(SIGPIPE, SIG_IGN);
-    signal_fd = signalfd(-1, &handled, SFD_CLOEXEC | SFD_NONBLOCK);
-    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    return signal_fd >= 0 && wake_fd >= 0 && watchdog_install();
+    return signals_open(&handled) && wake_open(&wake) && watchdog_install();
 }
 
 void supervision_stop(void)
 {
-    if (signal_fd >= 0)
-        close(signal_fd);
-    if (wake_fd >= 0)
-        close(wake_fd);
-    signal_fd = wake_fd = -1;
+    signals_close();
+    wake_close(&wake);
 }
 
 /* True while there is something to watch. */
@@ -153,9 +144,9 @@ static bool check_watchdogs(void)
 static void handle_signals(void)
 {
     static bool told_to_stop;
-    struct signalfd_siginfo info;
-    while (read(signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        switch (info.ssi_signo) {
+    int number;
+    while ((number = signals_take()) != 0) {
+        switch (number) {
         case SIGHUP:
             loader_reload("SIGHUP");
             break;
@@ -171,15 +162,17 @@ static void handle_signals(void)
                 _exit(1);
             }
             told_to_stop = true;
-            drain_begin(info.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
+            drain_begin(number == SIGINT ? "SIGINT" : "SIGTERM");
         }
     }
 }
 
-static void drain_wake_fd(void)
+/* As poll does: signals, then what wakes. */
+static int wait_for(struct pollfd descriptors[2], int timeout_ms)
 {
-    uint64_t ignored;
-    (void)!read(wake_fd, &ignored, sizeof ignored);
+    descriptors[0] = (struct pollfd){.fd = signals_descriptor(), .events = POLLIN};
+    descriptors[1] = (struct pollfd){.fd = wake.fd, .events = POLLIN};
+    return signals_poll(descriptors, 2, timeout_ms);
 }
 
 /* For poll: until the steady clock shows `due_ms`, and no longer than a tick while hooks run. */
@@ -196,12 +189,12 @@ void supervision_wait(bool (*done)(void))
 {
     bool busy = true;
     while (!done()) {
-        struct pollfd descriptors[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+        struct pollfd descriptors[2];
         uint64_t due_ms;
         drain_tick(clock_steady_ns() / 1000000, &due_ms);
-        int count = poll(descriptors, 2, wait_ms(busy, due_ms));
+        int count = wait_for(descriptors, wait_ms(busy, due_ms));
         if (count > 0 && descriptors[1].revents)
-            drain_wake_fd();
+            wake_take(&wake);
         if (count > 0 && descriptors[0].revents)
             handle_signals();
         busy = check_watchdogs();
@@ -227,16 +220,16 @@ void supervision_run(void)
     bool busy = true;
     uint64_t due_ms = 0, drain_due_ms;
     while (!drain_tick(clock_steady_ns() / 1000000, &drain_due_ms)) {
-        struct pollfd descriptors[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = wake_fd, .events = POLLIN}};
+        struct pollfd descriptors[2];
         int memory_ms = pressure_tick();
         int most_ms = wait_ms(busy, due_ms < drain_due_ms ? due_ms : drain_due_ms);
-        int count = poll(descriptors, 2, most_ms < 0 || (memory_ms >= 0 && memory_ms < most_ms) ? memory_ms : most_ms);
+        int count = wait_for(descriptors, most_ms < 0 || (memory_ms >= 0 && memory_ms < most_ms) ? memory_ms : most_ms);
         if (count < 0 && errno != EINTR) {
             log_error(SERVER, "poll_failed", "poll: %s", strerror(errno));
             return;
         }
         if (count > 0 && descriptors[1].revents)
-            drain_wake_fd();
+            wake_take(&wake);
         if (count > 0 && descriptors[0].revents)
             handle_signals();
         busy = check_watchdogs();

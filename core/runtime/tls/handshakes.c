@@ -1,6 +1,6 @@
-/* Each thread has an epoll set; reactors put connections into the one with the fewest. A connection is on its thread's
- * list until it is done, in the order in which it came, which is the order of deadlines: when a reload shortens the
- * time, those behind older ones have as long as these.
+/* Each thread has a set of sockets; reactors put connections into the one with the fewest. A connection is on its
+ * thread's list until it is done, in the order in which it came, which is the order of deadlines: when a reload
+ * shortens the time, those behind older ones have as long as these.
  *
  * The threads are nice to the reactors: under load both get their share of the processors, and whoever is connected
  * already goes first. */
@@ -11,16 +11,16 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
+#include "base/wake.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
+#include "net/poller.h"
 #include "runtime/limits/limits.h"
 #include "runtime/reactor.h"
 #include "runtime/tls/certificates.h"
@@ -48,13 +48,16 @@ struct handshake {
     uint64_t began_ns;           /* steady clock: when its first byte was seen */
     int fd;
     bool writes; /* waits for the socket to take bytes */
+    struct poller_entry polled;
     struct arrival arrival;
 };
 
 static struct handshaker {
     pthread_t thread;
     unsigned index;
-    int epoll_fd, wake_fd;
+    struct poller poller;
+    struct wake wake;
+    struct poller_entry wake_polled;
     pthread_mutex_t mutex; /* the list */
     struct handshake *first, **last;
     atomic_uint count; /* on the list */
@@ -75,6 +78,7 @@ static void count(atomic_ullong *counter)
 
 static void leave_list(struct handshaker *own, struct handshake *handshake)
 {
+    poller_remove(&own->poller, &handshake->polled, handshake->fd);
     pthread_mutex_lock(&own->mutex);
     *handshake->previous = handshake->next;
     if (handshake->next)
@@ -137,7 +141,6 @@ static void arrive(struct reactor *reactor, struct errand *errand)
 static void hand_over(struct handshaker *own, struct handshake *handshake)
 {
     leave_list(own, handshake);
-    epoll_ctl(own->epoll_fd, EPOLL_CTL_DEL, handshake->fd, NULL);
     bool again = tls_session_resumed(handshake->session);
     count(again ? &resumed : &full);
     histogram_record(again ? &own->resumed_times : &own->full_times, clock_steady_ns() - handshake->began_ns, 1);
@@ -185,7 +188,7 @@ static bool begin(struct handshaker *own, struct handshake *handshake, uint32_t 
         refuse_plain(own, handshake, first);
         return false;
     }
-    if (events & EPOLLRDHUP) { /* it will not answer: not worth the computing */
+    if (events & POLLER_PEER_ENDED) { /* it will not answer: not worth the computing */
         end(own, handshake, TLS_FAILURE_CLOSED);
         return false;
     }
@@ -212,9 +215,9 @@ static void want(struct handshaker *own, struct handshake *handshake, bool write
 {
     if (handshake->writes == writes)
         return;
-    struct epoll_event event = {.events = (writes ? EPOLLOUT : EPOLLIN) | EPOLLRDHUP, .data.ptr = handshake};
     handshake->writes = writes;
-    epoll_ctl(own->epoll_fd, EPOLL_CTL_MOD, handshake->fd, &event);
+    poller_change(&own->poller, &handshake->polled, handshake->fd,
+                  (writes ? POLLER_WRITE : POLLER_READ) | POLLER_PEER_ENDED, handshake);
 }
 
 static void fail(struct handshaker *own, struct handshake *handshake)
@@ -237,7 +240,7 @@ static void go_on(struct handshaker *own, struct handshake *handshake, uint32_t 
         hand_over(own, handshake);
     else if (step == TLS_STEP_FAILED)
         fail(own, handshake);
-    else if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) /* its last bytes were no alert that says why */
+    else if (events & (POLLER_PEER_ENDED | POLLER_FAILED)) /* its last bytes were no alert that says why */
         end(own, handshake, TLS_FAILURE_CLOSED);
     else
         want(own, handshake, step == TLS_STEP_WANTS_WRITE);
@@ -286,16 +289,15 @@ static void *run(void *argument)
     uint64_t aged_ms = 0;
     snprintf(name, sizeof name, "handshakes %u", own->index);
     log_name_thread(name);
-    setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
+    thread_be_nice(NICE);
     while (!atomic_load_explicit(&stopping, memory_order_acquire)) {
-        struct epoll_event events[EVENTS_PER_POLL];
-        int n = epoll_wait(own->epoll_fd, events, EVENTS_PER_POLL, milliseconds_left(own));
+        struct poller_event events[EVENTS_PER_POLL];
+        int n = poller_wait(&own->poller, events, EVENTS_PER_POLL, milliseconds_left(own));
         for (int i = 0; i < n && !atomic_load_explicit(&stopping, memory_order_relaxed); i++) {
-            uint64_t ignored;
-            if (events[i].data.ptr)
-                go_on(own, events[i].data.ptr, events[i].events);
+            if (poller_owner(&events[i]))
+                go_on(own, poller_owner(&events[i]), events[i].events);
             else
-                (void)!read(own->wake_fd, &ignored, sizeof ignored);
+                wake_take(&own->wake);
         }
         uint64_t now_ms = clock_steady_ns() / 1000000;
         end_late(own, now_ms);
@@ -307,12 +309,6 @@ static void *run(void *argument)
     close_all(own);
     pool_leave_thread();
     return NULL;
-}
-
-static void wake(const struct handshaker *handshaker)
-{
-    uint64_t one = 1;
-    (void)!write(handshaker->wake_fd, &one, sizeof one);
 }
 
 bool handshakes_take(struct reactor *reactor, int fd, const struct arrival *arrival)
@@ -329,11 +325,10 @@ bool handshakes_take(struct reactor *reactor, int fd, const struct arrival *arri
                                     .fd = fd,
                                     .due_ms = reactor->now_ms + atomic_load_explicit(&timeout_ms, memory_order_relaxed),
                                     .arrival = *arrival};
-    struct epoll_event event = {.events = EPOLLIN | EPOLLRDHUP, .data.ptr = handshake};
     pthread_mutex_lock(&chosen->mutex);
     /* Once the thread is told to stop it may have looked at its list for the last time. */
     bool taken = !atomic_load_explicit(&stopping, memory_order_acquire) &&
-                 epoll_ctl(chosen->epoll_fd, EPOLL_CTL_ADD, fd, &event) == 0;
+                 poller_add(&chosen->poller, &handshake->polled, fd, POLLER_READ | POLLER_PEER_ENDED, handshake);
     bool first = !chosen->first;
     if (taken) {
         handshake->previous = chosen->last;
@@ -345,7 +340,7 @@ bool handshakes_take(struct reactor *reactor, int fd, const struct arrival *arri
     if (!taken)
         pool_release(POOL_ARRAYS, handshake, sizeof *handshake);
     else if (first)
-        wake(chosen); /* it waits without an end */
+        wake_call(chosen->wake.caller); /* it waits without an end */
     return taken;
 }
 
@@ -355,21 +350,19 @@ static bool start_one(struct handshaker *own, unsigned index, char *error, size_
 {
     own->index = index;
     own->last = &own->first;
-    own->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    own->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    struct epoll_event event = {.events = EPOLLIN};
-    int failure =
-        own->epoll_fd < 0 || own->wake_fd < 0 || epoll_ctl(own->epoll_fd, EPOLL_CTL_ADD, own->wake_fd, &event) != 0
-            ? errno
-            : 0;
+    own->wake = WAKE_NONE;
+    poller_clear(&own->poller);
+    bool good = poller_open_alone(&own->poller) && wake_open(&own->wake) &&
+                poller_add(&own->poller, &own->wake_polled, own->wake.fd, POLLER_READ, NULL);
+    int failure = good ? 0 : errno;
     pthread_mutex_init(&own->mutex, NULL);
     if (failure == 0)
         failure = pthread_create(&own->thread, NULL, run, own);
     if (failure == 0)
         return true;
     snprintf(error, size, "cannot start a thread for TLS handshakes: %s", strerror(failure));
-    close(own->epoll_fd);
-    close(own->wake_fd);
+    poller_close(&own->poller);
+    wake_close(&own->wake);
     pthread_mutex_destroy(&own->mutex);
     return false;
 }
@@ -405,12 +398,12 @@ void handshakes_stop(void)
     atomic_store_explicit(&stopping, true, memory_order_release);
     for (unsigned i = 0; i < running; i++) {
         pthread_mutex_unlock(&handshakers[i].mutex);
-        wake(&handshakers[i]);
+        wake_call(handshakers[i].wake.caller);
     }
     for (unsigned i = 0; i < running; i++) {
         pthread_join(handshakers[i].thread, NULL);
-        close(handshakers[i].epoll_fd);
-        close(handshakers[i].wake_fd);
+        poller_close(&handshakers[i].poller);
+        wake_close(&handshakers[i].wake);
     }
 }
 

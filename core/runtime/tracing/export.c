@@ -238,7 +238,7 @@ void export_stop(void)
         spans_stop();
         buffer_free(&headers);
     } else {
-        pthread_detach(thread); /* one that looks a name up cannot be told: what it uses is left to it */
+        thread_leave(thread); /* one that looks a name up cannot be told: what it uses is left to it */
     }
     running = false;
 }

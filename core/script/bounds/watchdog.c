@@ -4,16 +4,15 @@
  * thread; no other thread ever touches the Lua state. lua_sethook is what LuaJIT's own command line calls on Ctrl-C.
  *
  * Sleeping: a running hook must see `asleep`, or the supervisor its number. Both sides store, then load, and on x86 the
- * load may pass the store. The supervisor's membarrier(2) puts a barrier into the other thread at that moment, so that
- * the hot side needs none. */
+ * load may pass the store: base/barrier.h, where the supervisor is the seldom one. */
 #include "script/bounds/watchdog.h"
 
-#include <linux/membarrier.h>
 #include <lua.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+
+#include "base/barrier.h"
+#include "base/wake.h"
 
 /* A signal is sent again at this distance while the call still runs, should the first have met LuaJIT at a moment at
  * which it was lost. */
@@ -32,7 +31,7 @@
 #define POLL_INSTRUCTIONS 1000
 
 static _Thread_local struct watchdog *volatile running;
-static bool has_membarrier;
+static bool may_sleep;
 
 static void handle_signal(int number)
 {
@@ -79,7 +78,7 @@ static void send_stop(struct watchdog *watchdog)
 
 bool watchdog_install(void)
 {
-    has_membarrier = syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+    may_sleep = barrier_prepare();
     struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = handle_signal;
@@ -108,10 +107,7 @@ void watchdog_move_here(struct watchdog *watchdog)
 static __attribute__((noinline)) void wake_supervisor(struct watchdog *watchdog)
 {
     atomic_store_explicit(&watchdog->asleep, false, memory_order_relaxed);
-    uint64_t one = 1;
-    /* An eventfd refuses only when its counter is full: then the supervisor is being woken anyway. */
-    ssize_t written = write(watchdog->wake_fd, &one, sizeof one);
-    (void)written;
+    wake_call(watchdog->wake_fd);
 }
 
 void watchdog_enter(struct watchdog *watchdog)
@@ -124,7 +120,7 @@ void watchdog_enter(struct watchdog *watchdog)
 #endif
     uint64_t next = atomic_load_explicit(&watchdog->sequence, memory_order_relaxed) + 1;
     atomic_store_explicit(&watchdog->sequence, next, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
+    barrier_frequent();
     if (__builtin_expect(atomic_load_explicit(&watchdog->asleep, memory_order_relaxed), 0))
         wake_supervisor(watchdog);
 }
@@ -181,10 +177,10 @@ void watchdog_stop_now(struct watchdog *watchdog)
 
 bool watchdog_sleep(struct watchdog *watchdog)
 {
-    if (!has_membarrier || watchdog->wake_fd < 0)
+    if (!may_sleep || watchdog->wake_fd < 0)
         return false;
     atomic_store_explicit(&watchdog->asleep, true, memory_order_seq_cst);
-    if (syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0 &&
+    if (barrier_seldom() &&
         atomic_load_explicit(&watchdog->sequence, memory_order_relaxed) == watchdog->seen_sequence &&
         watchdog->seen_sequence % 2 == 0)
         return true;

@@ -38,7 +38,7 @@ struct watchdog {
     void (*on_stop)(struct lua_State *lua, struct lua_Debug *record); /* raises; runs at each instruction once armed */
     pthread_t thread;
     clockid_t cpu_clock; /* the thread's */
-    int wake_fd;         /* an eventfd, or -1 */
+    int wake_fd;         /* for wake_call, or -1 */
     uint64_t budget_ns;
 
     struct watchdog *next, **previous; /* the supervisor's list */
@@ -70,7 +70,7 @@ bool watchdog_check(struct watchdog *watchdog, uint64_t now_ns);
 void watchdog_stop_now(struct watchdog *watchdog);
 
 /* The supervisor, before it sleeps without a tick: true when no hook runs, and the next one will write to wake_fd.
- * False when a hook runs after all, or when there is no way to be sure (no wake_fd, no membarrier(2)): keep ticking.
+ * False when a hook runs after all, or when there is no way to be sure (no wake_fd, no barrier_seldom): keep ticking.
  * Any watchdog_check ends the sleep. */
 bool watchdog_sleep(struct watchdog *watchdog);
 

@@ -2,7 +2,6 @@
  * itself is matcher.c's. Where a text is searched for as it is, memmem does it: linear, so no flag is needed. */
 #include "script/pattern/pattern.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +10,7 @@
 #include <lauxlib.h>
 
 #include "base/slice.h"
+#include "base/thread.h"
 #include "script/pattern/matcher.h"
 
 /* Of a thread's stack, left to what a replacement function calls: several matchers of 10 KiB, LuaJIT, libc. */
@@ -249,14 +249,10 @@ static bool stack_is_short(void)
     static _Thread_local uintptr_t lowest; /* the address from which on it is; 0: not known yet */
     char here;
     if (lowest == 0) {
-        pthread_attr_t attributes;
-        void *bottom;
         size_t size;
-        if (pthread_getattr_np(pthread_self(), &attributes) != 0)
+        if (!thread_stack(&lowest, &size))
             return true;
-        pthread_attr_getstack(&attributes, &bottom, &size);
-        pthread_attr_destroy(&attributes);
-        lowest = (uintptr_t)bottom + (size / 4 < STACK_RESERVE ? size / 4 : STACK_RESERVE);
+        lowest += size / 4 < STACK_RESERVE ? size / 4 : STACK_RESERVE;
     }
     return (uintptr_t)&here < lowest;
 }

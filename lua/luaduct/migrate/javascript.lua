@@ -42,7 +42,7 @@ function Reader:note(at, text, ...)
     self.notes[#self.notes + 1] = {at = at, text = format(text, ...)}
 end
 
-function Reader:fail(at, message)
+function Reader.fail(_, at, message)
     error({at = at, message = message}, 0)
 end
 
@@ -441,7 +441,8 @@ function Reader:read_constructor(at, name)
         options = given or options
     end
     if problem or (not self.strict and not self:is(")")) then
-        self:note(at, "the options of %s are left out: %s", name, problem and problem.message or "one object is understood")
+        self:note(at, "the options of %s are left out: %s", name,
+            problem and problem.message or "one object is understood")
         self:skip(function() return false end)
     end
     self:expect(")")

@@ -83,8 +83,8 @@ static void leave(struct endpoint *endpoint)
 static const char *send_priority; /* of what is sent; NULL: none is said */
 
 /* One envelope with a number as payload, by this decision; gives the result without its frame. */
-static struct delivery_result send(struct lane *lane, struct endpoint *sender, const struct decision *decision,
-                                   const char *to, const char *intent, const char *task, unsigned number)
+static struct delivery_result send_by(struct lane *lane, struct endpoint *sender, const struct decision *decision,
+                                      const char *to, const char *intent, const char *task, unsigned number)
 {
     struct envelope envelope;
     struct text_store store = {0};
@@ -114,7 +114,7 @@ static const struct decision by_default = {.count = 1, .items = {{.kind = DECISI
 
 static struct delivery_result send_to(struct lane *lane, const char *to, unsigned number)
 {
-    return send(lane, NULL, &by_default, to, NULL, NULL, number);
+    return send_by(lane, NULL, &by_default, to, NULL, NULL, number);
 }
 
 /* The payload of the next frame that this endpoint would write; -1 when there is none. */
@@ -328,11 +328,11 @@ TEST("a broadcast reaches every connected agent of every lane but the sender")
 {
     start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
     struct endpoint *a = join(0, "a"), *b = join(0, "b"), *c = join(1, "c");
-    CHECK(send(lanes_get(0), a, &by_default, NULL, NULL, NULL, 7).taken == 2);
+    CHECK(send_by(lanes_get(0), a, &by_default, NULL, NULL, NULL, 7).taken == 2);
     drain_all();
     CHECK(take(a) == -1 && take(b) == 7 && take(c) == 7);
     leave(a), leave(b), leave(c);
-    CHECK(send(lanes_get(0), NULL, &by_default, NULL, NULL, NULL, 8).accepted); /* nobody there: fine */
+    CHECK(send_by(lanes_get(0), NULL, &by_default, NULL, NULL, NULL, 8).accepted); /* nobody there: fine */
     stop();
 }
 
@@ -357,11 +357,11 @@ TEST("a takeover neither repeats nor loses a broadcast that is on its way betwee
 {
     start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
     struct endpoint *sender = join(1, "sender"), *old = join(0, "bob");
-    send(lanes_get(1), sender, &by_default, NULL, NULL, NULL, 1); /* the old connection's */
+    send_by(lanes_get(1), sender, &by_default, NULL, NULL, NULL, 1); /* the old connection's */
     struct endpoint *fresh = join(1, "bob");
-    send(lanes_get(1), sender, &by_default, NULL, NULL, NULL, 2); /* the new one's */
+    send_by(lanes_get(1), sender, &by_default, NULL, NULL, NULL, 2); /* the new one's */
     drain_all();
-    send(lanes_get(1), sender, &by_default, NULL, NULL, NULL, 3);
+    send_by(lanes_get(1), sender, &by_default, NULL, NULL, NULL, 3);
     drain_all();
     CHECK(old->state == ENDPOINT_DETACHED && old->outbox.queue.count == 0);
     CHECK(take(fresh) == 1 && take(fresh) == 2 && take(fresh) == 3 && take(fresh) == -1);
@@ -374,7 +374,7 @@ TEST("an agent that takes over does not hear its own broadcast on the connection
 {
     start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
     struct endpoint *old = join(0, "bob"), *fresh = join(1, "bob");
-    send(lanes_get(1), fresh, &by_default, NULL, NULL, NULL, 1);
+    send_by(lanes_get(1), fresh, &by_default, NULL, NULL, NULL, 1);
     drain_all();
     CHECK(take(fresh) == -1 && registry_queued_count() == 0);
     leave(fresh);
@@ -386,7 +386,7 @@ TEST("nor on the connection that it took over with, whichever lane that is of")
 {
     start(2, &wide, 1u << 20, SLOW_AGENT_QUEUE);
     struct endpoint *old = join(0, "bob"), *fresh = join(1, "bob"), *other = join(1, "carol");
-    CHECK(send(lanes_get(0), old, &by_default, NULL, NULL, NULL, 1).accepted);
+    CHECK(send_by(lanes_get(0), old, &by_default, NULL, NULL, NULL, 1).accepted);
     drain_all();
     CHECK(take(fresh) == -1 && take(other) == 1 && registry_queued_count() == 0);
     leave(fresh), leave(other);
@@ -400,14 +400,14 @@ TEST("an open task counts only once its envelope was taken, and closes only with
     none.total_bytes = 1;
     start(1, &none, 1u << 20, SLOW_AGENT_QUEUE);
     struct endpoint *held = join_as(0, "worker", "agent", "[]", 1, false);
-    CHECK(send(lanes_get(0), NULL, &by_default, "worker", "task.assign", "t1", 1).refusal == CODE_MAILBOX_FULL);
+    CHECK(send_by(lanes_get(0), NULL, &by_default, "worker", "task.assign", "t1", 1).refusal == CODE_MAILBOX_FULL);
     CHECK(atomic_load(&held->agent->open_tasks) == 0);
     held->grace_over = true;
     attachment_go_live(held);
-    CHECK(send(lanes_get(0), NULL, &by_default, "worker", "task.assign", "t1", 1).accepted);
-    CHECK(!send(lanes_get(0), held, &by_default, "absent", "task.complete", "t1", 1).accepted);
+    CHECK(send_by(lanes_get(0), NULL, &by_default, "worker", "task.assign", "t1", 1).accepted);
+    CHECK(!send_by(lanes_get(0), held, &by_default, "absent", "task.complete", "t1", 1).accepted);
     CHECK(atomic_load(&held->agent->open_tasks) == 1);
-    CHECK(send(lanes_get(0), held, &by_default, "worker", "task.complete", "t1", 1).accepted);
+    CHECK(send_by(lanes_get(0), held, &by_default, "worker", "task.complete", "t1", 1).accepted);
     CHECK(atomic_load(&held->agent->open_tasks) == 0);
     leave(held);
     stop();
@@ -415,7 +415,7 @@ TEST("an open task counts only once its envelope was taken, and closes only with
 
 static struct delivery_result assign(unsigned lane, const char *to, const char *task, unsigned number)
 {
-    return send(lanes_get(lane), NULL, &by_default, to, "task.assign", task, number);
+    return send_by(lanes_get(lane), NULL, &by_default, to, "task.assign", task, number);
 }
 
 TEST("a task whose envelope a limit takes from its agent is open no more")
@@ -435,12 +435,12 @@ TEST("a task whose envelope a limit takes from its agent is open no more")
     CHECK(atomic_load(&agent->open_tasks) == 2);
     assign(0, "worker", "t4", 6);
     CHECK(atomic_load(&agent->open_tasks) == 1);
-    send(lanes_get(0), worker, &by_default, "nobody", "task.complete", "t4", 7);
+    send_by(lanes_get(0), worker, &by_default, "nobody", "task.complete", "t4", 7);
     CHECK(atomic_load(&agent->open_tasks) == 0);
 
     struct slice id = SLICE("worker");
     struct decision soon = {.count = 1, .items = {{.kind = DECISION_TO, .ids = &id, .id_count = 1, .expires_ms = 10}}};
-    CHECK(send(lanes_get(0), NULL, &soon, NULL, "task.assign", "t5", 8).accepted);
+    CHECK(send_by(lanes_get(0), NULL, &soon, NULL, "task.assign", "t5", 8).accepted);
     CHECK(atomic_load(&agent->open_tasks) == 1);
     lanes_get(0)->wall_ms = lanes_get(1)->wall_ms = 2000;
     registry_expire_mailboxes(lanes_get(0), 2000), registry_expire_mailboxes(lanes_get(1), 2000);
@@ -501,15 +501,15 @@ TEST("bridge.all finds every agent with role and label, not the sender")
     struct endpoint *c = join_as(0, "c", "coder", "[\"go\"]", 1, true);
     struct endpoint *d = join_as(0, "d", "tester", "[\"lua\"]", 1, true);
     struct decision coders = one(DECISION_ALL, (struct selector){.role = SLICE("coder"), .label = SLICE("lua")});
-    CHECK(send(lanes_get(0), a, &coders, NULL, NULL, NULL, 1).taken == 1);
+    CHECK(send_by(lanes_get(0), a, &coders, NULL, NULL, NULL, 1).taken == 1);
     drain_all();
     CHECK(take(a) == -1 && take(b) == 1 && take(c) == -1 && take(d) == -1);
     struct decision nobody = one(DECISION_ALL, (struct selector){.role = SLICE("pilot")});
-    CHECK(send(lanes_get(0), a, &nobody, NULL, NULL, NULL, 1).refusal == CODE_NO_RECIPIENT);
+    CHECK(send_by(lanes_get(0), a, &nobody, NULL, NULL, NULL, 1).refusal == CODE_NO_RECIPIENT);
     struct decision by_id = one(DECISION_ALL, (struct selector){.id = SLICE("c")});
-    CHECK(send(lanes_get(0), a, &by_id, NULL, NULL, NULL, 2).taken == 1 && take(c) == 2);
+    CHECK(send_by(lanes_get(0), a, &by_id, NULL, NULL, NULL, 2).taken == 1 && take(c) == 2);
     leave(a), leave(b), leave(c), leave(d);
-    CHECK(send(lanes_get(0), NULL, &coders, NULL, NULL, NULL, 1).refusal == CODE_NO_RECIPIENT);
+    CHECK(send_by(lanes_get(0), NULL, &coders, NULL, NULL, NULL, 1).refusal == CODE_NO_RECIPIENT);
     stop();
 }
 
@@ -522,7 +522,7 @@ TEST("bridge.any takes the least busy agent relative to what it may do at once, 
     unsigned got_small = 0, got_big = 0;
     for (unsigned i = 0; i < 3; i++) {
         snprintf(task, sizeof task, "t%u", i);
-        CHECK(send(lanes_get(0), NULL, &any, NULL, "task.assign", task, i).taken == 1);
+        CHECK(send_by(lanes_get(0), NULL, &any, NULL, "task.assign", task, i).taken == 1);
     }
     while (take(small) >= 0)
         got_small++;
@@ -532,9 +532,9 @@ TEST("bridge.any takes the least busy agent relative to what it may do at once, 
     /* big finishes one: it is less busy now. */
     for (unsigned i = 0; i < 3; i++) {
         snprintf(task, sizeof task, "t%u", i);
-        send(lanes_get(0), big, &by_default, "nobody", "task.complete", task, 9);
+        send_by(lanes_get(0), big, &by_default, "nobody", "task.complete", task, 9);
     }
-    CHECK(send(lanes_get(0), NULL, &any, NULL, "task.assign", "t9", 9).taken == 1 && take(big) == 9);
+    CHECK(send_by(lanes_get(0), NULL, &any, NULL, "task.assign", "t9", 9).taken == 1 && take(big) == 9);
     leave(small), leave(big);
     stop();
 }
@@ -549,7 +549,7 @@ TEST("what waits for a free agent goes to whoever has room, oldest first, and ne
     long got[2] = {-1, -1};
     for (unsigned i = 0; i < 9; i++) {
         snprintf(task, sizeof task, "t%u", i);
-        CHECK(send(lanes_get(0), NULL, &any, NULL, "task.assign", task, i).accepted);
+        CHECK(send_by(lanes_get(0), NULL, &any, NULL, "task.assign", task, i).accepted);
     }
     drain_all();
     CHECK(take(worker[0]) == 0 && take(worker[0]) == 2 && take(worker[1]) == 1 && take(worker[1]) == -1);
@@ -559,13 +559,13 @@ TEST("what waits for a free agent goes to whoever has room, oldest first, and ne
     /* Each report makes room for the oldest that waits, on whichever lane. */
     for (unsigned i = 0; i < 2; i++) {
         snprintf(task, sizeof task, "t%u", i);
-        send(lanes_get(i), worker[i], &by_default, "nobody", "task.complete", task, 9);
+        send_by(lanes_get(i), worker[i], &by_default, "nobody", "task.complete", task, 9);
         drain_all();
         got[i] = take(worker[i]);
     }
     CHECK(got[0] == 3 && got[1] == 4);
     /* A report of what is not open makes none. */
-    send(lanes_get(0), worker[0], &by_default, "nobody", "task.complete", "t1", 9);
+    send_by(lanes_get(0), worker[0], &by_default, "nobody", "task.complete", "t1", 9);
     CHECK(take(worker[0]) == -1);
     lanes_get(1)->wall_ms = 2000;
     pending_tend(lanes_get(1));
@@ -584,7 +584,7 @@ TEST("what expires in a mailbox is not given out, whether the agent comes before
     for (unsigned i = 0; i < 40; i++) {
         to.items[0].expires_ms = i % 3 == 0 ? 10 : i % 3 == 1 ? 500 : 0;
         to.items[0].id_count = i == 3 ? 3 : 2;
-        CHECK(send(lane, NULL, &to, NULL, NULL, NULL, i).taken >= 2);
+        CHECK(send_by(lane, NULL, &to, NULL, NULL, NULL, i).taken >= 2);
     }
     CHECK(registry_queued_count() == 81);
     lane->wall_ms = 1010;
@@ -599,7 +599,7 @@ TEST("what expires in a mailbox is not given out, whether the agent comes before
     /* What comes home expires like the rest. */
     to.items[0].expires_ms = 100;
     to.items[0].id_count = 1;
-    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 50).taken == 1);
+    CHECK(send_by(lane, NULL, &to, NULL, NULL, NULL, 50).taken == 1);
     leave(a);
     lane->wall_ms = 1600;
     registry_expire_mailboxes(lane, 1600);
@@ -615,12 +615,12 @@ TEST("what has expired goes first where a mailbox is full")
     struct lane *lane = lanes_get(0);
     struct slice bob = SLICE("bob");
     struct decision to = {.count = 1, .items = {{.kind = DECISION_TO, .ids = &bob, .id_count = 1}}};
-    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 0).accepted);
+    CHECK(send_by(lane, NULL, &to, NULL, NULL, NULL, 0).accepted);
     to.items[0].expires_ms = 10;
-    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 1).accepted);
+    CHECK(send_by(lane, NULL, &to, NULL, NULL, NULL, 1).accepted);
     lane->wall_ms = 1010;
     to.items[0].expires_ms = 0;
-    CHECK(send(lane, NULL, &to, NULL, NULL, NULL, 2).accepted);
+    CHECK(send_by(lane, NULL, &to, NULL, NULL, NULL, 2).accepted);
     CHECK(atomic_load(&lane->counters.undeliverable[UNDELIVERABLE_EXPIRED]) == 1);
     CHECK(atomic_load(&lane->counters.undeliverable[UNDELIVERABLE_EVICTED]) == 0);
     struct endpoint *endpoint = join(0, "bob");
@@ -638,7 +638,7 @@ TEST("a list of decisions reaches each recipient once")
                             .items = {{.kind = DECISION_TO, .ids = ids, .id_count = 4},
                                       {.kind = DECISION_ALL, .selector = {.role = SLICE("r")}},
                                       {.kind = DECISION_BROADCAST}}};
-    CHECK(send(lanes_get(0), NULL, &list, NULL, NULL, NULL, 5).accepted);
+    CHECK(send_by(lanes_get(0), NULL, &list, NULL, NULL, NULL, 5).accepted);
     drain_all();
     CHECK(take(a) == 5 && take(a) == -1 && take(b) == 5 && take(b) == -1);
     CHECK(registry_queued_count() == 1);
@@ -703,7 +703,7 @@ TEST("a preview names those who would get it, and gives nobody anything")
     snprintf(first, sizeof first, "%s", previewed);
     look(&any, NULL, NULL);
     CHECK_TEXT(previewed, strlen(previewed), first);
-    CHECK(send(lanes_get(0), NULL, &any, NULL, NULL, NULL, 1).accepted);
+    CHECK(send_by(lanes_get(0), NULL, &any, NULL, NULL, NULL, 1).accepted);
     CHECK(take(strcmp(first, "ann") == 0 ? ann : ben) == 1);
     CHECK(take(ann) == -1 && take(ben) == -1 && registry_queued_count() == 0);
     leave(ann);
@@ -716,13 +716,13 @@ TEST("a reply goes back to the sender as an envelope from the bridge")
     start(1, &wide, 1u << 20, SLOW_AGENT_QUEUE);
     struct endpoint *a = join(0, "a");
     struct decision reply = {.count = 1, .items = {{.kind = DECISION_REPLY, .payload = SLICE("{\"ok\":true}")}}};
-    CHECK(send(lanes_get(0), a, &reply, NULL, "ask", "t1", 5).accepted);
+    CHECK(send_by(lanes_get(0), a, &reply, NULL, "ask", "t1", 5).accepted);
     struct slice text = frame_envelope(frame_queue_at(&a->outbox.queue, 0));
     CHECK(memmem(text.data, text.length, "\"from\":\"bridge\",\"role\":\"bridge\",\"to\":\"a\"", 39));
     CHECK(memmem(text.data, text.length, "\"intent\":\"ask\",\"taskId\":\"t1\"", 28));
     CHECK(memmem(text.data, text.length, "\"payload\":{\"ok\":true}", 21));
     leave(a);
-    CHECK(send(lanes_get(0), NULL, &reply, NULL, NULL, NULL, 5).refusal == CODE_NO_RECIPIENT);
+    CHECK(send_by(lanes_get(0), NULL, &reply, NULL, NULL, NULL, 5).refusal == CODE_NO_RECIPIENT);
     stop();
 }
 

@@ -1,0 +1,2 @@
+/* First among the folders of a portable build on Linux: who includes this uses what other systems do not have. */
+#error "<sys/inotify.h> is for *_linux.c alone"
