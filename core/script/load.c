@@ -148,8 +148,12 @@ void load_end(struct script_state *state)
     lua_sethook(state->lua, NULL, 0, 0);
     pattern_stop_at(0);
     state->loading = false;
-    state->loading_script = NULL;
     state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
+}
+
+static bool is_out_of_memory(lua_State *lua)
+{
+    return lua_type(lua, -1) == LUA_TSTRING && strcmp(lua_tostring(lua, -1), "not enough memory") == 0;
 }
 
 bool load_scripts(struct script_state *state, const struct script_options *options, char *error, size_t error_size)
@@ -164,6 +168,12 @@ bool load_scripts(struct script_state *state, const struct script_options *optio
     struct load load = {state, options};
     int status = lua_cpcall(state->lua, load_all, &load);
     load_end(state);
+    const char *path = state->loading_script ? state->loading_script->path : NULL;
+    state->loading_script = NULL;
+    if (status == LUA_ERRMEM || (status != 0 && is_out_of_memory(state->lua))) {
+        snprintf(error, error_size, "%s%snot enough memory (script.memoryLimit)", path ? path : "", path ? ": " : "");
+        return false;
+    }
     if (status != 0) {
         const char *message = lua_type(state->lua, -1) == LUA_TSTRING ? lua_tostring(state->lua, -1) : NULL;
         if (message)

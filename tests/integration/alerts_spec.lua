@@ -288,6 +288,8 @@ describe("a policy file", function()
             "there is a rule or an alert of that name already"},
         ["the name of an engine's alert"] = {'return {{name = "workerPool.degraded", value = "agents", above = 1}}',
             "there is a rule or an alert of that name already"},
+        ["a threshold that is no number"] = {'return {{name = "a", value = "agents", above = 0/0}}',
+            "above: expected a finite number, got "},
         ["an unknown action"] = {'return {{name = "a", value = "agents", above = 1, action = "PANIC"}}', "SCALE_UP"},
         ["no run"] = {'return {{name = "a", value = "agents", above = 1, action = "RUN"}}', "run: expected a function"},
         ["a syntax error"] = {"return {", "policy.lua:1:"},

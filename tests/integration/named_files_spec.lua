@@ -74,3 +74,56 @@ describe("a pattern that backtracks without end, while a file is loaded,", funct
         assert.matches("script%.lua:1: stopped while matching a pattern", check("return {}", EVIL .. "return {}"))
     end)
 end)
+
+describe("messages about files name them", function()
+    after_each(bridge.clean)
+
+    it("with the key, of tokens that are too large", function()
+        local status, errors = bridge.start_failing({
+            config = {auth = {tokens = "tokens"}}, files = {tokens = ("x"):rep(17 * 1024 * 1024)},
+        })
+        assert.equal(1, status)
+        assert.matches("auth%.tokens: .*tokens: is larger than 16 MiB", errors)
+    end)
+
+    it("of a script that takes more memory than it may", function()
+        local status, errors = bridge.start_failing({
+            config = {script = {memoryLimit = "1MiB"}},
+            script = "local t = {} for i = 1, 1e7 do t[i] = {i} end return {}",
+        })
+        assert.equal(1, status)
+        assert.matches("script%.lua: not enough memory", errors)
+    end)
+
+    it("and check does not call a config good whose script is not", function()
+        local path = bridge.write({script = "return 7"})
+        local status, output = bridge.luaduct({"check", path})
+        assert.equal(1, status)
+        assert.is_nil(output:find("config.lua: ok", 1, true), output)
+        local good, said = bridge.luaduct({"check", (bridge.write({script = "return {}"}))})
+        assert.equal(0, good)
+        assert.truthy(said:find("config.lua: ok", 1, true), said)
+    end)
+end)
+
+describe("the socket of listen.admin", function()
+    after_each(bridge.clean)
+
+    it("is missed by a reload when its file is deleted", function()
+        local server = bridge.start({config = {listen = {admin = "admin.sock"}}, script = "return {}"})
+        process.run({"rm", server.folder .. "/admin.sock"})
+        assert.equal(200, select(2, http.post(server, "/admin/reload", {})).status)
+        server:wait_log("admin.sock is gone: only a restart makes it again")
+    end)
+end)
+
+describe("a probe of this machine", function()
+    after_each(bridge.clean)
+
+    it("is answered whatever credential it shows, and how often", function()
+        local server = bridge.start({config = {auth = {token = "secret"}, http = {rateMax = 2}}})
+        for _ = 1, 6 do
+            assert.equal(200, select(2, http.get(server, "/health", {Authorization = "Bearer wrong"})).status)
+        end
+    end)
+end)

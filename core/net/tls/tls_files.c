@@ -89,6 +89,16 @@ static const char *key_problem(int failure)
     }
 }
 
+/* The high part of mbedtls's codes says what failed (mbedtls/error.h). */
+static const char *certificate_problem(int failure)
+{
+    int what = failure < 0 ? -(-failure & 0xff80) : failure;
+    if (what == MBEDTLS_ERR_X509_UNKNOWN_SIG_ALG || what == MBEDTLS_ERR_PK_UNKNOWN_PK_ALG ||
+        what == MBEDTLS_ERR_PK_UNKNOWN_NAMED_CURVE)
+        return "a kind of key or signature that the TLS library does not know: RSA and ECDSA work, Ed25519 does not";
+    return "no certificates in PEM, or one of them is broken";
+}
+
 /* Why the pair cannot be used; NULL: it can. `key` is set to the key of the config that is to blame. */
 static const char *pair_problem(const struct tls_file *certificate_file, const struct tls_file *key_file,
                                 const char **blamed)
@@ -99,8 +109,9 @@ static const char *pair_problem(const struct tls_file *certificate_file, const s
     mbedtls_x509_crt_init(&chain);
     mbedtls_pk_init(&key);
     *blamed = "cert";
-    if (mbedtls_x509_crt_parse(&chain, certificate_file->bytes, certificate_file->length) != 0)
-        problem = "no certificates in PEM, or one of them is broken";
+    int parsed = mbedtls_x509_crt_parse(&chain, certificate_file->bytes, certificate_file->length);
+    if (parsed != 0)
+        problem = certificate_problem(parsed);
     else if (mbedtls_x509_time_is_past(&chain.valid_to))
         problem = "the certificate has expired";
     else if (mbedtls_x509_time_is_future(&chain.valid_from))

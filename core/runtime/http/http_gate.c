@@ -291,6 +291,10 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     bool counted_by_itself = tries && (request->upgrade || is_probe(path));
     if (counted_by_itself) {
         out->retry_after = limits_credential(&out->address, connection_reactor(connection)->now_ms);
+        if (out->retry_after > 0 && watches_from_here(out, path) && host_passes(config, request->host)) {
+            out->retry_after = 0; /* a probe of this machine needs none: it is not looked at */
+            return;
+        }
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many wrong credentials from this address: see Retry-After");
     }

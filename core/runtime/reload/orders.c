@@ -2,9 +2,11 @@
  * revokes does not wait for its scripts. */
 #include "runtime/reload/orders.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "runtime/guest.h"
@@ -291,9 +293,19 @@ static bool check_rules(struct order *order, const struct version *version)
            order_refuse(order, CODE_RELOAD_FAILED, problem);
 }
 
+/* Only the start makes it: afterwards the bridge may not be allowed to. */
+static void look_at_admin_socket(const struct config *config)
+{
+    struct stat status;
+    if (config->listen.admin && lstat(config->listen.admin, &status) != 0 && errno == ENOENT)
+        log_warn(RELOAD, "admin_socket_gone", "listen.admin: %s is gone: only a restart makes it again",
+                 config->listen.admin);
+}
+
 static bool reload(struct order *order)
 {
     struct tls_context *certificates = NULL;
+    look_at_admin_socket(in_use.current->config);
     struct version *version = read_version(order, in_use.current);
     bool has_credentials = version && read_credentials(order, version, &certificates);
     bool good = has_credentials && check_rules(order, version) && bring(order, version, true);

@@ -359,6 +359,8 @@ describe("access rules", function()
         ["allow { send = 5 }"] = "access.lua:1: send: expected a text of 1 to 256 bytes without control characters",
         ["\nallow {}"] = "access.lua:2: the rule says nothing: expected send, broadcast, see or admin",
         ["deny { to = 'x' }"] = "access.lua:1: to: expected send beside it",
+        ["return { { name = 'a', value = 'agents', above = 1 } }"] =
+            "access.lua: expected calls of allow and deny, and nothing returned, got a table",
         ["deny { see = 'everything' }"] = "access.lua:1: see: expected agents, history, tasks, status, events or *",
         ["deny { kind = 'bot', admin = true }"] = "access.lua:1: kind: expected one of nobody, shared, token, jwt",
         ["deny { admin = 1 }"] = "access.lua:1: admin: expected true",
