@@ -60,6 +60,7 @@ struct http_load {
     bool sending, measuring, failed;
     uint64_t now, next_tick, last_answer;
     double due;
+    uint64_t last; /* nothing falls due from then on; 0: that is not known yet */
     unsigned busy;
 };
 
@@ -403,13 +404,15 @@ static void send_what_is_due(struct http_load *load)
 {
     double step = load->plan->rate > 0 ? (double)SECOND / load->plan->rate : 0;
     double given_up = (double)load->now - load->plan->timeout * (double)SECOND;
+    if (load->last > 0 && given_up > (double)load->last)
+        given_up = (double)load->last;
     while (step > 0 && load->due < given_up && !all_sent(load)) {
         load->result->sent++;
         load->http->unanswered++;
         load->due += step;
     }
     for (unsigned i = 0; i < load->plan->agents && !all_sent(load); i++) {
-        if (step > 0 && load->due > (double)load->now)
+        if (step > 0 && (load->due > (double)load->now || (load->last > 0 && load->due >= (double)load->last)))
             return;
         if (load->connections[i].state != CONNECTION_IDLE)
             continue;
@@ -515,15 +518,11 @@ static void measure(struct http_load *load)
     load->measuring = true;
     bench_progress_start(&load->progress, plan->progress, start);
     run_until(load, end);
-    if (load->now >= end && !all_sent(load) && !load->failed) { /* due, and no connection was free in time */
-        load->now = load->now < end ? load->now : end;
-        send_what_is_due(load);
-        while (plan->rate > 0 && load->due < (double)end) {
-            result->sent++;
-            load->http->unanswered++;
-            load->due += (double)SECOND / plan->rate;
-        }
-    }
+    load->last = end;
+    uint64_t patience = end + (uint64_t)(plan->timeout * (double)SECOND);
+    while (plan->rate > 0 && load->due < (double)end && load->now < patience && !all_sent(load) && !load->failed &&
+           !bench_interrupted())
+        pass(load, patience); /* due, and no connection was free */
     load->sending = false;
     result->seconds = (double)(clock_steady_ns() - start) / (double)SECOND;
     result->generator_cpu = (double)(own_cpu_ns() - own) / (result->seconds * 1e9);
