@@ -1,9 +1,9 @@
 -- A bridge in production: what differs from config/luaduct.lua, which names every key.
 --
 -- It listens on loopback, behind a proxy on the same machine that ends TLS and sets X-Forwarded-For. The credential
--- comes from the environment: AI_BRIDGE_AUTH_TOKEN; without it whoever reaches the port may call. To administer (reload,
--- tail, export, drain …) takes more: AI_BRIDGE_ADMIN_SOCKET names a Unix socket for it, as the unit for systemd does, and
--- named tokens (auth.tokens) may have the role admin.
+-- comes from the environment: AI_BRIDGE_AUTH_TOKEN; without it whoever reaches the port may call. To administer
+-- (reload, tail, export, drain …) takes more: AI_BRIDGE_ADMIN_SOCKET names a Unix socket for it, as the unit for
+-- systemd does, and named tokens (auth.tokens) may have the role admin.
 -- `luaduct check config/production.lua` checks it.
 
 return {

@@ -4,6 +4,8 @@ local http = require "tests.support.http"
 local socket = require "socket"
 local wait = require "tests.support.wait"
 
+local CONNECTIONS = 200 -- of tools.drip
+
 local tools = {track = bridge.track}
 
 -- What the bridge may use, and by how much an attack may make it grow: see docs/security.md. AddressSanitizer keeps
@@ -70,6 +72,29 @@ function tools.count_ended(streams)
         count = count + (one.ended and 1 or 0)
     end
     return count
+end
+
+-- Many connections at once: `open` gives one, `feed` sends its next byte, until the time is over, and on until the
+-- bridge has given all of them up: `done` counts them, or they have ended.
+function tools.drip(server, till, open, feed, done)
+    local streams = {}
+    for number = 1, CONNECTIONS do
+        streams[number] = open(server)
+    end
+    local turn, last = 0, nil
+    local ended
+    repeat
+        turn = turn + 1
+        for _, one in ipairs(streams) do
+            if not one.ended then
+                feed(one, turn)
+            end
+        end
+        tools.drain(streams, 0.05)
+        ended = done and turn % 5 == 0 and done(server) or tools.count_ended(streams)
+        last = last or tools.over(till) and wait.deadline()
+    until last and (ended == CONNECTIONS or tools.over(last))
+    return ("%d of %d closed"):format(ended, CONNECTIONS), ended == CONNECTIONS
 end
 
 -- Sends the bytes again and again on all of them, as fast as they are taken, until the time is over. `reads`: takes

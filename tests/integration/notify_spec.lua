@@ -26,20 +26,8 @@ end
 
 -- Takes one request and answers it: {line, headers, body}.
 local function receive(listener, status)
-    local ready = socket.select({listener}, nil, wait.left(wait.deadline()))
-    assert(ready[1], "nobody came")
-    local peer = assert(listener:accept())
-    peer:settimeout(wait.left(wait.deadline()))
-    local request = {line = assert(peer:receive("*l")), headers = {}}
-    while true do
-        local header = assert(peer:receive("*l"))
-        if header == "" then
-            break
-        end
-        local name, value = header:match("^([%w-]+): (.*)$")
-        request.headers[name:lower()] = value
-    end
-    request.body = assert(peer:receive(tonumber(request.headers["content-length"])))
+    local request, peer = http.accept(listener, wait.left(wait.deadline()))
+    assert(request, "nobody came")
     peer:send(("HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n"):format(status))
     peer:close()
     return request

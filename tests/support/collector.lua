@@ -1,5 +1,6 @@
 -- A collector of spans: takes requests of OTLP/HTTP in JSON and keeps what they hold.
 local bridge = require "tests.support.bridge"
+local http = require "tests.support.http"
 local json = require "tests.support.json"
 local socket = require "socket"
 local wait = require "tests.support.wait"
@@ -51,20 +52,11 @@ end
 
 -- Takes one request, if one comes within that time.
 local function take(self, seconds)
-    if not socket.select({self.listener}, nil, seconds)[1] then
+    local request, peer = http.accept(self.listener, seconds)
+    if not request then
         return
     end
-    local peer = assert(self.listener:accept())
-    peer:settimeout(wait.left(wait.deadline()))
-    local request = {line = assert(peer:receive("*l")), headers = {}}
-    for header in function() return peer:receive("*l") end do
-        if header == "" then
-            break
-        end
-        local name, value = header:match("^([%w-]+): (.*)$")
-        request.headers[name:lower()] = value
-    end
-    request.body = json.decode(assert(peer:receive(tonumber(request.headers["content-length"]))))
+    request.body = json.decode(request.body)
     local answer = table.remove(self.statuses, 1) or 200
     answer = type(answer) == "number" and {status = answer} or answer
     request.status, request.time = answer.status, socket.gettime()

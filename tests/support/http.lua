@@ -1,6 +1,7 @@
 -- A raw HTTP/1.1 client: any bytes out, strict reading of answers, keep-alive and pipelining.
 local bridge_support = require "tests.support.bridge"
 local json = require "tests.support.json"
+local socket = require "socket"
 local stream = require "tests.support.stream"
 local wait = require "tests.support.wait"
 
@@ -105,6 +106,26 @@ end
 
 function methods:close()
     self.stream:close()
+end
+
+-- The other way round: takes a request from whoever comes to this listener. Gives {line, headers, body} and the peer,
+-- to be answered and closed; nothing when nobody comes within that time.
+function http.accept(listener, seconds)
+    if not socket.select({listener}, nil, seconds)[1] then
+        return
+    end
+    local peer = assert(listener:accept())
+    peer:settimeout(wait.left(wait.deadline()))
+    local request = {line = assert(peer:receive("*l")), headers = {}}
+    for header in function() return peer:receive("*l") end do
+        if header == "" then
+            break
+        end
+        local name, value = header:match("^([%w-]+): (.*)$")
+        request.headers[name:lower()] = value
+    end
+    request.body = assert(peer:receive(tonumber(request.headers["content-length"])))
+    return request, peer
 end
 
 -- One request on a connection of its own.

@@ -34,13 +34,10 @@ static int native_engines(lua_State *L)
     lua_newtable(L);
     for (unsigned i = 0; i < ENGINE_COUNT; i++) {
         lua_newtable(L);
-        lua_pushstring(L, views[i].name);
-        lua_setfield(L, -2, "name");
+        set_text(L, "name", views[i].name);
         set_boolean(L, "wanted", views[i].wanted);
-        lua_pushstring(L, state_names[views[i].state]);
-        lua_setfield(L, -2, "state");
-        lua_pushstring(L, views[i].reason);
-        lua_setfield(L, -2, "reason");
+        set_text(L, "state", state_names[views[i].state]);
+        set_text(L, "reason", views[i].reason);
         set_number(L, "retry_in_ms", views[i].retry_in_ms);
         set_number(L, "failures", (double)views[i].failures);
         lua_rawseti(L, -2, (int)i + 1);
@@ -116,19 +113,15 @@ static int native_alerts(lua_State *L)
     lua_newtable(L);
     for (unsigned i = 0; i < count; i++) {
         lua_newtable(L);
-        lua_pushstring(L, alerts[i].name);
-        lua_setfield(L, -2, "name");
-        lua_pushstring(L, alerts[i].text);
-        lua_setfield(L, -2, "text");
+        set_text(L, "name", alerts[i].name);
+        set_text(L, "text", alerts[i].text);
         set_time(L, "since", alerts[i].since_ms);
         if (alerts[i].until_ms != 0) {
             set_time(L, "until", alerts[i].until_ms);
         }
         set_number(L, "count", (double)alerts[i].count);
-        lua_pushstring(L, alerts[i].severity);
-        lua_setfield(L, -2, "severity");
-        lua_pushstring(L, alerts[i].done);
-        lua_setfield(L, -2, "done");
+        set_text(L, "severity", alerts[i].severity);
+        set_text(L, "done", alerts[i].done);
         if (alerts[i].by_rule && isfinite(alerts[i].value)) {
             set_number(L, "value", alerts[i].value);
             set_number(L, "threshold", alerts[i].threshold);
@@ -158,8 +151,7 @@ static int native_rules(lua_State *L)
     lua_newtable(L);
     for (unsigned i = 0; i < count; i++) {
         lua_newtable(L);
-        lua_pushstring(L, rules[i].name);
-        lua_setfield(L, -2, "name");
+        set_text(L, "name", rules[i].name);
         set_boolean(L, "active", rules[i].active);
         if (isfinite(rules[i].value)) {
             set_number(L, "value", rules[i].value);
@@ -179,10 +171,8 @@ static int native_switches(lua_State *L)
     lua_newtable(L);
     for (unsigned i = 0; i < count; i++) {
         lua_newtable(L);
-        lua_pushstring(L, views[i].name);
-        lua_setfield(L, -2, "name");
-        lua_pushstring(L, views[i].reason);
-        lua_setfield(L, -2, "reason");
+        set_text(L, "name", views[i].name);
+        set_text(L, "reason", views[i].reason);
         lua_rawseti(L, -2, (int)i + 1);
     }
     return 1;

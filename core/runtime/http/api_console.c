@@ -73,8 +73,7 @@ static int native_caller(lua_State *L)
         lua_pushlstring(L, owner.data, owner.length);
         lua_setfield(L, -2, "name");
     }
-    lua_pushstring(L, config->mode_name);
-    lua_setfield(L, -2, "mode");
+    set_text(L, "mode", config->mode_name);
     lua_newtable(L);
     set_number(L, "messagesPerSecond", (double)config->limits.messages_per_second);
     set_number(L, "bytesPerSecond", (double)config->limits.bytes_per_second);

@@ -10,8 +10,7 @@ static int native_event_kinds(lua_State *L)
     lua_newtable(L);
     for (unsigned kind = 0; kind < EVENT_KINDS; kind++) {
         lua_newtable(L);
-        lua_pushstring(L, event_kind_name((enum event_kind)kind));
-        lua_setfield(L, -2, "name");
+        set_text(L, "name", event_kind_name((enum event_kind)kind));
         set_boolean(L, "admin", (EVENT_ADMIN_KINDS >> kind) & 1);
         set_boolean(L, "named", (EVENT_NAMED_KINDS >> kind) & 1);
         lua_rawseti(L, -2, (int)kind + 1);

@@ -17,14 +17,12 @@ static int native_log_view(lua_State *L)
     struct log_levels levels;
     log_read_levels(&levels);
     lua_newtable(L);
-    lua_pushstring(L, log_level_name(levels.general));
-    lua_setfield(L, -2, "level");
+    set_text(L, "level", log_level_name(levels.general));
     lua_newtable(L);
     for (unsigned room = 0; room < LOG_ROOM_COUNT; room++) {
         bool own = levels.rooms[room] != LOG_AS_GENERAL;
         lua_newtable(L);
-        lua_pushstring(L, log_level_name(own ? (enum log_level)levels.rooms[room] : levels.general));
-        lua_setfield(L, -2, "level");
+        set_text(L, "level", log_level_name(own ? (enum log_level)levels.rooms[room] : levels.general));
         set_boolean(L, "own", own);
         lua_setfield(L, -2, log_room_name((enum log_room)room));
     }

@@ -40,6 +40,11 @@ static inline void set_number(lua_State *L, const char *name, double value)
     lua_pushnumber(L, value);
     lua_setfield(L, -2, name);
 }
+static inline void set_text(lua_State *L, const char *name, const char *text) /* NULL: it stays nil */
+{
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, name);
+}
 static inline void set_boolean(lua_State *L, const char *name, bool value)
 {
     lua_pushboolean(L, value);
@@ -82,6 +87,15 @@ void api_scripts_forget(struct api_call *call);
 /* The same for a line of the repl. */
 int api_repl_push_answer(lua_State *L, struct api_call *call);
 void api_repl_forget(struct api_call *call);
+
+/* The difference of two figures that are read while they change: at least 0. */
+static inline uint64_t figure_minus(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+/* Sets "memory", "pools", "object_pools" and "shared" of the table on top. */
+void api_memory_push(lua_State *L, const struct config *config);
 
 /* Enters the API's reactor among those whose figures are shown, and takes it out again. */
 void api_figures_join(struct api *api);

@@ -109,10 +109,8 @@ int api_repl_push_answer(lua_State *L, struct api_call *call)
     if (line->code != CODE_OK)
         return refused(L, line->code, line->error);
     lua_newtable(L);
-    lua_pushstring(L, line->session);
-    lua_setfield(L, -2, "session");
-    lua_pushstring(L, results[line->result]);
-    lua_setfield(L, -2, "result");
+    set_text(L, "session", line->session);
+    set_text(L, "result", results[line->result]);
     lua_pushlstring(L, line->output.data ? line->output.data : "", line->output.length);
     lua_setfield(L, -2, "output");
     set_boolean(L, "renewed", line->renewed);

@@ -193,12 +193,6 @@ static int native_settle(lua_State *L)
     return order ? order_and_wait(L, order) : refused(L, CODE_OVERLOADED, "out of memory");
 }
 
-static void set_text(lua_State *L, const char *name, const char *text)
-{
-    lua_pushstring(L, text);
-    lua_setfield(L, -2, name);
-}
-
 void api_scripts_forget(struct api_call *call)
 {
     struct order *order = call->order;

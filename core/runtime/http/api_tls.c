@@ -14,10 +14,8 @@ static void push_certificates(lua_State *L)
         struct tls_certificate_view view;
         tls_context_certificate(context, i, &view);
         lua_newtable(L);
-        lua_pushstring(L, view.key);
-        lua_setfield(L, -2, "key");
-        lua_pushstring(L, view.name);
-        lua_setfield(L, -2, "name");
+        set_text(L, "key", view.key);
+        set_text(L, "name", view.name);
         set_time(L, "notAfter", view.not_after_s * 1000);
         int64_t seconds_left = view.not_after_s - clock_wall_ms() / 1000;
         set_number(L, "secondsLeft", (double)seconds_left);

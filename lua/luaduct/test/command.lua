@@ -8,7 +8,8 @@ Runs specs of scripts, without a server: files, or folders with *_spec.lua in th
   --output NAME      how busted shows them: utfTerminal, plainTerminal, TAP, json, junit
   --list             names the tests and runs none
 
-Exits 0 when all pass, 1 when one does not or there is none, 2 on wrong usage. `luaduct new route NAME` writes a script with its spec.
+Exits 0 when all pass, 1 when one does not or there is none, 2 on wrong usage. `luaduct new route NAME` writes a script
+with its spec.
 ]]
 
 local function usage_error(text)

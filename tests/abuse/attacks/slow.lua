@@ -2,33 +2,9 @@
 local http = require "tests.support.http"
 local stream = require "tests.support.stream"
 local tools = require "tests.abuse.tools"
-local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 local COUNT = 200
-
--- `open` gives a connection, `feed` sends its next byte, until the time is over, and on until the bridge has given all
--- of them up: `done` counts them, or they have ended.
-local function drip(server, till, open, feed, done)
-    local streams = {}
-    for number = 1, COUNT do
-        streams[number] = open(server)
-    end
-    local turn, last = 0, nil
-    local ended
-    repeat
-        turn = turn + 1
-        for _, one in ipairs(streams) do
-            if not one.ended then
-                feed(one, turn)
-            end
-        end
-        tools.drain(streams, 0.05)
-        ended = done and turn % 5 == 0 and done(server) or tools.count_ended(streams)
-        last = last or tools.over(till) and wait.deadline()
-    until last and (ended == COUNT or tools.over(last))
-    return ("%d of %d closed"):format(ended, COUNT), ended == COUNT
-end
 
 local function upgraded(server)
     return websocket.connect(server).stream
@@ -56,14 +32,14 @@ return {
         name = "slow loris: TCP", bound = "http.headerTimeoutMs",
         config = {http = {headerTimeoutMs = 500}},
         run = function(server, till)
-            return drip(server, till, tcp, function() end)
+            return tools.drip(server, till, tcp, function() end)
         end,
     },
     {
         name = "slow loris: request header", bound = "http.headerTimeoutMs",
         config = {http = {headerTimeoutMs = 500}},
         run = function(server, till)
-            return drip(server, till, tcp, function(one, turn)
+            return tools.drip(server, till, tcp, function(one, turn)
                 one:send_some(turn == 1 and HEADERS or "x")
             end)
         end,
@@ -72,7 +48,7 @@ return {
         name = "slow loris: request body", bound = "http.bodyTimeoutMs",
         config = {http = {bodyTimeoutMs = 500}},
         run = function(server, till)
-            return drip(server, till, tcp, function(one, turn)
+            return tools.drip(server, till, tcp, function(one, turn)
                 one:send_some(turn == 1 and BODY or "x")
             end)
         end,
@@ -105,7 +81,7 @@ return {
         config = {agents = {registerTimeoutMs = 500}},
         run = function(server, till)
             local ping = websocket.frame({opcode = websocket.PING})
-            return drip(server, till, upgraded, function(one)
+            return tools.drip(server, till, upgraded, function(one)
                 one:send_some(ping)
             end, function()
                 return tools.figure(server, 'luaduct_refused_total{code="register_timeout"}')
@@ -117,7 +93,7 @@ return {
         config = {limits = {messageTimeoutMs = 500}},
         run = function(server, till)
             local frame = websocket.frame({payload = ("x"):rep(100000)})
-            return drip(server, till, registered, function(one, turn)
+            return tools.drip(server, till, registered, function(one, turn)
                 one:send_some(frame:sub(turn, turn))
             end, given_up)
         end,
@@ -128,7 +104,7 @@ return {
         run = function(server, till)
             local first = websocket.frame({fin = false, payload = '"'})
             local next_one = websocket.frame({opcode = websocket.CONTINUATION, fin = false, payload = "x"})
-            return drip(server, till, registered, function(one, turn)
+            return tools.drip(server, till, registered, function(one, turn)
                 one:send_some(turn == 1 and first or next_one)
             end, given_up)
         end,
@@ -137,7 +113,7 @@ return {
         name = "slow loris: no pongs", bound = "agents.ttlMs", late_pair = true,
         config = {agents = {ttlMs = 500, pingIntervalMs = 100}},
         run = function(server, till)
-            return drip(server, till, registered, function() end)
+            return tools.drip(server, till, registered, function() end)
         end,
     },
     {

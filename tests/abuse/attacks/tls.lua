@@ -3,9 +3,6 @@ local process = require "tests.support.process"
 local stream = require "tests.support.stream"
 local tls = require "tests.support.tls"
 local tools = require "tests.abuse.tools"
-local wait = require "tests.support.wait"
-
-local COUNT = 200
 
 local function block(width, body)
     local out = {}
@@ -31,23 +28,7 @@ end
 
 local function slow(feed)
     return function(server, till)
-        local streams = {}
-        for number = 1, COUNT do
-            streams[number] = connect(server)
-        end
-        local turn, last = 0, nil
-        repeat
-            turn = turn + 1
-            for _, one in ipairs(streams) do
-                if not one.ended then
-                    feed(one, turn)
-                end
-            end
-            tools.drain(streams, 0.05)
-            last = last or tools.over(till) and wait.deadline()
-        until last and (tools.count_ended(streams) == COUNT or tools.over(last))
-        local ended = tools.count_ended(streams)
-        return ("%d of %d closed"):format(ended, COUNT), ended == COUNT
+        return tools.drip(server, till, connect, feed)
     end
 end
 
