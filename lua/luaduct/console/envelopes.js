@@ -136,6 +136,8 @@ export function envelopes(main, about) {
     }
 
     function begin() {
+        state = "waiting";
+        clear(list.state, state); // at once: what was live was another filter
         list.reading = true;
         list.options.none = "No envelopes yet.";
         stream?.stop();
