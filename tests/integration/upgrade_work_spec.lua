@@ -45,20 +45,28 @@ describe("a task of an agent that runs while another process takes over", functi
     it("is done, and the agent gets its result on its open connection", function()
         local server = bridge.start(options({drain = {timeoutMs = 60000}}))
         local alice = websocket.agent(server, "alice")
-        ask(alice, "e1", "count", TURNS)
-        wait_running(server, 1)
+        local turns, successor, first = TURNS
+        repeat -- on a busy machine it may be done before the new process serves
+            if successor then
+                assert.equal("meanwhile", alice:receive_envelope().id)
+                assert.equal(0, server:wait_exit(30))
+                server, turns = successor, turns * 4
+            end
+            ask(alice, "e1", "count", turns)
+            wait_running(server, 1)
 
-        local successor = upgrade.start(server)
+            successor = upgrade.start(server)
 
-        alice:send_envelope({to = "alice", id = "meanwhile"})
-        assert.equal("meanwhile", alice:receive_envelope().id)
+            alice:send_envelope({to = "alice", id = "meanwhile"})
+            first = alice:receive_envelope()
+        until first.id == "meanwhile"
         local answer = wait.eventually(function()
             local good, envelope = pcall(alice.receive_envelope, alice)
             return good and envelope
         end, 60, "the answer")
         assert.equal("bridge.execute", answer.intent)
-        assert.equal(TURNS, answer.payload.result)
-        assert.equal(0, server:wait_exit(30))
+        assert.equal(turns, answer.payload.result)
+        assert.equal(0, server:wait_exit(60))
         ask(alice, "e2", "count", 5)
         assert.equal(5, alice:receive_envelope().payload.result)
         assert.equal("ok", http.get(successor, "/health").status)
@@ -106,19 +114,27 @@ describe("a task of an agent that runs while another process takes over", functi
         local server = tls.start(settings)
         local arguments = {"agent", "bob", "--to", "bridge", "--intent", "bridge.execute", "--url",
             "wss://localhost:" .. server.ws_port, "--ca", server.authority.ca}
-        local bob = bridge.luaduct_start(arguments, {input = "pipe"})
-        bob:send_input(('{"operation": "count", "data": %d}\n'):format(TURNS))
-        wait.eventually(function()
-            local status, body = tls.curl(server, "/optimization")
-            return status == 0 and body:find('"busyWorkers":1', 1, true)
-        end, nil, "the task to run")
+        local turns, successor, bob = TURNS
+        repeat -- as above
+            if successor then
+                assert.equal(0, server:wait_exit(30))
+                successor.authority = server.authority
+                server, turns = successor, turns * 4
+            end
+            bob = bridge.luaduct_start(arguments, {input = "pipe"})
+            bob:send_input(('{"operation": "count", "data": %d}\n'):format(turns))
+            wait.eventually(function()
+                local status, body = tls.curl(server, "/optimization")
+                return status == 0 and body:find('"busyWorkers":1', 1, true)
+            end, nil, "the task to run")
 
-        upgrade.start(server)
+            successor = upgrade.start(server)
 
-        wait.eventually(function() return bob:log():find("1012", 1, true) end)
+            wait.eventually(function() return bob:log():find("1012", 1, true) end)
+        until not bob:output():find('"result"', 1, true)
         local again = bridge.luaduct_start(arguments, {input = "pipe"})
-        wait.eventually(function() return again:output():find('"result":' .. TURNS, 1, true) end, 60)
-        assert.equal(0, server:wait_exit(30))
+        wait.eventually(function() return again:output():find('"result":' .. turns, 1, true) end, 60)
+        assert.equal(0, server:wait_exit(60))
     end)
 end)
 
