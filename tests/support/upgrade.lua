@@ -15,11 +15,16 @@ function upgrade.outcome(server, said)
     return pid, log
 end
 
--- Has the bridge hand over; gives the process that serves then. The old one may still be there.
+-- Has the bridge hand over; gives the process that serves then. The old one may still be there. A process that has just
+-- taken over itself may know a little late that the one before it has ended, and says so until then.
 function upgrade.start(server)
-    local said = #server:errors()
-    server:signal("SIGUSR2")
-    local pid, log = upgrade.outcome(server, said)
+    local pid, log
+    wait.eventually(function()
+        local said = #server:errors()
+        server:signal("SIGUSR2")
+        pid, log = upgrade.outcome(server, said)
+        return pid or not log:find("the process before this one still has", 1, true)
+    end)
     assert(pid, log)
     server.expected_end = true
     return bridge.adopt(server, pid)
