@@ -51,8 +51,9 @@ static const char check_help[] =
     "\n"
     "Says what is wrong with a config, with the scripts that it names, and with further scripts: one problem a line, "
     "on\n"
-    "standard error. Where nobody may administer the bridge it warns. Exits 0 when all is well, 1 when not. Without\n"
-    "CONFIG: what `luaduct run` would take.\n";
+    "standard error. Each hook is called once with a sample, as a reload does. Where nobody may administer the bridge "
+    "it\n"
+    "warns. Exits 0 when all is well, 1 when not. Without CONFIG: what `luaduct run` would take.\n";
 
 static const char version_help[] = "usage: luaduct version\n"
                                    "\n"
@@ -278,8 +279,6 @@ static int command_check(int argc, char **argv)
     bool good = config_load(&config, &source, &problems), own = good, administrable;
     if (good) {
         good = inspect_certificates(&config, print_finding, NULL);
-        if (good)
-            printf("%s: ok\n", source.path ? source.path : "the built-in configuration");
     } else {
         print_problems(&problems);
         /* The scripts are still worth a look, by the limits of the built-in configuration. */
@@ -291,6 +290,8 @@ static int command_check(int argc, char **argv)
     }
     size_t count = argc > 2 ? (size_t)argc - 2 : 0;
     good = inspect_scripts(&config, (const char *const *)argv + 2, count, print_finding, NULL, &administrable) && good;
+    if (own && good) /* a config whose files are wrong is not */
+        printf("%s: ok\n", source.path ? source.path : "the built-in configuration");
     if (own && !administrable)
         fprintf(stderr, "%s: warning: " INSPECT_NOBODY_ADMINISTERS "; " INSPECT_NOBODY_ADVICE "\n",
                 source.path ? source.path : "the built-in configuration");

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "author/room.h"
 #include "base/clock.h"
 #include "base/system.h"
 #include "net/address.h"
@@ -16,9 +17,9 @@
 #include "runtime/identity/tokens/token_store.h"
 #include "runtime/policies/policies.h"
 #include "runtime/tls/certificates.h"
-#include "script/bounds/watchdog.h"
 #include "script/hook.h"
 #include "script/shared.h"
+#include "script/version/dry_run.h"
 
 const char *inspect_find_config(char path[PATH_MAX])
 {
@@ -55,13 +56,15 @@ static void show_script_log(void *context, enum script_log_level level, struct s
     fprintf(stderr, "%.*s\n", (int)text.length, text.data);
 }
 
-/* *authenticates becomes true when it has that hook. */
-static bool inspect_script(const struct config *config, const char *path, bool *authenticates, inspect_report *report,
-                           void *context)
+/* Loads the chain of scripts and, when `tries`, has each hook called once, as a reload does. *authenticates becomes
+ * true when it has that hook. */
+static bool inspect_chain(const struct config *config, const char *const *paths, size_t count, bool tries,
+                          bool *authenticates, char *problem, size_t size)
 {
-    const struct script_options options = {
-        .paths = &path,
-        .path_count = 1,
+    struct dry_run_failure failure = {problem, size};
+    struct script_options options = {
+        .paths = paths,
+        .path_count = count,
         .folder = config->script.folder,
         .mode = config->mode_name,
         .budget_ms = config->script.budget_ms,
@@ -71,12 +74,49 @@ static bool inspect_script(const struct config *config, const char *path, bool *
         .wake_fd = -1,
         .open_bundle = bundle_install,
     };
-    char problem[4096];
-    struct script_state *state = script_state_new(&options, problem, sizeof problem);
-    *authenticates = *authenticates || (state && script_has_hook(state, HOOK_AUTHENTICATE));
-    report(context, path, state ? NULL : problem);
+    if (tries) {
+        options.inert = true;
+        options.log = dry_run_log;
+        options.log_context = &failure;
+    }
+    problem[0] = '\0';
+    struct script_state *state = script_state_new(&options, problem, size);
+    bool good = state != NULL;
+    if (good) {
+        *authenticates = *authenticates || script_has_hook(state, HOOK_AUTHENTICATE);
+        room_watch(tries ? state : NULL);
+        good = !tries || script_dry_run(state);
+        room_watch(NULL);
+    }
+    if (!good && problem[0] == '\0')
+        snprintf(problem, size, "%s: a hook failed in a trial call", paths[0]);
     script_state_free(state);
-    return state != NULL;
+    return good;
+}
+
+static bool inspect_script(const struct config *config, const char *path, bool tries, bool *authenticates,
+                           inspect_report *report, void *context)
+{
+    char problem[4096];
+    bool good = inspect_chain(config, &path, 1, false, authenticates, problem, sizeof problem) &&
+                (!tries || inspect_chain(config, &path, 1, true, authenticates, problem, sizeof problem));
+    report(context, path, good ? NULL : problem);
+    return good;
+}
+
+/* Several are a chain, which only together is what the bridge tries. */
+static bool inspect_own_scripts(const struct config *config, bool *authenticates, inspect_report *report, void *context)
+{
+    const char *const *paths = (const char *const *)config->script.paths.items;
+    size_t count = config->script.paths.count;
+    char problem[4096];
+    bool good = true;
+    for (size_t i = 0; i < count; i++)
+        good = inspect_script(config, paths[i], count == 1, authenticates, report, context) && good;
+    if (!good || count < 2 || inspect_chain(config, paths, count, true, authenticates, problem, sizeof problem))
+        return good;
+    report(context, "script.path", problem);
+    return false;
 }
 
 /* Callers that come from an address are on this machine, and no proxy's. */
@@ -156,15 +196,14 @@ bool inspect_scripts(const struct config *config, const char *const *more, size_
     bool good = true, authenticates = false;
     char problem[256];
     *administrable = true;
-    if (!watchdog_install()) {
+    if (!room_supervise()) {
         snprintf(problem, sizeof problem, "cannot watch over scripts: %s", strerror(errno));
         report(context, "script", problem);
         return false;
     }
     if (!shared_start(config->script.shared_bytes)) /* scripts may use it while they are loaded */
         report(context, "script.sharedBytes", "not enough memory for script.sharedBytes");
-    for (size_t i = 0; i < config->script.paths.count; i++)
-        good = inspect_script(config, config->script.paths.items[i], &authenticates, report, context) && good;
+    good = inspect_own_scripts(config, &authenticates, report, context);
     if (good && authenticates != config->auth.hook) {
         snprintf(problem, sizeof problem, "auth.hook: expected %s",
                  authenticates ? "true, for a script has the hook authenticate"
@@ -175,7 +214,8 @@ bool inspect_scripts(const struct config *config, const char *const *more, size_
     good = inspect_standing(config, report, context, administrable) && good;
     good = inspect_alert_rules(config, report, context) && good;
     for (size_t i = 0; i < more_count; i++)
-        good = inspect_script(config, more[i], &authenticates, report, context) && good;
+        good = inspect_script(config, more[i], true, &authenticates, report, context) && good;
+    room_stop();
     shared_stop();
     return good;
 }

@@ -91,6 +91,15 @@ static void *supervise(void *context)
     return NULL;
 }
 
+bool room_supervise(void)
+{
+    if (!supervisor.started) {
+        atomic_store(&supervisor.ending, false);
+        supervisor.started = watchdog_install() && pthread_create(&supervisor.thread, NULL, supervise, NULL) == 0;
+    }
+    return supervisor.started;
+}
+
 void room_watch(struct script_state *state)
 {
     pthread_mutex_lock(&supervisor.mutex);
@@ -158,13 +167,11 @@ static int open_room(lua_State *lua)
     static unsigned opened;
     if (++opened % 16 == 0)
         lua_gc(lua, LUA_GCCOLLECT, 0);
-    if (!supervisor.started)
-        supervisor.started = watchdog_install() && pthread_create(&supervisor.thread, NULL, supervise, NULL) == 0;
     /* Each script begins with an empty luaduct.shared, so that no test depends on another. */
     shared_stop();
     bool shares = shared_start(SHARED_BYTES);
     char problem[4096] = "cannot watch over scripts";
-    room->state = supervisor.started && shares ? script_state_new(&options, problem, sizeof problem) : NULL;
+    room->state = room_supervise() && shares ? script_state_new(&options, problem, sizeof problem) : NULL;
     if (!room->state) {
         lua_pushnil(lua);
         lua_pushstring(lua, problem);

@@ -13,6 +13,9 @@
 /* Pushes the module. Raises. */
 int room_open(lua_State *lua);
 
+/* Begins to watch over scripts; before each that room_watch names. False: there is no thread for it; errno says why. */
+bool room_supervise(void);
+
 /* Ends what watches over scripts, after the Lua state is closed. */
 void room_stop(void);
 

@@ -1,5 +1,6 @@
 #include "base/service.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -13,6 +14,7 @@
 
 #define STATUS_BYTES 256
 
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* where `manager` leads to */
 static int manager = -1;
 static struct sockaddr_un address = {.sun_family = AF_UNIX};
 static socklen_t address_size;
@@ -73,8 +75,10 @@ static void tell(const char *text, int length)
 {
     if (manager < 0 || length <= 0)
         return;
+    pthread_mutex_lock(&mutex);
     connect_again();
     (void)!send(manager, text, (size_t)length, MSG_NOSIGNAL | MSG_DONTWAIT);
+    pthread_mutex_unlock(&mutex);
 }
 
 /* Nothing of it may be read as an assignment of its own. */

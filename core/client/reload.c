@@ -15,7 +15,7 @@ static const char reload_help[] =
     "\n"
     "Has a running bridge take up its config and scripts again. All is checked first, with a trial call of every "
     "hook;\n"
-    "what is wrong is said, and then nothing has changed.\n"
+    "what is wrong is said, and then the scripts stay as they are. What revokes credentials is taken up in any case.\n"
     "\n"
     "  --to N          return to version N, one of the last five (`luaduct reload --list` shows them)\n"
     "  --canary WHO    only for some at first: a share of all senders such as 10%, label=L, or id=PATTERN with * in "

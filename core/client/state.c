@@ -71,8 +71,7 @@ static int fail(const char *command, const char *file, const char *problem)
 
 /* --- export --- */
 
-struct export
-{
+struct outlet {
     FILE *out;
     bool terminal;      /* where a control character of C1 in an envelope would act */
     struct buffer line; /* the beginning of one, for a terminal */
@@ -80,28 +79,28 @@ struct export
 
 static bool write_piece(void *context, struct slice piece)
 {
-    struct export *export = context;
-    if (!export->terminal)
-        return fwrite(piece.data, 1, piece.length, export->out) == piece.length;
-    buffer_append_slice(&export->line, piece);
+    struct outlet *outlet = context;
+    if (!outlet->terminal)
+        return fwrite(piece.data, 1, piece.length, outlet->out) == piece.length;
+    buffer_append_slice(&outlet->line, piece);
     const char *end;
-    while (!export->line.failed && export->line.length > 0 &&
-           (end = memchr(export->line.data, '\n', export->line.length))) {
-        size_t length = (size_t)(end - export->line.data);
-        view_envelope_json(export->out, slice_from(export->line.data, length));
-        buffer_consume(&export->line, length + 1);
+    while (!outlet->line.failed && outlet->line.length > 0 &&
+           (end = memchr(outlet->line.data, '\n', outlet->line.length))) {
+        size_t length = (size_t)(end - outlet->line.data);
+        view_envelope_json(outlet->out, slice_from(outlet->line.data, length));
+        buffer_consume(&outlet->line, length + 1);
     }
-    return !export->line.failed && !ferror(export->out);
+    return !outlet->line.failed && !ferror(outlet->out);
 }
 
 static int write_export(const char *command, const struct target *target, const char *name, FILE *out)
 {
-    struct export export = {.out = out, .terminal = isatty(fileno(out)) == 1};
+    struct outlet outlet = {.out = out, .terminal = isatty(fileno(out)) == 1};
     errno = 0;
-    int code = follow_bridge(command, target, "/admin/export", write_piece, &export);
-    if (code == 0 && (export.line.failed || fflush(out) != 0 || ferror(out)))
-        code = fail(command, name, export.line.failed ? "out of memory" : strerror(errno));
-    buffer_free(&export.line);
+    int code = follow_bridge(command, target, "/admin/export", write_piece, &outlet);
+    if (code == 0 && (outlet.line.failed || fflush(out) != 0 || ferror(out)))
+        code = fail(command, name, outlet.line.failed ? "out of memory" : strerror(errno));
+    buffer_free(&outlet.line);
     return code;
 }
 

@@ -191,7 +191,10 @@ static int load_protected(lua_State *lua)
         lua_setfield(lua, -2, allows ? "allow" : "deny");
     }
     rule_file_push(lua, reading->state);
-    lua_call(lua, 0, 0);
+    lua_call(lua, 0, 1);
+    if (!lua_isnil(lua, -1)) /* of alert rules, perhaps: nobody would notice that it allows and denies nothing */
+        luaL_error(lua, "%s: expected calls of allow and deny, and nothing returned, got %s", reading->rules->path,
+                   state_value_name(lua, -1));
     return 0;
 }
 
@@ -200,7 +203,7 @@ struct access_rules *access_rules_load(const struct script_options *options, con
 {
     struct reading reading = {.kinds = kinds};
     struct access_rules *rules = reading.rules = calloc(1, sizeof *rules);
-    snprintf(error, error_size, "not enough memory");
+    snprintf(error, error_size, "%s: not enough memory", options->paths[0]);
     if (!rules)
         return NULL;
     rules->rules = reading.made = calloc(ACCESS_RULES_MAXIMUM, sizeof *reading.made);

@@ -10,6 +10,7 @@
 #include "script/binding/envelope.h"
 #include "script/json_value.h"
 #include "script/library/library.h"
+#include "script/pattern/pattern.h"
 #include "script/pure/declaration.h"
 #include "script/sandbox.h"
 #include "script/state.h"
@@ -32,6 +33,7 @@ static void check_load_time(lua_State *lua, lua_Debug *record)
 {
     if (clock_steady_ns() <= state_of(lua)->load_deadline_ns)
         return;
+    lua_sethook(lua, check_load_time, LUA_MASKCOUNT, 1); /* the file's own pcall must not swallow it */
     lua_getinfo(lua, "Sl", record);
     luaL_error(lua, "%s:%d: stopped: loading took longer than %d ms", record->short_src, record->currentline,
                LOAD_LIMIT_MS);
@@ -138,14 +140,20 @@ void load_begin(struct script_state *state)
     state->ceiling = state->memory_limit;
     state->load_deadline_ns = clock_steady_ns() + LOAD_LIMIT_MS * UINT64_C(1000000);
     lua_sethook(state->lua, check_load_time, LUA_MASKCOUNT, LOAD_CHECK_INSTRUCTIONS);
+    pattern_stop_at(state->load_deadline_ns);
 }
 
 void load_end(struct script_state *state)
 {
     lua_sethook(state->lua, NULL, 0, 0);
+    pattern_stop_at(0);
     state->loading = false;
-    state->loading_script = NULL;
     state->ceiling = state->memory_limit + STATE_RESERVE_BYTES;
+}
+
+static bool is_out_of_memory(lua_State *lua)
+{
+    return lua_type(lua, -1) == LUA_TSTRING && strcmp(lua_tostring(lua, -1), "not enough memory") == 0;
 }
 
 bool load_scripts(struct script_state *state, const struct script_options *options, char *error, size_t error_size)
@@ -160,6 +168,12 @@ bool load_scripts(struct script_state *state, const struct script_options *optio
     struct load load = {state, options};
     int status = lua_cpcall(state->lua, load_all, &load);
     load_end(state);
+    const char *path = state->loading_script ? state->loading_script->path : NULL;
+    state->loading_script = NULL;
+    if (status == LUA_ERRMEM || (status != 0 && is_out_of_memory(state->lua))) {
+        snprintf(error, error_size, "%s%snot enough memory (script.memoryLimit)", path ? path : "", path ? ": " : "");
+        return false;
+    }
     if (status != 0) {
         const char *message = lua_type(state->lua, -1) == LUA_TSTRING ? lua_tostring(state->lua, -1) : NULL;
         if (message)

@@ -42,9 +42,14 @@ static double read_number(lua_State *lua, const struct policy *policy, const cha
     lua_pushstring(lua, key);
     lua_rawget(lua, -2);
     double value = lua_tonumber(lua, -1);
-    if (!lua_isnil(lua, -1) && (lua_type(lua, -1) != LUA_TNUMBER || !isfinite(value) || value < least))
-        wrong(lua, policy, name,
-              lua_pushfstring(lua, "%s: expected a number from %f on, got %s", key, least, state_value_name(lua, -1)));
+    bool is_number = lua_type(lua, -1) == LUA_TNUMBER;
+    if (!lua_isnil(lua, -1) && (!is_number || !isfinite(value) || value < least)) {
+        char expected[64] = "a finite number";
+        if (isfinite(least))
+            snprintf(expected, sizeof expected, "a finite number from %g on", least);
+        const char *got = is_number ? lua_pushfstring(lua, "%f", value) : state_value_name(lua, -1);
+        wrong(lua, policy, name, lua_pushfstring(lua, "%s: expected %s, got %s", key, expected, got));
+    }
     bool is_absent = lua_isnil(lua, -1);
     lua_pop(lua, 1);
     return is_absent ? absent : value;
@@ -76,7 +81,7 @@ static void read_name(lua_State *lua, struct policy *policy, struct policy_rule 
     for (size_t i = 0; i < policy->count; i++)
         taken = taken || strcmp(policy->rules[i].name, name) == 0;
     if (taken)
-        wrong(lua, policy, name, "there is a rule of that name already");
+        wrong(lua, policy, name, "there is a rule or an alert of that name already");
     lua_pop(lua, 1);
 }
 

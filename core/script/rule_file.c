@@ -61,7 +61,7 @@ void rule_file_error(struct script_state *state, int status, bool stopped, char 
     const char *message = status != 0 && lua_type(state->lua, -1) == LUA_TSTRING ? lua_tostring(state->lua, -1) : NULL;
     if (stopped)
         snprintf(error, size, "%s", state->stop_noted ? state->stop_text : "stopped: it ran over its budget");
-    else if (message)
+    else if (message && status != LUA_ERRMEM)
         snprintf(error, size, "%s", message);
     else
         snprintf(error, size, "%s: %s", state->scripts->path,

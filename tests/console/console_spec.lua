@@ -23,13 +23,14 @@ local function run(server, scenario, token)
     end
 end
 
--- Named tokens: root administers, rita may look.
+-- Named tokens: root administers, rita may look, and send little.
 local function start_with_tokens()
     return bridge.start({
         config = {auth = {tokens = "tokens.json"}},
         files = {["tokens.json"] = tokens.file({
             root = {token = "root-token-0123456789", roles = {"admin"}},
-            rita = {token = "rita-token-0123456789", roles = {"agent", "reader"}, clientIds = {"ann"}},
+            rita = {token = "rita-token-0123456789", roles = {"agent", "reader"}, clientIds = {"ann"},
+                limits = {messagesPerSecond = 7}},
         })},
     })
 end

@@ -1,5 +1,6 @@
 -- Who gets an envelope when no script says otherwise, and in which order.
 local bridge = require "tests.support.bridge"
+local http = require "tests.support.http"
 local variants = require "tests.support.variants"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
@@ -26,6 +27,21 @@ describe("delivery", function()
                     assert.equal("direct-" .. index, agents[index]:receive_envelope().id)
                     assert.equal("marker", agents[index]:receive_envelope().id)
                 end
+            end)
+
+            it("takes nothing for an id that nobody may have, by WebSocket or HTTP", function()
+                local server = variant.start()
+                local alice = websocket.agent(server, "alice")
+
+                for _, id in ipairs({"api", "bridge", "unknown"}) do
+                    alice:send_envelope({to = id})
+                    assert.matches("reserved", alice:expect_error("no_recipient").error)
+                    local answer, raw = http.post(server, "/send", {to = id})
+                    assert.same({404, "no_recipient"}, {raw.status, answer.code})
+                end
+
+                assert.equal(0, http.get(server, "/api/status").performance.queuedMessages)
+                assert.same({}, http.get(server, "/history").history)
             end)
 
             it("takes an envelope without `to` to everyone but its sender", function()

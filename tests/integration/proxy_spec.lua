@@ -258,3 +258,30 @@ describe("X-Forwarded-For", function()
         end
     end)
 end)
+
+describe("a proxy on the same machine that is not trusted", function()
+    after_each(bridge.clean)
+
+    local SAID = {"X-Forwarded-For: 192.0.2.1", "Forwarded: for=192.0.2.1", "X-Real-IP: 192.0.2.1", "Via: 1.1 proxy"}
+
+    it("makes nobody an administrator where no credential is configured, and says what does", function()
+        local server = bridge.start()
+        assert.equal(202, select(2, http.post(server, "/admin/gc", {})).status)
+        for _, header in ipairs(SAID) do
+            local name, value = header:match("^(.-): (.*)$")
+            local answer, raw = http.post(server, "/admin/gc", {}, {[name] = value})
+            assert.same({403, "forbidden"}, {raw.status, answer.code})
+            assert.matches("listen.admin", answer.error, 1, true)
+            assert.matches("not through a proxy", answer.error, 1, true)
+            assert.equal(200, status_behind(server, "", "/agents", header .. "\r\n"))
+        end
+    end)
+
+    it("may not look without a credential where one is configured", function()
+        local server = bridge.start({config = {auth = {token = "secret"}}})
+        assert.equal(200, status_behind(server, "", "/health"))
+        for _, header in ipairs(SAID) do
+            assert.equal(401, status_behind(server, "", "/health", header .. "\r\n"))
+        end
+    end)
+end)

@@ -2,6 +2,7 @@
 local bridge = require "tests.support.bridge"
 local events = require "tests.support.events"
 local http = require "tests.support.http"
+local json = require "tests.support.json"
 local tokens = require "tests.support.tokens"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
@@ -610,11 +611,20 @@ describe("an identity", function()
             crew = {token = "crew-token", roles = {"agent"}, clientIds = {"*"}, limits = {messagesPerSecond = 1}},
             other = {token = "other-token", roles = {"agent"}, clientIds = {"*"}, limits = {messagesPerSecond = 1}},
         })
-        local function send_behind(client, register)
-            client:send_register("a-" .. register, register == "crew-token" and {authToken = register} or {})
-            for number = 1, 4 do
-                client:send_envelope({id = "e" .. number, to = "absent"})
+        local function send_at_once(client, messages) -- one a second would pass
+            local frames = {}
+            for index, message in ipairs(messages) do
+                frames[index] = websocket.frame({payload = json.encode(message)})
             end
+            client:send_bytes(table.concat(frames))
+        end
+        local function send_behind(client, register)
+            local messages = {{type = "register", clientId = "a-" .. register,
+                authToken = register == "crew-token" and register or nil}}
+            for number = 1, 4 do
+                messages[#messages + 1] = {type = "envelope", envelope = {id = "e" .. number, to = "absent"}}
+            end
+            send_at_once(client, messages)
             assert.equal("registered", client:receive_json().type)
             assert.equal("e2", client:expect_error("rate_limited").id)
         end
@@ -623,8 +633,9 @@ describe("an identity", function()
         send_behind(websocket.connect(server, {headers = {Authorization = "Bearer other-token"}}), "other-token")
         -- … but one after the other is.
         local again = websocket.connect(server, {headers = {Authorization = "Bearer other-token"}})
-        again:register("a-other-token")
-        again:send_register("a-other-token")
+        local register = {type = "register", clientId = "a-other-token"}
+        send_at_once(again, {register, register})
+        assert.equal("registered", again:receive_json().type)
         again:expect_error("rate_limited")
     end)
 

@@ -6,11 +6,12 @@ local msgpack = require "tests.support.msgpack"
 local process = require "tests.support.process"
 local terminal = require "tests.support.terminal"
 local tokens = require "tests.support.tokens"
+local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 local HEAD = '{"luaduct":"state","version":1}\n'
 local END = '{"end":{"history":0,"envelopes":0}}\n'
-local END_OF_ONE = '{"end":{"history":0,"envelopes":1}}\n'
+local END_1 = '{"end":{"history":0,"envelopes":1}}\n'
 local TOKENS = {auth = {token = "correct horse battery staple", tokenIsAdmin = true}}
 local AUTHORIZED = {AI_BRIDGE_AUTH_TOKEN = TOKENS.auth.token}
 
@@ -215,7 +216,7 @@ describe("an export", function()
         local server = bridge.start()
         local bob = websocket.agent(server, "bob")
 
-        local status, out = import(server, HEAD .. '{"mailbox":"bob","envelope":{"id":"e1"}}\n' .. END_OF_ONE)
+        local status, out = import(server, HEAD .. '{"mailbox":"bob","envelope":{"id":"e1"}}\n' .. END_1)
 
         assert.equal(0, status)
         assert.truthy(out:find("1 in mailboxes", 1, true))
@@ -236,32 +237,78 @@ describe("an export", function()
         assert.truthy(errors:find("not taken: 3 (mailbox_full)", 1, true), errors)
     end)
 
+    it("skips and counts what was kept for an id that nobody may have, and takes what stands behind it", function()
+        local server = bridge.start()
+        local text = HEAD .. '{"mailbox":"api","envelope":{"id":"lost"}}\n{"mailbox":"bob","envelope":{"id":"kept"}}\n'
+
+        local status, out, errors = import(server, text .. '{"end":{"history":0,"envelopes":2}}\n')
+
+        assert.equal(0, status, errors)
+        assert.truthy(out:find("1 in mailboxes", 1, true), out)
+        assert.truthy(errors:find("not taken: 1 (forbidden)", 1, true), errors)
+        assert.equal("kept", websocket.agent(server, "bob"):receive_envelope().id)
+    end)
+
+    it("takes in original mode what that mode takes from agents", function()
+        local server = bridge.start({config = {mode = "original"}})
+        local status, out, errors = import(server, HEAD .. '{"mailbox":"5","envelope":{"to":5}}\n' .. END_1)
+        assert.equal(0, status, errors)
+        assert.truthy(out:find("1 in mailboxes", 1, true), out)
+    end)
+
+    it("takes a dead letter whose envelope was as deep as it may be", function()
+        local config = {limits = {jsonDepth = 8}, agents = {deadLetters = "letters", maxQueue = 1}}
+        local server = bridge.start({config = config})
+        local alice = websocket.agent(server, "alice")
+        for _ = 1, 2 do
+            alice:send_text('{"type":"envelope","envelope":{"to":"bob","payload":[[[[[[1]]]]]]}}')
+        end
+        local text
+        wait.eventually(function()
+            text = export(server)
+            return text:find('"deadLetter":true', 1, true)
+        end)
+
+        local status, out, errors = import(bridge.start({config = config}), text)
+
+        assert.equal(0, status, errors)
+        assert.truthy(out:find("2 in mailboxes", 1, true), out)
+    end)
+
     local WRONG = {
         ["no head"] = {'{"mailbox":"bob","envelope":{}}\n' .. END, 1, "the first line has to be"},
         ["a newer version"] = {'{"luaduct":"state","version":2}\n' .. END, 1, "version: expected 1, got 2"},
-        ["no JSON"] = {HEAD .. '{"mailbox":"bob","envelope":{}}\n{"mailbox":\n{"end":{"history":0,"envelopes":2}}\n', 3, "not JSON"},
-        ["no object"] = {HEAD .. "[1]\n" .. END_OF_ONE, 2, "expected an object"},
-        ["an unknown member"] = {HEAD .. '{"mailbox":"bob","envelop":{}}\n' .. END_OF_ONE, 2, "no member envelop"},
-        ["two kinds"] = {HEAD .. '{"mailbox":"bob","history":{},"envelope":{}}\n' .. END_OF_ONE, 2, "expected one of"},
-        ["no kind"] = {HEAD .. '{"envelope":{}}\n' .. END_OF_ONE, 2, "expected one of"},
-        ["no id"] = {HEAD .. '{"mailbox":"","envelope":{}}\n' .. END_OF_ONE, 2, "mailbox: expected the id"},
-        ["a reserved id"] = {HEAD .. '{"mailbox":"api","envelope":{}}\n' .. END_OF_ONE, 2, "mailbox: expected the id"},
-        ["no envelope"] = {HEAD .. '{"mailbox":"bob"}\n' .. END_OF_ONE, 2, "envelope: expected an object"},
-        ["a bad field"] = {HEAD .. '{"mailbox":"bob","envelope":{"to":[]}}\n' .. END_OF_ONE, 2, "to: expected a string"},
-        ["a bad owner"] = {HEAD .. '{"mailbox":"bob","owner":"xyz","envelope":{}}\n' .. END_OF_ONE, 2, "owner: expected"},
-        ["a bad time"] = {HEAD .. '{"mailbox":"bob","expires":-1,"envelope":{}}\n' .. END_OF_ONE, 2, "expires: expected"},
+        ["no JSON"] = {HEAD .. '{"mailbox":"bob","envelope":{}}\n{"mailbox":\n' ..
+            '{"end":{"history":0,"envelopes":2}}\n', 3, "not JSON"},
+        ["no object"] = {HEAD .. "[1]\n" .. END_1, 2, "expected an object"},
+        ["an unknown member"] = {HEAD .. '{"mailbox":"bob","envelop":{}}\n' .. END_1, 2, "no member envelop"},
+        ["two kinds"] = {HEAD .. '{"mailbox":"bob","history":{},"envelope":{}}\n' .. END_1, 2, "expected one of"},
+        ["no kind"] = {HEAD .. '{"envelope":{}}\n' .. END_1, 2, "expected one of"},
+        ["no id"] = {HEAD .. '{"mailbox":"","envelope":{}}\n' .. END_1, 2, "mailbox: expected the id"},
+        ["a number in a text's place"] = {
+            HEAD .. '{"mailbox":"bob","envelope":{"to":5}}\n' .. END_1, 2, "to: expected a string"},
+        ["a priority that is none"] = {
+            HEAD .. '{"mailbox":"bob","envelope":{"priority":9}}\n' .. END_1, 2, "priority: expected a string"},
+        ["more nesting than limits.jsonDepth"] = {
+            HEAD .. '{"mailbox":"bob","envelope":{"payload":' .. ("["):rep(200) .. ("]"):rep(200) .. "}}\n" .. END_1,
+            2, "nested"},
+        ["no envelope"] = {HEAD .. '{"mailbox":"bob"}\n' .. END_1, 2, "envelope: expected an object"},
+        ["a bad field"] = {HEAD .. '{"mailbox":"bob","envelope":{"to":[]}}\n' .. END_1, 2, "to: expected a string"},
+        ["a bad owner"] = {HEAD .. '{"mailbox":"bob","owner":"xyz","envelope":{}}\n' .. END_1, 2, "owner: expected"},
+        ["a bad time"] = {HEAD .. '{"mailbox":"bob","expires":-1,"envelope":{}}\n' .. END_1, 2, "expires: expected"},
         ["packed that says something else"] = {
-            HEAD .. '{"mailbox":"bob","envelope":{"payload":1},"packed":{"payload":"Ag=="}}\n' .. END_OF_ONE, 2,
+            HEAD .. '{"mailbox":"bob","envelope":{"payload":1},"packed":{"payload":"Ag=="}}\n' .. END_1, 2,
             "packed: expected what the envelope says"},
         ["packed that is broken"] = {
-            HEAD .. '{"mailbox":"bob","envelope":{"payload":1},"packed":{"payload":"!"}}\n' .. END_OF_ONE, 2,
+            HEAD .. '{"mailbox":"bob","envelope":{"payload":1},"packed":{"payload":"!"}}\n' .. END_1, 2,
             "packed: expected"},
-        ["parties that are none"] = {HEAD .. '{"history":7,"envelope":{}}\n' .. END_OF_ONE, 2, "history: expected an object"},
+        ["parties that are none"] = {HEAD .. '{"history":7,"envelope":{}}\n' .. END_1, 2,
+            "history: expected an object"},
         ["a recipient that is none"] = {
-            HEAD .. '{"history":{"recipients":[7]},"envelope":{}}\n' .. END_OF_ONE, 2,
+            HEAD .. '{"history":{"recipients":[7]},"envelope":{}}\n' .. END_1, 2,
             "history.recipients: expected"},
-        ["a first line again"] = {HEAD .. HEAD .. END_OF_ONE, 2, "a first line again"},
-        ["a line behind the end"] = {HEAD .. END .. END_OF_ONE, 3, "nothing may come after"},
+        ["a first line again"] = {HEAD .. HEAD .. END_1, 2, "a first line again"},
+        ["a line behind the end"] = {HEAD .. END .. END_1, 3, "nothing may come after"},
         ["the other kind of line than the end says"] = {
             HEAD .. '{"mailbox":"bob","envelope":{}}\n{"end":{"history":1,"envelopes":0}}\n', 3,
             "end: expected 1 lines of the history, got 0"},

@@ -602,7 +602,9 @@ describe("the collector", function()
 
     it("that throws spans away says how many and why, and they are not sent again", function()
         local spans = collector.listen()
-        local server = start(spans, {config = {agents = {registerGraceMs = 0}, tracing = {batchSpans = 3}}})
+        local server = start(spans, {config = { -- a batch is full with the spans of one envelope
+            agents = {registerGraceMs = 0}, tracing = {batchSpans = 3, intervalMs = 60000},
+        }})
         local function count(outcome)
             local text = http.request(server, {path = "/metrics", headers = {Accept = "text/plain"}}).body
             return tonumber(text:match('\nluaduct_spans_total{outcome="' .. outcome .. '"} (%d+)'))
@@ -697,7 +699,8 @@ describe("/metrics", function()
     it("counts spans by what became of them", function()
         local spans = collector.listen()
         local server = start(spans, {config = {
-            agents = {registerGraceMs = 0}, tracing = {sampleRatio = 1, queueSpans = 3, batchSpans = 3},
+            agents = {registerGraceMs = 0},
+            tracing = {sampleRatio = 1, queueSpans = 3, batchSpans = 3, intervalMs = 60000},
         }})
         local function count(outcome)
             local sample = '\nluaduct_spans_total{outcome="' .. outcome .. '"} (%d+)'

@@ -20,7 +20,7 @@ local FILES = {
     ["count.lua"] = "return function(turns) local sum = 0 for _ = 1, turns do sum = sum + 1 end return sum end",
     ["forever.lua"] = "return function() while true do end end",
 }
-local TURNS = 50000000
+local TURNS = 150000000
 
 local function options(config)
     config = config or {}
@@ -67,7 +67,7 @@ describe("a task of an agent that runs while another process takes over", functi
     it("that fails then is answered with its error", function()
         local server = bridge.start(options({drain = {timeoutMs = 60000}}))
         local alice = websocket.agent(server, "alice")
-        ask(alice, "e1", "forever", nil, 1500)
+        ask(alice, "e1", "forever", nil, 4000)
         wait_running(server, 1)
 
         local successor = upgrade.start(server)
@@ -146,6 +146,36 @@ describe("while another process takes over", function()
         end
     end)
 
+    it("what one with TLS has sent is kept in its order, up to where the bridge stopped to read", function()
+        local server = tls.start()
+        local writer = bridge.luaduct_start({"agent", "writer", "--to", "absent", "--url",
+            "wss://localhost:" .. server.ws_port, "--ca", server.authority.ca}, {input = "pipe"})
+        local function kept()
+            local status, text = tls.curl(server, "/admin/export")
+            local numbers = {}
+            for number in (status == 0 and text or ""):gmatch('{"mailbox":"absent".-"number": (%d+)') do
+                numbers[#numbers + 1] = tonumber(number)
+            end
+            return numbers
+        end
+        local fill = ("x"):rep(300)
+        for number = 1, 100 do
+            writer:send_input(('{"number": %d, "fill": "%s"}\n'):format(number, fill))
+        end
+        local before = wait.eventually(function()
+            local numbers = kept()
+            return #numbers > 0 and numbers
+        end, nil, "envelopes in the mailbox")
+
+        upgrade.run(server)
+
+        local after = kept()
+        assert.is_true(#after >= #before)
+        for number = 1, #after do
+            assert.equal(number, after[number])
+        end
+    end)
+
     it("what the old one gave away is not reported as lost", function()
         local server = bridge.start({
             config = {agents = {mailboxBytes = "64KiB"}, limits = {sendQueueBytes = "16MiB"},
@@ -175,7 +205,7 @@ describe("while another process takes over", function()
         local folder = process.folder()
         local program = folder .. "/luaduct"
         os.execute(("cp %s %s"):format(bridge.BINARY, program))
-        local server = bridge.start({binary = program, script = "return {}", config = {upgrade = {timeoutMs = 1500}}})
+        local server = bridge.start({binary = program, script = "return {}", config = {upgrade = {timeoutMs = 4000}}})
         os.remove(program)
         process.write_file(program, fake_successor("sleeps"))
         os.execute("chmod +x " .. program)

@@ -185,6 +185,10 @@ function methods:is_running()
         self.exit_status = how == "exited" and code or "killed by " .. tostring(code)
         return false
     end
+    if not pid and not signal.kill(self.process_id, 0) then
+        self.exit_status = "known to another process that waited for it"
+        return false
+    end
     return true
 end
 

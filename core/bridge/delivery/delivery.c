@@ -12,6 +12,7 @@
 #include "bridge/registry/agent.h"
 #include "bridge/state/history.h"
 #include "memory/pool.h"
+#include "protocol/registration.h"
 
 struct work {
     const struct delivery *delivery;
@@ -170,6 +171,12 @@ static enum given give(struct work *work, uint64_t hash, struct slice id, enum g
 
 static void give_to_id(struct work *work, struct slice id)
 {
+    if (client_id_reserved(id)) { /* nobody would ever fetch it */
+        if (work->result->refusal == CODE_OK)
+            work->result->reason = SLICE("no agent can have that id: api, bridge and unknown are reserved");
+        settle(work, hash_slice(id), id, CODE_NO_RECIPIENT);
+        return;
+    }
     give(work, hash_slice(id), id, TO_ANYBODY);
 }
 

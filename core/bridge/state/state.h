@@ -40,9 +40,12 @@ struct state_counts {
 };
 
 struct state_import {
+    unsigned json_depth; /* how envelopes are judged: as the wire does (struct message_rules) */
+    bool lenient;
     uint64_t line; /* of the line to read next, from 1 on: the first has to be the head */
     uint64_t history, envelopes;
-    /* Not taken because there is no room, because they have expired, or because another identity holds the mailbox. */
+    /* Not taken because there is no room, because they have expired, because another identity holds the mailbox, or
+     * because nobody may have its id (foreign, too). */
     uint64_t mailbox_full, overloaded, expired, foreign;
     bool ended; /* the last line was there, and says as many lines as came: none is missing or there twice */
     struct state_counts seen; /* lines */

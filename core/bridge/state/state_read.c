@@ -21,6 +21,9 @@
 /* One read of a file; lines are longer where their envelopes are. */
 #define READ_BYTES (256u << 10)
 #define LINE_BYTES_MAXIMUM (256u << 20)
+
+/* A dead letter has an envelope in its payload, and an export writes both. */
+#define DEAD_LETTER_LEVELS 4
 #define END_BYTES_MAXIMUM 256u
 #define COUNT_MAXIMUM (UINT64_MAX / 4)
 
@@ -135,7 +138,10 @@ static bool read_packed_field(struct state_import *state, struct envelope *envel
 static struct frame *build(struct state_import *state, const struct lane *lane, const struct line *line,
                            struct text_store *store, struct envelope *envelope)
 {
-    static const struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .lenient = true, .utf8_checked = true};
+    unsigned depth = state->json_depth + DEAD_LETTER_LEVELS;
+    const struct message_rules rules = {.depth = depth < JSON_DEPTH_MAXIMUM ? depth : JSON_DEPTH_MAXIMUM,
+                                        .lenient = state->lenient,
+                                        .utf8_checked = true};
     char error[ERROR_TEXT_BYTES], timestamp[CLOCK_ISO_LENGTH];
     struct envelope_defaults defaults = {.timestamp = timestamp};
     struct buffer bytes[FIELD_OPAQUE_COUNT] = {0};
@@ -185,7 +191,7 @@ static bool read_mail(struct state_import *state, struct lane *lane, const struc
     struct slice id;
     uint64_t owner = 0, expires = 0;
     struct envelope envelope;
-    if (!read_name(line->mailbox, buffer, &id) || client_id_reserved(id))
+    if (!read_name(line->mailbox, buffer, &id))
         return refuse_value(state, "mailbox", "the id of an agent");
     if (line->owner.length > 0 && !read_number(line->owner, 16, &owner))
         return refuse_value(state, "owner", "16 hexadecimal digits");
@@ -198,8 +204,9 @@ static bool read_mail(struct state_import *state, struct lane *lane, const struc
     frame->dead_letter = json_kind(line->dead_letter) == JSON_TRUE;
     if (levels_ordered)
         frame->level = level_of(envelope_sent_text(&envelope, FIELD_PRIORITY)) & 3;
-    enum code code =
-        expires && (int64_t)expires <= lane->wall_ms ? CODE_EXPIRED : delivery_restore(lane, id, owner, frame);
+    enum code code = client_id_reserved(id) ? CODE_FORBIDDEN /* an earlier version kept mail that nobody can fetch */
+                     : expires && (int64_t)expires <= lane->wall_ms ? CODE_EXPIRED
+                                                                    : delivery_restore(lane, id, owner, frame);
     frame_release(frame);
     state->envelopes += code == CODE_OK;
     state->expired += code == CODE_EXPIRED;

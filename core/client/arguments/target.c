@@ -17,25 +17,46 @@ static bool read_url(const char *command, const char *given, const char *standar
     return wrong == NULL;
 }
 
+/* The first line, into `text`; else what is wrong. It may be a pipe: a shell gives one for <(command). */
+static const char *read_token_file(const char *file, char text[TOKEN_MAXIMUM])
+{
+    errno = 0;
+    FILE *stream = fopen(file, "re");
+    size_t length = stream ? fread(text, 1, TOKEN_MAXIMUM - 1, stream) : 0;
+    int failure = errno;
+    bool whole = stream && (feof(stream) || fgetc(stream) == EOF);
+    if (stream)
+        fclose(stream);
+    if (!stream || (length == 0 && failure != 0))
+        return strerror(failure);
+    if (length == 0)
+        return "the file is empty";
+    size_t line = 0;
+    while (line < length && text[line] != '\r' && text[line] != '\n')
+        line++;
+    text[line] = '\0';
+    if (line == length && !whole)
+        return "its first line is longer than the 8192 bytes that a token may have";
+    if (strlen(text) != line)
+        return "it holds a zero byte: that is no token";
+    return line == 0 ? "its first line is blank" : NULL;
+}
+
 static bool read_token(const char *command, const char *file, struct target *target)
 {
     const char *from_environment = getenv("AI_BRIDGE_AUTH_TOKEN");
     char *text = target->token_text;
     target->token = NULL;
     if (file) {
-        FILE *stream = fopen(file, "re");
-        if (!stream || !fgets(text, TOKEN_MAXIMUM, stream)) {
-            fprintf(stderr, "luaduct %s: cannot read a token from %s: %s\n", command, file,
-                    stream ? "the file is empty" : strerror(errno));
-            if (stream)
-                fclose(stream);
+        const char *wrong = read_token_file(file, text);
+        if (wrong) {
+            fprintf(stderr, "luaduct %s: cannot read a token from %s: %s\n", command, file, wrong);
             return false;
         }
-        fclose(stream);
-        text[strcspn(text, "\r\n")] = '\0';
     } else if (from_environment && *from_environment) {
         if (strlen(from_environment) >= TOKEN_MAXIMUM) {
-            fprintf(stderr, "luaduct %s: AI_BRIDGE_AUTH_TOKEN is too long\n", command);
+            fprintf(stderr, "luaduct %s: AI_BRIDGE_AUTH_TOKEN is longer than the 8192 bytes that a token may have\n",
+                    command);
             return false;
         }
         memcpy(text, from_environment, strlen(from_environment) + 1);

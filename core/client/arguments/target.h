@@ -33,7 +33,8 @@ struct target_options {
         "insecure-skip-verify", .flag = &(options)->insecure                                                           \
     }
 
-#define TOKEN_MAXIMUM 1024
+/* The longest credential that the bridge takes (a JSON Web Token), and a zero. */
+#define TOKEN_MAXIMUM 8193
 
 struct target {
     struct bridge_url url; /* its `tls` lives as long as the process */

@@ -215,7 +215,7 @@ static size_t write_frame(char out[WIRE_TEXT_MAXIMUM], enum websocket_opcode opc
     return header_length + payload.length;
 }
 
-#define TOKEN_JSON_MAXIMUM 4096
+#define TOKEN_JSON_MAXIMUM 12288
 
 /* The token as a JSON member, or nothing without one. False: too long. */
 static bool write_token(char out[TOKEN_JSON_MAXIMUM], const char *token, const char *name)

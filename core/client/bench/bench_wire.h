@@ -52,7 +52,7 @@ void wire_fill(const struct wire_template *template, char *out, const char to[WI
 
 void wire_template_free(struct wire_template *template);
 
-#define WIRE_TEXT_MAXIMUM 8192
+#define WIRE_TEXT_MAXIMUM 16384
 
 /* The first bytes on a new connection. WebSocket: the upgrade; NATS: everything up to the PING whose PONG says that the
  * subscription stands. subject may be NULL. Each gives a length, 0 when the text does not fit. */

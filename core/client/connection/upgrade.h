@@ -8,7 +8,7 @@
 #include "client/arguments/bridge_url.h"
 
 #define UPGRADE_KEY_LENGTH 24
-#define UPGRADE_REQUEST_MAXIMUM 4096
+#define UPGRADE_REQUEST_MAXIMUM 12288 /* with the longest credential */
 #define UPGRADE_ANSWER_MAXIMUM 16384 /* a longer head is no bridge's */
 #define UPGRADE_ERROR_SIZE 160
 

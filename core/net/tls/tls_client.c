@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "base/file.h"
 #include "base/random.h"
 #include "net/tls/tls_cipher.h"
 #include "net/tls/tls_session.h"
@@ -22,6 +23,8 @@
 /* Without any content so much is taken from the socket in one call: a server that sends alerts for ever does not keep
  * the caller from looking at the time. */
 #define TURN_BYTES ((size_t)4 * TLS_RECORD_BYTES)
+
+#define FILE_BYTES_MAXIMUM (16u << 20)
 
 struct tls_client {
     mbedtls_ssl_config config;
@@ -69,41 +72,70 @@ static const char *reason_of(int code, char *text, size_t size)
     return dash ? dash + 3 : text;
 }
 
-static bool fail_file(char error[TLS_ERROR_SIZE], const char *path, int code)
+static bool fail_file(char error[TLS_ERROR_SIZE], const char *path, const char *why)
+{
+    snprintf(error, TLS_ERROR_SIZE, "%.120s: %.120s", path, why);
+    return false;
+}
+
+static bool fail_parse(char error[TLS_ERROR_SIZE], const char *path, int code)
 {
     char reason[128];
-    FILE *stream = fopen(path, "re");
-    snprintf(error, TLS_ERROR_SIZE, "%.120s: %s", path,
-             !stream    ? strerror(errno)
-             : code > 0 ? "a certificate in it cannot be read"
-                        : reason_of(code, reason, 128));
-    if (stream)
-        fclose(stream);
-    return false;
+    return fail_file(error, path,
+                     code > 0 ? "a certificate in it cannot be read" : reason_of(code, reason, sizeof reason));
+}
+
+/* The parsers of mbedtls want the zero behind PEM counted, and not behind DER. */
+static bool read_file(const char *path, char **bytes, size_t *length, char error[TLS_ERROR_SIZE])
+{
+    const char *why;
+    if (!file_read(path, FILE_BYTES_MAXIMUM, bytes, length, &why))
+        return fail_file(error, path, why);
+    if (*length == 0) {
+        free(*bytes);
+        return fail_file(error, path, "the file is empty");
+    }
+    if (strstr(*bytes, "-----BEGIN "))
+        (*length)++;
+    return true;
+}
+
+/* Of a list `all` or (the system's) any may be of a kind that mbedtls does not know: those are not trusted. */
+static bool read_certificates(mbedtls_x509_crt *out, const char *path, bool all, char error[TLS_ERROR_SIZE])
+{
+    char *bytes;
+    size_t length;
+    if (!read_file(path, &bytes, &length, error))
+        return false;
+    int code = mbedtls_x509_crt_parse(out, (const unsigned char *)bytes, length);
+    bool text = memmem(bytes, length, "-----BEGIN ", 11) != NULL;
+    free(bytes);
+    if (code < 0 && !text)
+        return fail_file(error, path, "no certificate is in it");
+    return code == 0 || (code > 0 && !all) || fail_parse(error, path, code);
 }
 
 static bool trust(struct tls_client *client, const char *ca, char error[TLS_ERROR_SIZE])
 {
-    if (ca) {
-        int code = mbedtls_x509_crt_parse_file(&client->authorities, ca);
-        return code == 0 || fail_file(error, ca, code);
-    }
+    if (ca)
+        return read_certificates(&client->authorities, ca, true, error);
     const char *store = getenv("SSL_CERT_FILE");
     if (!store || !*store)
         store = TLS_SYSTEM_STORE;
-    int code = mbedtls_x509_crt_parse_file(&client->authorities, store);
-    /* Of the system's list a few may be of a kind that mbedtls does not know: those are not trusted. */
-    return code >= 0 || fail_file(error, store, code);
+    return read_certificates(&client->authorities, store, false, error);
 }
 
 static bool show(struct tls_client *client, const char *cert, const char *key, char error[TLS_ERROR_SIZE])
 {
-    int code = mbedtls_x509_crt_parse_file(&client->own, cert);
+    char *bytes;
+    size_t length;
+    if (!read_certificates(&client->own, cert, true, error) || !read_file(key, &bytes, &length, error))
+        return false;
+    int code = mbedtls_pk_parse_key(&client->key, (const unsigned char *)bytes, length, NULL, 0);
+    explicit_bzero(bytes, length);
+    free(bytes);
     if (code != 0)
-        return fail_file(error, cert, code);
-    code = mbedtls_pk_parse_keyfile(&client->key, key, NULL);
-    if (code != 0)
-        return fail_file(error, key, code);
+        return fail_parse(error, key, code);
     if (mbedtls_pk_check_pair(&client->own.pk, &client->key) != 0) {
         snprintf(error, TLS_ERROR_SIZE, "%.100s is not the key of %.100s", key, cert);
         return false;

@@ -1,7 +1,6 @@
 #include "net/tls/tls_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <mbedtls/error.h>
 #include <mbedtls/pem.h>
 #include <mbedtls/pk.h>
@@ -11,9 +10,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/log.h"
 
 /* A bundle of all public authorities has a quarter of a megabyte; revocation lists grow larger. */
@@ -50,14 +49,11 @@ static bool read_file(const char *path, struct tls_file *out, const char *label,
 {
     struct stat status;
     *out = (struct tls_file){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold us up */
-    bool good = fd >= 0 && fstat(fd, &status) == 0;
-    const char *reason = good ? NULL : strerror(errno);
-    if (good && !S_ISREG(status.st_mode))
-        reason = "no file";
-    else if (good && status.st_size > LARGEST_FILE)
+    const char *reason = NULL;
+    int fd = file_open(path, &status, &reason);
+    if (fd >= 0 && status.st_size > LARGEST_FILE)
         reason = "larger than 16 MiB";
-    else if (good && !read_all(fd, out, (size_t)status.st_size))
+    else if (fd >= 0 && !read_all(fd, out, (size_t)status.st_size))
         reason = strerror(errno);
     if (fd >= 0)
         close(fd);
@@ -93,6 +89,16 @@ static const char *key_problem(int failure)
     }
 }
 
+/* The high part of mbedtls's codes says what failed (mbedtls/error.h). */
+static const char *certificate_problem(int failure)
+{
+    int what = failure < 0 ? -(-failure & 0xff80) : failure;
+    if (what == MBEDTLS_ERR_X509_UNKNOWN_SIG_ALG || what == MBEDTLS_ERR_PK_UNKNOWN_PK_ALG ||
+        what == MBEDTLS_ERR_PK_UNKNOWN_NAMED_CURVE)
+        return "a kind of key or signature that the TLS library does not know: RSA and ECDSA work, Ed25519 does not";
+    return "no certificates in PEM, or one of them is broken";
+}
+
 /* Why the pair cannot be used; NULL: it can. `key` is set to the key of the config that is to blame. */
 static const char *pair_problem(const struct tls_file *certificate_file, const struct tls_file *key_file,
                                 const char **blamed)
@@ -103,8 +109,9 @@ static const char *pair_problem(const struct tls_file *certificate_file, const s
     mbedtls_x509_crt_init(&chain);
     mbedtls_pk_init(&key);
     *blamed = "cert";
-    if (mbedtls_x509_crt_parse(&chain, certificate_file->bytes, certificate_file->length) != 0)
-        problem = "no certificates in PEM, or one of them is broken";
+    int parsed = mbedtls_x509_crt_parse(&chain, certificate_file->bytes, certificate_file->length);
+    if (parsed != 0)
+        problem = certificate_problem(parsed);
     else if (mbedtls_x509_time_is_past(&chain.valid_to))
         problem = "the certificate has expired";
     else if (mbedtls_x509_time_is_future(&chain.valid_from))

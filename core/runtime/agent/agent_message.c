@@ -181,7 +181,8 @@ static inline void handle_scanned(struct connection *connection, enum code code,
                                            reactor->now_ms * 1000000);
     if (reactor->standing.config->auth.required && !connection->identity &&
         !(code == CODE_OK && message->type == MESSAGE_REGISTER)) {
-        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a message before an authenticated register"));
+        access_refused_from(connection_from(connection), REFUSED_CREDENTIAL, NULL,
+                            SLICE("a message before an authenticated register"));
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
         return;
     }

@@ -157,7 +157,7 @@ static void decide_register(struct connection *connection, const struct register
     if (code != CODE_OK)
         profile_release(profile);
     if (code == CODE_FORBIDDEN) {
-        access_refused(REFUSED_TAKEOVER, connection->identity, wanted->id);
+        access_refused_from(connection_from(connection), REFUSED_TAKEOVER, connection->identity, wanted->id);
         forbid(connection, again, SLICE("this clientId is held by another identity"));
         return;
     }
@@ -242,13 +242,13 @@ static bool still_holds(struct connection *connection, const struct registering 
         .client_id = registering->wanted.id, .role = registering->role, .labels = registering->labels};
     struct slice why;
     if (reactor->standing.config->auth.required && !connection->identity) {
-        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("register"));
+        access_refused_from(connection_from(connection), REFUSED_CREDENTIAL, NULL, SLICE("register"));
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
         return false;
     }
     if (binding_holds(connection->identity, &asked, reactor->config->mode == CONFIG_MODE_ENHANCED, &why))
         return true;
-    access_refused(REFUSED_BINDING, connection->identity, asked.client_id);
+    access_refused_from(connection_from(connection), REFUSED_BINDING, connection->identity, asked.client_id);
     forbid(connection, registering->again, why);
     return false;
 }
@@ -380,7 +380,7 @@ void session_register(struct connection *connection, struct slice text, const st
         if (tries && !failed)
             limits_credential_wrong(&connection->address, reactor->now_ms);
         if (!failed)
-            access_refused(REFUSED_CREDENTIAL, NULL, SLICE("register"));
+            access_refused_from(connection_from(connection), REFUSED_CREDENTIAL, NULL, SLICE("register"));
         /* A second register that is refused leaves all as it was. */
         (again ? session_object : session_refuse)(
             connection, failed ? CODE_OVERLOADED : CODE_UNAUTHORIZED,
@@ -390,7 +390,8 @@ void session_register(struct connection *connection, struct slice text, const st
     /* What showed it is not needed any more, and the buffer that it came in is kept. */
     mbedtls_platform_zeroize((char *)asked.auth_token.data, asked.auth_token.length);
     if (again && connection->identity && !identity_same(identity, connection->identity)) {
-        access_refused(REFUSED_BINDING, identity, SLICE("a connection of another identity"));
+        access_refused_from(connection_from(connection), REFUSED_BINDING, identity,
+                            SLICE("a connection of another identity"));
         identity_release(identity);
         session_object(connection, CODE_FORBIDDEN, SLICE("this connection belongs to another identity"),
                        slice_from(NULL, 0));
@@ -429,7 +430,7 @@ void session_register(struct connection *connection, struct slice text, const st
     }
     struct slice why;
     if (!binding_holds(identity, &asked, reactor->config->mode == CONFIG_MODE_ENHANCED, &why)) {
-        access_refused(REFUSED_BINDING, identity, asked.client_id);
+        access_refused_from(connection_from(connection), REFUSED_BINDING, identity, asked.client_id);
         forbid(connection, again, why);
         return;
     }
@@ -461,7 +462,7 @@ void session_review(struct connection *connection)
     /* Its role and labels may be on_register's. */
     bool strict = connection_reactor(connection)->config->mode == CONFIG_MODE_ENHANCED;
     if (!identity_may_take(connection->identity, profile->id, strict)) {
-        access_refused(REFUSED_BINDING, connection->identity, profile->id);
+        access_refused_from(connection_from(connection), REFUSED_BINDING, connection->identity, profile->id);
         forbid(connection, false, SLICE("this credential does not allow that clientId any more"));
     } else if (!resolve_grant(connection, profile)) {
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));

@@ -3,10 +3,13 @@
  * what the struct owns is attached to it at once, so an error leaves nothing behind. */
 #include "runtime/config/config.h"
 
+#include "base/clock.h"
+#include "base/file.h"
 #include "base/slice.h"
 #include "base/system.h"
 #include "runtime/config/sections.h"
 #include "runtime/config/setting.h"
+#include "script/pattern/pattern.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -15,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 struct load {
     struct config *config;
@@ -97,6 +101,49 @@ static void push_flag(lua_State *L, const char *flag, const char *text)
     lua_setfield(L, -2, flag);
 }
 
+/* read(path, largest): the text of the file, or nil and why not. Without `largest` it is only opened: "" or nil. */
+static int read_named_file(lua_State *L)
+{
+    const char *path = luaL_checkstring(L, 1), *why = NULL;
+    char *text = NULL;
+    size_t length = 0;
+    bool good;
+    if (lua_isnumber(L, 2)) {
+        good = file_read(path, (size_t)lua_tonumber(L, 2), &text, &length, &why);
+    } else {
+        int fd = file_open(path, NULL, &why);
+        good = fd >= 0;
+        if (good)
+            close(fd);
+    }
+    if (!good) {
+        lua_pushnil(L);
+        lua_pushstring(L, why);
+        return 2;
+    }
+    lua_pushlstring(L, text ? text : "", length);
+    if (text)
+        explicit_bzero(text, length); /* may be a secret */
+    free(text);
+    return 1;
+}
+
+/* As for scripts: no hook reaches the stock functions, and what runs in none is stopped by the clock. */
+static void bound_patterns(lua_State *L)
+{
+    static const atomic_bool never;
+    lua_getglobal(L, "string");
+    pattern_install(L, lua_gettop(L), &never);
+    lua_pop(L, 1);
+}
+
+/* bound(seconds): patterns are stopped after that time; without: not any more. */
+static int set_bound(lua_State *L)
+{
+    pattern_stop_at(lua_isnumber(L, 1) ? clock_steady_ns() + (uint64_t)(lua_tonumber(L, 1) * 1e9) : 0);
+    return 0;
+}
+
 static int load_protected(lua_State *L)
 {
     struct load *load = lua_touserdata(L, 1);
@@ -106,6 +153,7 @@ static int load_protected(lua_State *L)
     /* Compiled code that malloc refuses something takes the process with it. */
     luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     load->source->install_bundle(L);
+    bound_patterns(L);
 
     lua_getglobal(L, "require");
     lua_pushliteral(L, "luaduct.config.load");
@@ -122,7 +170,9 @@ static int load_protected(lua_State *L)
     push_flag(L, "--log-level", flags->log_level);
     lua_pushnil(L); /* the process's own environment */
     lua_pushstring(L, load->running ? load->running->snapshot : NULL);
-    lua_call(L, 4, 3);
+    lua_pushcfunction(L, read_named_file);
+    lua_pushcfunction(L, set_bound);
+    lua_call(L, 6, 3);
 
     if (!lua_istable(L, SETTINGS_INDEX)) {
         lua_settop(L, 2);
@@ -151,6 +201,7 @@ static bool run(struct load *load)
         if (asprintf(problems, "cannot load the configuration: %s\n", reason ? reason : "no reason given") < 0)
             *problems = NULL;
     }
+    pattern_stop_at(0);
     lua_close(L);
     if (!load->good)
         config_free(out);

@@ -102,6 +102,12 @@ static inline struct reactor *connection_reactor(const struct connection *connec
     return connection->endpoint.lane->owner;
 }
 
+/* Whom limits count it by; NULL: nobody, it came by the administration socket. */
+static inline const struct peer_address *connection_from(const struct connection *connection)
+{
+    return connection->is_admin ? NULL : &connection->address;
+}
+
 /* The clock of connection.recent_second. */
 static inline uint32_t connection_second(uint64_t now_ms)
 {

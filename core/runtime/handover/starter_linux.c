@@ -156,7 +156,8 @@ static void serve(int fd)
         int count = poll(&watched, 1, child > 0 ? LOOK_MS : -1);
         if (count > 0)
             more = take_order(fd, &child);
-        if (child > 0 && waitpid(child, &status, WNOHANG) == child) {
+        /* Once the bridge is gone it is somebody else's, who may want to know. */
+        if (more && child > 0 && waitpid(child, &status, WNOHANG) == child) {
             report(fd, (struct report){.pid = child, .status = status});
             child = 0;
         }

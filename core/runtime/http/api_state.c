@@ -25,7 +25,10 @@ static int native_import(lua_State *L)
         lua_pushinteger(L, (lua_Integer)api_refuse(api, CODE_DRAINING, SLICE("the bridge is going away")));
         return 2;
     }
-    struct state_import state = {.line = (uint64_t)luaL_checknumber(L, 1)};
+    const struct config *config = api->reactor->config;
+    struct state_import state = {.line = (uint64_t)luaL_checknumber(L, 1),
+                                 .json_depth = config->limits.json_depth,
+                                 .lenient = config->mode == CONFIG_MODE_ORIGINAL};
     if (!state_import_lines(&state, api->reactor->lane, api->call->body)) {
         lua_pushfstring(L, "line %d: %s", (int)state.line, state.error);
         size_t length;

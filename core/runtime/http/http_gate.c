@@ -31,7 +31,7 @@ static bool is_probe(struct slice path)
 /* Who does so needs no credential. */
 static bool watches_from_here(const struct http_gate *gate, struct slice path)
 {
-    return is_probe(path) && is_loopback(&gate->address) && !gate->forwarded;
+    return is_probe(path) && is_loopback(&gate->address) && !gate->forwarded && !gate->of_unknown_proxy;
 }
 
 static bool begins_with(struct slice path, struct slice start)
@@ -149,13 +149,13 @@ static bool check_browser(const struct connection *connection, const struct http
     struct slice origin = {NULL, 0};
     *page = judge_page(connection, request, &origin);
     if (*page == PAGE_REFUSED && !(open_page && origin.length == 0)) {
-        access_refused(REFUSED_ORIGIN, NULL, origin);
+        access_refused_from(&out->address, REFUSED_ORIGIN, NULL, origin);
         refuse(out, CODE_FORBIDDEN, "this origin is not allowed: see http.corsOrigins");
         return false;
     }
     out->origin = origin;
     if (!config->auth.required && !host_passes(config, request->host)) {
-        access_refused(REFUSED_ORIGIN, NULL, request->host);
+        access_refused_from(&out->address, REFUSED_ORIGIN, NULL, request->host);
         refuse(out, CODE_FORBIDDEN, "this Host is not allowed while no credential is configured: see http.hosts");
         return false;
     }
@@ -223,6 +223,16 @@ static void read_forwarded(const struct config *config, const struct http_reques
     }
 }
 
+/* What proxies add, and nobody else sends: who is behind one that nobody trusts may be anywhere. */
+static bool names_proxy(const struct http_request *request)
+{
+    const struct slice names[] = {SLICE("x-forwarded-for"), SLICE("forwarded"), SLICE("x-real-ip"), SLICE("via")};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (http_request_header(request, names[i], NULL))
+            return true;
+    return false;
+}
+
 void http_gate_check(struct connection *connection, const struct http_request *request, struct slice path,
                      struct http_gate *out)
 {
@@ -232,6 +242,9 @@ void http_gate_check(struct connection *connection, const struct http_request *r
                               .standing = connection_reactor(connection)->standing.serial};
     if (connection->by_proxy)
         read_forwarded(config, request, out);
+    else
+        out->of_unknown_proxy =
+            !connection->is_admin && !connection->forwarded && is_loopback(&out->address) && names_proxy(request);
     if (connection->is_admin) { /* no browser opens a Unix socket, and its mode says who may */
         out->identity = identity_socket();
         out->admin = true;
@@ -268,8 +281,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     if (!connection_reactor(connection)->standing.config->auth.required) {
         /* Nothing but its address speaks for the caller: so a page has to be the bridge's own, whatever is let in; and
          * on the port of a proxy one cannot tell who is really here. */
-        out->admin = is_loopback(&out->address) && !out->forwarded && !connection->by_proxy && page <= PAGE_OWN &&
-                     may_administer(connection, NULL);
+        out->admin = is_loopback(&out->address) && !out->forwarded && !out->of_unknown_proxy && !connection->by_proxy &&
+                     page <= PAGE_OWN && may_administer(connection, NULL);
         return;
     }
     /* Without one an `authenticate` may look at other headers. */
@@ -278,6 +291,10 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     bool counted_by_itself = tries && (request->upgrade || is_probe(path));
     if (counted_by_itself) {
         out->retry_after = limits_credential(&out->address, connection_reactor(connection)->now_ms);
+        if (out->retry_after > 0 && watches_from_here(out, path) && host_passes(config, request->host)) {
+            out->retry_after = 0; /* a probe of this machine needs none: it is not looked at */
+            return;
+        }
         if (out->retry_after > 0)
             return refuse(out, CODE_RATE_LIMITED, "too many wrong credentials from this address: see Retry-After");
     }
@@ -295,7 +312,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {
-        access_refused(REFUSED_CREDENTIAL, NULL, SLICE("a request")); /* its path is whatever it says */
+        access_refused_from(&out->address, REFUSED_CREDENTIAL, NULL,
+                            SLICE("a request")); /* its path is whatever it says */
         refuse(out, CODE_UNAUTHORIZED, "unauthorized");
     }
 }
@@ -312,7 +330,8 @@ void http_gate_check_again(struct connection *connection, struct slice path, str
     gate->standing = reactor->standing.serial;
     gate->admin = (now || (!required && gate->admin)) && may_administer(connection, now);
     if (had ? !now : required && !probes) {
-        access_refused(REFUSED_CREDENTIAL, gate->identity, SLICE("its credential is not valid any more"));
+        access_refused_from(&gate->address, REFUSED_CREDENTIAL, gate->identity,
+                            SLICE("its credential is not valid any more"));
         refuse(gate, CODE_UNAUTHORIZED, "unauthorized");
     }
     identity_put(&gate->identity, now);

@@ -14,6 +14,7 @@ struct http_gate {
     bool by_browser;           /* one that asks whether a page may ask (Fetch standard, CORS-preflight request) */
     bool open_page;            /* of the console: to anyone, and whoever asks is a nobody */
     bool forwarded;            /* `address` is what a trusted proxy said */
+    bool of_unknown_proxy;     /* from this machine, by a proxy that is not among limits.trustedProxies */
     bool admin;                /* may speak for others and change things */
     struct identity *identity; /* who asks, a reference; NULL: nobody has said */
     uint64_t standing;         /* the serial of the standing that it was judged by */

@@ -282,12 +282,22 @@ const char *access_refusal_name(enum access_refusal kind)
 
 void access_refused(enum access_refusal kind, const struct identity *identity, struct slice detail)
 {
+    access_refused_from(NULL, kind, identity, detail);
+}
+
+void access_refused_from(const struct peer_address *from, enum access_refusal kind, const struct identity *identity,
+                         struct slice detail)
+{
     atomic_fetch_add_explicit(&refusals[kind], 1, memory_order_relaxed);
     if (!log_enabled(LOG_ROOM_AUTH, LOG_LEVEL_WARN))
         return;
     struct slice owner = identity ? identity->owner : SLICE(NOBODY);
-    log_write(&sites[kind], LOG_LEVEL_WARN, "refused (%s) to %.*s: %.*s", refusal_names[kind], (int)owner.length,
-              owner.data, (int)detail.length, detail.data);
+    char text[INET6_ADDRSTRLEN];
+    struct slice address = from ? peer_address_text(from, text) : slice_from("", 0);
+    /* In front of all that the peer may have written, so that no line can name another's. */
+    log_write(&sites[kind], LOG_LEVEL_WARN, "refused (%s)%s%.*s to %.*s: %.*s", refusal_names[kind],
+              from ? " from " : "", (int)address.length, address.data, (int)owner.length, owner.data,
+              (int)detail.length, detail.data);
 }
 
 uint64_t access_refused_count(enum access_refusal kind)

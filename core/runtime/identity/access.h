@@ -7,6 +7,7 @@
 #define LUADUCT_RUNTIME_ACCESS_H
 
 #include "runtime/identity/identity.h"
+#include "runtime/limits/peer_address.h"
 #include "script/access.h"
 
 struct config;
@@ -80,6 +81,9 @@ const char *access_refusal_name(enum access_refusal kind);
 
 /* Counts it, and says so in the log, at most so often. `detail`: of what; may be empty. Any thread. */
 void access_refused(enum access_refusal kind, const struct identity *identity, struct slice detail);
+/* The same, with the address that limits count by; NULL: there is none. */
+void access_refused_from(const struct peer_address *from, enum access_refusal kind, const struct identity *identity,
+                         struct slice detail);
 uint64_t access_refused_count(enum access_refusal kind);
 
 #endif

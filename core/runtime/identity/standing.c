@@ -35,12 +35,10 @@ void standing_release(struct standing *standing)
     *standing = (struct standing){0};
 }
 
-/* Versions have numbers in the order in which they were read; one that was never in use has none yet. */
 bool standing_load_for(struct version *version, script_log *log, struct standing *out, char *error, size_t error_size)
 {
     struct standing now = standing_current();
-    unsigned number = now.version ? now.version->number : 1;
-    bool newer = version->number == 0 || version->number > number;
+    bool newer = version->read > (now.version ? now.version->read : 1);
     bool good = standing_load(newer ? version->config : now.config, log, out, error, error_size);
     if (good && newer)
         out->version = version_retain(version);
@@ -48,6 +46,28 @@ bool standing_load_for(struct version *version, script_log *log, struct standing
         out->version = version_retain(now.version);
     standing_release(&now);
     return good;
+}
+
+bool standing_read_again(script_log *log, struct standing *out, char *error, size_t error_size)
+{
+    *out = standing_current();
+    struct token_store *tokens = token_store_load(out->config->auth.tokens, error, error_size);
+    struct access_policy *access = access_policy_load(out->config, log, error, error_size);
+    struct jwk_set *keys = NULL;
+    bool keys_good = jwt_keys_load(out->config, &keys, error, error_size);
+    if (tokens) {
+        token_store_release(out->tokens);
+        out->tokens = tokens;
+    }
+    if (access) {
+        access_policy_release(out->access);
+        out->access = access;
+    }
+    if (keys_good) {
+        jwk_set_release(out->keys);
+        out->keys = keys;
+    }
+    return tokens && access && keys_good;
 }
 
 struct standing standing_use(struct standing standing)
@@ -84,7 +104,8 @@ struct identity *standing_of(const struct connection *connection)
 
 void standing_end(struct connection *connection)
 {
-    access_refused(REFUSED_CREDENTIAL, standing_of(connection), SLICE("its credential is not valid any more"));
+    access_refused_from(connection_from(connection), REFUSED_CREDENTIAL, standing_of(connection),
+                        SLICE("its credential is not valid any more"));
     if (connection->phase == CONNECTION_WEBSOCKET)
         session_refuse(connection, CODE_UNAUTHORIZED, SLICE("unauthorized"), slice_from(NULL, 0));
     else

@@ -31,6 +31,10 @@ bool standing_load(const struct config *config, script_log *log, struct standing
  * counts now, else by that one again. */
 bool standing_load_for(struct version *version, script_log *log, struct standing *out, char *error, size_t error_size);
 
+/* Reads the files of the configuration that counts now again, each by itself: a bad one leaves what it gave as it is.
+ * False: one is bad, the last of which `error` names. The same. */
+bool standing_read_again(script_log *log, struct standing *out, char *error, size_t error_size);
+
 /* Gives the references back, and empties it. */
 void standing_release(struct standing *standing);
 

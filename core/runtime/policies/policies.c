@@ -47,8 +47,22 @@ static const struct {
                         {"workerUtilization", false, 0.2, INFINITY},
                         {"certificateExpiry", true, 0, INFINITY}};
 
+/* Alerts that are no rules: of the memory controller, of this file, of hooks (switches.c), of engines. */
+static bool is_of_the_bridge(const char *name)
+{
+    static const char *const names[] = {"memory.leak", "memory.pressure", "policies.alerts"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    const char *last = strrchr(name, '.');
+    return strncmp(name, "script.", 7) == 0 || (last && strcmp(last, ".degraded") == 0);
+}
+
+/* A rule of such a name would raise and resolve what is another's. */
 static bool is_built_in(const char *name)
 {
+    if (is_of_the_bridge(name))
+        return true;
     for (unsigned i = 0; i < BUILT_IN; i++)
         if (strcmp(built_in[i].name, name) == 0)
             return true;

@@ -1,12 +1,12 @@
 #include "runtime/process/server.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/service.h"
@@ -258,9 +258,10 @@ static void leave_to_the_other(const char *why)
     _exit(1);
 }
 
-static bool import_state(const char *path, int fd)
+static bool import_state(const struct config *config, const char *path, int fd)
 {
-    struct state_import state = {.line = 1};
+    struct state_import state = {
+        .line = 1, .json_depth = config->limits.json_depth, .lenient = config->mode == CONFIG_MODE_ORIGINAL};
     char error[512];
     if (fd < 0)
         return true;
@@ -365,10 +366,11 @@ int server_run(const struct config *config, const struct config_source *source)
     log_name_thread("main");
     if (!supervision_start(reactor_count))
         return fail("cannot set up signals");
-    int import_fd = source->import && !handover_joined() ? open(source->import, O_RDONLY | O_CLOEXEC)
-                                                         : -1; /* before it may be forbidden */
-    if (source->import && !handover_joined() && import_fd < 0) {
-        fprintf(stderr, "luaduct: %s: %s\n", source->import, strerror(errno));
+    const char *unreadable = "";
+    bool imports = source->import && !handover_joined();
+    int import_fd = imports ? file_open(source->import, NULL, &unreadable) : -1; /* before it may be forbidden */
+    if (imports && import_fd < 0) {
+        fprintf(stderr, "luaduct: %s: %s\n", source->import, unreadable);
         return 1;
     }
     privileges_freeze();
@@ -389,7 +391,7 @@ int server_run(const struct config *config, const struct config_source *source)
         log_stop();
         return fail(problem);
     }
-    if (!import_state(source->import, import_fd)) { /* not again, where another process had done so */
+    if (!import_state(config, source->import, import_fd)) { /* not again, where another process had done so */
         log_stop();
         return 1;
     }

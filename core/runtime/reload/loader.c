@@ -223,6 +223,7 @@ static void *run(void *argument)
 {
     (void)argument;
     log_name_thread("loader");
+    order_try_current();
     pthread_mutex_lock(&mutex);
     while (!stopping || orders) {
         if (!orders && !buried)

@@ -4,7 +4,7 @@
  *
  *   read ─► load ─► try the hooks ─► a state for each reactor ─► ask what is kept ─► switch all ─► settle
  *     │       │           │                                            │                 │
- *     └───────┴───────────┴──────── refused: nothing has changed ──────┴──── undo all ◄──┘
+ *     └───────┴───────────┴──────── refused: the scripts stay ─────────┴──── undo all ◄──┘
  *
  * One thing at a time, in the order in which it was asked for. */
 #ifndef LUADUCT_RUNTIME_LOADER_H

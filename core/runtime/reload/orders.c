@@ -1,9 +1,12 @@
-/* A version is read and checked in a state that no agent ever meets, then brought to all reactors, or to none. */
+/* A version is read and checked in a state that no agent ever meets, then brought to all reactors, or to none; what
+ * revokes does not wait for its scripts. */
 #include "runtime/reload/orders.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "runtime/guest.h"
@@ -31,34 +34,15 @@ bool order_refuse(struct order *order, enum code code, const char *text)
     return false;
 }
 
-/* What a scratch state says of a hook that failed: `route failed: routes/main.lua:3: …` and a traceback. */
-static void hear_failure(void *context, enum script_log_level level, struct slice text)
-{
-    struct order *order = context;
-    if (level != SCRIPT_LOG_ERROR)
-        return;
-    static const char between[] = " failed: ";
-    const char *line = memchr(text.data, '\n', text.length);
-    size_t length = line ? (size_t)(line - text.data) : text.length;
-    const char *message = memmem(text.data, length, between, sizeof between - 1);
-    if (message) { /* file:line first, and the hook's name behind */
-        int name = (int)(message - text.data);
-        message += sizeof between - 1;
-        snprintf(order->text, sizeof order->text, "%.*s (in a trial call of %.*s)",
-                 (int)(length - (size_t)(message - text.data)), message, name, text.data);
-    } else {
-        snprintf(order->text, sizeof order->text, "%.*s", (int)length, text.data);
-    }
-}
-
 /* Loads the version for the first time, which fills in its sources, and tries its hooks. */
 static bool check(struct order *order, struct version *version, const struct buffer *kept, unsigned previous)
 {
     struct script_options options = slot_options(version);
+    struct dry_run_failure failure = {order->text, sizeof order->text};
     options.inert = true;
     options.switched = NULL;
-    options.log = hear_failure;
-    options.log_context = order;
+    options.log = dry_run_log;
+    options.log_context = &failure;
     char error[1024] = "";
     struct script_state *scratch = script_state_new(&options, error, sizeof error);
     sources_seal(version->sources);
@@ -78,6 +62,14 @@ static bool check(struct order *order, struct version *version, const struct buf
     if (!good && order->text[0] == '\0')
         order_refuse(order, CODE_RELOAD_FAILED, "a hook failed in a trial call");
     return good;
+}
+
+void order_try_current(void)
+{
+    struct order order = {0};
+    if (in_use.current->config->script.paths.count > 0 && !check(&order, in_use.current, NULL, 0))
+        log_warn(RELOAD, "trial_failed", "%s: the bridge serves, but a reload of these scripts will be refused",
+                 order.text);
 }
 
 /* Reads the configuration again, and makes a version of what it names. NULL: refused. */
@@ -227,26 +219,102 @@ static void take_certificates(const struct order *order, const struct version *v
         in_use_certificates(version->config, certificates);
 }
 
-static bool reload(struct order *order)
+/* Whether the configuration's credentials may come into use without its scripts: what opens the bridge, or asks the
+ * scripts in use for a hook that they do not have, is not among what cannot wait. */
+static bool credentials_stand_alone(const struct config *config, const struct config *now)
 {
-    struct version *version = read_version(order, in_use.current);
-    char problem[1024];
-    if (version && !read_standing(order, version)) {
-        version_release(version);
+    return config->auth.hook == now->auth.hook && config->auth.required >= now->auth.required &&
+           (config->tls.pair_count > 0) >= (now->tls.pair_count > 0);
+}
+
+/* What is in use of credentials and access rules, by files that are good by themselves: of the configuration that was
+ * read, when its own are; else of the one that counts now. Takes the reference to the certificates. */
+static bool take_credentials(struct order *order, const struct version *version, struct tls_context *certificates,
+                             char *problem, size_t size)
+{
+    struct standing now = standing_current(), fresh;
+    bool good = true,
+         whole = version && order->standing.version == version && credentials_stand_alone(version->config, now.config);
+    struct part *parts = parts_new();
+    if (!parts) {
+        snprintf(problem, size, "not enough memory");
+        standing_release(&now);
+        tls_context_release(certificates);
         return false;
     }
-    if (version && !policies_check(version->config, supervision_log_script, problem, sizeof problem)) {
-        version_release(version);
-        return order_refuse(order, CODE_RELOAD_FAILED, problem);
+    if (whole) {
+        fresh = order->standing;
+        order->standing = (struct standing){0};
+    } else {
+        good = standing_read_again(supervision_log_script, &fresh, problem, size);
+        tls_context_release(certificates);
+        if (!certificates_load(fresh.config, &certificates, problem, size)) {
+            good = false;
+            certificates = certificates_current();
+        }
     }
+    const struct config *config = fresh.config;
+    struct standing before = standing_use(fresh);
+    parts_act(parts, act_undo); /* no version was switched: the reactors take up what counts */
+    in_use_certificates(config, certificates);
+    parts_free(parts);
+    standing_release(&before);
+    standing_release(&now);
+    return good;
+}
+
+/* A credential that was revoked must not stay valid because of a script: a reload that is refused takes up what it can
+ * of credentials and access rules, and its answer says so. */
+static void revoke_nevertheless(struct order *order, const struct version *version, struct tls_context *certificates)
+{
+    char problem[1024] = "", added[512] = "";
+    if (!take_credentials(order, version, certificates, problem, sizeof problem))
+        snprintf(added, sizeof added, "; not all that revokes was taken up: %.400s",
+                 strstr(order->text, problem) ? "see there" : problem);
+    else if (in_use.current->config->auth.required || in_use.current->config->policies.access)
+        snprintf(added, sizeof added, "; credentials and access rules were taken up%s",
+                 version ? "" : " from the files that the configuration in use names");
+    size_t length = strlen(order->text), most = sizeof order->text - sizeof added;
+    memcpy(order->text + (length < most ? length : most), added, sizeof added);
+}
+
+static bool read_credentials(struct order *order, struct version *version, struct tls_context **certificates)
+{
+    char problem[1024];
+    return read_standing(order, version) &&
+           (certificates_load(version->config, certificates, problem, sizeof problem) ||
+            order_refuse(order, CODE_RELOAD_FAILED, problem));
+}
+
+static bool check_rules(struct order *order, const struct version *version)
+{
+    char problem[1024];
+    return policies_check(version->config, supervision_log_script, problem, sizeof problem) ||
+           order_refuse(order, CODE_RELOAD_FAILED, problem);
+}
+
+/* Only the start makes it: afterwards the bridge may not be allowed to. */
+static void look_at_admin_socket(const struct config *config)
+{
+    struct stat status;
+    if (config->listen.admin && lstat(config->listen.admin, &status) != 0 && errno == ENOENT)
+        log_warn(RELOAD, "admin_socket_gone", "listen.admin: %s is gone: only a restart makes it again",
+                 config->listen.admin);
+}
+
+static bool reload(struct order *order)
+{
     struct tls_context *certificates = NULL;
-    bool good = version && (certificates_load(version->config, &certificates, problem, sizeof problem) ||
-                            order_refuse(order, CODE_RELOAD_FAILED, problem));
-    good = good && bring(order, version, true);
-    take_certificates(order, good ? version : NULL, certificates);
+    look_at_admin_socket(in_use.current->config);
+    struct version *version = read_version(order, in_use.current);
+    bool has_credentials = version && read_credentials(order, version, &certificates);
+    bool good = has_credentials && check_rules(order, version) && bring(order, version, true);
     if (good) {
+        take_certificates(order, version, certificates);
         order->version = version->number;
         memcpy(order->hash, version->hash, sizeof order->hash);
+    } else {
+        revoke_nevertheless(order, has_credentials ? version : NULL, certificates);
     }
     version_release(version);
     return good;
@@ -317,7 +385,10 @@ bool order_carry_out(struct order *order, bool stopping)
     if (in_use.trial && !settles) {
         char text[128];
         snprintf(text, sizeof text, "version %u is on trial: promote or abort it first", in_use.trial->number);
-        return order_refuse(order, CODE_BUSY, text);
+        order_refuse(order, CODE_BUSY, text);
+        if (order->kind == ORDER_RELOAD)
+            revoke_nevertheless(order, NULL, NULL);
+        return false;
     }
     switch (order->kind) {
     case ORDER_RELOAD:

@@ -60,7 +60,9 @@ struct version *version_new(const struct config *config, struct config *own_conf
     struct version *version = calloc(1, sizeof *version);
     if (!version)
         return NULL;
+    static atomic_uint_least64_t read;
     atomic_init(&version->references, 1);
+    version->read = atomic_fetch_add_explicit(&read, 1, memory_order_relaxed) + 1;
     version->config = config;
     version->own_config = own_config;
     version->sources = sources_retain(sources);

@@ -28,6 +28,7 @@ void script_totals_add(struct script_totals *totals, const struct script_state *
 struct version {
     atomic_uint references;
     unsigned number;               /* 0: not in use yet */
+    uint64_t read;                 /* higher than that of all whose files were read before */
     char hash[SOURCES_HASH_BYTES]; /* of the files' texts; without files, of the mode's own script */
     int64_t loaded_ms;             /* wall clock */
     const struct config *config;

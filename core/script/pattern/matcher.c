@@ -16,6 +16,7 @@
 
 #include <lauxlib.h>
 
+#include "base/clock.h"
 #include "script/pattern/pattern.h"
 
 /* Between two looks at the flag: some microseconds, far below any script budget, and too rare to be measured. */
@@ -24,9 +25,17 @@
 /* Bytes compared or copied in one go that count as one step. */
 #define BYTES_PER_STEP 16
 
+static _Thread_local uint64_t stop_at_ns; /* 0: never */
+
+void pattern_stop_at(uint64_t deadline_ns)
+{
+    stop_at_ns = deadline_ns;
+}
+
 void matcher_look(struct matcher *matcher)
 {
-    if (atomic_load_explicit(matcher->stop, memory_order_relaxed))
+    if (atomic_load_explicit(matcher->stop, memory_order_relaxed) ||
+        __builtin_expect(stop_at_ns && clock_steady_ns() > stop_at_ns, 0))
         luaL_error(matcher->L, PATTERN_STOPPED);
     matcher->steps_left = MATCHER_STEPS;
 }

@@ -5,6 +5,7 @@
 #define LUADUCT_SCRIPT_PATTERN_H
 
 #include <stdatomic.h>
+#include <stdint.h>
 
 #include <lua.h>
 
@@ -16,5 +17,9 @@
  * state, and is only read. While it is true, a pattern raises PATTERN_STOPPED within some 1,024 steps; the caller sets
  * it back. Raises a Lua error when memory is out. */
 void pattern_install(lua_State *L, int string_table_index, const atomic_bool *stop);
+
+/* The same for all patterns that the calling thread runs once that time of clock_steady_ns() has come, for what nobody
+ * supervises: files while they are loaded. 0: no time. */
+void pattern_stop_at(uint64_t deadline_ns);
 
 #endif

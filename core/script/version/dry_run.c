@@ -1,6 +1,8 @@
 #include "script/version/dry_run.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bridge/registry/profile.h"
 #include "bridge/registry/registry.h"
@@ -76,6 +78,26 @@ static void try_identify(struct script_state *state, bool authenticates)
     else if (identity)
         script_identify(state, &sample_certificate, 0, identity, &reason);
     free(identity);
+}
+
+/* `route failed: routes/main.lua:3: …` and a traceback. */
+void dry_run_log(void *context, enum script_log_level level, struct slice text)
+{
+    const struct dry_run_failure *out = context;
+    if (level != SCRIPT_LOG_ERROR)
+        return;
+    static const char between[] = " failed: ";
+    const char *line = memchr(text.data, '\n', text.length);
+    size_t length = line ? (size_t)(line - text.data) : text.length;
+    const char *message = memmem(text.data, length, between, sizeof between - 1);
+    if (message) { /* file:line first, and the hook's name behind */
+        int name = (int)(message - text.data);
+        message += sizeof between - 1;
+        snprintf(out->text, out->size, "%.*s (in a trial call of %.*s)", (int)(length - (size_t)(message - text.data)),
+                 message, name, text.data);
+    } else {
+        snprintf(out->text, out->size, "%.*s", (int)length, text.data);
+    }
 }
 
 static uint64_t count_errors(const struct script_state *state)

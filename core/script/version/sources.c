@@ -1,21 +1,20 @@
 /* A list that is searched from its start: a version has a handful of files. */
 #include "script/version/sources.h"
 
-#include <errno.h>
 #include <mbedtls/sha256.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
-#include "memory/buffer.h"
+#include "base/file.h"
 
 /* A script that is longer is some other file. */
 #define FILE_BYTES_MAXIMUM (16u << 20)
 
 struct source_file {
     char *path;
-    struct buffer text;
+    char *text; /* `length` bytes */
+    size_t length;
 };
 
 struct script_sources {
@@ -47,7 +46,7 @@ void sources_release(struct script_sources *sources)
         return;
     for (unsigned i = 0; i < sources->file_count; i++) {
         free(sources->files[i].path);
-        buffer_free(&sources->files[i].text);
+        free(sources->files[i].text);
     }
     for (unsigned i = 0; i < sources->operation_count; i++) {
         free(sources->operations[i].name);
@@ -70,35 +69,6 @@ bool sources_sealed(const struct script_sources *sources)
 
 /* --- Files --- */
 
-static bool read_file(const char *path, struct buffer *text, const char **problem)
-{
-    struct stat status;
-    FILE *file = fopen(path, "re");
-    *problem = "not enough memory";
-    if (!file) {
-        *problem = strerror(errno);
-        return false;
-    }
-    if (fstat(fileno(file), &status) == 0 && S_ISDIR(status.st_mode)) {
-        *problem = "cannot be read";
-        fclose(file);
-        return false;
-    }
-    for (char *room; (room = buffer_reserve(text, 4096));) {
-        size_t got = fread(room, 1, 4096, file);
-        text->length += got;
-        if (got == 0 || text->length > FILE_BYTES_MAXIMUM)
-            break;
-    }
-    bool whole = !text->failed && !ferror(file) && text->length <= FILE_BYTES_MAXIMUM;
-    if (ferror(file))
-        *problem = "cannot be read";
-    else if (text->length > FILE_BYTES_MAXIMUM)
-        *problem = "longer than 16 MiB";
-    fclose(file);
-    return whole;
-}
-
 static struct source_file *add_file(struct script_sources *sources, const char *path, const char **problem)
 {
     struct source_file *files = realloc(sources->files, (sources->file_count + 1) * sizeof *files);
@@ -106,9 +76,8 @@ static struct source_file *add_file(struct script_sources *sources, const char *
         sources->files = files;
     struct source_file added = {.path = files ? strdup(path) : NULL};
     *problem = "not enough memory";
-    if (!added.path || !read_file(path, &added.text, problem)) {
+    if (!added.path || !file_read(path, FILE_BYTES_MAXIMUM, &added.text, &added.length, problem)) {
         free(added.path);
-        buffer_free(&added.text);
         return NULL;
     }
     files[sources->file_count] = added;
@@ -126,7 +95,7 @@ bool sources_text(struct script_sources *sources, const char *path, struct slice
         file = add_file(sources, path, problem);
     if (!file)
         return false;
-    *text = slice_from(file->text.data ? file->text.data : "", file->text.length);
+    *text = slice_from(file->text, file->length);
     return true;
 }
 
@@ -144,8 +113,7 @@ bool sources_hash(const struct script_sources *sources, char out[SOURCES_HASH_BY
     mbedtls_sha256_init(&hash);
     mbedtls_sha256_starts_ret(&hash, 0);
     for (unsigned i = 0; i < sources->file_count; i++)
-        mbedtls_sha256_update_ret(&hash, (const unsigned char *)sources->files[i].text.data,
-                                  sources->files[i].text.length);
+        mbedtls_sha256_update_ret(&hash, (const unsigned char *)sources->files[i].text, sources->files[i].length);
     mbedtls_sha256_finish_ret(&hash, digest);
     mbedtls_sha256_free(&hash);
     for (size_t i = 0; i < sizeof digest; i++)

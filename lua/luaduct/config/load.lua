@@ -34,27 +34,32 @@ local function new_globals(variable)
     return globals
 end
 
--- All of a file, or nil and why not.
-local function read_file(path, largest)
+-- All of a file, or nil and why not; without `largest` only whether it can be read.
+local function read_anything(path, largest)
     local file, reason = open(path, "rb")
     if not file then
         -- io.open puts the path before the reason; our messages have it already.
         return nil, (reason:gsub("^.*: ", ""))
     end
-    local text, problem = file:read(largest + 1)
+    local text, problem = file:read((largest or 0) + 1)
     file:close()
     if problem then
         return nil, problem
     end
     text = text or ""
-    if #text > largest then
+    if largest and #text > largest then
         return nil, format("larger than %d bytes", largest)
     end
     return text
 end
 
+-- The program's own, for a load at a time: one that a pipe does not hold up, and one that stops patterns, which no hook
+-- reaches, after a time in seconds (nil: not any more).
+local read_file, bound_patterns = read_anything, function() end
+
 -- For xpcall: the error as one line that starts with FILE:LINE.
 local function describe_error(label, problem)
+    bound_patterns()
     local text = type(problem) == "string" and problem or format("the file raised a %s", type(problem))
     local line, rest = text:match("^%(config%):(%d+): (.*)$")
     if not line then
@@ -81,13 +86,20 @@ local function call_bounded(call)
     local compiled = jit.status()
     local deadline = os.clock() + RUN_SECONDS
     jit.off()
-    debug.sethook(function()
-        if os.clock() > deadline then
+    local function look()
+        if os.clock() <= deadline then
+            return
+        end
+        debug.sethook(look, "", 1) -- the file's own pcall must not swallow it
+        if debug.getinfo(2, "S").short_src == CHUNK then
             error(format("stopped: it ran longer than %d seconds", RUN_SECONDS), 2)
         end
-    end, "", 10000)
+    end
+    debug.sethook(look, "", 10000)
+    bound_patterns(RUN_SECONDS)
     local good, result = call()
     debug.sethook()
+    bound_patterns()
     if compiled then
         jit.on()
     end
@@ -133,13 +145,7 @@ end
 
 -- Nil when the file can be read, else why not.
 local function unreadable(path)
-    local file, reason = open(path, "rb")
-    if not file then
-        return (reason:gsub("^.*: ", ""))
-    end
-    local _, problem = file:read(1)
-    file:close()
-    return problem
+    return select(2, read_file(path))
 end
 
 -- The steps below share one object: `values` by path, `failed` paths (a rule about them would only repeat), `report`.
@@ -502,9 +508,11 @@ local loader = {}
 
 --- `path` of the file, nil for every key at its default. `flags`: texts by flag ("--ws-port"), or nil. `env`: a table
 --- or function of variables, nil for the process's own. `snapshot`: what the running configuration gave, for a reload;
---- nil at the start. Gives the configuration, a snapshot of it, and the paths whose change waits for a restart (with
+--- nil at the start. `read(path, largest)`: gives the text of a file, or nil and why not; nil for Lua's own way, which
+--- waits for a pipe. `bound(seconds)`: stops patterns after that time, or nil. Gives the configuration, a snapshot of it, and the paths whose change waits for a restart (with
 --- commas between); or nil and a list of one-line texts.
-function loader.load(path, flags, env, snapshot)
+function loader.load(path, flags, env, snapshot, read, bound)
+    read_file, bound_patterns = read or read_anything, bound or function() end
     local variable = variable_reader(env)
     local label = path or "built-in configuration"
     local config = {}

@@ -7,6 +7,7 @@ import {Talk, targets} from "./talk.js";
 import {prepare, theme} from "./chart.js";
 
 const PACE = 200, NODES = 80, EDGES = 400, SETTLED = 0.02, NEAREST = 8;
+const CROWD = 45, NAMES = 40; // more nodes are drawn less often, and not all of them with their names
 
 const BY = {"": "as fits", agent: "each agent", role: "by role", label: "by label"};
 
@@ -27,10 +28,7 @@ export function map(main) {
     const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
     const canvas = h("canvas", {role: "img", "aria-label": "Who talks to whom"});
     const body = h("tbody"), about = h("p", {class: "about"}, ""), pairs = h("p", {class: "dim"}, "");
-    const by = h("select", {onchange: () => {
-        learn();
-        regroup();
-    }}, Object.entries(BY).map(([value, name]) => h("option", {value}, name)));
+    const by = h("select", {onchange: regroup}, Object.entries(BY).map(([value, name]) => h("option", {value}, name)));
     const find = h("input", {type: "search", placeholder: "id, role or label", oninput: () => regroup()});
     const zoomer = (name, label, act) => h("button", {type: "button", class: "quiet", "aria-label": label, title: label, onclick: act}, icon(name));
     const frame = h("div", {class: "map", tabindex: "0", role: "group",
@@ -241,6 +239,7 @@ export function map(main) {
 
     const at = (one) => [middle.x + pan.x + one.x * scale * zoom, middle.y + pan.y + one.y * scale * zoom];
     let most = 1, mostOfPairs = 1; // the liveliest
+    let odd = false;
     let room = 1;                  // small where there is little of it
     const size = (one) => (6 + 11 * Math.sqrt(Math.min(1, one.weight / most))) * room * Math.min(1.6, Math.max(0.8, zoom ** 0.5));
     const under = (place) => place && [...nodes.values()].reverse().find((one) =>
@@ -251,8 +250,13 @@ export function map(main) {
         if (ended) {
             return;
         }
+        odd = !odd;
+        if (odd && nodes.size > CROWD && !held) { // half of the frames show as much
+            wake();
+            return;
+        }
         const now = performance.now();
-        for (let i = 0; i < (calm ? 40 : 1) && heat > SETTLED; i++) {
+        for (let i = 0; i < (calm ? 40 : nodes.size > CROWD ? 2 : 1) && heat > SETTLED; i++) {
             settle();
         }
         const {context, width, height} = prepare(canvas);
@@ -340,6 +344,9 @@ export function map(main) {
             const [x, y] = at(one), text = near === one ? cut(context, one.title, 400) : one.text;
             const half = near === one ? context.measureText(text).width / 2 : one.half, below = y + size(one) + (one.kind === "several" ? 15 : 11);
             const box = [x - half - 2, below - 8, x + half + 2, below + 8];
+            if (taken.length >= NAMES && zoom <= 1) {
+                break;
+            }
             if ((one === near && taken.length > 0) || taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) {
                 continue;
             }
@@ -362,7 +369,6 @@ export function map(main) {
         find.value = node.name;
         by.value = "agent";
         showWhole();
-        learn().then(regroup);
         regroup();
     }
 
@@ -459,7 +465,7 @@ export function map(main) {
         sample = "from the history: live is for administrators";
     }
     const timers = [setInterval(() => document.hidden || regroup(), 2000), setInterval(() => stale && !document.hidden && performance.now() - regrouped > (nodes.size < 40 ? 400 : 1400) && regroup(), 200),
-        setInterval(() => document.hidden || learn(), 30000)];
+        setInterval(() => document.hidden || learn(), store.latest?.agents < 2000 ? 15000 : 60000)];
     regroup();
     return () => {
         ended = true;

@@ -1,7 +1,7 @@
 // Who talked to whom lately, counted with a half-life, and how that is put together for a map: each agent by itself, or by
 // role or label; the most active, and the others as one.
 
-const HALF_LIFE = 30000, PAIRS = 6000, LEAST = 0.05;
+const HALF_LIFE = 30000, PAIRS = 4000, LEAST = 0.05;
 
 // Whom a decision means, as it is written in a trace (to{"a", "b"}, all{role = "writer"}, broadcast() …): [kind, name],
 // kind "agent", or "group" for those who are meant together.
@@ -97,10 +97,12 @@ export class Talk {
         const edges = new Map();
         for (const pair of pairs) {
             const from = places.of(pair.from, "agent"), to = places.of(pair.to, pair.kind);
-            const key = `${from.key}\n${to.key}`;
-            const edge = edges.get(key) ?? {key, from, to, weight: 0};
-            edge.weight += pair.weight;
-            edges.set(key, edge);
+            const both = from.index * places.all.size + to.index, edge = edges.get(both);
+            if (edge) {
+                edge.weight += pair.weight;
+            } else {
+                edges.set(both, {key: `${from.key}\n${to.key}`, from, to, weight: pair.weight});
+            }
         }
         const heaviest = (list) => [...list].sort((a, b) => b.weight - a.weight);
         return {by: using, of: places.of, nodes: heaviest(places.all.values()), edges: heaviest(edges.values()), agents: weights.size,
@@ -109,14 +111,18 @@ export class Talk {
 
     places(using, weights, groups, most, before) {
         const nameOf = (name) => using === "agent" ? name
-            : using === "role" ? this.known.get(name)?.role ?? "gone" : this.known.get(name)?.label ?? "no label";
-        const all = new Map(), byName = new Map();
+            : using === "role" ? this.known.get(name)?.role ?? "unknown" : this.known.get(name)?.label ?? "no label";
+        const all = new Map(), byName = new Map(), byAgent = new Map();
         for (const [name, weight] of weights) {
-            const own = nameOf(name), key = `${using}:${own}`;
-            const place = byName.get(own) ?? {key, kind: using === "agent" ? "agent" : "several", name: own, count: 0, weight: 0};
+            const own = nameOf(name);
+            let place = byName.get(own);
+            if (!place) {
+                place = {key: `${using}:${own}`, kind: using === "agent" ? "agent" : "several", name: own, count: 0, weight: 0};
+                byName.set(own, place);
+            }
             place.count++;
             place.weight += weight;
-            byName.set(own, place);
+            byAgent.set(name, place);
         }
         // Who has a place keeps it until another one is clearly livelier: else the map would not come to rest.
         const rank = (place) => place.weight * (before?.has(place.key) ? 2 : 1);
@@ -145,7 +151,12 @@ export class Talk {
                 all.set(more.key, more);
             }
         });
-        return {all, own, of: (name, kind) => kind === "agent" ? all.get(`${using}:${nameOf(name)}`) ?? rest
+        [...all.values()].forEach((place, index) => {
+            place.index = index;
+        });
+        // Those without a place of their own have no index.
+        const shown = (place) => place === undefined || place.index === undefined ? rest : place;
+        return {all, own, of: (name, kind) => kind === "agent" ? shown(byAgent.get(name))
             : all.get(`group:${name}`) ?? all.get("group-rest")};
     }
 }

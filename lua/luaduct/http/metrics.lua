@@ -3,6 +3,7 @@ local families = require "luaduct.http.families"
 local json = require "luaduct.http.json"
 local native = require "luaduct.http.native"
 local optimization = require "luaduct.http.optimization"
+local see = require "luaduct.http.sight"
 
 -- What families look at beside native.figures().
 local function gather()
@@ -147,11 +148,15 @@ local function choose(accept)
     return chosen
 end
 
+local json_form = see("status", function()
+    return 200, body(native.figures())
+end)
+
 return function(request)
     local chosen = choose(request.accept)
     local version = FORMS[chosen].version
     if not version then
-        return 200, body(native.figures())
+        return json_form(request)
     end
     native.content_type(("%s; version=%s; charset=utf-8"):format(chosen, version))
     write_text(FORMS[chosen].open_metrics)

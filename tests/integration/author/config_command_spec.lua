@@ -133,15 +133,19 @@ describe("luaduct config migrate", function()
 
     it("keeps a token to whom it belongs, and follows no link", function()
         local folder = process.folder()
-        for name, text in pairs({secret = "AI_BRIDGE_AUTH_TOKEN=correct-horse-battery\n", plain = "AI_BRIDGE_PORT=1\n"}) do
+        local files = {secret = "AI_BRIDGE_AUTH_TOKEN=correct-horse-battery\n", plain = "AI_BRIDGE_PORT=1\n"}
+        for name, text in pairs(files) do
             process.write_file(folder .. "/" .. name .. ".env", text)
             local output = folder .. "/" .. name .. ".lua"
-            assert.equal(0, (bridge.luaduct({"config", "migrate", folder .. "/" .. name .. ".env", "--output", output})))
+            local source = folder .. "/" .. name .. ".env"
+            assert.equal(0, (bridge.luaduct({"config", "migrate", source, "--output", output})))
             local _, mode = process.run({"stat", "-c", "%a", output})
             assert.equal(name == "secret" and "600\n" or "644\n", mode)
         end
         assert.equal(0, (process.run({"ln", "-s", folder .. "/elsewhere", folder .. "/link.lua"})))
-        local status, _, errors = bridge.luaduct({"config", "migrate", folder .. "/secret.env", "-o", folder .. "/link.lua"})
+        local status, _, errors = bridge.luaduct({
+            "config", "migrate", folder .. "/secret.env", "-o", folder .. "/link.lua",
+        })
         assert.equal(1, status)
         assert.truthy(errors:find("exists", 1, true), errors)
         assert.is_nil(io.open(folder .. "/elsewhere"))

@@ -82,6 +82,7 @@ describe("the Debian package", function()
         local control = process.read_file("config/deploy/debian/control")
         local depends = control:match("Build%-Depends: debhelper%-compat %(= 13%),(.-)\n%S"):gsub(",", " ")
         local setup = process.read_file("scripts/setup"):match("run_packages=%((.-)%)")
+        setup = setup:gsub("lua%-cjson", "") -- which scripts load, and the program does not
         assert.same(sorted(setup), sorted(depends))
     end)
 end)

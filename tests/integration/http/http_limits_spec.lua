@@ -124,7 +124,8 @@ describe("OPTIONS", function()
     it("names the methods of the path, without a credential, and knows which there are", function()
         local server = bridge.start({config = {auth = {token = "correct horse battery staple"}}})
         for path, allow in pairs({
-            ["/send"] = "POST, OPTIONS", ["/agents"] = "GET, HEAD, OPTIONS", ["/admin/log"] = "GET, HEAD, POST, OPTIONS",
+            ["/send"] = "POST, OPTIONS", ["/agents"] = "GET, HEAD, OPTIONS",
+            ["/admin/log"] = "GET, HEAD, POST, OPTIONS",
         }) do
             local answer = http.request(server, {method = "OPTIONS", path = path})
             assert.same({204, allow, ""}, {answer.status, answer.headers.allow, answer.body})

@@ -163,12 +163,15 @@ describe("access rules", function()
             ["/agents"] = {200, 403, 200}, ["/tasks"] = {200, 403, 200}, ["/history"] = {403, 200, 200},
             ["/api/status"] = {403, 403, 200}, ["/optimization"] = {403, 403, 200}, ["/alerts"] = {403, 403, 200},
             ["/metrics/history"] = {403, 403, 200},
-            ["/health"] = {200, 200, 200}, ["/metrics"] = {200, 200, 200},
+            ["/health"] = {200, 200, 200}, ["/metrics"] = {403, 403, 200},
         }) do
             local found = {status(server, path, "worker"), status(server, path, "boss"), status(server, path, "ops")}
             assert.same(expected, found, path)
         end
         assert.equal(403, status(server, "/events", "worker"))
+        local headers = tokens.bearer("worker")
+        headers.Accept = "text/plain"
+        assert.equal(200, select(2, http.get(server, "/metrics", headers)).status)
     end)
 
     it("decide who administers; the role admin does without a rule", function()
@@ -317,7 +320,7 @@ describe("access rules", function()
         status(server, "/admin/gc", "plain", "POST")
         status(server, "/agents", "wrong")
 
-        local denied = http.get(server, "/metrics", tokens.bearer("plain")).messages.denied
+        local denied = http.get(server, "/metrics", tokens.bearer("ops")).messages.denied
 
         assert.same({1, 1, 1, 1, 1}, {denied.send, denied.broadcast, denied.see, denied.admin, denied.credential})
         local text = select(2, http.get(server, "/metrics", {Accept = "text/plain"})).body
@@ -356,6 +359,8 @@ describe("access rules", function()
         ["allow { send = 5 }"] = "access.lua:1: send: expected a text of 1 to 256 bytes without control characters",
         ["\nallow {}"] = "access.lua:2: the rule says nothing: expected send, broadcast, see or admin",
         ["deny { to = 'x' }"] = "access.lua:1: to: expected send beside it",
+        ["return { { name = 'a', value = 'agents', above = 1 } }"] =
+            "access.lua: expected calls of allow and deny, and nothing returned, got a table",
         ["deny { see = 'everything' }"] = "access.lua:1: see: expected agents, history, tasks, status, events or *",
         ["deny { kind = 'bot', admin = true }"] = "access.lua:1: kind: expected one of nobody, shared, token, jwt",
         ["deny { admin = 1 }"] = "access.lua:1: admin: expected true",
@@ -407,5 +412,25 @@ describe("access rules", function()
         shared:send_envelope({id = "e3"})
         shared:expect_error("forbidden")
         assert.equal(json.null, http.get(server, "/history", tokens.bearer("reader")).history[1].to)
+    end)
+end)
+
+describe("what is refused to somebody who has no right to come in", function()
+    after_each(bridge.clean)
+
+    it("is logged with the address that limits count, a trusted proxy's client's too", function()
+        local server = bridge.start({config = {
+            auth = {token = "secret"}, limits = {trustedProxies = {"127.0.0.1"}},
+        }})
+
+        status(server, "/agents", "wrong")
+        server:wait_log("refused (credential) from 127.0.0.1 to nobody: a request")
+        local headers = {["X-Forwarded-For"] = "192.0.2.7", Authorization = "Bearer wrong"}
+        assert.equal(401, select(2, http.get(server, "/agents", headers)).status)
+        server:wait_log("refused (credential) from 192.0.2.7 to nobody: a request")
+        websocket.connect(server):send_register("eve", {authToken = "wrong"})
+        server:wait_log("refused (credential) from 127.0.0.1 to nobody: register")
+        http.get(server, "/agents", {Origin = "https://elsewhere.example"})
+        server:wait_log("refused (origin) from 127.0.0.1 to nobody: https://elsewhere.example")
     end)
 end)

@@ -112,7 +112,8 @@ describe("luaduct doctor", function()
     end)
 
     it("says of a port what is wrong with it, and what helps against that", function()
-        local _, checks = examine(write({listen = {host = "192.0.2.1", wsPort = 4567, insecure = true}})) -- RFC 5737: nobody's
+        local nobodys = "192.0.2.1" -- RFC 5737
+        local _, checks = examine(write({listen = {host = nobodys, wsPort = 4567, insecure = true}}))
         assert_check(checks, "listen.wsPort", "fail", "port 4567 of 192.0.2.1: Cannot assign requested address")
         assert.match("mend listen.host", checks["listen.wsPort"].advice)
     end)

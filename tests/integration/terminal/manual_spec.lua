@@ -202,6 +202,21 @@ describe("docs/command-line.md", function()
     end)
 end)
 
+-- Pages link to pages that are installed too; to other files of the source only where one reads that.
+local function assert_links(folder)
+    local _, pages = process.run({"find", folder, "-name", "*.md"})
+    for page in pages:gmatch("[^\n]+") do
+        for link in process.read_file(page):gmatch("%]%(([^)#%s]+%.md)[#)]") do
+            local path = page:match("^.*/") .. link
+            if not link:find("^%a+:") and not link:find("examples/", 1, true) and not link:find("bench/", 1, true) then
+                local file = io.open(path)
+                assert.truthy(file, path)
+                file:close()
+            end
+        end
+    end
+end
+
 describe("make install", function()
     after_each(bridge.clean)
 
@@ -222,6 +237,7 @@ describe("make install", function()
         assert.match("LUADUCT.LUA 5", process.read_file(share .. "man/man5/luaduct.lua.5"))
         assert.match("complete .*_luaduct", process.read_file(share .. "bash-completion/completions/luaduct"))
         assert.match("^#compdef luaduct", process.read_file(share .. "zsh/site-functions/_luaduct"))
+        assert_links(share .. "doc/luaduct/")
         make("uninstall")
         local _, left = process.run({"find", folder .. "/usr", "-type", "f"})
         assert.equal("", left)

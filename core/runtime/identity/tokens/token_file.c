@@ -1,7 +1,6 @@
 #include "runtime/identity/tokens/token_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <mbedtls/sha256.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "protocol/json/json.h"
 #include "protocol/json/json_number.h"
 #include "protocol/json/json_write.h"
@@ -250,17 +250,11 @@ static bool fail(const char *path, const char *why, char *error, size_t error_si
 bool token_file_read(const char *path, struct buffer *out, char *error, size_t error_size)
 {
     struct stat status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &status) != 0) {
-        int failure = errno;
-        if (fd >= 0)
-            close(fd);
-        return fail(path, strerror(failure), error, error_size);
-    }
     const char *why = NULL;
-    if (!S_ISREG(status.st_mode))
-        why = "is no file";
-    else if (status.st_mode & S_IWOTH)
+    int fd = file_open(path, &status, &why);
+    if (fd < 0)
+        return fail(path, why, error, error_size);
+    if (status.st_mode & S_IWOTH)
         why = "anybody on this machine may write it: chmod 600";
     else if (status.st_size > (off_t)TOKEN_FILE_BYTES)
         why = "is larger than 16 MiB";

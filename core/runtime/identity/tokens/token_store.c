@@ -168,9 +168,12 @@ struct token_store *token_store_load(const char *path, char *error, size_t error
         return store;
     }
     struct buffer text = {0};
-    struct token_store *store = token_file_read(path, &text, error, error_size)
-                                    ? read_lines(path, slice_from(text.data, text.length), error, error_size)
-                                    : NULL;
+    struct token_store *store = NULL;
+    char problem[4096 + 128];
+    if (token_file_read(path, &text, problem, sizeof problem))
+        store = read_lines(path, slice_from(text.data, text.length), error, error_size);
+    else
+        snprintf(error, error_size, "auth.tokens: %s", problem);
     buffer_free(&text);
     return store;
 }
