@@ -75,7 +75,7 @@ ssize_t portable_recvmsg(int fd, struct msghdr *message, int flags);
 #undef MSG_CMSG_CLOEXEC
 #define MSG_CMSG_CLOEXEC 0x40000000
 
-/* The signal is ignored everywhere it matters. */
+/* Where there is none, system_start has the process ignore SIGPIPE. */
 #ifndef MSG_NOSIGNAL
 #define MSG_NOSIGNAL 0
 #endif

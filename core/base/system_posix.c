@@ -1,8 +1,10 @@
 /* What POSIX, and what every system of today, says. */
 #include <grp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/system.h"
@@ -50,6 +52,8 @@ void system_trim_heap(void) {}
 void system_start(const char *name)
 {
     program = name;
+    if (MSG_NOSIGNAL == 0) /* it cannot be said with each call */
+        signal(SIGPIPE, SIG_IGN);
 }
 
 /* A name without a slash was found in PATH by whoever started it. */

@@ -84,6 +84,11 @@ static inline void *poller_owner(const struct poller_event *event)
 #endif
 }
 
+/* A loop of libev, to be destroyed with ev_loop_destroy. Off Linux the environment variable LIBEV_FLAGS says how it
+ * polls (ev(3), by the backend's number), for what libev takes by itself differs between systems: select, say, where
+ * it does not trust kqueue. NULL: no memory. */
+struct ev_loop *poller_loop_new(void);
+
 /* `ready` is called by the loop, on its thread, with watcher->data as given; it begins with poller_renew, and takes
  * until there is nothing. False: errno says why, and poller_close is in order. */
 bool poller_open(struct poller *poller, struct ev_loop *loop, void (*ready)(struct ev_loop *, ev_io *, int),

@@ -4,6 +4,11 @@
 #include <time.h>
 #include <unistd.h>
 
+struct ev_loop *poller_loop_new(void)
+{
+    return ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+}
+
 void poller_clear(struct poller *poller)
 {
     poller->fd = -1;

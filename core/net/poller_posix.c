@@ -82,6 +82,11 @@ static void on_timeout(struct ev_loop *loop, ev_timer *timer, int revents)
     poller->over = true;
 }
 
+struct ev_loop *poller_loop_new(void)
+{
+    return ev_loop_new(EVFLAG_AUTO);
+}
+
 void poller_clear(struct poller *poller)
 {
     memset(poller, 0, sizeof *poller);
@@ -102,7 +107,7 @@ bool poller_open(struct poller *poller, struct ev_loop *loop, void (*ready)(stru
 bool poller_open_alone(struct poller *poller)
 {
     poller_clear(poller);
-    poller->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    poller->loop = poller_loop_new();
     if (!poller->loop) {
         errno = ENOMEM;
         return false;

@@ -457,7 +457,7 @@ bool reactor_prepare(struct reactor *reactor, unsigned index, const struct confi
     poller_clear(&reactor->poller);
     poller_clear(&reactor->proxied.poller);
     reactor->read_buffer = aligned_alloc(64, REACTOR_READ_BYTES + WEBSOCKET_SLACK);
-    reactor->loop = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    reactor->loop = poller_loop_new();
     if (!reactor->read_buffer || !reactor->loop ||
         !poller_open(&reactor->poller, reactor->loop, on_connections, reactor) || !proxied_prepare(reactor)) {
         snprintf(error, size, "cannot start reactor %u: %s", index, strerror(errno));
