@@ -251,7 +251,7 @@ describe("an export", function()
 
     it("takes in original mode what that mode takes from agents", function()
         local server = bridge.start({config = {mode = "original"}})
-        local status, out, errors = import(server, HEAD .. '{"mailbox":"5","envelope":{"to":5}}\n' .. END_OF_ONE)
+        local status, out, errors = import(server, HEAD .. '{"mailbox":"5","envelope":{"to":5}}\n' .. END_1)
         assert.equal(0, status, errors)
         assert.truthy(out:find("1 in mailboxes", 1, true), out)
     end)
@@ -286,14 +286,11 @@ describe("an export", function()
         ["no kind"] = {HEAD .. '{"envelope":{}}\n' .. END_1, 2, "expected one of"},
         ["no id"] = {HEAD .. '{"mailbox":"","envelope":{}}\n' .. END_1, 2, "mailbox: expected the id"},
         ["a number in a text's place"] = {
-            HEAD .. '{"mailbox":"bob","envelope":{"to":5}}
-' .. END_1, 2, "to: expected a string"},
+            HEAD .. '{"mailbox":"bob","envelope":{"to":5}}\n' .. END_1, 2, "to: expected a string"},
         ["a priority that is none"] = {
-            HEAD .. '{"mailbox":"bob","envelope":{"priority":9}}
-' .. END_1, 2, "priority: expected a string"},
+            HEAD .. '{"mailbox":"bob","envelope":{"priority":9}}\n' .. END_1, 2, "priority: expected a string"},
         ["more nesting than limits.jsonDepth"] = {
-            HEAD .. '{"mailbox":"bob","envelope":{"payload":' .. ("["):rep(200) .. ("]"):rep(200) .. "}}
-" .. END_1,
+            HEAD .. '{"mailbox":"bob","envelope":{"payload":' .. ("["):rep(200) .. ("]"):rep(200) .. "}}\n" .. END_1,
             2, "nested"},
         ["no envelope"] = {HEAD .. '{"mailbox":"bob"}\n' .. END_1, 2, "envelope: expected an object"},
         ["a bad field"] = {HEAD .. '{"mailbox":"bob","envelope":{"to":[]}}\n' .. END_1, 2, "to: expected a string"},

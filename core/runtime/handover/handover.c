@@ -56,7 +56,7 @@ static struct {
     pid_t pid;
     char error[512];
     struct errand errands[LANES_MAXIMUM];
-    atomic_bool busy; /* a hook waits */
+    atomic_bool busy; /* a hook waits; in the end: a task of an agent runs */
 
     pthread_mutex_t mutex; /* from here on */
     pthread_cond_t changed;
@@ -189,6 +189,8 @@ static void stand_still(struct reactor *reactor, struct errand *errand)
         pending_stop(); /* nobody here is given what waits, when agents go */
         meet();
         part_let_go(reactor);
+        if (reactor->executing)
+            atomic_store(&handover.busy, true);
     } else {
         part_resume(reactor);
     }
@@ -375,6 +377,7 @@ static bool hand_over(struct channel_writer *control, struct channel_reader *rea
         return false;
     if (drain_begun())
         return fail("this process is going away");
+    atomic_store(&handover.busy, false);
     uint64_t began_ns = clock_steady_ns();
     post_all(stand_still);
     bool good = give_all(control, reader) || has_served();
@@ -392,6 +395,8 @@ static bool hand_over(struct channel_writer *control, struct channel_reader *rea
     if (!good)
         stop_writing(); /* one that still writes stops */
     wait_all_left();
+    if (good && !atomic_load(&handover.busy))
+        shutdown(handover.control, SHUT_WR); /* nothing will come late */
     if (good)
         log_info(SERVER, "handed_over", "handover: process %d serves now; nobody did for %.1f ms", (int)handover.pid,
                  still_ms);
@@ -500,7 +505,7 @@ void handover_begin(void)
     else if (drain_begun())
         why = "this process is going away";
     else if (handover_follows())
-        why = "the process before this one still has tasks or requests to finish: try again when it has ended";
+        why = "the process before this one still has tasks to finish: try again when it has ended";
     else if (getpid() == 1)
         why = "this is process 1 of its container, whose end would be the new one's too: start a new container";
     else if (loader_canary(&trial))

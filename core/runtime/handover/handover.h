@@ -20,7 +20,7 @@
  *   tells the service manager, KNOWN ─────────►   tells it READY
  *   lets go, says goodbye to who stayed,
  *   LATE: what its last tasks come to ────────►   gives it to who asked
- *   ends
+ *   closes its end for writing, ends
  *
  * **Who owns it all.** Up to SERVES the old process has given nothing away: whatever fails (the new one does not start,
  * refuses, ends, hangs, is of another version) ends with a line in the log that says why, and the reactors go on where
@@ -116,10 +116,10 @@ bool handover_listen(const struct config *config, uint16_t *ws_port, uint16_t *h
 bool handover_take_over(char *error, size_t size);
 
 /* Instead of service_ready: says it as soon as the service manager knows this process, and takes what comes late, on a
- * thread of its own that ends with the old process. */
+ * thread of its own that ends when the old process has no more of it. */
 void handover_follow(const char *status);
 
-/* Whether it is still there: then it may have answers for agents that must not go elsewhere meanwhile. */
+/* Whether more may come: then agents must not go elsewhere meanwhile. */
 bool handover_follows(void);
 
 /* Main, before the reactors stop: ends that thread. */

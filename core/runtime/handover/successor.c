@@ -47,7 +47,7 @@ static struct {
     unsigned taken, here, round;
     pthread_t thread; /* of what comes late */
     bool follows, known;
-    atomic_bool old_is_there;
+    atomic_bool more_may_come;
     char problem[256]; /* why a reactor could not take its part; empty: none */
 } successor = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
@@ -348,7 +348,7 @@ static void *follow(void *status)
     if (!successor.known) /* it ended in between: then this process is told of by nobody else */
         service_ready(status);
     pool_leave_thread();
-    atomic_store(&successor.old_is_there, false);
+    atomic_store(&successor.more_may_come, false);
     return NULL;
 }
 
@@ -356,13 +356,13 @@ static void *follow(void *status)
 bool handover_follows(void)
 {
     char byte;
-    return atomic_load(&successor.old_is_there) &&
+    return atomic_load(&successor.more_may_come) &&
            recv(successor.reader.fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) != 0;
 }
 
 void handover_follow(const char *status)
 {
-    atomic_store(&successor.old_is_there, true);
+    atomic_store(&successor.more_may_come, true);
     int failure = pthread_create(&successor.thread, NULL, follow, (void *)(uintptr_t)status);
     successor.follows = failure == 0;
     if (successor.follows)
@@ -371,7 +371,7 @@ void handover_follow(const char *status)
              "handover: cannot start a thread: %s: what tasks of the old process come to is "
              "lost",
              strerror(failure));
-    atomic_store(&successor.old_is_there, false);
+    atomic_store(&successor.more_may_come, false);
     free_frames();
     service_ready(status);
 }
