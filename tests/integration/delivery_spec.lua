@@ -239,7 +239,6 @@ describe("delivery", function()
     end)
 
     it("takes an HTTP envelope to everyone, for it has no connection to leave out", function()
-        local http = require "tests.support.http"
         local server = bridge.start()
         local alice = websocket.agent(server, "alice")
         local bob = websocket.agent(server, "bob")

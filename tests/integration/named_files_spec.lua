@@ -1,5 +1,5 @@
--- Files that a person names: what is none, a pipe or a device, is said to be none and holds nobody up; and what a config
--- or a script does while it is loaded has an end.
+-- Files that a person names: what is none, a pipe or a device, is said to be none and holds nobody up; and what a
+-- config or a script does while it is loaded has an end.
 local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
 local process = require "tests.support.process"

@@ -509,8 +509,8 @@ local loader = {}
 --- `path` of the file, nil for every key at its default. `flags`: texts by flag ("--ws-port"), or nil. `env`: a table
 --- or function of variables, nil for the process's own. `snapshot`: what the running configuration gave, for a reload;
 --- nil at the start. `read(path, largest)`: gives the text of a file, or nil and why not; nil for Lua's own way, which
---- waits for a pipe. `bound(seconds)`: stops patterns after that time, or nil. Gives the configuration, a snapshot of it, and the paths whose change waits for a restart (with
---- commas between); or nil and a list of one-line texts.
+--- waits for a pipe. `bound(seconds)`: stops patterns after that time, or nil. Gives the configuration, a snapshot of
+--- it, and the paths whose change waits for a restart (with commas between); or nil and a list of one-line texts.
 function loader.load(path, flags, env, snapshot, read, bound)
     read_file, bound_patterns = read or read_anything, bound or function() end
     local variable = variable_reader(env)

@@ -21,7 +21,8 @@ describe("a reload that is refused", function()
         config.listen = {admin = "admin.sock"}
         config.auth = config.auth or {tokens = "tokens"}
         return bridge.start({config = config, script = script or "return {}", files = {
-            tokens = tokens.file({ops = ADMIN, viewer = VIEWER, eve = EVE}), ["access.lua"] = 'allow { role = "reader", see = "*" }',
+            tokens = tokens.file({ops = ADMIN, viewer = VIEWER, eve = EVE}),
+            ["access.lua"] = 'allow { role = "reader", see = "*" }',
         }})
     end
 
@@ -78,7 +79,7 @@ describe("a reload that is refused", function()
         assert.equal(403, status(server, tokens.bearer("viewer")))
     end)
 
-    it("takes the shared token of its configuration, and a return to an older version does not bring it back", function()
+    it("takes the shared token of its configuration, which a return to an older version does not undo", function()
         local config = {listen = {admin = "admin.sock"}, script = {path = "script.lua"}}
         local function write_token(server, token)
             config.auth = {token = token, tokenIsAdmin = true}
