@@ -6,9 +6,9 @@ local harness = require("bench.support.harness")
 
 local help = [[
 usage: bench/canary [OPTION]...
-Agents in pairs with 16 messages on the way from each; meanwhile half of the senders get a version that raises in 5 % of
-its calls, and then one that never ends in 1 % of them. Prints how long after the answer to `luaduct reload` it was taken
-back.
+Agents in pairs with 16 messages on the way from each; meanwhile half of the senders get a version that raises in 5 %
+of its calls, and then one that never ends in 1 % of them. Prints how long after the answer to `luaduct reload` it was
+taken back.
 
   --rounds N       of each; standard 5
   --agents N       standard 100

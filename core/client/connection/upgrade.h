@@ -9,7 +9,7 @@
 
 #define UPGRADE_KEY_LENGTH 24
 #define UPGRADE_REQUEST_MAXIMUM 12288 /* with the longest credential */
-#define UPGRADE_ANSWER_MAXIMUM 16384 /* a longer head is no bridge's */
+#define UPGRADE_ANSWER_MAXIMUM 16384  /* a longer head is no bridge's */
 #define UPGRADE_ERROR_SIZE 160
 
 /* A fresh random key, no NUL. */
