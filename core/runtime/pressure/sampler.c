@@ -11,9 +11,8 @@
 void sampler_read(struct memory_sample *out)
 {
     struct script_collections collections = {0};
-    *out = (struct memory_sample){.mailboxes = mailbox_bytes_in_all(),
-                                  .history = history_bytes(),
-                                  .compression = deflate_state_bytes()};
+    *out = (struct memory_sample){
+        .mailboxes = mailbox_bytes_in_all(), .history = history_bytes(), .compression = deflate_state_bytes()};
     out->pools = pool_bytes_in_all();
     api_sum_heaps(&out->script_heaps, &out->api_heaps, &collections);
     out->collections = collections.manual + collections.automatic;
