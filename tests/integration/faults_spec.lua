@@ -5,6 +5,7 @@ local bridge = require "tests.support.bridge"
 local fault = require "tests.support.fault"
 local http = require "tests.support.http"
 local process = require "tests.support.process"
+local unistd = require "posix.unistd"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -229,12 +230,21 @@ describe("when the machine refuses", function()
     end)
 
     it("room on the disk of the log, the bridge goes on and says so when there is room again", function()
-        local server = bridge.start({config = {log = {file = "/dev/full"}}})
+        local file = process.folder() .. "/log"
+        assert(unistd.link("/dev/full", file, true))
+        local server = bridge.start({config = {log = {file = file, access = true}}})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
         alice:send_envelope({to = "bob", id = "e1"})
 
         assert.equal("e1", bob:receive_envelope().id)
         assert.equal(200, http.request(server, {path = "/health"}).status)
+        os.remove(file)
+        server:signal("SIGUSR1") -- opens the file of that name again
+        wait.eventually(function()
+            http.request(server, {path = "/health"})
+            local log = process.read_file(file)
+            return log and log:match("%d+ lines were lost")
+        end, nil, "the log to say what was lost")
     end)
 
     it("to run for a while (SIGSTOP), everybody is still there afterwards", function()
@@ -243,7 +253,7 @@ describe("when the machine refuses", function()
         }})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
         server:signal("SIGSTOP")
-        process.run({"sleep", "1.5"})
+        process.run({"sleep", ALL and "60" or "1.5"})
         server:signal("SIGCONT")
 
         alice:send_envelope({to = "bob", id = "e1"})
