@@ -197,7 +197,6 @@ static ssize_t receive_some(const struct exchange *exchange, char *data, size_t 
 static bool receive_answer(const struct exchange *exchange, struct post_answer *answer, char *error, size_t size)
 {
     size_t room = exchange->post->answer ? sizeof answer->text : STATUS_BYTES;
-    answer->length = 0;
     while (answer->length < room && !post_answer_whole(answer)) {
         ssize_t received = receive_some(exchange, answer->text + answer->length, room - answer->length);
         if (received <= 0 && answer->length < STATUS_BYTES) {
@@ -214,8 +213,11 @@ static bool receive_answer(const struct exchange *exchange, struct post_answer *
 /* 0: what came is no answer. */
 static unsigned read_status(const struct exchange *exchange, char *error, size_t size)
 {
-    struct post_answer own, *answer = exchange->post->answer ? exchange->post->answer : &own;
+    struct post_answer own, *answer = exchange->post->answer;
     unsigned status = 0;
+    if (!answer)
+        answer = &own; /* for the status alone */
+    answer->length = 0;
     if (!receive_answer(exchange, answer, error, size))
         return 0;
     char line[STATUS_BYTES + 1];
