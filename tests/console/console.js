@@ -250,10 +250,7 @@ const scenarios = {
 
         const drain = page.getByRole('button', {name: 'Drain'});
         // How many would be disconnected is known from the first figures on, up to a second after the page was loaded.
-        await eventually(page, async () => {
-            const main = document.querySelector('script[type=module]').src;
-            return (await import(new URL('store.js', main))).store.latest?.agents === 1;
-        });
+        await page.getByText('one agent is connected').waitFor();
         await press(drain);
         await dialog.getByText('The one agent that is connected').waitFor();
         await page.keyboard.press('Escape');

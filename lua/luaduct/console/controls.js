@@ -215,9 +215,11 @@ function drainCard() {
     }});
 
     function show() {
-        const draining = store.drains || store.latest?.draining === true;
+        const draining = store.drains || store.latest?.draining === true, agents = store.latest?.agents;
+        const number = agents === 1 ? "one agent is" : `${count(agents)} agents are`;
         drain.disabled = draining;
-        now.textContent = draining ? `It drains: ${count(store.latest?.agents)} ${store.latest?.agents === 1 ? "agent is" : "agents are"} left.` : "The bridge goes away in order, as after SIGTERM.";
+        now.textContent = draining ? `It drains: ${number} left.` :
+            `The bridge goes away in order, as after SIGTERM${agents === undefined ? "" : `; ${number} connected`}.`;
     }
 
     const off = on("figures", show);

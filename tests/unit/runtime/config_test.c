@@ -83,7 +83,7 @@ TEST("config: every value of a file arrives with its type and unit")
     struct config config;
     load_good("return { mode = 'original', environment = 'test',"
               "listen = { host = '10.0.0.1', wsPort = 0, httpPort = 65535, insecure = true },"
-              "script = { path = { '/dev/null', '/etc/passwd' }, folder = '/tmp', budgetMs = 7, onError = 'drop',"
+              "script = { path = { '/etc/group', '/etc/passwd' }, folder = '/tmp', budgetMs = 7, onError = 'drop',"
               "  memoryLimit = '2MiB', jit = true },"
               "agents = { maxQueue = 1, maxMailboxes = 2, mailboxBytes = 3, mailboxTotalBytes = '5GiB',"
               "  mailboxTtlMs = 4, ttlMs = 2147483647, cleanupIntervalMs = 50, pingIntervalMs = 60,"
@@ -164,13 +164,13 @@ TEST("config: what is said of JSON Web Tokens arrives")
     CHECK(!config.auth.jwt.keys && config.auth.jwt.algorithms == 0 && !config.auth.required);
     CHECK_STRING(config.auth.jwt.id_claim.items[0], "sub");
     config_free(&config);
-    load_good("return { auth = { jwt = { keys = '/etc/passwd', key = '/dev/null', secret = 's', issuer = 'i',"
+    load_good("return { auth = { jwt = { keys = '/etc/passwd', key = '/etc/group', secret = 's', issuer = 'i',"
               "audience = 'a', algorithms = { 'ES256', 'HS256' }, leewayMs = 7, idClaim = 'c', clientIdsClaim = 'd',"
               "agentRolesClaim = 'e', rolesClaim = { 'f', 'g' }, labelsClaim = 'h' } } }",
               &config);
     CHECK(config.auth.required);
     CHECK_STRING(config.auth.jwt.keys, "/etc/passwd");
-    CHECK_STRING(config.auth.jwt.key, "/dev/null");
+    CHECK_STRING(config.auth.jwt.key, "/etc/group");
     CHECK_STRING(config.auth.jwt.secret, "s");
     CHECK(config.auth.jwt.algorithms == (1u << JWT_ES256 | 1u << JWT_HS256) && config.auth.jwt.leeway_ms == 7);
     CHECK_STRING(config.auth.jwt.issuer, "i");
