@@ -52,7 +52,7 @@ local function fill_mailboxes(options, server)
                 ("x"):rep(100)))
         end
     end
-    file:write('{"end":{}}\n')
+    file:write(('{"end":{"history":0,"envelopes":%d}}\n'):format(options.mailboxes * 100))
     file:close()
     local said, good = process.capture(("%s/luaduct import --url http://127.0.0.1:%d %s"):format(options.build,
         server.http, path))
