@@ -245,6 +245,18 @@ describe("script time", function()
         assert.equal(0, refusals(bob, 40))
         assert.is_true(limited(server, "script_time") > 20)
     end)
+
+    it("of somebody who has not registered is his address's", function()
+        local server = bridge.start({
+            config = {mode = "original", limits = {scriptMsPerSecond = 20}, script = {budgetMs = 10000},
+                performance = {worker_threads = 1}},
+            script = [[return {route = function()
+                local till = os.clock() + 0.02
+                while os.clock() < till do end
+            end}]],
+        })
+        assert.is_true(refusals(websocket.connect(server), 40) > 20)
+    end)
 end)
 
 describe("script time of a hook that waits", function()

@@ -77,8 +77,9 @@ struct endpoint *attachment_find(const struct lane *lane, struct slice id, uint6
     struct lock *lock = agent_lock(hash);
     const struct agent *agent = agent_find(hash, id);
     struct endpoint *endpoint = agent && agent->owner == owner ? agent->endpoint : NULL;
+    bool own = endpoint && endpoint->lane == lane; /* another lane's may go as soon as the lock is given back */
     lock_release(lock);
-    return endpoint && endpoint->lane == lane ? endpoint : NULL;
+    return own ? endpoint : NULL;
 }
 
 enum code attachment_attach(struct endpoint *endpoint, struct profile *profile)

@@ -76,7 +76,8 @@ static void handle_envelope(struct connection *connection, struct slice text)
     struct message *message = &reactor->message;
     struct slice why;
     enum code code = identity_refusal(connection, &message->envelope, &why);
-    if (code == CODE_OK && __builtin_expect(party_out_of_time(connection->sender, reactor->now_ms * 1000000), 0)) {
+    struct party *payer = session_payer(connection);
+    if (code == CODE_OK && __builtin_expect(party_out_of_time(payer, reactor->now_ms * 1000000), 0)) {
         code = CODE_RATE_LIMITED;
         why = SLICE("what this sender sent lately took the bridge too much time: the envelope was not taken");
         limit_count(LIMIT_SCRIPT_TIME);
@@ -101,17 +102,17 @@ static void handle_envelope(struct connection *connection, struct slice text)
                                 .defaults = &defaults,
                                 .sender = registered ? &connection->endpoint : NULL,
                                 .share = connection->share,
-                                .payer = party_counts_time(connection->sender) ? connection->sender : NULL,
+                                .payer = payer,
                                 .text = text,
                                 .is_message = true,
                                 .done = dispatched_later,
                                 .context = connection};
     struct dispatch_result result;
-    uint64_t began_ns = dispatch.payer ? clock_steady_ns() : 0;
+    uint64_t began_ns = payer ? clock_steady_ns() : 0;
     struct dispatch_job *job = dispatch_envelope(reactor, &dispatch, &result);
-    if (dispatch.payer) {
+    if (payer) {
         uint64_t now_ns = clock_steady_ns();
-        party_charge_time(connection->sender, now_ns - began_ns, now_ns);
+        party_charge_time(payer, now_ns - began_ns, now_ns);
     }
     if (job) {
         connection->hook_waits = true;

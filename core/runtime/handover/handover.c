@@ -337,9 +337,17 @@ static void fail_slow_locked(void)
     fail_locked(why);
 }
 
+/* What is left of the time, at least a moment. */
+static uint32_t left_until(uint64_t till_ms)
+{
+    uint64_t now_ms = clock_steady_ns() / 1000000;
+    return till_ms > now_ms ? (uint32_t)(till_ms - now_ms) : 1;
+}
+
 /* The reactors stand still meanwhile. Up to the last word of the new process. */
 static bool give_all(struct channel_writer *control, struct channel_reader *reader)
 {
+    uint64_t till_ms = clock_steady_ns() / 1000000 + config->upgrade.still_ms;
     struct timespec due;
     due_in(config->upgrade.still_ms, &due);
     pthread_mutex_lock(&handover.mutex);
@@ -348,8 +356,8 @@ static bool give_all(struct channel_writer *control, struct channel_reader *read
             fail_slow_locked();
     bool good = !handover.failed;
     pthread_mutex_unlock(&handover.mutex);
-    return good && expect(HANDOVER_TAKEN, reader, config->upgrade.still_ms) && say(control, HANDOVER_GO) &&
-           expect(HANDOVER_SERVES, reader, config->upgrade.still_ms);
+    return good && expect(HANDOVER_TAKEN, reader, left_until(till_ms)) && say(control, HANDOVER_GO) &&
+           expect(HANDOVER_SERVES, reader, left_until(till_ms));
 }
 
 /* It has not come so far: from here on it cannot. True: it came in the last moment. */

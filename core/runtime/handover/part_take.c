@@ -137,6 +137,7 @@ static void begin(struct connection *connection)
     const struct config *config = reactor->config;
     bool registered = connection_registered(connection);
     bool must_register = config->mode == CONFIG_MODE_ENHANCED || reactor->standing.config->auth.required;
+    connection->has_asked = registered;
     connection->last_byte_ms = reactor->now_ms;
     connection_wait_for(connection, !registered            ? (must_register ? DEADLINE_REGISTER : DEADLINE_IDLE)
                                     : endpoint->grace_over ? DEADLINE_IDLE
@@ -152,10 +153,10 @@ static void begin(struct connection *connection)
 void part_begin(struct reactor *reactor)
 {
     reactor_begin_pass(reactor);
+    standing_review(reactor);
     for (struct connection *connection = reactor->connections; connection; connection = connection->next)
         if (connection->phase == CONNECTION_WEBSOCKET)
             begin(connection);
-    standing_review(reactor);
     if (reactor->index == 0)
         pending_tend(reactor->lane);
     if (reactor->held && !ev_is_active(&reactor->held_timer))

@@ -264,11 +264,19 @@ static uint16_t share_of(const struct api_call *call)
     return mailbox_share(identity ? identity_key(identity) : caller_of(call));
 }
 
+/* Whose time its envelopes take: its identity's, else its address's. A reference; NULL: nobody's. */
+static struct party *payer_of(const struct api_call *call, struct party *sender)
+{
+    if (sender)
+        return party_retain(sender);
+    return call->connection->is_admin ? NULL : party_of_address(&call->connection->http->request.gate.address);
+}
+
 /* Whether the caller is past a rate. Takes from it what the body costs if not. */
-static enum limit take_rates(const struct api_call *call, struct party *sender)
+static enum limit take_rates(const struct api_call *call, struct party *sender, const struct party *payer)
 {
     uint64_t now_ns = clock_coarse_ns();
-    if (party_out_of_time(sender, now_ns)) {
+    if (party_out_of_time(payer, now_ns)) {
         limit_count(LIMIT_SCRIPT_TIME);
         return LIMIT_SCRIPT_TIME;
     }
@@ -334,9 +342,10 @@ static int native_send(lua_State *L)
         return push_refusal(L, CODE_RATE_LIMITED,
                             SLICE("the script took too long over what this sender sent: the envelope was not taken"));
     const struct identity *identity = identity_counted(call->identity);
-    struct party *sender = identity ? identity_party(identity) : NULL;
-    if (take_rates(call, sender) != LIMIT_NONE) {
+    struct party *sender = identity ? identity_party(identity) : NULL, *payer = payer_of(call, sender);
+    if (take_rates(call, sender, payer) != LIMIT_NONE) {
         party_release(sender);
+        party_release(payer);
         return push_refusal(
             L, CODE_RATE_LIMITED,
             SLICE("too much was sent in too short a time, or took the bridge too long: the envelope was not taken"));
@@ -346,7 +355,7 @@ static int native_send(lua_State *L)
                                 .defaults = &defaults,
                                 .share = share_of(call),
                                 .identity = call->identity,
-                                .payer = party_counts_time(sender) ? sender : NULL,
+                                .payer = party_counts_time(payer) ? payer : NULL,
                                 .inherited = call->connection->http->request.trace,
                                 .text = text,
                                 .done = sent_later,
@@ -355,8 +364,9 @@ static int native_send(lua_State *L)
     uint64_t began_ns = clock_steady_ns(), ended_ns;
     call->job = dispatch_envelope(reactor, &dispatch, &result);
     ended_ns = clock_steady_ns();
-    party_charge_time(sender, ended_ns - began_ns, ended_ns);
+    party_charge_time(payer, ended_ns - began_ns, ended_ns);
     party_release(sender);
+    party_release(payer);
     if (call->job) {
         call->sent = NULL;
         frame_release(rewritten); /* the job has its text */

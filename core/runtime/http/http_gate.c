@@ -291,7 +291,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     bool counted_by_itself = tries && (request->upgrade || is_probe(path));
     if (counted_by_itself) {
         out->retry_after = limits_credential(&out->address, connection_reactor(connection)->now_ms);
-        if (out->retry_after > 0 && watches_from_here(out, path) && host_passes(config, request->host)) {
+        if (out->retry_after > 0 && watches_from_here(out, path) &&
+            host_passes(connection_reactor(connection)->standing.config, request->host)) {
             out->retry_after = 0; /* a probe of this machine needs none: it is not looked at */
             return;
         }
@@ -308,7 +309,8 @@ void http_gate_check(struct connection *connection, const struct http_request *r
     /* An upgrade may do without: the credential can follow in the register message. */
     bool may_be_absent = request->upgrade || is_console_session(path)
                              ? result == AUTHENTICATION_NONE
-                             : watches_from_here(out, path) && host_passes(config, request->host);
+                             : watches_from_here(out, path) &&
+                                   host_passes(connection_reactor(connection)->standing.config, request->host);
     if (result == AUTHENTICATION_FAILED) {
         refuse(out, CODE_OVERLOADED, "the token cannot be judged now");
     } else if (result != AUTHENTICATION_OK && !may_be_absent) {

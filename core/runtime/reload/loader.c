@@ -1,5 +1,6 @@
 /* A queue of orders, and the thread that serves it, frees what no reactor uses any more and looks at the trial. */
 #include "runtime/reload/loader.h"
+#include "runtime/handover/handover.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -104,17 +105,18 @@ void loader_read_figures(struct reload_figures *out)
 
 /* Of a reload that nobody waits for and that came while a version was on trial; NULL: none. The thread's own. */
 static const char *missed;
+static bool missed_by_upgrade; /* … or during an upgrade, which came to nothing if this process lives to see it over */
 
 /* When the trial is over. After one that was taken back the files are those that did worse: not by itself, then. */
 static void make_up_for_missed(void)
 {
     struct canary_view last;
     const char *cause = missed;
-    if (!cause || in_use.trial)
+    if (!cause || in_use.trial || handover_under_way())
         return;
     missed = NULL;
     loader_canary(&last);
-    if (last.state == CANARY_PROMOTED)
+    if (missed_by_upgrade || last.state == CANARY_PROMOTED)
         loader_reload(cause);
     else
         log_warn(RELOAD, "missed",
@@ -128,8 +130,10 @@ static void serve(struct order *order)
     if (loads(order))
         service_reloading();
     order_carry_out(order, stopping);
-    if (order->code == CODE_BUSY && in_use.trial && order->kind == ORDER_RELOAD && !order->reactor)
+    if (order->code == CODE_BUSY && order->kind == ORDER_RELOAD && !order->reactor) {
         missed = order->cause;
+        missed_by_upgrade = !in_use.trial;
+    }
     order->took_ns = clock_steady_ns() - began_ns;
     standing_release(&order->standing);
     log_outcome(order);
@@ -180,6 +184,13 @@ void loader_reload(const char *cause)
         loader_order(order);
 }
 
+void loader_review(const char *cause)
+{
+    struct order *order = order_new(ORDER_REVIEW, cause);
+    if (order)
+        loader_order(order);
+}
+
 void loader_bury(struct script_slot *slot)
 {
     pthread_mutex_lock(&mutex);
@@ -200,7 +211,7 @@ void loader_bury(struct script_slot *slot)
 static void wait_for_work(void)
 {
     struct timespec until;
-    if (!in_use.trial) {
+    if (!in_use.trial && !missed) {
         pthread_cond_wait(&wanted, &mutex);
         return;
     }

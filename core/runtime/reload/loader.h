@@ -20,6 +20,7 @@
 
 enum order_kind {
     ORDER_RELOAD,  /* read the files again */
+    ORDER_REVIEW,  /* those of credentials and access rules alone */
     ORDER_RETURN,  /* to a version that is kept */
     ORDER_PROMOTE, /* what is on trial comes into use */
     ORDER_ABORT,   /* what is on trial goes */
@@ -72,6 +73,9 @@ void loader_order(struct order *order);
 
 /* As an order that nobody waits for: its outcome goes to the log. */
 void loader_reload(const char *cause);
+
+/* The same for what revokes: credentials, access rules, certificates. */
+void loader_review(const char *cause);
 
 /* Takes a slot that no reactor uses any more. */
 void loader_bury(struct script_slot *slot);

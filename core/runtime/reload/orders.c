@@ -224,7 +224,11 @@ static void take_certificates(const struct order *order, const struct version *v
 static bool credentials_stand_alone(const struct config *config, const struct config *now)
 {
     return config->auth.hook == now->auth.hook && config->auth.required >= now->auth.required &&
-           (config->tls.pair_count > 0) >= (now->tls.pair_count > 0);
+           (config->tls.pair_count > 0) >= (now->tls.pair_count > 0) &&
+           (config->tls.client_ca != NULL) >= (now->tls.client_ca != NULL) &&
+           config->tls.require_client_cert >= now->tls.require_client_cert &&
+           (config->policies.access != NULL) >= (now->policies.access != NULL) &&
+           config->http.cors_any <= now->http.cors_any;
 }
 
 /* What is in use of credentials and access rules, by files that are good by themselves: of the configuration that was
@@ -377,6 +381,7 @@ static bool settle_trial(struct order *order, bool promote)
 bool order_carry_out(struct order *order, bool stopping)
 {
     bool settles = order->kind == ORDER_PROMOTE || order->kind == ORDER_ABORT;
+    char problem[1024] = "";
     order->previous = in_use.current->number;
     if (stopping)
         return order_refuse(order, CODE_DRAINING, "the bridge is going away");
@@ -393,6 +398,9 @@ bool order_carry_out(struct order *order, bool stopping)
     switch (order->kind) {
     case ORDER_RELOAD:
         return reload(order);
+    case ORDER_REVIEW:
+        return take_credentials(order, NULL, NULL, problem, sizeof problem) ||
+               order_refuse(order, CODE_RELOAD_FAILED, problem);
     case ORDER_RETURN:
         return return_to(order);
     default:

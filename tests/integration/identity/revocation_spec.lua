@@ -3,7 +3,10 @@
 local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
 local process = require "tests.support.process"
+local socket = require "socket"
 local tokens = require "tests.support.tokens"
+local upgrade = require "tests.support.upgrade"
+local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 -- Good for the envelopes of its users, and not for the sample of a trial call.
@@ -112,6 +115,23 @@ describe("a reload that is refused", function()
         assert.equal(401, status(server))
     end)
 
+    it("does not take away access rules, nor let other origins in", function()
+        local config = {listen = {admin = "admin.sock"}, auth = {tokens = "tokens"}, script = {path = "script.lua"}}
+        local server = start({policies = {access = "access.lua"}})
+        write(server, "access.lua", 'deny { name = "viewer", see = "*" }')
+        http.post(server, "/admin/reload", {}, ops)
+        assert.equal(403, status(server, tokens.bearer("viewer")))
+        write(server, "script.lua", "return nonsense +")
+        config.http = {corsOrigins = "*"}
+        write(server, "config.lua", bridge.config_text(bridge.config(config)))
+
+        refused(server, 422)
+
+        assert.equal(403, status(server, tokens.bearer("viewer")))
+        local answer = http.request(server, {path = "/health", headers = {Origin = "http://evil.example"}})
+        assert.is_nil(answer.headers["access-control-allow-origin"])
+    end)
+
     it("while a version is on trial does so, too", function()
         local server = start()
         local eve = websocket.agent(server, "eve", {authToken = "eve"})
@@ -121,6 +141,27 @@ describe("a reload that is refused", function()
         refused(server, 409)
 
         expect_revoked(server, eve)
+    end)
+end)
+
+describe("a token that is revoked while another process takes over", function()
+    after_each(bridge.clean)
+
+    it("is no good there", function()
+        local server = bridge.start({config = {auth = {tokens = "tokens"}}, files = {tokens = tokens.file({eve = EVE})},
+            script = "local till = os.clock() + 0.3 while os.clock() < till do end return {}"})
+        assert.equal(200, select(2, http.get(server, "/health", tokens.bearer("eve"))).status)
+        local said = #server:errors()
+        server:signal("SIGUSR2")
+        server:wait_log("handover_started") -- the new process reads the tokens before its scripts
+        socket.sleep(0.15)
+        process.write_file(server.folder .. "/tokens", tokens.file({ops = ADMIN}))
+        local pid = assert(upgrade.outcome(server, said))
+        server.expected_end = true
+        local successor = bridge.adopt(server, pid)
+        wait.eventually(function()
+            return select(2, http.get(successor, "/history", tokens.bearer("eve"))).status == 401
+        end, nil, "the token to be refused")
     end)
 end)
 
