@@ -68,7 +68,12 @@ void channel_end(struct channel_writer *writer)
 {
     if (writer->out.failed || writer->failed)
         return;
-    uint32_t length = (uint32_t)(writer->out.length - writer->record - sizeof(struct head));
+    size_t whole = writer->out.length - writer->record - sizeof(struct head);
+    uint32_t length = (uint32_t)whole;
+    if (whole > RECORD_BYTES_MAXIMUM) { /* the reader would refuse it */
+        writer_fail(writer, EMSGSIZE);
+        return;
+    }
     memcpy(writer->out.data + writer->record, &length, sizeof length);
     if (writer->out.length >= PIECE_BYTES || writer->fd_count == CHANNEL_FDS)
         channel_flush(writer);

@@ -63,6 +63,19 @@ static void answer(struct reactor *reactor, struct connection *connection, const
     text_store_free(&store);
 }
 
+/* Another process answers: what is traced of it ends here. */
+static void end_here(struct reactor *reactor, const struct execute_job *job, enum code code)
+{
+    struct envelope asked;
+    struct text_store store = {0};
+    char error[ERROR_TEXT_BYTES];
+    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true, .lenient = true};
+    struct envelope_defaults defaults = {.timestamp = reactor->lane->timestamp};
+    if (envelope_scan(frame_envelope(job->asked), &rules, &store, &asked, error) == CODE_OK)
+        end_hop(reactor, &job->hop, &asked, &defaults, code, 0);
+    text_store_free(&store);
+}
+
 /* By the process that has the agent now, where that is another one. */
 static void answer_execute(const struct execute_job *job, const struct work *work)
 {
@@ -80,9 +93,11 @@ static void answer_execute(const struct execute_job *job, const struct work *wor
     if (code == CODE_OVERLOADED)
         text = work->task.status == TASK_CANCELLED ? SLICE("the bridge went away before it was done")
                                                    : SLICE("out of memory");
+    struct reactor *reactor = connection_reactor(job->connection);
     if (!job->profile || !handover_answer_late(job->profile, job->asked, code, text))
-        answer(connection_reactor(job->connection), job->connection, job->asked, code, text,
-               job->traced ? &job->hop : NULL);
+        answer(reactor, job->connection, job->asked, code, text, job->traced ? &job->hop : NULL);
+    else if (job->traced)
+        end_here(reactor, job, code);
     buffer_free(&result);
 }
 
