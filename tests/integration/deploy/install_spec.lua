@@ -2,6 +2,7 @@
 local bridge = require "tests.support.bridge"
 local process = require "tests.support.process"
 local stat = require "posix.sys.stat"
+local unistd = require "posix.unistd"
 local wait = require "tests.support.wait"
 
 -- The build folder that has the binary under test.
@@ -76,6 +77,23 @@ describe("the Debian package", function()
         local _, output = bridge.luaduct({"version"})
         local changelog = process.read_file("config/deploy/debian/changelog")
         assert.equal(output, ("luaduct %s\n"):format(changelog:match("^luaduct %((.-)%)")))
+    end)
+
+    it("and the image are built from all that make install installs", function()
+        local taken = process.read_file("scripts/deb"):match('\ncp %-r (Makefile[^"\n]-) "%$sources"')
+        local copied = {}
+        for words in process.read_file("config/deploy/container/Dockerfile"):gmatch("\nCOPY ([^\n]+) %S+") do
+            if not words:find("scripts/setup", 1, true) and not words:find("--from", 1, true) then
+                copied[#copied + 1] = words
+            end
+        end
+        assert.same(sorted(taken), sorted(table.concat(copied, " ")))
+        local folder, root = process.folder(), process.folder()
+        assert.equal(0, (process.run({"sh", "-c", "cp -r " .. taken .. ' "$1"', "sh", folder})))
+        local build = BUILD:sub(1, 1) == "/" and BUILD or unistd.getcwd() .. "/" .. BUILD
+        local status, _, errors = process.run({"make", "-s", "-C", folder, "install-files", "BUILD=" .. build,
+            "DESTDIR=" .. root, "PREFIX=/usr"}, {env = {MAKEFLAGS = "", MAKELEVEL = "1"}, seconds = 30})
+        assert.equal(0, status, errors)
     end)
 
     it("is built with what scripts/setup installs", function()
