@@ -138,8 +138,8 @@ install-files:
 	@for file in README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE $$(find docs -name '*.md' -o -name '*.yaml'); do \
 		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/$$file" || exit 1; \
 	done
-	@cd config/deploy && for file in prometheus/* grafana/* k8s/*; do \
-		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/examples/$$file" || exit 1; \
+	@for file in config/deploy/prometheus/* config/deploy/grafana/* config/deploy/k8s/*; do \
+		install -D -m 644 "$$file" "$(DESTDIR)$(PREFIX)/share/doc/luaduct/examples/$${file#config/deploy/}" || exit 1; \
 	done
 
 uninstall: ## Remove what install put there
