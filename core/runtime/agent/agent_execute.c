@@ -29,6 +29,19 @@ static void end_hop(struct reactor *reactor, const struct hop *hop, struct envel
     hop_end(hop, reactor, &as, &(struct dispatch_result){.code = code, .taken = taken});
 }
 
+/* The envelope that asked, from its frame. True: the store is the caller's to free. */
+static bool scan_asked(struct reactor *reactor, const struct frame *frame, struct text_store *store,
+                       struct envelope *asked)
+{
+    char error[ERROR_TEXT_BYTES];
+    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
+    rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
+    if (envelope_scan(frame_envelope(frame), &rules, store, asked, error) == CODE_OK)
+        return true;
+    text_store_free(store);
+    return false;
+}
+
 /* `text`: the result as JSON, or what is wrong. The connection hears of failures alone; NULL: there is none. `hop`
  * NULL: it is not traced. */
 static void answer(struct reactor *reactor, struct connection *connection, const struct frame *frame, enum code code,
@@ -36,15 +49,10 @@ static void answer(struct reactor *reactor, struct connection *connection, const
 {
     struct envelope asked;
     struct text_store store = {0};
-    char error[ERROR_TEXT_BYTES];
-    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true};
-    rules.lenient = reactor->config->mode == CONFIG_MODE_ORIGINAL;
     struct envelope_defaults defaults = {.timestamp = reactor->lane->timestamp};
-    if (envelope_scan(frame_envelope(frame), &rules, &store, &asked, error) != CODE_OK) {
-        text_store_free(&store);
-        return;
-    }
     uint32_t taken = 0;
+    if (!scan_asked(reactor, frame, &store, &asked))
+        return;
     if (code == CODE_OK) {
         struct decision reply = {.count = 1, .items = {{.kind = DECISION_REPLY, .payload = text}}};
         struct delivery delivery = {.lane = reactor->lane, .envelope = &asked, .defaults = &defaults};
@@ -68,11 +76,10 @@ static void end_here(struct reactor *reactor, const struct execute_job *job, enu
 {
     struct envelope asked;
     struct text_store store = {0};
-    char error[ERROR_TEXT_BYTES];
-    struct message_rules rules = {.depth = JSON_DEPTH_MAXIMUM, .utf8_checked = true, .lenient = true};
     struct envelope_defaults defaults = {.timestamp = reactor->lane->timestamp};
-    if (envelope_scan(frame_envelope(job->asked), &rules, &store, &asked, error) == CODE_OK)
-        end_hop(reactor, &job->hop, &asked, &defaults, code, 0);
+    if (!scan_asked(reactor, job->asked, &store, &asked))
+        return;
+    end_hop(reactor, &job->hop, &asked, &defaults, code, 0);
     text_store_free(&store);
 }
 

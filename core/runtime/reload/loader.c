@@ -207,7 +207,7 @@ void loader_bury(struct script_slot *slot)
 
 /* --- The thread --------------------------------------------------------------------------------------------------- */
 
-/* Mutex held. Waits for something to do, while a trial runs not for long. */
+/* Mutex held. Waits for something to do; while a trial runs, or a missed reload is to be made up for, not for long. */
 static void wait_for_work(void)
 {
     struct timespec until;
