@@ -217,6 +217,10 @@ const scenarios = {
         };
         const dialog = page.getByRole('dialog'), engine = page.locator('.engines li', {hasText: 'workerPool'});
 
+        // At once, before the first figures have come.
+        await press(page.getByRole('button', {name: 'Collect now'}));
+        await page.getByText(/^Collected: .* reclaimed\.$/).waitFor();
+
         await press(page.getByRole('button', {name: 'Switch off workerPool'}));
         await dialog.getByText('Tasks that run are cancelled').waitFor();
         assert.strictEqual(await page.evaluate(() => document.activeElement.textContent), 'Cancel');
@@ -225,9 +229,6 @@ const scenarios = {
         await engine.getByText('off', {exact: true}).waitFor();
         await press(page.getByRole('button', {name: 'Switch on workerPool'}), 'Space');
         await engine.getByText('on', {exact: true}).waitFor();
-
-        await press(page.getByRole('button', {name: 'Collect now'}));
-        await page.getByText(/^Collected: .* reclaimed\.$/).waitFor();
 
         const tls = page.getByLabel('tls', {exact: true}), apply = page.getByRole('button', {name: 'Apply'});
         assert.ok(await apply.isDisabled());

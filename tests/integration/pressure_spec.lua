@@ -272,7 +272,7 @@ describe("POST /admin/gc", function()
         local server = start()
         local body, answer = http.post(server, "/admin/gc", "")
         assert.equal(202, answer.status)
-        assert.same({status = "started"}, body)
+        assert.same({status = "started", manualTriggers = 0, memoryReclaimed = 0}, body)
         wait.eventually(function()
             local _, collector = memory(server)
             return collector.manualTriggers == 2 and collector.totalGCTriggers == 2 and collector.underWay == 0

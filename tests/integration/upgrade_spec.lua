@@ -54,7 +54,11 @@ describe("an upgrade", function()
             intents = {"i"}, maxConcurrentTasks = 7})
         local bob = websocket.agent(server, "bob")
         talk(alice, bob, "bob", "e1")
-        local before = agents_of(server)
+        -- Both are counted once the envelope was written, when bob may long have read it.
+        local before = wait.eventually(function()
+            local agents = agents_of(server)
+            return agents.alice.messageCount == 1 and agents.bob.receivedCount == 1 and agents
+        end)
 
         local successor = upgrade(server)
 

@@ -92,11 +92,9 @@ function memoryCard() {
     const result = h("p", {class: "dim", role: "status"}, "");
     let since = null;
     const collect = button("Collect now", {onclick: async () => {
-        const {manualTriggers, memoryReclaimed} = store.latest?.collector ?? {};
         collect.disabled = true;
         try {
-            await post("/admin/gc");
-            since = {manualTriggers, memoryReclaimed};
+            since = await post("/admin/gc");
             result.textContent = "Collecting, in steps beside the traffic …";
         } catch (refusal) {
             notify(refusal.message, "bad");
