@@ -1,6 +1,6 @@
--- Two agents that behave, for tests/abuse/run: WS_PORT HTTP_PORT SECONDS [CA]. With CA they speak TLS. Says `ready` when
--- they have registered; then one sends the other an envelope every few milliseconds; prints how long they took. Exit
--- status 1: one did not come within ten seconds.
+-- Two agents that behave, for tests/abuse/run: WS_PORT HTTP_PORT SECONDS [CA]. With CA they speak TLS. Prints `ready`
+-- when they have registered; then one sends the other an envelope every few milliseconds; prints how long they took.
+-- Exit status 1: one did not come within ten seconds.
 package.path = "./?.lua;" .. package.path
 local socket = require "socket"
 local tls_stream = require "tests.support.tls_stream"

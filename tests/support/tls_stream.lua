@@ -1,5 +1,5 @@
--- A connection that speaks TLS by OpenSSL's libssl, read and written like one of tests/support/stream.lua. Content can be
--- sealed into records of a chosen size and sent later or in part, and hands need not be shaken to the end.
+-- A connection that speaks TLS by OpenSSL's libssl, read and written like one of tests/support/stream.lua. Content can
+-- be sealed into records of a chosen size and sent later or in part, and hands need not be shaken to the end.
 local ffi = require "ffi"
 local socket = require "socket"
 local stream = require "tests.support.stream"
@@ -36,7 +36,7 @@ pcall(ffi.cdef, [[
     void ERR_clear_error(void);
 ]])
 local ssl = ffi.load("ssl")
-local VERIFY_PEER, WANT_READ, CLOSED = 1, 2, 6
+local VERIFY_PEER, WANT_READ = 1, 2
 local RECORD_BYTES = 16384
 
 local tls_stream = {}

@@ -1,8 +1,11 @@
--- The same patience and floods where the ports speak TLS. The one that is served meanwhile is curl.
+-- The same patience and floods where the ports speak TLS, and what only TLS has.
+local http = require "tests.support.http"
 local process = require "tests.support.process"
+local socket = require "socket"
 local stream = require "tests.support.stream"
-local tls = require "tests.support.tls"
+local tls_stream = require "tests.support.tls_stream"
 local tools = require "tests.abuse.tools"
+local websocket = require "tests.support.websocket"
 
 local function block(width, body)
     local out = {}
@@ -32,6 +35,38 @@ local function slow(feed)
     end
 end
 
+-- Connections by turns from a few addresses, so many at once: hands are shaken, and then it is gone. `session`: a
+-- session to take up. Gives how many did, and how many were turned away.
+local function handshakes(server, till, session)
+    local under_way, done, refused, count = {}, 0, 0, 0
+    local function begin(slot)
+        count = count + 1
+        under_way[slot] = tools.track(tls_stream.open(server.http_port,
+            {from = "127.0.0." .. 2 + count % 4, session = session}))
+        return under_way[slot]:step()
+    end
+    for slot = 1, 64 do
+        begin(slot)
+    end
+    repeat
+        local progress = false
+        for slot, one in ipairs(under_way) do
+            local shaken, reason = one:step()
+            if shaken or reason ~= "timeout" then
+                assert(not (shaken and session) or one:resumed(), "the session was not taken up")
+                done, refused = done + (shaken and 1 or 0), refused + (shaken and 0 or 1)
+                one.wire:close() -- without a word
+                begin(slot)
+                progress = true
+            end
+        end
+        if not progress then
+            socket.sleep(0.001)
+        end
+    until tools.over(till)
+    return done, refused
+end
+
 return {
     {
         name = "slow loris: TLS, nothing", bound = "tls.handshakeTimeoutMs", tls = true,
@@ -43,6 +78,22 @@ return {
         run = slow(function(one, turn)
             one:send_some(turn == 1 and HELLO:sub(1, 50) or HELLO:sub(49 + turn, 49 + turn))
         end),
+    },
+    {
+        name = "slow loris: TLS, a record", bound = "http.headerTimeoutMs", tls = true,
+        config = {http = {headerTimeoutMs = 500}},
+        run = function(server, till)
+            local records = {}
+            local function shaken()
+                local one = tls_stream.connect(server.http_port)
+                local wire = tools.track(one.wire)
+                records[wire] = one:seal(("x"):rep(16384))
+                return wire
+            end
+            return tools.drip(server, till, shaken, function(wire, turn)
+                wire:send_some(records[wire]:sub(turn, turn))
+            end)
+        end,
     },
     {
         name = "slow loris: TLS, shaken hands and silence", bound = "http.headerTimeoutMs", tls = true,
@@ -66,14 +117,29 @@ return {
                 end
             end
             tools.sleep_till(till)
-            local open
-            tools.wait_for(function()
-                local status, body = tls.curl(server, "/metrics", {"-H", "Accept: text/plain"})
-                open = status == 0 and tonumber(body:match("\nluaduct_connections (%d+)"))
-                return open == 1
-            end)
-            return ("%s of 5 still open"):format(tostring(open and open - 1)), open == 1
+            return tools.given_up(server, #peers)
         end,
+    },
+    {
+        name = "slow loris: TLS, close", bound = "2 s", tls = true,
+        run = function(server, till)
+            -- In each of the ways in which the two say good-bye, the peer neither answers nor closes its side.
+            for number = 1, 20 do
+                local request = http.connect(server)
+                request:send_request({path = "/health", headers = {Connection = "close"}})
+                tools.track(tls_stream.connect(server.http_port)):half_close()
+                local agent = websocket.agent(server, "close-" .. number)
+                agent:send_frame({opcode = 3})
+                websocket.agent(server, "end-" .. number).stream:half_close()
+            end
+            tools.sleep_till(till)
+            return tools.given_up(server, 80)
+        end,
+    },
+    {
+        name = "slow loris: TLS, answers not taken", bound = "http.headerTimeoutMs", tls = true,
+        config = {http = {headerTimeoutMs = 500, rateMax = 0}},
+        run = tools.take_no_answers,
     },
     {
         name = "flood: ClientHellos", bound = "limits.connectionsPerAddress, tls.maxHandshakes", tls = true,
@@ -91,6 +157,53 @@ return {
                 count = count + 1
             until tools.over(till)
             return ("%d ClientHellos"):format(count), true
+        end,
+    },
+    {
+        name = "flood: full handshakes", bound = "threads of their own", tls = true,
+        run = function(server, till)
+            return ("%d done, %d not"):format(handshakes(server, till)), true
+        end,
+    },
+    {
+        name = "flood: resumed handshakes", bound = "threads of their own", tls = true,
+        run = function(server, till)
+            local first = http.connect(server)
+            first:request({path = "/health"})
+            return ("%d done, %d not"):format(handshakes(server, till, first.stream:session())), true
+        end,
+    },
+    {
+        name = "flood: full handshakes from four addresses", bound = "limits.handshakesPerSecondPerAddress", tls = true,
+        config = {limits = {handshakesPerSecondPerAddress = 5}},
+        run = function(server, till)
+            local done, refused = handshakes(server, till)
+            return ("%d done, %d turned away"):format(done, refused),
+                refused > 0 and tools.limited(server, "handshakes_per_address") >= refused
+        end,
+    },
+    {
+        name = "flood: records of a byte", bound = "limits.messagesPerSecond", tls = true,
+        config = {limits = {messagesPerSecond = 1000, messageBurst = 2000, bytesPerSecond = "16MiB"}},
+        run = function(server, till)
+            local agents, records = {}, 0
+            for number = 1, 8 do
+                agents[number] = websocket.agent(server, "flood-" .. number).stream
+            end
+            local content = websocket.frame({payload = '{"type":"envelope","envelope":{"to":"nobody-at-all"}}'}):rep(20)
+            local sealed = {}
+            repeat
+                for _, one in ipairs(agents) do
+                    if not sealed[one] then
+                        sealed[one] = one:seal(content, 1)
+                        records = records + #content
+                    end
+                    sealed[one] = sealed[one]:sub(one.wire:send_some(sealed[one]) + 1)
+                    sealed[one] = sealed[one] ~= "" and sealed[one] or nil
+                end
+                tools.drain(agents, 0)
+            until tools.over(till) or tools.count_ended(agents) > 0
+            return ("%d records, %d closed"):format(records, tools.count_ended(agents)), true
         end,
     },
 }
