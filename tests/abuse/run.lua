@@ -90,8 +90,9 @@ for _, attack in ipairs(attacks) do
         good = run(attack) and good
     end
 end
-if #words == 0 then
-    run({name = "none"})
-    run({name = "none, TLS", tls = true})
+for _, nothing in ipairs({{name = "none"}, {name = "none, TLS", tls = true}}) do
+    if wanted(nothing.name) then
+        run(nothing)
+    end
 end
 os.exit(good and 0 or 1)

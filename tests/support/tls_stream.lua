@@ -23,6 +23,7 @@ pcall(ffi.cdef, [[
     int SSL_read(SSL *ssl, void *buffer, int size);
     int SSL_write(SSL *ssl, const void *content, int length);
     int SSL_shutdown(SSL *ssl);
+    void SSL_set_shutdown(SSL *ssl, int mode);
     int SSL_get_error(const SSL *ssl, int result);
     SSL_SESSION *SSL_get1_session(SSL *ssl);
     int SSL_set_session(SSL *ssl, SSL_SESSION *session);
@@ -36,7 +37,7 @@ pcall(ffi.cdef, [[
     void ERR_clear_error(void);
 ]])
 local ssl = ffi.load("ssl")
-local VERIFY_PEER, WANT_READ = 1, 2
+local VERIFY_PEER, WANT_READ, ENDED_BOTH_WAYS = 1, 2, 3
 local RECORD_BYTES = 16384
 
 local tls_stream = {}
@@ -193,6 +194,13 @@ function methods:fill(deadline)
         self.at = 1
     until self:here() > 0
     return true
+end
+
+-- Closes without a word.
+function methods:abandon()
+    ssl.SSL_set_shutdown(self.ssl, ENDED_BOTH_WAYS) -- else libssl takes the session for a bad one
+    self.closed = true
+    self.wire:close()
 end
 
 function methods:close()

@@ -25,6 +25,8 @@ local HELLO = "\22\3\1" .. block(2, "\1" .. block(3, "\3\3" .. ("r"):rep(32) .. 
         extension(10, block(2, "\0\29\0\23")) .. extension(11, block(1, "\0")) ..
         extension(13, block(2, "\4\3\8\4\4\1")))))
 
+local HANDSHAKES = 64 -- at once
+
 local function connect(server)
     return tools.track(stream.connect(server.http_port))
 end
@@ -35,17 +37,18 @@ local function slow(feed)
     end
 end
 
--- Connections by turns from a few addresses, so many at once: hands are shaken, and then it is gone. `session`: a
--- session to take up. Gives how many did, and how many were turned away.
-local function handshakes(server, till, session)
+-- Connections by turns from four addresses, many at once: hands are shaken, and then it is gone. `session`: one to take
+-- up. Gives how many were shaken, and how many connections were turned away.
+local function shake_hands(server, till, session)
     local under_way, done, refused, count = {}, 0, 0, 0
     local function begin(slot)
         count = count + 1
-        under_way[slot] = tools.track(tls_stream.open(server.http_port,
-            {from = "127.0.0." .. 2 + count % 4, session = session}))
-        return under_way[slot]:step()
+        local one = tls_stream.open(server.http_port, {from = "127.0.0." .. 2 + count % 4, session = session})
+        tools.track(one.wire)
+        one:step()
+        under_way[slot] = one
     end
-    for slot = 1, 64 do
+    for slot = 1, HANDSHAKES do
         begin(slot)
     end
     repeat
@@ -55,7 +58,7 @@ local function handshakes(server, till, session)
             if shaken or reason ~= "timeout" then
                 assert(not (shaken and session) or one:resumed(), "the session was not taken up")
                 done, refused = done + (shaken and 1 or 0), refused + (shaken and 0 or 1)
-                one.wire:close() -- without a word
+                one:abandon()
                 begin(slot)
                 progress = true
             end
@@ -162,7 +165,7 @@ return {
     {
         name = "flood: full handshakes", bound = "threads of their own", tls = true,
         run = function(server, till)
-            return ("%d done, %d not"):format(handshakes(server, till)), true
+            return ("%d done, %d not"):format(shake_hands(server, till)), true
         end,
     },
     {
@@ -170,14 +173,14 @@ return {
         run = function(server, till)
             local first = http.connect(server)
             first:request({path = "/health"})
-            return ("%d done, %d not"):format(handshakes(server, till, first.stream:session())), true
+            return ("%d done, %d not"):format(shake_hands(server, till, first.stream:session())), true
         end,
     },
     {
         name = "flood: full handshakes from four addresses", bound = "limits.handshakesPerSecondPerAddress", tls = true,
         config = {limits = {handshakesPerSecondPerAddress = 5}},
         run = function(server, till)
-            local done, refused = handshakes(server, till)
+            local done, refused = shake_hands(server, till)
             return ("%d done, %d turned away"):format(done, refused),
                 refused > 0 and tools.limited(server, "handshakes_per_address") >= refused
         end,
