@@ -166,4 +166,11 @@ function tools.limited(server, limit)
     return tools.figure(server, ('luaduct_limited_total{limit="%s"}'):format(limit))
 end
 
+-- Whether that limit refuses something: a slow bridge may have to come to it yet.
+function tools.wait_limited(server, limit)
+    return tools.wait_for(function()
+        return tools.limited(server, limit) > 0
+    end)
+end
+
 return tools
