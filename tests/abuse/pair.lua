@@ -1,13 +1,19 @@
--- Two agents that behave, for tests/abuse/run: WS_PORT HTTP_PORT SECONDS. One sends the other an envelope every few
--- milliseconds; prints how long they took. Exit status 1: one did not come within ten seconds.
+-- Two agents that behave, for tests/abuse/run: WS_PORT HTTP_PORT SECONDS [CA]. With CA they speak TLS. Prints `ready`
+-- when they have registered; then one sends the other an envelope every few milliseconds; prints how long they took.
+-- Exit status 1: one did not come within ten seconds.
 package.path = "./?.lua;" .. package.path
 local socket = require "socket"
+local tls_stream = require "tests.support.tls_stream"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
-local server = {ws_port = tonumber(arg[1]), http_port = tonumber(arg[2])}
+local server = {ws_port = tonumber(arg[1]), http_port = tonumber(arg[2]),
+    connect = arg[4] and tls_stream.connector(arg[4])}
 local alice = websocket.agent(server, "alice", nil, {host = "::1"})
 local bob = websocket.agent(server, "bob", nil, {host = "::1"})
+socket.sleep(0.05) -- the bridge holds what comes first for agents.registerGraceMs
+print("ready")
+io.stdout:flush()
 local till, took, number = wait.deadline(tonumber(arg[3])), {}, 0
 
 while wait.now() < till do

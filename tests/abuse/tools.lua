@@ -3,6 +3,7 @@ local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
 local socket = require "socket"
 local wait = require "tests.support.wait"
+local websocket = require "tests.support.websocket"
 
 local CONNECTIONS = 200 -- of tools.drip
 
@@ -134,8 +135,42 @@ function tools.figure(server, name)
     return tonumber(text:match("\n" .. name:gsub("[%-%.%+%[%]%(%)%$%^%%%?%*]", "%%%0") .. " (%d+)"))
 end
 
+-- Waits until `count` connections that were opened have been given up, all but the pair's.
+function tools.given_up(server, count)
+    local left
+    tools.wait_for(function()
+        local pair = math.min(2, tools.figure(server, "luaduct_agents"))
+        left = tools.figure(server, "luaduct_connections") - 1 - pair
+        return left == 0
+    end)
+    return ("%d of %d still open"):format(left, count), left == 0
+end
+
+-- Asks for large answers again and again, and reads none.
+function tools.take_no_answers(server, till)
+    local filler = websocket.agent(server, "filler")
+    for _ = 1, 3 do
+        filler:send_envelope({to = "filler", payload = ("x"):rep(900000)}) -- for the history
+        assert(filler:receive(10))
+    end
+    filler:close()
+    for _ = 1, 20 do
+        local one = http.connect(server, {receive_buffer = 4096})
+        one:send_bytes(("GET /history HTTP/1.1\r\nHost: localhost\r\n\r\n"):rep(10))
+    end
+    tools.sleep_till(till)
+    return tools.given_up(server, 20)
+end
+
 function tools.limited(server, limit)
     return tools.figure(server, ('luaduct_limited_total{limit="%s"}'):format(limit))
+end
+
+-- Whether that limit refuses something: a slow bridge may have to come to it yet.
+function tools.wait_limited(server, limit)
+    return tools.wait_for(function()
+        return tools.limited(server, limit) > 0
+    end)
 end
 
 return tools

@@ -5,14 +5,19 @@ local wait = require "tests.support.wait"
 local stream = {}
 local methods = {}
 methods.__index = methods
+stream.methods = methods
 
--- Connects to 127.0.0.1 (or options.host). options.receive_buffer: bytes, for a peer that stalls early.
+-- Connects to 127.0.0.1 (or options.host). options.receive_buffer: bytes, for a peer that stalls early; options.from:
+-- the address that it comes from.
 function stream.connect(port, options)
     options = options or {}
     local host = options.host or "127.0.0.1"
     local tcp = host:find(":", 1, true) and socket.tcp6() or socket.tcp4()
     if options.receive_buffer then
         tcp:setoption("recv-buffer-size", options.receive_buffer)
+    end
+    if options.from then
+        assert(tcp:bind(options.from, 0))
     end
     tcp:settimeout(wait.left(wait.deadline()))
     local ok, reason = tcp:connect(host, port)

@@ -68,12 +68,13 @@ function websocket.request(options)
     return table.concat(lines, "\r\n") .. "\r\n\r\n"
 end
 
--- Attempts an upgrade: status, headers (lower-case names), client. The client is there only for a 101; otherwise the
--- headers come with the answer's body in [""].
+-- Attempts an upgrade, over bridge.connect where there is one (tests/support/tls_stream.lua): status, headers
+-- (lower-case names), client. The client is there only for a 101; otherwise the headers come with the answer's body in
+-- [""].
 function websocket.upgrade(bridge, options)
     options = options or {}
     local port = options.port or bridge.ws_port
-    local connection = bridge_support.track(stream.connect(port, options))
+    local connection = bridge_support.track((bridge.connect or stream.connect)(port, options))
     local request = {
         port = port, path = options.path, headers = options.headers, method = options.method, version = options.version,
     }

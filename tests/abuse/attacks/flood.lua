@@ -69,7 +69,7 @@ local attacks = {
         run = function(server, till)
             local sent, ended = tools.flood(agents(server), (text(
                 '{"type":"register","clientId":"flood-1","role":"x","labels":["a","b"]}')):rep(200), till, true)
-            return ("%d registers, %d closed"):format(sent * 200, ended), tools.limited(server, "messages") > 0
+            return ("%d registers, %d closed"):format(sent * 200, ended), tools.wait_limited(server, "messages")
         end,
     },
     {
@@ -103,7 +103,7 @@ local attacks = {
         run = function(server, till)
             local ping = websocket.frame({opcode = websocket.PING, payload = ("p"):rep(125)})
             local sent, ended = tools.flood(agents(server), ping:rep(500), till, true)
-            return ("%d pings, %d closed"):format(sent * 500, ended), tools.limited(server, "pings") > 0
+            return ("%d pings, %d closed"):format(sent * 500, ended), tools.wait_limited(server, "pings")
         end,
     },
     {
@@ -119,7 +119,7 @@ local attacks = {
         config = {limits = RATES},
         run = function(server, till)
             local sent, ended = tools.flood(agents(server), text("x"):rep(5000), till, true)
-            return ("%d frames, %d closed"):format(sent * 5000, ended), tools.limited(server, "messages") > 0
+            return ("%d frames, %d closed"):format(sent * 5000, ended), tools.wait_limited(server, "messages")
         end,
     },
     {
@@ -136,7 +136,7 @@ local attacks = {
         run = function(server, till)
             local sent, ended = tools.flood(agents(server), envelope('{"to":"flood-1","payload":1}'):rep(500), till,
                 true)
-            return ("%d envelopes, %d closed"):format(sent * 500, ended), tools.limited(server, "messages") > 0
+            return ("%d envelopes, %d closed"):format(sent * 500, ended), tools.wait_limited(server, "messages")
         end,
     },
     {
@@ -163,7 +163,7 @@ local attacks = {
                 client:send_bytes(table.concat(frames))
                 tools.drain({client.stream}, 0)
             until tools.over(till) or client.stream.ended
-            return ("%d envelopes"):format(count), tools.limited(server, "mailbox_per_sender") > 0
+            return ("%d envelopes"):format(count), tools.wait_limited(server, "mailbox_per_sender")
         end,
     },
     {
@@ -212,7 +212,7 @@ local attacks = {
             local frame = websocket.frame({payload = bomb.size(2 ^ 20 - 300), rsv1 = true})
             local sent, ended = tools.flood(agents(server, 4, DEFLATE), frame:rep(10), till, true)
             return ("%d of 1 MiB from %d bytes each, %d closed"):format(sent * 10, #frame, ended),
-                tools.limited(server, "bytes") > 0
+                tools.wait_limited(server, "bytes")
         end,
     },
     {
