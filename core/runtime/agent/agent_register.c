@@ -304,11 +304,13 @@ static void ask_to_register(struct connection *connection, const struct register
             session_object(connection, CODE_RATE_LIMITED, SLICE(why), slice_from(NULL, 0));
         else /* it has nothing else to do here, and by this status clients come again */
             agent_session_end_with(connection, CODE_RATE_LIMITED, WEBSOCKET_TRY_LATER, SLICE(why));
+        end_register(connection, registering);
         return;
     }
     struct register_job *job = new_register_job(connection, registering);
     if (!job) {
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        end_register(connection, registering);
         return;
     }
     job->registering.wanted.origin = peer_address_hash(&connection->address);

@@ -67,11 +67,12 @@ static struct {
     bool failed;
     enum verdict verdict;
     bool late_failed; /* the new process does not take answers any more */
-} handover = {.control = -1, .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} handover = {.control = -1, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
+/* By the clock of the condition. */
 static void due_in(uint32_t ms, struct timespec *out)
 {
-    clock_gettime(CLOCK_REALTIME, out);
+    clock_gettime(CLOCK_MONOTONIC, out);
     out->tv_sec += ms / 1000;
     out->tv_nsec += (long)(ms % 1000) * 1000000;
     if (out->tv_nsec >= 1000000000) {
@@ -501,7 +502,12 @@ static void *run(void *nothing)
 
 void handover_start(const struct config *chosen)
 {
+    pthread_condattr_t attributes;
     config = chosen;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&handover.changed, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
 void handover_begin(void)
