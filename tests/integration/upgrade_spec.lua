@@ -481,7 +481,7 @@ describe("an upgrade that comes to nothing", function()
         assert.equal(1, new:wait_exit())
         local answer = socket.recv(ours, 1000)
         assert.equal("\3\0\0\0", answer:sub(5, 8))
-        assert.truthy(answer:find("version 99, and this program knows version 2", 1, true))
+        assert.truthy(answer:find("version 99, and this program knows version 3", 1, true))
         unistd.close(ours)
     end)
 

@@ -12,12 +12,18 @@ local websocket = require "tests.support.websocket"
 local SCRIPT = [[
 luaduct.workers.register("count", "count.lua")
 luaduct.workers.register("forever", "forever.lua")
+luaduct.workers.register("large", "large.lua")
 return {}
 ]]
 
--- `count` takes longer than an upgrade does.
+-- `count` and `large` take longer than an upgrade does, and what `large` comes to is more than a socket holds.
 local FILES = {
     ["count.lua"] = "return function(turns) local sum = 0 for _ = 1, turns do sum = sum + 1 end return sum end",
+    ["large.lua"] = [[return function(turns)
+        local sum = 0
+        for _ = 1, turns do sum = sum + 1 end
+        return ("x"):rep(1000000)
+    end]],
     ["forever.lua"] = "return function() while true do end end",
 }
 local TURNS = 150000000
@@ -108,6 +114,58 @@ describe("a task of an agent that runs while another process takes over", functi
             assert.equal(0, server:wait_exit(30))
         end)
     end
+
+    it("is answered by the new one, however late that comes to read it", function()
+        local server = bridge.start(options({drain = {timeoutMs = 60000}}))
+        local alice = websocket.agent(server, "alice")
+        local turns, successor, running = TURNS
+        local function receive_all()
+            for _ = 1, 3 do
+                local answer = wait.eventually(function()
+                    local good, envelope = pcall(alice.receive_envelope, alice)
+                    return good and envelope
+                end, 60, "an answer")
+                assert.equal(1000000, #answer.payload.result)
+            end
+        end
+        repeat -- as above
+            if successor then
+                receive_all()
+                server, turns = successor, turns * 4
+            end
+            for number = 1, 3 do
+                ask(alice, "e" .. number, "large", turns)
+            end
+            wait_running(server, 1)
+            successor = upgrade.start(server)
+            successor:signal("SIGSTOP")
+            running = server:is_running()
+            if not running then
+                successor:signal("SIGCONT")
+            end
+        until running
+
+        -- It waits for the new one, with what is done by then.
+        assert.is_false((pcall(wait.eventually, function() return not server:is_running() end, 5)), "it has ended")
+
+        successor:signal("SIGCONT")
+        receive_all()
+        assert.equal(0, server:wait_exit(60))
+    end)
+
+    it("is answered with overloaded when the old one is killed", function()
+        local server = bridge.start(options({drain = {timeoutMs = 60000}}))
+        local alice = websocket.agent(server, "alice")
+        ask(alice, "e1", "forever")
+        wait_running(server, 1)
+        upgrade.start(server)
+
+        server:kill()
+
+        local answer = alice:expect_error("overloaded")
+        assert.equal("e1", answer.id)
+        assert.truthy(answer.error:find("went away", 1, true), answer.error)
+    end)
 
     it("is done for one with TLS too, who finds the result when it comes back", function()
         local settings = options({drain = {timeoutMs = 60000}})

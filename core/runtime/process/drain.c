@@ -11,6 +11,7 @@
 #include "bridge/registry/attachment.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/session.h"
+#include "runtime/handover/late.h"
 #include "runtime/process/server.h"
 #include "runtime/process/supervision.h"
 #include "runtime/reactor.h"
@@ -131,6 +132,8 @@ static bool may_go(struct connection *connection)
         return false;
     if (!connection_registered(connection))
         return true;
+    if (late_awaited(endpoint->profile->id))
+        return false;
     endpoint->grace_over = true;
     attachment_go_live(endpoint);
     return endpoint->state == ENDPOINT_LIVE && endpoint->outbox.queue.count == 0 && !endpoint->lined_up;
