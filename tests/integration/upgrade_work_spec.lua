@@ -167,6 +167,21 @@ describe("a task of an agent that runs while another process takes over", functi
         assert.truthy(answer.error:find("went away", 1, true), answer.error)
     end)
 
+    it("is waited for by a new one that is told to go away", function()
+        local server = bridge.start(options({drain = {timeoutMs = 60000}}))
+        local alice = websocket.agent(server, "alice")
+        ask(alice, "e1", "forever", nil, 3000)
+        wait_running(server, 1)
+        local successor = upgrade.start(server)
+
+        successor:signal("SIGTERM")
+
+        assert.equal("e1", alice:expect_error("task_timeout").id)
+        alice:expect_close(1001)
+        assert.equal(0, successor:wait_exit(30))
+        assert.equal(0, server:wait_exit(30))
+    end)
+
     it("is done for one with TLS too, who finds the result when it comes back", function()
         local settings = options({drain = {timeoutMs = 60000}})
         local server = tls.start(settings)
