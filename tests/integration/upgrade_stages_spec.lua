@@ -5,6 +5,7 @@ local fault = require "tests.support.fault"
 local http = require "tests.support.http"
 local process = require "tests.support.process"
 local upgrade = require "tests.support.upgrade"
+local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 if not fault.LIBRARY then
@@ -71,6 +72,45 @@ describe("an upgrade whose new process is killed", function()
             assert.equal(number, absent:receive_envelope().payload[1])
         end
         absent:expect_nothing()
+    end)
+end)
+
+describe("a bridge that is told to stop while it hands over", function()
+    after_each(bridge.clean)
+
+    it("stops, at whatever point of it that is: none of both processes serves on", function()
+        local step, outcome, pid = 0
+        repeat
+            step = step + 1
+            assert.is_true(step < MOST_STEPS)
+            local plan = fault.plan()
+            local server = fault.start(plan, {config = {performance = {worker_threads = 1},
+                upgrade = {stillMs = 60000}}})
+            local alice = websocket.agent(server, "alice")
+            fault.stop_successor(plan, step)
+            local said = #server:errors()
+            server:signal("SIGUSR2")
+            wait.eventually(function()
+                pid = fault.stopped(plan)
+                outcome = server:errors():sub(said + 1):match("process %d+ serves now")
+                return pid or outcome
+            end)
+            server.expected_end = true
+            if not outcome then
+                server:signal("SIGTERM")
+                server:wait_log("SIGTERM: draining and stopping")
+                local successor = bridge.adopt(server, pid)
+                successor.expected_end = true
+                successor:signal("SIGCONT")
+                local good, why = pcall(alice.expect_close, alice, 1001)
+                assert.is_true(good, ("step %d: %s\n%s"):format(step, tostring(why), server:log()))
+                alice:close()
+                assert.equal(0, server:wait_exit(30))
+                successor:wait_exit(30)
+            end
+            bridge.clean()
+        until outcome
+        assert.is_true(step > LEAST_STEPS, "stopped only " .. step .. " times")
     end)
 end)
 

@@ -405,8 +405,6 @@ static bool hand_over(struct channel_writer *control, struct channel_reader *rea
     if (!good)
         stop_writing(); /* one that still writes stops */
     wait_all_left();
-    if (good && !atomic_load(&handover.busy))
-        shutdown(handover.control, SHUT_WR); /* nothing will come late */
     if (good)
         log_info(SERVER, "handed_over", "handover: process %d serves now; nobody did for %.1f ms", (int)handover.pid,
                  still_ms);
@@ -487,6 +485,17 @@ static bool lead(void)
     return good;
 }
 
+/* Who told this process to stop meanwhile meant the bridge. */
+static void end(void)
+{
+    struct channel_writer control = {.fd = handover.control};
+    if (!drain_end("handover"))
+        say(&control, HANDOVER_DRAIN);
+    channel_writer_free(&control);
+    if (!atomic_load(&handover.busy))
+        shutdown(handover.control, SHUT_WR); /* nothing will come late */
+}
+
 static void *run(void *nothing)
 {
     (void)nothing;
@@ -494,7 +503,7 @@ static void *run(void *nothing)
     log_info(SERVER, "handover_started", "handover: starting the program anew");
     bool good = lead();
     if (good)
-        drain_end("handover");
+        end();
     atomic_store(&handover.under_way, false);
     supervision_wake();
     if (good)

@@ -18,6 +18,7 @@
  *   GO ───────────────────────────────────────►
  *   ══════════════════════════════◄═══════════    SERVES: the point of no return; serves
  *   tells the service manager, KNOWN ─────────►   tells it READY
+ *   DRAIN: it was told to stop meanwhile ──────►   drains
  *   lets go, says goodbye to who stayed,
  *   LATE: what its last tasks come to ────────►   gives it to who asked
  *   closes its end for writing, ends
@@ -69,6 +70,7 @@ enum handover_kind {
     HANDOVER_SERVES,
     HANDOVER_KNOWN,
     HANDOVER_LATE,
+    HANDOVER_DRAIN,
     HANDOVER_AGENT = 100, /* a WebSocket; records of its own follow */
     HANDOVER_BACKLOG,     /* a message that the WebSocket before has sent, and that waits */
     HANDOVER_HTTP,        /* an idle connection */

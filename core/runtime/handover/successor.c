@@ -18,6 +18,7 @@
 #include "runtime/handover/late.h"
 #include "runtime/handover/part.h"
 #include "runtime/handover/successor.h"
+#include "runtime/process/drain.h"
 #include "runtime/process/server.h"
 #include "runtime/process/supervision.h"
 #include "runtime/reactor.h"
@@ -306,6 +307,8 @@ static void *follow(void *status)
     while ((kind = channel_next(&successor.reader))) {
         if (kind == HANDOVER_KNOWN && !successor.known)
             service_ready(status);
+        else if (kind == HANDOVER_DRAIN)
+            drain_begin("the process before this one was told to stop");
         else if (kind == HANDOVER_LATE)
             late_get_answer(&successor.reader);
         successor.known = successor.known || kind == HANDOVER_KNOWN;
