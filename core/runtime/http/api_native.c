@@ -3,6 +3,8 @@
  * call, not on Lua: a peer that goes away gives it back at once. */
 #include "runtime/http/api_native.h"
 
+#include <stdio.h>
+
 #include "base/hash.h"
 #include "base/wildcard.h"
 #include "bridge/delivery/answer.h"
@@ -63,7 +65,6 @@ static int native_content_type(lua_State *L)
     return 0;
 }
 
-/* refuse(code, text, allow?) gives the status: the answer is this refusal. */
 static void set_allow(lua_State *L, int index)
 {
     struct api_call *call = api_of(L)->call;
@@ -80,6 +81,7 @@ static int native_allow(lua_State *L)
     return 0;
 }
 
+/* refuse(code, text, allow?) gives the status: the answer is this refusal. */
 static int native_refuse(lua_State *L)
 {
     struct api *api = api_of(L);
@@ -483,11 +485,14 @@ void api_forget(struct api_call *call)
 
 /* --- Looking --- */
 
-/* Those that its credential has in the place of the config's, as a last member of the object that was written. */
-static void add_own_limits(struct buffer *out, const struct profile *profile)
+#define OWN_LIMITS_BYTES 160 /* four names, and numbers of at most 20 digits */
+
+/* As JSON, in `text`: what the agent's credential has in the place of the config's limits; length 0: nothing. */
+static struct slice write_own_limits(const struct profile *profile, char text[OWN_LIMITS_BYTES])
 {
-    struct own_limits own =
-        profile->owner.length > 0 ? party_limits_of_identity(profile->owner) : (struct own_limits){0};
+    if (profile->owner.length == 0)
+        return slice_from(NULL, 0);
+    struct own_limits own = party_limits_of_identity(profile->owner);
     const struct {
         const char *name;
         uint64_t value;
@@ -495,17 +500,14 @@ static void add_own_limits(struct buffer *out, const struct profile *profile)
                    {"messageBurst", own.message_burst},
                    {"bytesPerSecond", own.bytes_per_second},
                    {"connections", own.connections}};
-    const char *before = ",\"limits\":{";
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-        if (members[i].value == 0)
-            continue;
-        if (before[1] != '\0' && out->length > 0)
-            out->length--; /* the brace */
-        buffer_append_format(out, "%s\"%s\":%llu", before, members[i].name, (unsigned long long)members[i].value);
-        before = ",";
-    }
-    if (before[1] == '\0')
-        buffer_append_slice(out, SLICE("}}"));
+    size_t length = 0;
+    for (size_t i = 0; i < sizeof members / sizeof *members; i++)
+        if (members[i].value > 0)
+            length += (size_t)snprintf(text + length, OWN_LIMITS_BYTES - length, "%s\"%s\":%llu",
+                                       length > 0 ? "," : "{", members[i].name, (unsigned long long)members[i].value);
+    if (length > 0)
+        text[length++] = '}';
+    return slice_from(text, length);
 }
 
 /* write_agents(cursor, written): writes some more agents with commas between, and gives the next cursor (nil at the
@@ -522,9 +524,9 @@ static int native_write_agents(lua_State *L)
     for (unsigned i = 0; i < count; i++) {
         if (written + i > 0)
             buffer_append_slice(out, SLICE(","));
-        meta_append(out, &views[i], enhanced ? META_LOAD : META_REGISTERED, api->reactor->lane->wall_ms);
-        if (enhanced)
-            add_own_limits(out, views[i].profile);
+        char text[OWN_LIMITS_BYTES];
+        struct slice own_limits = enhanced ? write_own_limits(views[i].profile, text) : slice_from(NULL, 0);
+        meta_append(out, &views[i], enhanced ? META_LOAD : META_REGISTERED, own_limits, api->reactor->lane->wall_ms);
         agent_view_release(&views[i]);
     }
     if (count > 0)
