@@ -299,13 +299,13 @@ static void on_good(struct http_load *load, struct http_connection *connection, 
     if (!load->measuring)
         return;
     load->result->delivered++;
-    histogram_record(&load->result->latency, latency);
+    hdr_histogram_record(&load->result->latency, latency);
     bench_progress_record(&load->progress, latency);
     if (run_ms < 0)
         return;
     uint64_t running = (uint64_t)(run_ms * 1e6);
-    histogram_record(&load->http->running, running);
-    histogram_record(&load->http->waiting, latency > running ? latency - running : 0);
+    hdr_histogram_record(&load->http->running, running);
+    hdr_histogram_record(&load->http->waiting, latency > running ? latency - running : 0);
 }
 
 static void on_answer(struct http_load *load, unsigned index, unsigned status, struct slice body)
