@@ -1,4 +1,7 @@
 /* Where memory is: pools, heaps of scripts' own pools, luaduct.shared, and what the controller did about it. */
+#include <stdio.h>
+#include <string.h>
+
 #include "bridge/queue/mailbox.h"
 #include "bridge/state/history.h"
 #include "memory/pool.h"
@@ -10,46 +13,95 @@
 #include "script/binding/object_pool.h"
 #include "script/shared.h"
 
-static void add_figure(lua_State *L, const char *name, const _Atomic uint64_t *figure)
+/* A table with the figures of one pool, the bridge's or a script's. */
+static void push_pool(lua_State *L, const struct pool_statistics *pool)
 {
-    lua_getfield(L, -1, name);
-    double sum = lua_tonumber(L, -1) + (double)atomic_load_explicit(figure, memory_order_relaxed);
-    lua_pop(L, 1);
-    set_number(L, name, sum);
+    uint64_t held = figure_minus(pool->acquired, pool->released);
+    lua_newtable(L);
+    set_number(L, "acquired", (double)pool->acquired);
+    set_number(L, "released", (double)(pool->acquired - held));
+    set_number(L, "held", (double)held);
+    set_number(L, "available", (double)figure_minus(figure_minus(pool->created, pool->destroyed), held));
+    set_number(L, "hits", (double)pool->hits);
+    set_number(L, "created", (double)pool->created);
+    set_number(L, "destroyed", (double)pool->destroyed);
+    set_number(L, "warm", (double)pool->warm);
+    lua_newtable(L);
+    set_number(L, "lru", (double)pool->evicted[POOL_EVICTED_LRU]);
+    set_number(L, "ttl", (double)pool->evicted[POOL_EVICTED_TTL]);
+    set_number(L, "pressure", (double)pool->evicted[POOL_EVICTED_PRESSURE]);
+    lua_setfield(L, -2, "evicted");
+}
+
+static void add_figure(uint64_t *sum, const _Atomic uint64_t *figure)
+{
+    *sum += atomic_load_explicit(figure, memory_order_relaxed);
+}
+
+/* Of pools of scripts, by name; those of that name in all states are one. */
+struct object_pool_sums {
+    unsigned count, capacity;
+    struct object_pool_sum {
+        char name[OBJECT_POOL_NAME_BYTES];
+        struct pool_statistics figures;
+    } * sums;
+};
+
+static struct object_pool_sum *find_sum(struct object_pool_sums *all, const char *name)
+{
+    for (unsigned i = 0; i < all->count; i++)
+        if (strcmp(all->sums[i].name, name) == 0)
+            return &all->sums[i];
+    if (all->count == all->capacity)
+        return NULL;
+    struct object_pool_sum *sum = &all->sums[all->count++];
+    *sum = (struct object_pool_sum){0};
+    snprintf(sum->name, sizeof sum->name, "%s", name);
+    return sum;
+}
+
+static void count_object_pools(void *context, const struct script_slot *slot)
+{
+    const struct object_pool_figures *pools;
+    unsigned *count = context;
+    *count += script_pool_figures(slot->state, &pools);
 }
 
 static void add_object_pools(void *context, const struct script_slot *slot)
 {
-    lua_State *L = context;
     const struct object_pool_figures *pools;
     unsigned count = script_pool_figures(slot->state, &pools);
-    for (unsigned j = 0; j < count; j++) {
-        lua_getfield(L, -1, pools[j].name);
-        if (lua_isnil(L, -1)) {
-            lua_pop(L, 1);
-            lua_newtable(L);
-            lua_pushvalue(L, -1);
-            lua_setfield(L, -3, pools[j].name);
-        }
-        add_figure(L, "acquired", &pools[j].acquired);
-        add_figure(L, "released", &pools[j].released);
-        add_figure(L, "hits", &pools[j].hits);
-        add_figure(L, "created", &pools[j].created);
-        add_figure(L, "destroyed", &pools[j].destroyed);
-        add_figure(L, "warm", &pools[j].max_size);
-        add_figure(L, "lru", &pools[j].evicted_lru);
-        add_figure(L, "ttl", &pools[j].evicted_ttl);
-        add_figure(L, "pressure", &pools[j].evicted_pressure);
-        lua_pop(L, 1);
+    for (unsigned i = 0; i < count; i++) {
+        struct object_pool_sum *sum = find_sum(context, pools[i].name);
+        if (!sum)
+            continue;
+        add_figure(&sum->figures.acquired, &pools[i].acquired);
+        add_figure(&sum->figures.released, &pools[i].released);
+        add_figure(&sum->figures.hits, &pools[i].hits);
+        add_figure(&sum->figures.created, &pools[i].created);
+        add_figure(&sum->figures.destroyed, &pools[i].destroyed);
+        add_figure(&sum->figures.warm, &pools[i].max_size);
+        add_figure(&sum->figures.evicted[POOL_EVICTED_LRU], &pools[i].evicted_lru);
+        add_figure(&sum->figures.evicted[POOL_EVICTED_TTL], &pools[i].evicted_ttl);
+        add_figure(&sum->figures.evicted[POOL_EVICTED_PRESSURE], &pools[i].evicted_pressure);
     }
 }
 
-/* The pools of scripts, by name; those of that name in all states are one. */
+/* Lua may raise when memory is out, which it must not while slots_each has its lock: so there is room first. A pool
+ * that was made in between is shown the next time. */
 static void push_object_pools(lua_State *L)
 {
+    struct object_pool_sums all = {0};
+    slots_each(count_object_pools, &all.capacity);
+    all.sums = lua_newuserdata(L, all.capacity * sizeof *all.sums);
+    slots_each(add_object_pools, &all);
     lua_newtable(L);
-    slots_each(add_object_pools, L);
-    lua_setfield(L, -2, "object_pools");
+    for (unsigned i = 0; i < all.count; i++) {
+        push_pool(L, &all.sums[i].figures);
+        lua_setfield(L, -2, all.sums[i].name);
+    }
+    lua_setfield(L, -3, "object_pools");
+    lua_pop(L, 1);
 }
 
 /* luaduct.shared */
@@ -77,22 +129,8 @@ static uint64_t push_pools(lua_State *L)
     for (unsigned pool = 0; pool < POOL_COUNT; pool++) {
         struct pool_statistics read;
         pool_read_statistics(pool, &read);
-        uint64_t held = figure_minus(read.acquired, read.released);
-        lua_newtable(L);
-        set_number(L, "acquired", (double)read.acquired);
-        set_number(L, "released", (double)(read.acquired - held));
-        set_number(L, "held", (double)held);
-        set_number(L, "available", (double)figure_minus(figure_minus(read.created, read.destroyed), held));
-        set_number(L, "hits", (double)read.hits);
-        set_number(L, "created", (double)read.created);
-        set_number(L, "destroyed", (double)read.destroyed);
+        push_pool(L, &read);
         set_number(L, "bytes", (double)read.bytes);
-        set_number(L, "warm", (double)read.warm);
-        lua_newtable(L);
-        set_number(L, "lru", (double)read.evicted[POOL_EVICTED_LRU]);
-        set_number(L, "ttl", (double)read.evicted[POOL_EVICTED_TTL]);
-        set_number(L, "pressure", (double)read.evicted[POOL_EVICTED_PRESSURE]);
-        lua_setfield(L, -2, "evicted");
         lua_setfield(L, -2, names[pool]);
         bytes += read.bytes;
     }
