@@ -38,6 +38,7 @@ static int open_native(lua_State *L)
 {
     lua_newtable(L);
     luaL_register(L, NULL, api_native_functions);
+    luaL_register(L, NULL, api_send_functions);
     luaL_register(L, NULL, api_figures_functions);
     luaL_register(L, NULL, api_metrics_functions);
     luaL_register(L, NULL, api_admin_functions);

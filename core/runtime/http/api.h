@@ -13,6 +13,7 @@ struct dispatch_job;
 struct dispatch_result;
 struct frame;
 struct http_header;
+struct identity;
 struct order;
 struct repl_line;
 struct state_export;
@@ -20,8 +21,6 @@ struct subscriber;
 struct work;
 
 /* Creates the reactor's state, on its thread; NULL when that failed, which is logged. */
-struct identity;
-
 struct lua_State *api_open(struct reactor *reactor);
 
 /* NULL is fine. No call may be unfinished. */

@@ -5,21 +5,17 @@
 
 #include <stdio.h>
 
-#include "base/hash.h"
-#include "base/wildcard.h"
 #include "bridge/delivery/answer.h"
-#include "bridge/queue/mailbox.h"
 #include "bridge/registry/registry.h"
 #include "bridge/state/history.h"
 #include "memory/pool.h"
 #include "protocol/http/url.h"
 #include "protocol/json/json_write.h"
-#include "protocol/registration.h"
 #include "runtime/dispatch/dispatch.h"
-#include "runtime/dispatch/slowdown.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/http/http_session.h"
 #include "runtime/identity/access.h"
+#include "runtime/limits/party.h"
 #include "runtime/reactor.h"
 #include "runtime/tracing/hop.h"
 #include "runtime/work/execute.h"
@@ -29,13 +25,6 @@
 
 /* Agents shown between two looks at how much waits. */
 #define AGENTS_AT_ONCE 64
-
-static struct slice check_slice(lua_State *L, int index)
-{
-    size_t length;
-    const char *data = luaL_checklstring(L, index, &length);
-    return slice_from(data, length);
-}
 
 /* write(text…) */
 static int native_write(lua_State *L)
@@ -136,81 +125,6 @@ static int native_parameters(lua_State *L)
     return 1;
 }
 
-/* --- Sending --- */
-
-/* A broadcast that came with `to`: its text without, because a script that fails makes dispatch read the text again. */
-static enum code clear_recipient(struct api_call *call, struct envelope *envelope,
-                                 const struct envelope_defaults *defaults, const struct message_rules *rules,
-                                 struct slice *text, char error[ERROR_TEXT_BYTES])
-{
-    enum code code = envelope_set_json(envelope, FIELD_TO, slice_from(NULL, 0), error);
-    if (code != CODE_OK)
-        return code;
-    call->sent = envelope_build(envelope, defaults, FRAME_ENVELOPE);
-    if (!call->sent)
-        return CODE_INTERNAL;
-    *text = frame_envelope(call->sent);
-    return envelope_scan(*text, rules, envelope->store, envelope, error);
-}
-
-static bool is_own_agent(const struct identity *identity, struct slice from)
-{
-    return identity && wildcard_list_matches(&identity->client_ids, from) && !client_id_reserved(from);
-}
-
-/* `from` may be api, or an agent that the caller's credential names. */
-static enum code identity_refusal(const struct api *api, const struct envelope *envelope)
-{
-    const struct identity *identity = api->call->identity;
-    struct slice from = envelope_sent_text(envelope, FIELD_FROM);
-    if (!api->reactor->config->agents.verify_from || api->call->admin || !envelope_has(envelope, FIELD_FROM) ||
-        slice_equal(from, SLICE("api")))
-        return CODE_OK;
-    return is_own_agent(identity, from) ? CODE_OK : CODE_FROM_MISMATCH;
-}
-
-/* The role of an agent that somebody speaks for: as it registered or, while it is away, would have to. */
-static struct slice role_of(const struct api *api, const struct agent_view *view)
-{
-    const struct identity *identity = api->call->identity;
-    if (view->profile)
-        return view->profile->role;
-    struct slice only = identity ? identity_only(&identity->agent_roles) : slice_from(NULL, 0);
-    return only.data || (identity && identity->agent_roles.count > 0) ? only : SLICE("agent");
-}
-
-static bool may_send(const struct api *api, const struct access_subject *who, struct slice intent,
-                     const struct envelope *envelope, bool broadcast)
-{
-    const struct access_policy *policy = api->reactor->standing.access;
-    return broadcast ? access_may_broadcast(policy, who, intent)
-                     : access_may_send(policy, who, intent, envelope_sent_text(envelope, FIELD_TO));
-}
-
-static bool access_refused_for(const struct api *api, struct envelope *envelope,
-                               const struct envelope_defaults *defaults, bool broadcast)
-{
-    struct access_subject who = {.identity = api->call->identity};
-    struct slice intent = envelope_text(envelope, FIELD_INTENT, defaults);
-    struct slice from = envelope_sent_text(envelope, FIELD_FROM);
-    struct agent_view view = {0};
-    bool may = true;
-    if (from.data && !slice_equal(from, SLICE("api"))) { /* it speaks for an agent, whose rules hold here too */
-        /* Where anybody may say anything, what the agent may do is not given away by saying its name. */
-        may = api->call->admin || is_own_agent(who.identity, from) || may_send(api, &who, intent, envelope, broadcast);
-        registry_find(from, &view);
-        who.agent = from;
-        who.agent_role = role_of(api, &view);
-    }
-    may = may && may_send(api, &who, intent, envelope, broadcast);
-    if (view.profile)
-        agent_view_release(&view);
-    if (may)
-        return false;
-    access_refused(broadcast ? REFUSED_BROADCAST : REFUSED_SEND, who.identity, intent);
-    return true;
-}
-
 /* may_see(what): "agents", "history" … */
 static int native_may_see(lua_State *L)
 {
@@ -228,167 +142,12 @@ static int native_may_see(lua_State *L)
     return 1;
 }
 
-static int push_refusal(lua_State *L, enum code code, struct slice text)
+int api_push_refusal(lua_State *L, enum code code, struct slice text)
 {
     unsigned status = api_refuse(api_of(L), code, text);
     lua_pushliteral(L, "refused");
     lua_pushinteger(L, (lua_Integer)status);
     return 2;
-}
-
-static int push_dispatched(lua_State *L, struct api_call *call, const struct dispatch_result *result)
-{
-    call->sent = result->frame;
-    if (result->dropped) {
-        lua_pushliteral(L, "dropped");
-        lua_pushlstring(L, result->text.data ? result->text.data : "", result->text.length);
-        return 2;
-    }
-    if (result->code != CODE_OK)
-        return push_refusal(L, result->code, result->text);
-    lua_pushliteral(L, "queued");
-    return 1;
-}
-
-static uint64_t caller_of(const struct api_call *call)
-{
-    return peer_address_hash(&call->connection->http->request.gate.address);
-}
-
-static uint64_t slow_key(const struct api_call *call)
-{
-    return slowdown_key(call->identity, slice_from(NULL, 0), &call->connection->http->request.gate.address);
-}
-
-static uint16_t share_of(const struct api_call *call)
-{
-    const struct identity *identity = identity_counted(call->identity);
-    return mailbox_share(identity ? identity_key(identity) : caller_of(call));
-}
-
-/* Whose time its envelopes take: its identity's, else its address's. A reference; NULL: nobody's. */
-static struct party *payer_of(const struct api_call *call, struct party *sender)
-{
-    if (sender)
-        return party_retain(sender);
-    return call->connection->is_admin ? NULL : party_of_address(&call->connection->http->request.gate.address);
-}
-
-/* Whether the caller is past a rate. Takes from it what the body costs if not. */
-static enum limit take_rates(const struct api_call *call, struct party *sender, const struct party *payer)
-{
-    uint64_t now_ns = clock_coarse_ns();
-    if (party_out_of_time(payer, now_ns)) {
-        limit_count(LIMIT_SCRIPT_TIME);
-        return LIMIT_SCRIPT_TIME;
-    }
-    struct party *address =
-        call->connection->is_admin ? NULL : party_of_address(&call->connection->http->request.gate.address);
-    enum limit limit = limits_take_message(sender, address, call->body.length, now_ns);
-    party_release(address);
-    return limit;
-}
-
-static void slow_down(const struct api_call *call, const struct dispatch_result *result)
-{
-    if (result->overran)
-        slowdown_strike(slow_key(call), connection_reactor(call->connection)->config->script.budget_ms,
-                        clock_steady_ns() / 1000000);
-}
-
-static void sent_later(void *context, struct dispatch_result *result)
-{
-    struct api_call *call = context;
-    call->job = NULL;
-    call->dispatched = result;
-    slow_down(call, result);
-    http_session_answered(call->connection);
-}
-
-/* send(broadcast): dispatches the body. "queued" (then write_sent writes the envelope as it went out), "dropped" and
- * the reason, or "refused" and the status. */
-static int native_send(lua_State *L)
-{
-    struct api *api = api_of(L);
-    struct api_call *call = api->call;
-    struct reactor *reactor = api->reactor;
-    const struct config *config = reactor->config;
-    bool broadcast = lua_toboolean(L, 1);
-    if (reactor->draining)
-        return push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
-
-    struct envelope envelope;
-    struct message_rules rules = {.depth = config->limits.json_depth, .lenient = config->mode == CONFIG_MODE_ORIGINAL};
-    struct envelope_defaults defaults = {.sender = &api->fragment, .timestamp = reactor->lane->timestamp};
-    struct slice text = call->body;
-    char error[ERROR_TEXT_BYTES] = "";
-    enum code code = envelope_scan(text, &rules, &reactor->store, &envelope, error);
-    if (code == CODE_OK && slice_equal(envelope_sent_text(&envelope, FIELD_INTENT), SLICE(EXECUTE_INTENT)))
-        return push_refusal(L, CODE_FORBIDDEN, SLICE("over HTTP work is asked for by POST /workers/execute"));
-    if (code == CODE_OK && !broadcast && !envelope_has(&envelope, FIELD_TO))
-        return push_refusal(L, CODE_RECIPIENT_REQUIRED, SLICE("Recipient `to` is required"));
-    if (code == CODE_OK && identity_refusal(api, &envelope) != CODE_OK)
-        return push_refusal(
-            L, CODE_FROM_MISMATCH,
-            SLICE("over HTTP `from` is \"api\" or an agent of the caller's own, unless an administrator asks"));
-    if (code == CODE_OK && access_refused_for(api, &envelope, &defaults, broadcast))
-        return push_refusal(L, CODE_FORBIDDEN,
-                            broadcast ? SLICE("you may not broadcast envelopes of this intent")
-                                      : SLICE("you may not send envelopes of this intent to this recipient"));
-    if (code == CODE_OK && broadcast && envelope_has(&envelope, FIELD_TO))
-        code = clear_recipient(call, &envelope, &defaults, &rules, &text, error);
-    if (code != CODE_OK)
-        return push_refusal(L, code, error[0] ? slice_from_string(error) : SLICE("out of memory"));
-
-    if (slowdown_left(slow_key(call), clock_steady_ns() / 1000000) > 0)
-        return push_refusal(L, CODE_RATE_LIMITED,
-                            SLICE("the script took too long over what this sender sent: the envelope was not taken"));
-    const struct identity *identity = identity_counted(call->identity);
-    struct party *sender = identity ? identity_party(identity) : NULL, *payer = payer_of(call, sender);
-    if (take_rates(call, sender, payer) != LIMIT_NONE) {
-        party_release(sender);
-        party_release(payer);
-        return push_refusal(
-            L, CODE_RATE_LIMITED,
-            SLICE("too much was sent in too short a time, or took the bridge too long: the envelope was not taken"));
-    }
-    struct frame *rewritten = call->sent; /* the text lies in it */
-    struct dispatch dispatch = {.envelope = &envelope,
-                                .defaults = &defaults,
-                                .share = share_of(call),
-                                .identity = call->identity,
-                                .payer = party_counts_time(payer) ? payer : NULL,
-                                .inherited = call->connection->http->request.trace,
-                                .text = text,
-                                .done = sent_later,
-                                .context = call};
-    struct dispatch_result result;
-    uint64_t began_ns = clock_steady_ns(), ended_ns;
-    call->job = dispatch_envelope(reactor, &dispatch, &result);
-    ended_ns = clock_steady_ns();
-    party_charge_time(payer, ended_ns - began_ns, ended_ns);
-    party_release(sender);
-    party_release(payer);
-    if (call->job) {
-        call->sent = NULL;
-        frame_release(rewritten); /* the job has its text */
-        call->waits = true;
-        return lua_yield(L, 0);
-    }
-    slow_down(call, &result);
-    int count = push_dispatched(L, call, &result);
-    frame_release(rewritten);
-    return count;
-}
-
-/* write_sent() */
-static int native_write_sent(lua_State *L)
-{
-    struct api_call *call = api_of(L)->call;
-    if (!call->sent)
-        return luaL_error(L, "nothing was sent");
-    buffer_append_slice(&call->content, frame_envelope(call->sent));
-    return 0;
 }
 
 /* --- Working --- */
@@ -416,7 +175,7 @@ static int push_worked(lua_State *L, struct api_call *call)
         lua_pushliteral(L, "done");
         return 1;
     }
-    int count = push_refusal(L, code, slice_from_string(call->work->task.error));
+    int count = api_push_refusal(L, code, slice_from_string(call->work->task.error));
     work_free(call->work);
     call->work = NULL;
     return count;
@@ -431,18 +190,18 @@ static int native_execute(lua_State *L)
     if (!call->admin)
         access_refused(REFUSED_ADMIN, call->identity, SLICE("/workers/execute"));
     if (!call->admin)
-        return push_refusal(L, CODE_FORBIDDEN,
-                            SLICE("only an administrator may have the workers work over HTTP" API_ADMINISTRATORS));
+        return api_push_refusal(L, CODE_FORBIDDEN,
+                                SLICE("only an administrator may have the workers work over HTTP" API_ADMINISTRATORS));
     if (api->reactor->draining)
-        return push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
+        return api_push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
     struct slice body = slice_trim_space(call->body);
     enum code code = json_validate(body, api->reactor->config->limits.json_depth, error);
     if (code == CODE_OK)
         code = execute_start(api->reactor, body, &call->connection->http->request.body, worked_later, call, &call->work,
                              error);
     if (code != CODE_OK)
-        return push_refusal(L, code, slice_from_string(error));
-    if (__builtin_expect(tracing_on, 0) && hop_samples(call->connection->http->request.trace, share_of(call)))
+        return api_push_refusal(L, code, slice_from_string(error));
+    if (__builtin_expect(tracing_on, 0) && hop_samples(call->connection->http->request.trace, api_mailbox_share(call)))
         call->work->began_ns = clock_steady_ns();
     call->waits = true;
     return lua_yield(L, 0);
@@ -466,7 +225,7 @@ int api_push_answer(lua_State *L, struct api_call *call)
         return api_scripts_push_answer(L, call);
     if (call->repl)
         return api_repl_push_answer(L, call);
-    return call->work ? push_worked(L, call) : push_dispatched(L, call, call->dispatched);
+    return call->work ? push_worked(L, call) : api_send_push_answer(L, call, call->dispatched);
 }
 
 void api_forget(struct api_call *call)
@@ -607,8 +366,6 @@ const luaL_Reg api_native_functions[] = {
     {"json_string", native_json_string},
     {"parameters", native_parameters},
     {"may_see", native_may_see},
-    {"send", native_send},
-    {"write_sent", native_write_sent},
     {"execute", native_execute},
     {"write_result", native_write_result},
     {"write_agents", native_write_agents},

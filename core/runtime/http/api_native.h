@@ -34,6 +34,14 @@ static inline struct api *api_of(lua_State *L)
     return api;
 }
 
+/* An argument's text, valid while it is on the stack; raises when it is none. */
+static inline struct slice check_slice(lua_State *L, int index)
+{
+    size_t length;
+    const char *data = luaL_checklstring(L, index, &length);
+    return slice_from(data, length);
+}
+
 /* Each sets a field of the table on top of the stack. */
 static inline void set_number(lua_State *L, const char *name, double value)
 {
@@ -67,18 +75,25 @@ static inline void set_time(lua_State *L, const char *name, int64_t wall_ms)
 /* Makes the call's answer a refusal and gives its status. */
 unsigned api_refuse(struct api *api, enum code code, struct slice text);
 
+/* The same for functions that give what became of something: pushes "refused" and the status, and gives their number.
+ */
+int api_push_refusal(lua_State *L, enum code code, struct slice text);
+
 /* What a native function that yielded with call->waits set returns: pushes the values and gives their number. And what
  * the call still waits for is not to be told any more. */
 int api_push_answer(lua_State *L, struct api_call *call);
 void api_forget(struct api_call *call);
 
-/* The functions of luaduct.http.native, ended by NULLs: those of api_native.c, api_figures.c, api_metrics.c,
- * api_admin.c, api_scripts.c, api_events.c, api_repl.c, api_tls.c, api_log.c, api_console.c, api_state.c and
- * api_figures_history.c.
- */
-extern const luaL_Reg api_native_functions[], api_figures_functions[], api_metrics_functions[], api_admin_functions[],
-    api_scripts_functions[], api_events_functions[], api_repl_functions[], api_tls_functions[], api_log_functions[],
-    api_console_functions[], api_state_functions[], api_figures_history_functions[];
+/* The functions of luaduct.http.native, ended by NULLs: each of the file of that name. */
+extern const luaL_Reg api_native_functions[], api_send_functions[], api_figures_functions[], api_metrics_functions[],
+    api_admin_functions[], api_scripts_functions[], api_events_functions[], api_repl_functions[], api_tls_functions[],
+    api_log_functions[], api_console_functions[], api_state_functions[], api_figures_history_functions[];
+
+/* What api_push_answer does for an envelope whose hook waited. */
+int api_send_push_answer(lua_State *L, struct api_call *call, const struct dispatch_result *result);
+
+/* The share of mailboxes that what the caller sends counts in (mailbox_share). */
+uint16_t api_mailbox_share(const struct api_call *call);
 
 /* What api_push_answer and api_forget do for an order to the loader. */
 int api_scripts_push_answer(lua_State *L, struct api_call *call);
