@@ -142,8 +142,8 @@ static size_t destroy(unsigned class, struct block *block, struct counters *coun
 }
 
 /* All but the `keep` blocks that were released last, as one batch; then what the depot has too many of goes. */
-static void drain_magazine(enum pool pool, unsigned class, struct magazine *magazine, unsigned keep,
-                           struct counters *counters)
+static __attribute__((noinline)) void drain_magazine(enum pool pool, unsigned class, struct magazine *magazine,
+                                                     unsigned keep, struct counters *counters)
 {
     if (magazine->count <= keep)
         return;
@@ -211,6 +211,29 @@ static __attribute__((noinline)) void *acquire_fresh(struct counters *counters, 
     return fresh;
 }
 
+static inline void *take_from(struct magazine *magazine, struct counters *counters, enum pool pool, unsigned class)
+{
+    struct block *block = magazine->top;
+    magazine->top = block->next;
+    magazine->count--;
+    magazine->used = true;
+    debug_acquired(block, pool, size_class_bytes(class), false);
+    block->mark = 0;
+    count(&counters->acquired, 1);
+    return block;
+}
+
+/* The magazine is empty. */
+static __attribute__((noinline)) void *acquire_from_depot(struct thread_pools *thread, enum pool pool, size_t size)
+{
+    unsigned class = size_class_of(size);
+    struct magazine *magazine = &thread->magazines[pool][class];
+    struct counters *counters = &thread->counters[pool];
+    if (atomic_load_explicit(&enabled, memory_order_relaxed))
+        magazine->top = depot_take(pool, class, &magazine->count);
+    return magazine->top ? take_from(magazine, counters, pool, class) : acquire_fresh(counters, pool, size);
+}
+
 void *pool_acquire(enum pool pool, size_t size)
 {
     struct thread_pools *thread = mine ? mine : join_thread();
@@ -221,18 +244,9 @@ void *pool_acquire(enum pool pool, size_t size)
         return acquire_fresh(counters, pool, size);
     unsigned class = size_class_of(size);
     struct magazine *magazine = &thread->magazines[pool][class];
-    if (__builtin_expect(!magazine->top, 0) && atomic_load_explicit(&enabled, memory_order_relaxed))
-        magazine->top = depot_take(pool, class, &magazine->count);
-    struct block *block = magazine->top;
-    if (__builtin_expect(!block, 0))
-        return acquire_fresh(counters, pool, size);
-    magazine->top = block->next;
-    magazine->count--;
-    magazine->used = true;
-    debug_acquired(block, pool, size_class_bytes(class), false);
-    block->mark = 0;
-    count(&counters->acquired, 1);
-    return block;
+    if (__builtin_expect(!magazine->top, 0))
+        return acquire_from_depot(thread, pool, size);
+    return take_from(magazine, counters, pool, class);
 }
 
 static __attribute__((noinline)) void release_to_system(struct counters *counters, void *block, size_t size)

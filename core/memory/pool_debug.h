@@ -84,7 +84,7 @@ static void debug_released(void *block, enum pool pool, size_t size)
 
 #else
 #define HEADER_BYTES 0u
-#define debug_acquired(block, pool, size, fresh) ((void)(pool))
+#define debug_acquired(block, pool, size, fresh) ((void)(pool), (void)(size))
 #define debug_released(block, pool, size) ((void)(pool))
 #endif
 
