@@ -16,7 +16,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "memory/depot.h"
 #include "memory/pool_debug.h"
 

@@ -8,7 +8,7 @@
 
 #include "author/commands.h"
 #include "author/inspect.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "client/arguments/options.h"
 #include "client/screen/table.h"
 #include "protocol/json/json_write.h"

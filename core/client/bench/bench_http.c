@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "client/bench/bench_server.h"
 #include "client/connection/http_head.h"
 #include "client/connection/tcp.h"

@@ -4,9 +4,9 @@
 #include "runtime/config/config.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/slice.h"
-#include "base/system.h"
+#include "base/system/file.h"
+#include "base/system/system.h"
 #include "runtime/config/sections.h"
 #include "runtime/config/setting.h"
 #include "script/pattern/pattern.h"

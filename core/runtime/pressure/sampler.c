@@ -1,6 +1,6 @@
 #include "runtime/pressure/sampler.h"
 
-#include "base/system.h"
+#include "base/system/system.h"
 #include "bridge/queue/mailbox.h"
 #include "bridge/state/history.h"
 #include "memory/pool.h"

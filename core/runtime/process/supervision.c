@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/service.h"
-#include "base/wake.h"
+#include "base/system/service.h"
+#include "base/threads/wake.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
 #include "runtime/handover/handover.h"

@@ -2,7 +2,7 @@
  * may say is tested in config_spec.lua. Runs in the checkout's root, where lua/ is. */
 #include "../../support/unit.h"
 
-#include "base/system.h"
+#include "base/system/system.h"
 #include "protocol/jwt/jwk.h"
 #include "runtime/config/config.h"
 

@@ -1,4 +1,4 @@
-#include "base/system.h"
+#include "base/system/system.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
  * process's group in each hierarchy, /proc/self/mountinfo where a hierarchy is mounted and which part of it; a limit of
  * any parent counts too, so the path is shortened to the mount's top. What cannot be read sets no limit: a container
  * without /proc or /sys still starts, on the machine's RAM. */
-#include "base/system.h"
+#include "base/system/system.h"
 
 #include <fcntl.h>
 #include <grp.h>

@@ -1,4 +1,4 @@
-#include "base/service.h"
+#include "base/system/service.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

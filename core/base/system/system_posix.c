@@ -7,7 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "base/system.h"
+#include "base/system/system.h"
 
 static const char *program; /* as it was called */
 

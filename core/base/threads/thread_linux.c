@@ -1,6 +1,6 @@
 /* thread_join_within looks again every few milliseconds: it is for the end of the process. (pthread_clockjoin_np would
  * do, but ThreadSanitizer of gcc 12 does not know it.) */
-#include "base/thread.h"
+#include "base/threads/thread.h"
 
 #include <errno.h>
 #include <sys/resource.h>

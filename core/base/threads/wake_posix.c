@@ -1,4 +1,4 @@
-#include "base/wake.h"
+#include "base/threads/wake.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "base/barrier.h"
+#include "base/threads/barrier.h"
 
 bool barrier_prepare(void)
 {

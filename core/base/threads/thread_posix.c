@@ -1,5 +1,5 @@
 /* Nothing in POSIX waits for a thread with a limit of time, so a second thread waits for it, and is waited for. */
-#include "base/thread.h"
+#include "base/threads/thread.h"
 
 #include <stdlib.h>
 #include <time.h>

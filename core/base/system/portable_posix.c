@@ -6,7 +6,7 @@
 #include <sys/random.h>
 #include <sys/select.h>
 
-#include "base/portable.h"
+#include "base/system/portable.h"
 
 #undef socket
 #undef socketpair

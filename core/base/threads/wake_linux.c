@@ -1,4 +1,4 @@
-#include "base/wake.h"
+#include "base/threads/wake.h"
 
 #include <stdint.h>
 #include <sys/eventfd.h>

@@ -1,4 +1,4 @@
-#include "base/lock.h"
+#include "base/threads/lock.h"
 
 bool lock_shared = true;
 
