@@ -16,7 +16,7 @@
 #include "runtime/events/events.h"
 #include "runtime/http/api_native.h"
 #include "runtime/reactor.h"
-#include "script/new_state.h"
+#include "script/state/new_state.h"
 
 /* --- The state --- */
 

@@ -19,7 +19,7 @@
 #include "runtime/process/server.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/trial/slot.h"
-#include "script/collect.h"
+#include "script/state/collect.h"
 #include "workers/worker_pool.h"
 
 /* Main looks once a second; a little less, so that none is skipped. */

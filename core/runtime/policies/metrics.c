@@ -11,7 +11,7 @@
 #include "runtime/http/api.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/tls/certificates.h"
-#include "script/collect.h"
+#include "script/state/collect.h"
 #include "workers/worker_pool.h"
 
 struct policy_metric metrics[METRIC_COUNT] = {

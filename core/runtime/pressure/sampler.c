@@ -6,7 +6,7 @@
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
 #include "runtime/http/api.h"
-#include "script/collect.h"
+#include "script/state/collect.h"
 
 void sampler_read(struct memory_sample *out)
 {

@@ -16,7 +16,7 @@
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "script/binding/object_pool.h"
-#include "script/collect.h"
+#include "script/state/collect.h"
 
 /* At most this share of the connections is paused in one step: one in … */
 #define PAUSE_SHARE 4

@@ -1,13 +1,13 @@
 /* The state is one of the script room's without hooks, as the workers' for user operations are. Rules are read once,
  * into C; what stays in Lua are their functions. */
-#include "script/policy.h"
+#include "script/rules/policy.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "script/rule_file.h"
-#include "script/state.h"
+#include "script/rules/rule_file.h"
+#include "script/state/state.h"
 
 struct policy {
     struct script_state *state;

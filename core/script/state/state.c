@@ -4,13 +4,13 @@
  *
  * The arena is a list of chunks of which a call fills one after the other; the next call starts anew and keeps the
  * first chunk only, so that a call that needed much does not hold it for ever. */
-#include "script/state.h"
+#include "script/state/state.h"
 
 #include <luajit.h>
 #include <lualib.h>
 #include <stdlib.h>
 
-#include "script/new_state.h"
+#include "script/state/new_state.h"
 #include "script/wait/wait.h"
 
 /* Holds the texts of an ordinary decision many times over. */

@@ -5,7 +5,7 @@
  * Replaced, with the reason at each function: xpcall, collectgarbage, rawset, os.time and os.date here; in library/
  * table.sort, coroutine.create, resume, wrap, yield and running, require and print; in pattern/ string.find, match,
  * gmatch and gsub. */
-#include "script/sandbox.h"
+#include "script/state/sandbox.h"
 
 #include <lualib.h>
 #include <stdio.h>
@@ -17,7 +17,7 @@
 #include "script/library/library.h"
 #include "script/pattern/pattern.h"
 #include "script/pure/declaration.h"
-#include "script/state.h"
+#include "script/state/state.h"
 #include "script/user_operation.h"
 #include "script/wait/wait.h"
 

@@ -1,6 +1,6 @@
 /* While the state is made, what the allocator refuses comes from a reserve, so that making it does not fail half way. A
  * state that needed the reserve is whole, and closed at once. */
-#include "script/new_state.h"
+#include "script/state/new_state.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -4,10 +4,10 @@
  *
  * With the engine off LuaJIT's collector has its usual threshold. What it has completed cannot be asked for, so a
  * userdata that nothing holds tells by its finalizer: it dies once in each cycle. */
-#include "script/collect.h"
+#include "script/state/collect.h"
 
 #include "base/clock.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* A forced full collection at most this often: it takes some 20 ms for a heap of 64 MiB. */
 #define FULL_COLLECTION_DISTANCE_NS 1000000000u

@@ -1,6 +1,6 @@
 /* Our own modules load with the whole standard library in reach; then the sandbox takes the string metatable over, and
  * user scripts only ever see environments that it made. */
-#include "script/load.h"
+#include "script/state/load.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +12,8 @@
 #include "script/library/library.h"
 #include "script/pattern/pattern.h"
 #include "script/pure/declaration.h"
-#include "script/sandbox.h"
-#include "script/state.h"
+#include "script/state/sandbox.h"
+#include "script/state/state.h"
 #include "script/version/kept_state.h"
 
 /* Running the files' top level: nobody supervises it, so a count hook looks at the clock. Long enough for a script that

@@ -1,4 +1,4 @@
-#include "script/rule_file.h"
+#include "script/rules/rule_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,9 +7,9 @@
 #include "script/failure.h"
 #include "script/json_value.h"
 #include "script/library/library.h"
-#include "script/load.h"
-#include "script/sandbox.h"
-#include "script/state.h"
+#include "script/state/load.h"
+#include "script/state/sandbox.h"
+#include "script/state/state.h"
 
 static bool prepare(struct script_state *state, const struct script_options *options)
 {

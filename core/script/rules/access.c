@@ -1,12 +1,12 @@
-#include "script/access.h"
+#include "script/rules/access.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "protocol/registration.h"
-#include "script/rule_file.h"
-#include "script/state.h"
+#include "script/rules/rule_file.h"
+#include "script/state/state.h"
 
 static const char *const sight_names[ACCESS_SIGHTS] = {"agents", "history", "tasks", "status", "events"};
 
