@@ -8,7 +8,7 @@
 #include "bridge/registry/registry.h"
 #include "memory/pool.h"
 #include "runtime/engines/engines.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/tls/certificates.h"
 #include "script/state/collect.h"

@@ -5,7 +5,7 @@
 #include "bridge/state/history.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "script/state/collect.h"
 
 void sampler_read(struct memory_sample *out)

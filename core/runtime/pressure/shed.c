@@ -11,7 +11,7 @@
 #include "memory/pool.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"

@@ -16,7 +16,7 @@
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
 #include "runtime/handover/handover.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/process/drain.h"
 #include "runtime/process/heartbeat.h"

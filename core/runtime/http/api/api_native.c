@@ -1,7 +1,7 @@
 /* Endpoints write their answer piece by piece into the call's buffer; `pause` stops them for the peer or, when they
  * have looked at much without writing anything, for the other connections. What a call holds (frames) hangs on the
  * call, not on Lua: a peer that goes away gives it back at once. */
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 
 #include <stdio.h>
 

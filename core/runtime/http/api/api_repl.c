@@ -3,7 +3,7 @@
 #include <stdio.h>
 
 #include "protocol/json/json.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/http/http_session.h"
 #include "runtime/repl.h"
 

@@ -5,7 +5,7 @@
 
 #include "bridge/delivery/answer.h"
 #include "protocol/json/json.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/http/http_session.h"
 #include "runtime/reload/loader.h"
 #include "runtime/reload/trial/shadow.h"

@@ -1,5 +1,5 @@
 /* What endpoints show of TLS. */
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 
 #include "base/clock.h"
 #include "runtime/tls/certificates.h"

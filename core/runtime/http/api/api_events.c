@@ -1,7 +1,7 @@
 /* What GET /events is given: listening to events. */
 #include "runtime/dispatch/trace.h"
 #include "runtime/events/events.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/reactor.h"
 
 /* event_kinds(): a list of {name, admin, named (comes only when it is named)}. */

@@ -6,7 +6,7 @@
 #include "protocol/registration.h"
 #include "runtime/dispatch/dispatch.h"
 #include "runtime/dispatch/slowdown.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/http/http_session.h"
 #include "runtime/identity/access.h"

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "protocol/envelope.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 
 struct reactor;
 

@@ -6,7 +6,7 @@
 #include "bridge/state/history.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/pressure/sampler.h"
 #include "runtime/reload/trial/slot.h"

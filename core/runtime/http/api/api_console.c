@@ -8,7 +8,7 @@
 #include "protocol/registration.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/config/bundle.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/version.h"
 

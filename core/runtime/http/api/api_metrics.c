@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/process/server.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"

@@ -1,6 +1,6 @@
 /* Every call into Lua goes through lua_cpcall, so that nothing that Lua raises, its memory's end included, ends the
  * process. A call's coroutine is used again for the next one; one that ended with an error is not. */
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 
 #include <luajit.h>
 #include <lualib.h>
@@ -14,7 +14,7 @@
 #include "memory/pool.h"
 #include "runtime/config/bundle.h"
 #include "runtime/events/events.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/reactor.h"
 #include "script/state/new_state.h"
 

@@ -1,4 +1,4 @@
-#include "runtime/http/figures_history.h"
+#include "runtime/http/api/figures_history.h"
 
 #include <pthread.h>
 

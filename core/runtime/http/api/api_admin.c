@@ -6,7 +6,7 @@
 #include "runtime/engines/alert.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/policies/notify.h"
 #include "runtime/policies/policies.h"
 #include "runtime/process/drain.h"

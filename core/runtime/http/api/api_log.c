@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "protocol/json/json.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/identity/identity.h"
 #include "runtime/reactor.h"
 

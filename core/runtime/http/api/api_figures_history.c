@@ -1,6 +1,6 @@
 /* What GET /metrics/history is given. */
-#include "runtime/http/api_native.h"
-#include "runtime/http/figures_history.h"
+#include "runtime/http/api/api_native.h"
+#include "runtime/http/api/figures_history.h"
 
 #define SAMPLE_WORK 4096 /* looks at as much as an endpoint does that reads so many bytes */
 

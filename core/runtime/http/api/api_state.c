@@ -1,6 +1,6 @@
 /* Mailboxes and history as lines of JSON, out of the bridge and into it. */
 #include "bridge/state/state.h"
-#include "runtime/http/api_native.h"
+#include "runtime/http/api/api_native.h"
 #include "runtime/reactor.h"
 
 /* export_next(): writes a piece of it; whether there is more. */
