@@ -247,19 +247,6 @@ bool config_same_section(const struct config *a, const struct config *b, const c
     return slice_equal(section_of(a, section), section_of(b, section));
 }
 
-size_t config_check(const struct config_source *source, char **problems)
-{
-    struct config config;
-    if (config_load(&config, source, problems)) {
-        config_free(&config);
-        return 0;
-    }
-    size_t count = 0;
-    for (const char *end = *problems; end && (end = strchr(end, '\n')); end++)
-        count++;
-    return count ? count : 1;
-}
-
 static void free_list(struct config_list *list)
 {
     for (size_t i = 0; i < list->count; i++)

@@ -269,9 +269,6 @@ bool config_reload(struct config *out, const struct config_source *source, const
 /* Whether both say the same in a section ("alerts"). */
 bool config_same_section(const struct config *a, const struct config *b, const char *section);
 
-/* As config_load, but only says what is wrong: the number of problems, 0 when the configuration is good. */
-size_t config_check(const struct config_source *source, char **problems);
-
 /* Releases what config_load allocated and empties *config. An empty one is fine. */
 void config_free(struct config *config);
 

@@ -129,6 +129,22 @@ static void count_cycle(struct script_state *state, uint64_t before, uint64_t to
     atomic_store_explicit(&collector->last_ns, clock_steady_ns(), memory_order_relaxed);
 }
 
+/* The next cycle begins between two events when the heap has doubled (never below COLLECT_FLOOR_BYTES); inside a hook,
+ * where Lua starts it, only at half the ceiling. A heap that is beyond half already gets an eighth more before. */
+static void end_cycle(struct script_state *state)
+{
+    uint64_t heap = state->collected_at_bytes, half = state->memory_limit / 2, least = heap + heap / 8;
+    state->collect_from_bytes = 2 * heap > COLLECT_FLOOR_BYTES ? 2 * heap : COLLECT_FLOOR_BYTES;
+    if (state->collect_from_bytes > half)
+        state->collect_from_bytes = half > least ? half : least;
+    uint64_t backstop = half > least ? half : least, used = (uint64_t)lua_gc(state->lua, LUA_GCCOUNT, 0) + 1;
+    uint64_t pause = (backstop >> 10) * 100 / used; /* in percent of what is in use */
+    if (state->collector.inside)
+        pause = DEFAULT_PAUSE;
+    lua_gc(state->lua, LUA_GCSETPAUSE, pause < PAUSE_MAXIMUM ? (int)pause : PAUSE_MAXIMUM);
+    lua_gc(state->lua, LUA_GCRESTART, -1); /* only sets the threshold, by the pause */
+}
+
 static int collect_everything(lua_State *lua)
 {
     lua_gc(lua, LUA_GCCOLLECT, 0);
@@ -149,29 +165,13 @@ bool state_collect_fully(lua_State *lua, struct script_state *state)
     state->full_collection_ns = clock_steady_ns();
     state->collecting = false;
     state->collected_at_bytes = heap_of(state);
-    state_end_cycle(state);
+    end_cycle(state);
     count_up(&state->full_collections);
     if (state->generation != 0) { /* what loading took is nobody's pause */
         count_cycle(state, before, state->full_collection_ns - now, false);
         times_count_collector(state, state->full_collection_ns - now);
     }
     return true;
-}
-
-/* The next cycle begins between two events when the heap has doubled (never below COLLECT_FLOOR_BYTES); inside a hook,
- * where Lua starts it, only at half the ceiling. A heap that is beyond half already gets an eighth more before. */
-void state_end_cycle(struct script_state *state)
-{
-    uint64_t heap = state->collected_at_bytes, half = state->memory_limit / 2, least = heap + heap / 8;
-    state->collect_from_bytes = 2 * heap > COLLECT_FLOOR_BYTES ? 2 * heap : COLLECT_FLOOR_BYTES;
-    if (state->collect_from_bytes > half)
-        state->collect_from_bytes = half > least ? half : least;
-    uint64_t backstop = half > least ? half : least, used = (uint64_t)lua_gc(state->lua, LUA_GCCOUNT, 0) + 1;
-    uint64_t pause = (backstop >> 10) * 100 / used; /* in percent of what is in use */
-    if (state->collector.inside)
-        pause = DEFAULT_PAUSE;
-    lua_gc(state->lua, LUA_GCSETPAUSE, pause < PAUSE_MAXIMUM ? (int)pause : PAUSE_MAXIMUM);
-    lua_gc(state->lua, LUA_GCRESTART, -1); /* only sets the threshold, by the pause */
 }
 
 struct collect_step {
@@ -224,7 +224,7 @@ static __attribute__((noinline)) void collect_some(struct script_state *state, u
     }
     state->collected_at_bytes = heap_of(state);
     if (!state->collecting)
-        state_end_cycle(state);
+        end_cycle(state);
     uint64_t took = clock_steady_ns() - start;
     times_count_collector(state, took);
     raise_to(&state->longest_collect_ns, took);
@@ -283,7 +283,7 @@ void script_step_between(struct script_state *state, bool between)
     state->collected_at_bytes = heap_of(state);
     state->collecting = false;
     lua_gc(state->lua, LUA_GCSETSTEPMUL, DEFAULT_STEP_MULTIPLIER);
-    state_end_cycle(state);
+    end_cycle(state);
     state->collector.sentinel_dead = false;
     if (!between && lua_cpcall(state->lua, make_sentinel, NULL) != 0)
         lua_settop(state->lua, 0);

@@ -299,9 +299,6 @@ struct slice arena_copy_string(lua_State *lua, struct script_state *state, int i
  * when it was not time yet. `lua` is the thread that runs: inside a hook its own, else the main one. Never raises. */
 bool state_collect_fully(lua_State *lua, struct script_state *state);
 
-/* After a cycle of the collector: sets when script_collect begins the next one, and when Lua would by itself. */
-void state_end_cycle(struct script_state *state);
-
 /* Around each call into a hook, while its time is asked for, the collector runs inside of it, or it is one of those
  * that are timed anyway (times.h): how long it took. A route that is not costs a decrement. */
 static inline uint64_t state_enter_hook(struct script_state *state, enum script_hook hook)
