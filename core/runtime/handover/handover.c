@@ -13,7 +13,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/service.h"
+#include "base/system/service.h"
 #include "bridge/queue/pending.h"
 #include "bridge/state/carry.h"
 #include "memory/pool.h"

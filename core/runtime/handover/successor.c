@@ -11,7 +11,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/service.h"
+#include "base/system/service.h"
 #include "memory/pool.h"
 #include "runtime/connection/acceptor.h"
 #include "runtime/handover/handover.h"

@@ -7,7 +7,7 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "base/service.h"
+#include "base/system/service.h"
 #include "bridge/registry/attachment.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/session.h"

@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/service.h"
-#include "base/system.h"
+#include "base/system/file.h"
+#include "base/system/service.h"
+#include "base/system/system.h"
 #include "base/version.h"
 #include "bridge/delivery/dead_letter.h"
 #include "bridge/delivery/dedup.h"

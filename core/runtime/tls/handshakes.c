@@ -16,8 +16,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
-#include "base/wake.h"
+#include "base/threads/thread.h"
+#include "base/threads/wake.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
 #include "net/poller.h"
