@@ -230,7 +230,7 @@ local function measure_messages(options)
 end
 
 local function measure_primitives(options)
-    local line = "%staskset -c %s %s/bench/tls_primitives"
+    local line = "%staskset -c %s %s/bench/tls_primitives handshakes"
     local text = run(line:format(haste(options), options["server-core"], options.build))
     local exchange = tonumber(text:match("X25519%s+%d+ /s%s+([%d.]+) ms")) or fail(text)
     local signature = tonumber(text:match("ECDSA P%-256 sign%s+%d+ /s%s+([%d.]+) ms")) or fail(text)
