@@ -43,7 +43,7 @@ fuzz_names := $(patsubst tests/fuzz/%_fuzz.c,%,$(sort $(wildcard tests/fuzz/*_fu
 peer_sources := $(sort $(wildcard bench/peers/*.c))
 c_files := $(sort $(shell find core tests bench -name node_modules -prune -o -name '*.[ch]' -print 2>/dev/null))
 # By the linters of what compilers see: the other system's files are compiled, and looked at by clang alone.
-linted := $(filter-out tests/portable/% core/base/portable.h %_posix.c,$(c_files))
+linted := $(filter-out tests/portable/% core/base/system/portable.h %_posix.c,$(c_files))
 lua_files := $(sort $(shell find config lua scripts tests bench examples -name node_modules -prune -o -name '*.lua' -print 2>/dev/null))
 shell_files := $(sort $(shell grep -rlI --exclude-dir=node_modules -E '^\#!/bin/(ba)?sh' .ci bench examples scripts tests 2>/dev/null))
 
@@ -65,7 +65,7 @@ sanitizing = -fsanitize=$(SANITIZE) -fno-sanitize-recover=undefined -fno-omit-fr
 warnings = -Wall -Wextra -Wshadow -Werror=implicit-function-declaration
 # A portable build on Linux is shown nothing of it: POSIX, and what all of Unix has. Elsewhere all is visible anyway.
 system_flags = $(if $(LINUX),-D_GNU_SOURCE -DLUADUCT_LINUX,$(portable_flags))
-portable_flags = $(if $(filter Linux,$(shell uname -s)),-D_XOPEN_SOURCE=700 -D_DEFAULT_SOURCE -Itests/portable/include) -include core/base/portable.h
+portable_flags = $(if $(filter Linux,$(shell uname -s)),-D_XOPEN_SOURCE=700 -D_DEFAULT_SOURCE -Itests/portable/include) -include core/base/system/portable.h
 compile_flags = -std=gnu11 $(system_flags) $(CFLAGS) $(warnings) -Icore $(luajit_cflags) $(if $(SANITIZE),$(sanitizing),$(hardening)) -pthread
 link_flags = $(LDFLAGS) -pthread -Wl,--as-needed -pie -Wl,-z,relro,-z,now,-z,noexecstack $(if $(SANITIZE),$(sanitizing))
 # LuaJIT is linked in: a dozen calls into it for each message cost 5 % less without the detour through the dynamic

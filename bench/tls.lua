@@ -15,9 +15,11 @@ Prints tables in Markdown: medians of the rounds.
   --seconds S       measured time of each run; standard 3
   --agents N        that exchange messages; standard 1000
   --idle N          idle agents; standard 500
-  --clients N       of quiet: that shake hands all the time; standard 3
-  --realtime        of quiet: all of it runs before other work on the machine, and nothing is nice to anything, which
-                    is harder for the pair. More than one client meets the kernel's bound on such work
+  --clients N       that shake hands at the same time; standard 3. Handshakes are also measured with one client, for
+                    which the server waits between them
+  --realtime        of handshakes and quiet: all of it runs before other work on the machine, and nothing is nice to
+                    anything, which is harder for the pair; there, more than one client meets the kernel's bound on
+                    such work
   --only PART       messages, handshakes, quiet or idle; standard all
   --build FOLDER    where luaduct, bench/tls_primitives and peers/ are; standard build
   --server-core N, --generator-core N    processors; standard 0 and 1
@@ -149,13 +151,44 @@ local function shaker_line(options, server, how)
     return line:format(options["generator-core"], server.http, options.folder, SUITE, how, options.seconds)
 end
 
+-- With --realtime what is measured runs before other work on the machine.
+local function haste(options)
+    return options.realtime and "chrt --rr 20 " or ""
+end
+
+local function hurry(options, server)
+    if options.realtime then
+        run(("chrt --all-tasks --rr --pid 20 %d"):format(server.pids[1]))
+    end
+end
+
+local function start_shakers(options, server, how, count)
+    local shakers = {}
+    for i = 1, count do
+        local log = ("%s/shaker-%d.log"):format(options.folder, i)
+        shakers[i] = {pid = process.start(nil, haste(options) .. shaker_line(options, server, how), log), log = log}
+    end
+    return shakers
+end
+
+-- When all have ended: how often hands were shaken.
+local function finish_shakers(shakers)
+    local count = 0
+    for _, shaker in ipairs(shakers) do
+        while process.alive(shaker.pid) do
+            process.sleep(0.05)
+        end
+        local text = process.read_all(shaker.log)
+        count = count + tonumber(text:match("(%d+) connections in %d+ real seconds") or fail(text))
+    end
+    return count
+end
+
 -- Milliseconds of the server's processor time for one handshake.
-local function measure_handshakes(options, server, how)
+local function measure_handshakes(options, server, how, clients)
     local before = cpu_seconds(server.pids[1])
-    local text = run(shaker_line(options, server, how))
-    local spent = cpu_seconds(server.pids[1]) - before
-    local count = tonumber(text:match("(%d+) connections in %d+ real seconds")) or fail(text)
-    return spent / count * 1e3
+    local count = finish_shakers(start_shakers(options, server, how, clients))
+    return (cpu_seconds(server.pids[1]) - before) / count * 1e3
 end
 
 -- ---- the parts ----
@@ -197,7 +230,8 @@ local function measure_messages(options)
 end
 
 local function measure_primitives(options)
-    local text = run(("taskset -c %s %s/bench/tls_primitives"):format(options["server-core"], options.build))
+    local line = "%staskset -c %s %s/bench/tls_primitives handshakes"
+    local text = run(line:format(haste(options), options["server-core"], options.build))
     local exchange = tonumber(text:match("X25519%s+%d+ /s%s+([%d.]+) ms")) or fail(text)
     local signature = tonumber(text:match("ECDSA P%-256 sign%s+%d+ /s%s+([%d.]+) ms")) or fail(text)
     return exchange, signature
@@ -209,18 +243,22 @@ local function measure_all_handshakes(options)
         {"nginx", function() return start_nginx(options, 'return ""') end},
     }
     local times, exchanges, signatures = {}, {}, {}
+    local crowds = options.clients > 1 and {options.clients, 1} or {1}
     for round = 1, options.rounds do
         local exchange, signature = measure_primitives(options)
         table.insert(exchanges, exchange)
         table.insert(signatures, signature)
         for _, kind in ipairs(kinds) do
             local server = kind[2]()
-            for _, how in ipairs({"new", "reuse"}) do
-                local name = kind[1] .. how
-                local cost = measure_handshakes(options, server, how)
-                note("handshakes", round, name, ("%.3f ms"):format(cost))
-                times[name] = times[name] or {}
-                table.insert(times[name], cost)
+            hurry(options, server)
+            for _, clients in ipairs(crowds) do
+                for _, how in ipairs({"new", "reuse"}) do
+                    local name = kind[1] .. how .. clients
+                    local cost = measure_handshakes(options, server, how, clients)
+                    note("handshakes", round, name, ("%.3f ms"):format(cost))
+                    times[name] = times[name] or {}
+                    table.insert(times[name], cost)
+                end
             end
             stop(server)
         end
@@ -230,43 +268,33 @@ local function measure_all_handshakes(options)
     end
     local exchange, signature = harness.median(exchanges), harness.median(signatures)
     local limit = 1e3 / (exchange + signature)
-    print("| handshakes a second and core | full | resumed |\n|---|---|---|")
-    print(("| Luaduct | %.0f | %.0f |\n| nginx (OpenSSL) | %.0f | %.0f |"):format(rate("Luaductnew"),
-        rate("Luaductreuse"), rate("nginxnew"), rate("nginxreuse")))
-    print(("| mbedtls's X25519 (%.3f ms) and P-256 signature (%.3f ms) alone | %.0f | |"):format(exchange, signature,
-        limit))
-    print(("| Luaduct to the primitives | x %.2f | |\n| Luaduct to nginx | x %.3f | x %.3f |\n"):format(
-        rate("Luaductnew") / limit, rate("Luaductnew") / rate("nginxnew"), rate("Luaductreuse") / rate("nginxreuse")))
+    for _, clients in ipairs(crowds) do
+        print(("| handshakes a second and core, clients at once: %d | full | resumed |\n|---|---|---|"):format(clients))
+        local own, own_again = rate("Luaductnew" .. clients), rate("Luaductreuse" .. clients)
+        local other, other_again = rate("nginxnew" .. clients), rate("nginxreuse" .. clients)
+        print(("| Luaduct | %.0f | %.0f |\n| nginx (OpenSSL) | %.0f | %.0f |"):format(own, own_again, other,
+            other_again))
+        print(("| mbedtls's X25519 (%.3f ms) and P-256 signature (%.3f ms) alone | %.0f | |"):format(exchange,
+            signature, limit))
+        print(("| Luaduct to the primitives | x %.2f | |\n| Luaduct to nginx | x %.3f | x %.3f |\n"):format(own / limit,
+            own / other, own_again / other_again))
+    end
 end
 
 local function measure_quiet(options)
     local p50, p99, counts = {{}, {}}, {{}, {}}, {}
-    local prefix = options.realtime and "chrt --rr 20 " or ""
     for round = 1, options.rounds do
         local server = start_luaduct(options, true)
-        if options.realtime then
-            run(("chrt --all-tasks --rr --pid 20 %d"):format(server.pids[1]))
-        end
+        hurry(options, server)
         for busy = 1, 2 do
-            local shakers = {}
             local seconds = options.seconds
             options.seconds = seconds + 3 -- longer than the generator, from before it begins
-            for i = 1, busy == 2 and options.clients or 0 do
-                shakers[i] = process.start(nil, prefix .. shaker_line(options, server, "new"),
-                    ("%s/shaker-%d.log"):format(options.folder, i))
-            end
+            local shakers = start_shakers(options, server, "new", busy == 2 and options.clients or 0)
             options.seconds = seconds
             process.sleep(busy == 2 and 0.5 or 0)
             local figures = bench(options, server, ("open --agents 2 --rate %d --size 256 --seconds %g"):format(
-                QUIET_RATE, seconds), prefix)
-            local count = 0
-            for i, pid in ipairs(shakers) do
-                while process.alive(pid) do
-                    process.sleep(0.05)
-                end
-                local text = process.read_all(("%s/shaker-%d.log"):format(options.folder, i))
-                count = count + tonumber(text:match("(%d+) connections in %d+ real seconds") or fail(text))
-            end
+                QUIET_RATE, seconds), haste(options))
+            local count = finish_shakers(shakers)
             note("quiet", round, busy == 2 and "with handshakes" or "alone", figures.p99us)
             table.insert(p50[busy], figures.p50us)
             table.insert(p99[busy], figures.p99us)

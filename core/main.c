@@ -14,7 +14,7 @@
 #include "author/inspect.h"
 #include "author/manual.h"
 #include "base/hash.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "base/version.h"
 #include "client/commands.h"
 #include "runtime/config/bundle.h"

@@ -1,7 +1,7 @@
 /* What the libraries' own primitives allow on this machine: the order of cipher suites and curves follows from it, and
  * neither a handshake nor a record can be faster than what it is made of.
  *
- *     make build/bench/tls_primitives && build/bench/tls_primitives */
+ *     make build/bench/tls_primitives && build/bench/tls_primitives [handshakes] */
 #include <mbedtls/cipher.h>
 #include <mbedtls/ctr_drbg.h>
 #include <mbedtls/ecdh.h>
@@ -154,12 +154,9 @@ static void measure_record(const char *name, enum tls_aead aead, size_t length)
     tls_record_end(&seals);
 }
 
-int main(void)
+static void measure_records(void)
 {
     static const size_t lengths[] = {256, RECORD};
-    mbedtls_entropy_init(&entropy);
-    mbedtls_ctr_drbg_init(&drbg);
-    must(mbedtls_ctr_drbg_seed(&drbg, mbedtls_entropy_func, &entropy, NULL, 0), "seed");
     for (unsigned i = 0; i < 2; i++) {
         measure_cipher("mbedtls AES-128-GCM", MBEDTLS_CIPHER_AES_128_GCM, lengths[i]);
         measure_cipher("mbedtls AES-256-GCM", MBEDTLS_CIPHER_AES_256_GCM, lengths[i]);
@@ -168,6 +165,15 @@ int main(void)
         measure_record("libcrypto AES-256-GCM", TLS_AES_256_GCM, lengths[i]);
         measure_record("libcrypto ChaCha20-Poly1305", TLS_CHACHA20_POLY1305, lengths[i]);
     }
+}
+
+int main(int count, char **arguments)
+{
+    mbedtls_entropy_init(&entropy);
+    mbedtls_ctr_drbg_init(&drbg);
+    must(mbedtls_ctr_drbg_seed(&drbg, mbedtls_entropy_func, &entropy, NULL, 0), "seed");
+    if (count < 2 || strcmp(arguments[1], "handshakes") != 0)
+        measure_records();
     measure_exchange("X25519", MBEDTLS_ECP_DP_CURVE25519);
     measure_exchange("P-256", MBEDTLS_ECP_DP_SECP256R1);
     measure_exchange("P-384", MBEDTLS_ECP_DP_SECP384R1);

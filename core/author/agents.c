@@ -118,12 +118,6 @@ static struct fake *find(struct slice id)
     return fake;
 }
 
-struct endpoint *agents_find(struct slice id)
-{
-    struct fake *fake = id.data ? find(id) : NULL;
-    return fake ? &fake->endpoint : NULL;
-}
-
 bool agents_take(struct slice id, struct agent_view *view)
 {
     struct fake *fake = find(id);
@@ -220,10 +214,11 @@ void agents_deliver(lua_State *lua, struct envelope *envelope, const struct enve
 {
     start(lua);
     set_time();
+    struct fake *from = sender.data ? find(sender) : NULL;
     struct delivery delivery = {.lane = lanes_get(0),
                                 .envelope = envelope,
                                 .defaults = defaults,
-                                .sender = agents_find(sender),
+                                .sender = from ? &from->endpoint : NULL,
                                 .answer_to = sender};
     struct delivery_result result;
     delivery_carry_out(&delivery, decision, &result);

@@ -9,7 +9,7 @@
 
 #include "author/room.h"
 #include "base/clock.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "net/address.h"
 #include "runtime/config/bundle.h"
 #include "runtime/identity/access.h"

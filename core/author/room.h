@@ -21,6 +21,7 @@ void room_stop(void);
 
 /* --- Inside of the room --- */
 
+struct agent_view;
 struct log_line;
 struct script_state;
 struct room {
@@ -39,11 +40,7 @@ void room_watch(struct script_state *state);
 /* reset(); join(agent), texts and JSON lists in a table; leave(id). To the table on top. */
 void agents_add_functions(lua_State *lua);
 
-/* That agent's endpoint, NULL when none of that id is here. */
-struct endpoint *agents_find(struct slice id);
-
-/* Takes it away and gives what a hook is told of it. False: there is none. */
-struct agent_view;
+/* Takes an agent away and gives what a hook is told of it. False: there is none of that id. */
 bool agents_take(struct slice id, struct agent_view *view);
 
 /* Carries the decision out and sets in the table on top: recipients (a list of {id =, envelope = JSON}), undeliverable

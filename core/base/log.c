@@ -21,7 +21,7 @@
 
 #include "base/clock.h"
 #include "base/log_line.h"
-#include "base/thread.h"
+#include "base/threads/thread.h"
 
 /* Some 2,000 lines: a stalled disk of a second at a busy bridge's log. Pages of it that were never used cost nothing.
  */

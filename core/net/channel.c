@@ -9,8 +9,9 @@
 
 /* What gathers before it is sent, and what one read takes. */
 #define PIECE_BYTES (256u << 10)
-/* No record is longer: the largest message with what stands around it. */
-#define RECORD_BYTES_MAXIMUM (1u << 30)
+/* No record is longer: the largest message, in JSON and in MessagePack, which may be thrice as long (MSGPACK_BOUND),
+ * with what stands around it. */
+#define RECORD_BYTES_MAXIMUM (5u << 28)
 
 struct head {
     uint32_t length; /* of what follows */

@@ -18,7 +18,8 @@
 /* How often a wait looks at the stop flag. */
 #define SLICE_MS 50
 
-bool post_target_read(const char *url, struct post_target *out)
+/* False: it is something else. */
+static bool read_target(const char *url, struct post_target *out)
 {
     static const char plain[] = "http://", secure[] = "https://";
     *out = (struct post_target){.secure = strncmp(url, secure, sizeof secure - 1) == 0};
@@ -54,7 +55,7 @@ bool post_target_open(const char *url, const char *key, struct post_target *out,
 {
     char problem[TLS_ERROR_SIZE];
     *tls = NULL;
-    if (!post_target_read(url, out)) {
+    if (!read_target(url, out)) {
         snprintf(error, size, "%s: expected http://host[:port][/path] or https://…, got something else", key);
         return false;
     }

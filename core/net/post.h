@@ -20,11 +20,8 @@ struct post_target {
     bool secure;     /* https */
 };
 
-/* Takes "http://host[:port][/path]" or https://… apart; false: it is something else. */
-bool post_target_read(const char *url, struct post_target *out);
-
-/* The same, and whom to trust where that is https: *tls, to be given to each post; else NULL. False: *error says why,
- * the configuration's `key` first. */
+/* Takes "http://host[:port][/path]" or https://… apart. *tls: whom to trust where that is https, to be given to each
+ * post; else NULL. False: *error says why, the configuration's `key` first. */
 bool post_target_open(const char *url, const char *key, struct post_target *out, struct tls_client **tls, char *error,
                       size_t size);
 

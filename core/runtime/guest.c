@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-#include "base/lock.h"
+#include "base/threads/lock.h"
 #include "runtime/reactor.h"
 
 struct visit {

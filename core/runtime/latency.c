@@ -9,7 +9,8 @@ static unsigned bucket_of(uint64_t value)
     return bucket < LATENCY_BUCKETS ? bucket : LATENCY_BUCKETS - 1;
 }
 
-uint64_t latency_bucket_end(unsigned bucket)
+/* In nanoseconds. */
+static uint64_t bucket_end(unsigned bucket)
 {
     if (bucket < 8)
         return bucket;
@@ -39,7 +40,7 @@ uint64_t latency_percentile(const uint64_t sums[LATENCY_BUCKETS], double share)
     for (unsigned i = 0; i < LATENCY_BUCKETS; i++) {
         seen += sums[i];
         if ((double)seen >= share * (double)total)
-            return latency_bucket_end(i);
+            return bucket_end(i);
     }
-    return latency_bucket_end(LATENCY_BUCKETS - 1);
+    return bucket_end(LATENCY_BUCKETS - 1);
 }

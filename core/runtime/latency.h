@@ -21,7 +21,4 @@ void latency_add(const struct latency *latency, uint64_t sums[LATENCY_BUCKETS]);
 /* The nanoseconds that this share (0 to 1) of the messages stayed within; 0 when there are none. */
 uint64_t latency_percentile(const uint64_t sums[LATENCY_BUCKETS], double share);
 
-/* The upper end of a bucket in nanoseconds. */
-uint64_t latency_bucket_end(unsigned bucket);
-
 #endif

@@ -19,7 +19,7 @@
 #include "runtime/dispatch/dispatch.h"
 #include "runtime/events/events.h"
 #include "runtime/handover/handover.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "runtime/http/http_session.h"
 #include "runtime/policies/notify.h"
 #include "runtime/process/drain.h"

@@ -3,7 +3,7 @@
 #include "script/binding/bridge.h"
 #include "script/bounds/guard.h"
 #include "script/failure.h"
-#include "script/load.h"
+#include "script/state/load.h"
 
 void call_recover(struct script_state *state, bool out_of_memory)
 {

@@ -3,7 +3,7 @@
 #define LUADUCT_SCRIPT_CALL_H
 
 #include "script/binding/envelope.h"
-#include "script/state.h"
+#include "script/state/state.h"
 #include "script/wait/wait.h"
 
 /* A coroutine to run hooks in is there. False: no memory, which is reported as a failure of that hook. */

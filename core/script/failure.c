@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* Failures of one state that are logged in a second; the others are counted. A script that fails on each of 100,000
  * messages a second must not fill a disk. */

@@ -15,8 +15,8 @@
 #include "script/call.h"
 #include "script/chain.h"
 #include "script/failure.h"
-#include "script/load.h"
 #include "script/pure/declaration.h"
+#include "script/state/load.h"
 #include "script/wait/ask.h"
 #include "workers/value_lua.h"
 

@@ -233,7 +233,7 @@ void script_time_hooks(struct script_state *state, bool on);
 void script_shadows(struct script_state *state, bool on);
 
 /* Between two batches of events: pays the collector's debt in steps that aim at 500 µs in all. Two comparisons when
- * there is nothing to do. True: an ordered cycle (collect.h) is not done: call again soon. */
+ * there is nothing to do. True: an ordered cycle (state/collect.h) is not done: call again soon. */
 bool script_collect(struct script_state *state);
 
 struct script_hook_statistics {

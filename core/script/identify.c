@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "protocol/registration.h"
 #include "script/chain.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 const char *const script_identity_limits[4] = {"messagesPerSecond", "messageBurst", "connections", "bytesPerSecond"};
 

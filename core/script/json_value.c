@@ -18,7 +18,7 @@
 #include "protocol/json/json.h"
 #include "protocol/json/json_number.h"
 #include "protocol/json/json_write.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* What LuaJIT (GC64) allocates at most, with a table's growth (old and new part at once) and the allocator's rounding:
  * a table 64 bytes, a slot of an array 8, doubled, plus the half-size old part; a hash node 24, the same; a string 24

@@ -1,6 +1,6 @@
 #include "script/times.h"
 
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* At random, so that what comes at a regular distance is met like all else. */
 static int32_t next_distance(struct script_state *state)

@@ -12,8 +12,8 @@
 #include "script/failure.h"
 #include "script/json_value.h"
 #include "script/library/library.h"
-#include "script/sandbox.h"
-#include "script/state.h"
+#include "script/state/sandbox.h"
+#include "script/state/state.h"
 #include "workers/value_lua.h"
 
 /* A task may run as long as its timeout says. */

@@ -110,6 +110,15 @@ void value_end(struct buffer *out, size_t place, uint32_t count);
 /* No value made from a text, or by an operation, takes more bytes. */
 #define VALUE_BYTES_MAXIMUM ((size_t)256 << 20)
 
+/* Text between two looks at the stop flag: some 100 µs. */
+#define VALUE_STOP_BYTES (32u << 10)
+
+/* `stop` may be NULL. */
+static inline bool value_stopped(const atomic_bool *stop)
+{
+    return stop && atomic_load_explicit(stop, memory_order_relaxed);
+}
+
 /* Appends what the text says. Validates it (RFC 8259, UTF-8, `depth` at most VALUE_DEPTH_MAXIMUM). Numbers become
  * doubles; one beyond their range is refused. CODE_OK, CODE_BAD_JSON, CODE_TOO_DEEP, CODE_TOO_LARGE, CODE_INTERNAL
  * (memory); `error` says where. On failure *out is as it was but for its capacity. `stop`, when not NULL, is looked at

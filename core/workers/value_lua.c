@@ -46,7 +46,7 @@ static void count_steps(struct source *source, size_t steps)
     if (source->steps < STEPS)
         return;
     source->steps = 0;
-    if (source->stop && atomic_load_explicit(source->stop, memory_order_relaxed)) {
+    if (value_stopped(source->stop)) {
         lua_pushliteral(source->lua, "stopped");
         lua_error(source->lua);
     }

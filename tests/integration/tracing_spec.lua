@@ -255,6 +255,31 @@ describe("a registration", function()
         local refused = spans:span("register", other)
         assert.same({"refused", 2}, {refused.attributes["luaduct.outcome"], refused.status})
     end)
+
+    it("is one too where its hook is not asked any more, because it took too much time before", function()
+        local spans = collector.listen()
+        local server = start(spans, {
+            config = {limits = {scriptMsPerSecond = 1}, script = {budgetMs = 10000},
+                performance = {worker_threads = 1}},
+            script = [[return {on_register = function()
+                local till = os.clock() + 0.02
+                while os.clock() < till do end
+            end}]],
+        })
+        for number = 1, 20 do
+            local trace = ("%032x"):format(number)
+            local client = open(server, ("00-%s-%s-01"):format(trace, PARENT))
+            client:send_register("alice")
+            local code = client:receive_json().code
+            local span = spans:span("register", trace)
+            assert.equal(code and "refused" or "accepted", span.attributes["luaduct.outcome"])
+            if code then
+                assert.equal("rate_limited", code)
+                return
+            end
+        end
+        error("none was refused")
+    end)
 end)
 
 describe("an envelope that a script makes", function()

@@ -292,10 +292,15 @@ describe("an upgrade", function()
 
     it("lets a hook that waits end before, and stops it when it takes too long", function()
         local server = bridge.start({script = [[
-            return {route = function(envelope, bridge)
-                luaduct.sleep(envelope.payload)
-                return bridge.to{"bob"}
-            end}
+            return {
+                route = function(envelope, bridge)
+                    luaduct.sleep(envelope.payload)
+                    return bridge.to{"bob"}
+                end,
+                on_register = function(agent)
+                    if agent.role == "slow" then luaduct.sleep(20000) end
+                end,
+            }
         ]]})
         local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
         alice:send_envelope({id = "e1", payload = 200})
@@ -307,9 +312,20 @@ describe("an upgrade", function()
         assert.equal("e2", bob:receive_envelope().id)
         alice:send_envelope({id = "e3", payload = 20000, to = "bob"})
         alice:expect_nothing()
+        local dan = websocket.agent(server, "dan")
+        dan:send_register("dan", {role = "slow"})
+        local carol = websocket.connect(server)
+        carol:send_register("carol", {role = "slow"})
+        dan:expect_nothing()
+        carol:expect_nothing()
         upgrade(server)
 
         assert.equal("e3", bob:receive_envelope().id)
+        dan:expect_error("overloaded")
+        dan:register("dan")
+        assert.truthy(carol:expect_error("overloaded").error:find("register again", 1, true))
+        carol:expect_close(1013)
+        assert.truthy(server:log():find("stopped: it waits, and another process takes over", 1, true), server:log())
     end)
 
     it("looks at credentials as they are now", function()
@@ -481,7 +497,7 @@ describe("an upgrade that comes to nothing", function()
         assert.equal(1, new:wait_exit())
         local answer = socket.recv(ours, 1000)
         assert.equal("\3\0\0\0", answer:sub(5, 8))
-        assert.truthy(answer:find("version 99, and this program knows version 2", 1, true))
+        assert.truthy(answer:find("version 99, and this program knows version 3", 1, true))
         unistd.close(ours)
     end)
 

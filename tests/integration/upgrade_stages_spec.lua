@@ -1,8 +1,11 @@
 -- An upgrade whose new process is killed: before each of the calls by which it speaks with the old one, up to the last.
 local bridge = require "tests.support.bridge"
+local fake_successor = require "tests.support.fake_successor"
 local fault = require "tests.support.fault"
 local http = require "tests.support.http"
+local process = require "tests.support.process"
 local upgrade = require "tests.support.upgrade"
+local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
 if not fault.LIBRARY then
@@ -69,5 +72,73 @@ describe("an upgrade whose new process is killed", function()
             assert.equal(number, absent:receive_envelope().payload[1])
         end
         absent:expect_nothing()
+    end)
+end)
+
+describe("a bridge that is told to stop while it hands over", function()
+    after_each(bridge.clean)
+
+    it("stops, at whatever point of it that is: none of both processes serves on", function()
+        local step, outcome, pid = 0
+        repeat
+            step = step + 1
+            assert.is_true(step < MOST_STEPS)
+            local plan = fault.plan()
+            local server = fault.start(plan, {config = {performance = {worker_threads = 1},
+                upgrade = {stillMs = 60000}}})
+            local alice = websocket.agent(server, "alice")
+            fault.stop_successor(plan, step)
+            local said = #server:errors()
+            server:signal("SIGUSR2")
+            wait.eventually(function()
+                pid = fault.stopped(plan)
+                outcome = server:errors():sub(said + 1):match("process %d+ serves now")
+                return pid or outcome
+            end)
+            server.expected_end = true
+            if not outcome then
+                server:signal("SIGTERM")
+                server:wait_log("SIGTERM: draining and stopping")
+                local successor = bridge.adopt(server, pid)
+                successor.expected_end = true
+                successor:signal("SIGCONT")
+                local good, why = pcall(alice.expect_close, alice, 1001)
+                assert.is_true(good, ("step %d: %s\n%s"):format(step, tostring(why), server:log()))
+                alice:close()
+                assert.equal(0, server:wait_exit(30))
+                successor:wait_exit(30)
+            end
+            bridge.clean()
+        until outcome
+        assert.is_true(step > LEAST_STEPS, "stopped only " .. step .. " times")
+    end)
+end)
+
+describe("an upgrade while the wall clock is set back", function()
+    after_each(bridge.clean)
+
+    it("keeps nobody waiting for longer than upgrade.stillMs", function()
+        local plan, folder = fault.plan(), process.folder()
+        local program = folder .. "/luaduct"
+        os.execute(("cp %s %s"):format(bridge.BINARY, program))
+        local server = fault.start(plan, {binary = program,
+            config = {limits = {sendQueueBytes = "16MiB"}, history = {limit = 0}, upgrade = {stillMs = 300}}})
+        local alice = websocket.agent(server, "alice")
+        local bob = websocket.agent(server, "bob", nil, {receive_buffer = 4096})
+        for number = 1, 600 do -- what he does not read is not sent ahead
+            alice:send_envelope({to = "bob", payload = {number, ("x"):rep(20000)}})
+        end
+        alice:expect_nothing()
+        os.remove(program)
+        process.write_file(program, fake_successor("reads nothing"))
+        os.execute("chmod +x " .. program)
+
+        fault.shift_clock(plan, 3600) -- the kernel's is an hour behind what the bridge has read
+        local log = upgrade.fail(server)
+
+        assert.truthy(log:find("nobody was served for 300 ms (upgrade.stillMs)", 1, true), log)
+        for number = 1, 600 do
+            assert.equal(number, bob:receive_envelope().payload[1])
+        end
     end)
 end)

@@ -12,12 +12,19 @@ local websocket = require "tests.support.websocket"
 local SCRIPT = [[
 luaduct.workers.register("count", "count.lua")
 luaduct.workers.register("forever", "forever.lua")
+luaduct.workers.register("large", "large.lua")
 return {}
 ]]
 
--- `count` takes longer than an upgrade does.
+-- `count` and `large` take longer than an upgrade does, and what `large` comes to is more than a socket holds.
 local FILES = {
     ["count.lua"] = "return function(turns) local sum = 0 for _ = 1, turns do sum = sum + 1 end return sum end",
+    ["large.lua"] = [[return function(turns)
+        local sum = 0
+        for _ = 1, turns do sum = sum + 1 end
+        print("large is done")
+        return ("x"):rep(1000000)
+    end]],
     ["forever.lua"] = "return function() while true do end end",
 }
 local TURNS = 150000000
@@ -109,6 +116,70 @@ describe("a task of an agent that runs while another process takes over", functi
         end)
     end
 
+    it("is answered by the new one, however late that comes to read it", function()
+        local server = bridge.start(options({drain = {timeoutMs = 60000}}))
+        local alice = websocket.agent(server, "alice")
+        local turns, successor, running = TURNS
+        local function receive_answer()
+            local answer = wait.eventually(function()
+                local good, envelope = pcall(alice.receive_envelope, alice)
+                return good and envelope
+            end, 60, "the answer")
+            assert.equal(1000000, #answer.payload.result)
+        end
+        repeat -- as above
+            if successor then
+                receive_answer()
+                server, turns = successor, turns * 4
+            end
+            ask(alice, "e1", "large", turns)
+            wait_running(server, 1)
+            successor = upgrade.start(server)
+            successor:signal("SIGSTOP")
+            running = server:is_running()
+            if not running then
+                successor:signal("SIGCONT")
+            end
+        until running
+
+        server:wait_log("large is done", 60)
+        -- It waits for the new one with that, however long: here a while.
+        pcall(wait.eventually, function() return not server:is_running() end, 5)
+
+        successor:signal("SIGCONT")
+        receive_answer()
+        assert.equal(0, server:wait_exit(60))
+    end)
+
+    it("is answered with overloaded when the old one is killed", function()
+        local server = bridge.start(options({drain = {timeoutMs = 60000}}))
+        local alice = websocket.agent(server, "alice")
+        ask(alice, "e1", "forever")
+        wait_running(server, 1)
+        upgrade.start(server)
+
+        server:kill()
+
+        local answer = alice:expect_error("overloaded")
+        assert.equal("e1", answer.id)
+        assert.truthy(answer.error:find("went away", 1, true), answer.error)
+    end)
+
+    it("is waited for by a new one that is told to go away", function()
+        local server = bridge.start(options({drain = {timeoutMs = 60000}}))
+        local alice = websocket.agent(server, "alice")
+        ask(alice, "e1", "forever", nil, 3000)
+        wait_running(server, 1)
+        local successor = upgrade.start(server)
+
+        successor:signal("SIGTERM")
+
+        assert.equal("e1", alice:expect_error("task_timeout").id)
+        alice:expect_close(1001)
+        assert.equal(0, successor:wait_exit(30))
+        assert.equal(0, server:wait_exit(30))
+    end)
+
     it("is done for one with TLS too, who finds the result when it comes back", function()
         local settings = options({drain = {timeoutMs = 60000}})
         local server = tls.start(settings)
@@ -160,6 +231,26 @@ describe("while another process takes over", function()
         for number = 1, 100 do
             assert.equal("e" .. number, bob:receive_envelope().id)
         end
+    end)
+
+    it("a bridge that is told to stop does, in time, whatever runs", function()
+        local server = bridge.start({
+            config = {performance = {worker_threads = 1}, script = {budgetMs = 60000}, drain = {timeoutMs = 2000}},
+            script = [[return {route = function(envelope)
+                if envelope.intent == "wait" then luaduct.sleep(60000) end
+                while envelope.intent == "run away" do end
+            end}]],
+        })
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        alice:send_envelope({intent = "wait"}) -- for some seconds the bridge waits for it
+        alice:expect_nothing()
+        server:signal("SIGUSR2")
+        server:wait_log("handover: starting the program anew")
+        bob:send_envelope({intent = "run away"})
+
+        server:signal("SIGTERM")
+
+        assert.equal(0, server:wait_exit(20))
     end)
 
     it("what one with TLS has sent is kept in its order, up to where the bridge stopped to read", function()

@@ -375,16 +375,14 @@ describe("a JSON Web Token", function()
 
         process.write_file(server.folder .. "/jwks.json", jwks("point", "later"))
         server:signal("SIGHUP")
-        wait.eventually(function()
-            return select(2, http.get(server, "/agents", bearer("later"))).status == 200
-        end)
+        server:wait_log("SIGHUP: version 2 of the scripts") -- all reactors have it
+        assert.equal(200, select(2, http.get(server, "/agents", bearer("later"))).status)
         assert.equal(200, select(2, http.get(server, "/agents", bearer("point"))).status)
 
         process.write_file(server.folder .. "/jwks.json", jwks("later"))
         server:signal("SIGHUP")
-        wait.eventually(function()
-            return select(2, http.get(server, "/agents", bearer("point"))).status == 401
-        end)
+        server:wait_log("SIGHUP: version 3 of the scripts")
+        assert.equal(401, select(2, http.get(server, "/agents", bearer("point"))).status)
         register_refused(server, "point")
         client:send_envelope({to = "alice", id = "e1"})
         assert.equal("e1", client:receive_envelope().id)

@@ -31,6 +31,8 @@ static struct plan {
     _Atomic int64_t realtime_shift_ns; /* added to what the wall clock says */
     _Atomic uint64_t kill_at;          /* so-manieth step of a hand-over at which the new process is killed; 0: none */
     _Atomic uint64_t steps;            /* that a new process has taken since: calls on sockets to the old one */
+    _Atomic uint64_t stop_at;          /* the same, but it is stopped (SIGSTOP) */
+    _Atomic uint64_t stopped;          /* the process that was */
 } * plan;
 
 static struct plan none;
@@ -60,11 +62,16 @@ static void take_step(int fd)
 {
     int domain = 0;
     socklen_t size = sizeof domain;
-    if (!plan || !plan->kill_at || successor != getpid() ||
+    if (!plan || (!plan->kill_at && !plan->stop_at) || successor != getpid() ||
         getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &size) != 0 || domain != AF_UNIX)
         return;
-    if (atomic_fetch_add(&plan->steps, 1) + 1 == plan->kill_at)
+    uint64_t step = atomic_fetch_add(&plan->steps, 1) + 1;
+    if (step == plan->kill_at)
         kill(successor, SIGKILL);
+    if (step == plan->stop_at) {
+        plan->stopped = (uint64_t)successor;
+        kill(successor, SIGSTOP);
+    }
 }
 
 static int fails(enum kind kind)

@@ -8,7 +8,7 @@ pcall(ffi.cdef, [[
     int open(const char *path, int flags, ...);
     int close(int fd);
     struct fault_plan { uint64_t kind, nth, every, asked, failed; int64_t realtime_shift_ns;
-        uint64_t kill_at, steps; };
+        uint64_t kill_at, steps, stop_at, stopped; };
 ]])
 
 local fault = {LIBRARY = os.getenv("LUADUCT_FAULT")}
@@ -60,6 +60,18 @@ end
 function fault.kill_successor(plan, step)
     plan.memory.steps = 0
     plan.memory.kill_at = step
+end
+
+-- It is stopped there, until a test lets it go on: see fault.stopped.
+function fault.stop_successor(plan, step)
+    plan.memory.steps, plan.memory.stopped = 0, 0
+    plan.memory.stop_at = step
+end
+
+-- The process that was; nil: none yet.
+function fault.stopped(plan)
+    local pid = tonumber(plan.memory.stopped)
+    return pid ~= 0 and pid or nil
 end
 
 -- A bridge that follows the plan; options as for bridge.start.

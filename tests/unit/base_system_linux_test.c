@@ -3,7 +3,7 @@
 
 #include <unistd.h>
 
-#include "base/system.h"
+#include "base/system/system.h"
 
 /* A copy of the files that the kernel would show, below a folder of its own. */
 static void write_below(const char *root, const char *name, const char *text)

@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 #include "base/random.h"
-#include "base/system.h"
-#include "base/thread.h"
-#include "base/wake.h"
+#include "base/system/system.h"
+#include "base/threads/thread.h"
+#include "base/threads/wake.h"
 
 static const char *find_plainly(const char *text, size_t length, const char *part, size_t part_length)
 {

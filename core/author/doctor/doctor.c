@@ -8,7 +8,7 @@
 
 #include "author/commands.h"
 #include "author/inspect.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "client/arguments/options.h"
 #include "client/screen/table.h"
 #include "protocol/json/json_write.h"
@@ -57,7 +57,7 @@ void doctor_find(struct doctor *doctor, enum finding_status status, const char *
     free(finding.advice);
 }
 
-void doctor_free(struct doctor *doctor)
+static void free_findings(struct doctor *doctor)
 {
     for (size_t i = 0; i < doctor->count; i++) {
         free(doctor->findings[i].name);
@@ -154,6 +154,6 @@ int command_doctor(int argc, char **argv)
         good = false;
     }
     good = good && count_of(&doctor, FINDING_FAIL) == 0;
-    doctor_free(&doctor);
+    free_findings(&doctor);
     return good ? 0 : 1;
 }

@@ -30,8 +30,6 @@ struct doctor {
 void doctor_find(struct doctor *doctor, enum finding_status status, const char *name, const char *advice,
                  const char *found, ...) __attribute__((format(printf, 5, 6)));
 
-void doctor_free(struct doctor *doctor);
-
 /* --- The checks. `config` NULL: it could not be read, and only what does not depend on it is looked at --- */
 
 /* The configuration, its scripts, rules and credentials; where its files may be read or written by others. Fills

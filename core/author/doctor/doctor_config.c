@@ -10,7 +10,7 @@
 #include "author/doctor/doctor.h"
 #include "author/inspect.h"
 #include "base/clock.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "client/connection/http_client.h"
 #include "net/listener.h"
 #include "net/tls/tls_client.h"

@@ -7,7 +7,7 @@
 
 #include "author/doctor/doctor.h"
 #include "base/clock.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "client/screen/units.h"
 
 #define FEW_CONNECTIONS 4096 /* less than a burst of newcomers takes */

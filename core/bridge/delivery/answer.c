@@ -22,7 +22,8 @@ static void append_time(struct buffer *out, int64_t wall_ms)
     append_text(out, "\"");
 }
 
-void meta_append(struct buffer *out, const struct agent_view *view, enum meta_extent extent, int64_t now_ms)
+void meta_append(struct buffer *out, const struct agent_view *view, enum meta_extent extent, struct slice own_limits,
+                 int64_t now_ms)
 {
     const struct profile *profile = view->profile;
     append_text(out, "{\"id\":");
@@ -48,6 +49,10 @@ void meta_append(struct buffer *out, const struct agent_view *view, enum meta_ex
                              ",\"receivedCount\":%" PRIu64 ",\"waiting\":%" PRIu32 ",\"waitingBytes\":%" PRIu64
                              ",\"openTasks\":%" PRIu32,
                              view->received_count, view->waiting_count, view->waiting_bytes, view->open_tasks);
+    if (own_limits.length > 0) {
+        append_text(out, ",\"limits\":");
+        buffer_append_slice(out, own_limits);
+    }
     append_text(out, "}");
 }
 
@@ -97,7 +102,7 @@ struct frame *answer_registered(const struct agent_view *view, bool enhanced, in
 {
     struct buffer out = {0};
     append_text(&out, "{\"type\":\"registered\",\"client\":");
-    meta_append(&out, view, enhanced ? META_COUNTS : META_REGISTERED, now_ms);
+    meta_append(&out, view, enhanced ? META_COUNTS : META_REGISTERED, slice_from(NULL, 0), now_ms);
     if (packed)
         return packed_registered(&out, history, history_count);
     append_text(&out, ",\"history\":[");

@@ -20,8 +20,10 @@ struct frame *answer_registered(const struct agent_view *view, bool enhanced, in
 struct frame *answer_heartbeat(void);
 
 /* Appends one agent's meta object: what it registered with; with its counts and uptime; with what it got and what waits
- * for it as well. */
+ * for it as well. own_limits: the JSON of its member `limits`, those that hold for it in the place of the config's;
+ * length 0: it has none. */
 enum meta_extent { META_REGISTERED, META_COUNTS, META_LOAD };
-void meta_append(struct buffer *out, const struct agent_view *view, enum meta_extent extent, int64_t now_ms);
+void meta_append(struct buffer *out, const struct agent_view *view, enum meta_extent extent, struct slice own_limits,
+                 int64_t now_ms);
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "base/lock.h"
+#include "base/threads/lock.h"
 
 #define SHARDS_MAXIMUM 64u
 /* Fewer ids than this to a shard and the bound of one shard would show before that of all. */

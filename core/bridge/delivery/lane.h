@@ -3,7 +3,7 @@
 #ifndef LUADUCT_BRIDGE_LANE_H
 #define LUADUCT_BRIDGE_LANE_H
 
-#include "base/lock.h"
+#include "base/threads/lock.h"
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>

@@ -3,7 +3,7 @@
 #ifndef LUADUCT_BRIDGE_AGENT_H
 #define LUADUCT_BRIDGE_AGENT_H
 
-#include "base/lock.h"
+#include "base/threads/lock.h"
 
 #include "bridge/delivery/lane.h"
 #include "bridge/queue/levels.h"

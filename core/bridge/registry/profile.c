@@ -32,10 +32,26 @@ static struct slice copy(char **at, struct slice text)
     return copied;
 }
 
+uint64_t tag_hash(enum tag_kind kind, struct slice text)
+{
+    return hash_slice(text) ^ (0x9e3779b97f4a7c15u * ((uint64_t)kind + 1));
+}
+
+static bool has_tag(const struct profile *profile, enum tag_kind kind, struct slice text)
+{
+    uint64_t hash = tag_hash(kind, text);
+    for (uint32_t i = 0; i < profile->tag_count; i++) {
+        const struct profile_tag *tag = &profile->tags[i];
+        if (tag->hash == hash && tag->kind == kind && slice_equal(slice_from(tag->text, tag->length), text))
+            return true;
+    }
+    return false;
+}
+
 /* A tag given twice is kept once: the directory has each agent once under a tag. */
 static void add_tag(struct profile *profile, struct profile_tag *tags, enum tag_kind kind, char **at, struct slice text)
 {
-    if (profile_has_tag(profile, kind, text))
+    if (has_tag(profile, kind, text))
         return;
     tags[profile->tag_count++] = (struct profile_tag){tag_hash(kind, text), kind, (uint32_t)text.length, *at};
     copy(at, text);
@@ -91,27 +107,11 @@ void profile_release(struct profile *profile)
         pool_release(POOL_ARRAYS, profile, profile->size);
 }
 
-uint64_t tag_hash(enum tag_kind kind, struct slice text)
-{
-    return hash_slice(text) ^ (0x9e3779b97f4a7c15u * ((uint64_t)kind + 1));
-}
-
-bool profile_has_tag(const struct profile *profile, enum tag_kind kind, struct slice text)
-{
-    uint64_t hash = tag_hash(kind, text);
-    for (uint32_t i = 0; i < profile->tag_count; i++) {
-        const struct profile_tag *tag = &profile->tags[i];
-        if (tag->hash == hash && tag->kind == kind && slice_equal(slice_from(tag->text, tag->length), text))
-            return true;
-    }
-    return false;
-}
-
 bool profile_matches(const struct profile *profile, const struct selector *selector)
 {
     return (!selector->id.data || slice_equal(selector->id, profile->id)) &&
-           (!selector->role.data || profile_has_tag(profile, TAG_ROLE, selector->role)) &&
-           (!selector->label.data || profile_has_tag(profile, TAG_LABEL, selector->label)) &&
-           (!selector->tool.data || profile_has_tag(profile, TAG_TOOL, selector->tool)) &&
-           (!selector->intent.data || profile_has_tag(profile, TAG_INTENT, selector->intent));
+           (!selector->role.data || has_tag(profile, TAG_ROLE, selector->role)) &&
+           (!selector->label.data || has_tag(profile, TAG_LABEL, selector->label)) &&
+           (!selector->tool.data || has_tag(profile, TAG_TOOL, selector->tool)) &&
+           (!selector->intent.data || has_tag(profile, TAG_INTENT, selector->intent));
 }

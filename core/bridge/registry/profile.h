@@ -57,7 +57,6 @@ static inline struct profile *profile_retain(struct profile *profile)
 void profile_release(struct profile *profile); /* NULL is fine */
 
 uint64_t tag_hash(enum tag_kind kind, struct slice text);
-bool profile_has_tag(const struct profile *profile, enum tag_kind kind, struct slice text);
 bool profile_matches(const struct profile *profile, const struct selector *selector);
 
 #endif

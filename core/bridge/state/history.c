@@ -1,6 +1,6 @@
 #include "bridge/state/history.h"
 
-#include "base/lock.h"
+#include "base/threads/lock.h"
 #include <stdatomic.h>
 #include <stdlib.h>
 

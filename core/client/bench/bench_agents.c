@@ -167,7 +167,7 @@ static void on_delivery(struct bench_load *load, unsigned index, struct slice te
     if (load->measuring) {
         uint64_t since = load->plan->scenario == BENCH_CHURN ? agent->started : stamp;
         uint64_t latency = load->now > since ? load->now - since : 0;
-        histogram_record(&load->result->latency, latency);
+        hdr_histogram_record(&load->result->latency, latency);
         bench_progress_record(load->progress, latency);
     }
     if (load->plan->scenario == BENCH_DIRECT) {

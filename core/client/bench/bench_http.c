@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "client/bench/bench_server.h"
 #include "client/connection/http_head.h"
 #include "client/connection/tcp.h"
@@ -60,7 +60,7 @@ struct http_load {
     bool sending, measuring, failed;
     uint64_t now, next_tick, last_answer;
     double due;
-    uint64_t last; /* nothing falls due from then on; 0: that is not known yet */
+    uint64_t end; /* nothing falls due from then on */
     unsigned busy;
 };
 
@@ -299,13 +299,13 @@ static void on_good(struct http_load *load, struct http_connection *connection, 
     if (!load->measuring)
         return;
     load->result->delivered++;
-    histogram_record(&load->result->latency, latency);
+    hdr_histogram_record(&load->result->latency, latency);
     bench_progress_record(&load->progress, latency);
     if (run_ms < 0)
         return;
     uint64_t running = (uint64_t)(run_ms * 1e6);
-    histogram_record(&load->http->running, running);
-    histogram_record(&load->http->waiting, latency > running ? latency - running : 0);
+    hdr_histogram_record(&load->http->running, running);
+    hdr_histogram_record(&load->http->waiting, latency > running ? latency - running : 0);
 }
 
 static void on_answer(struct http_load *load, unsigned index, unsigned status, struct slice body)
@@ -403,16 +403,14 @@ static bool all_sent(const struct http_load *load)
 static void send_what_is_due(struct http_load *load)
 {
     double step = load->plan->rate > 0 ? (double)SECOND / load->plan->rate : 0;
-    double given_up = (double)load->now - load->plan->timeout * (double)SECOND;
-    if (load->last > 0 && given_up > (double)load->last)
-        given_up = (double)load->last;
+    double given_up = fmin((double)load->now - load->plan->timeout * (double)SECOND, (double)load->end);
     while (step > 0 && load->due < given_up && !all_sent(load)) {
         load->result->sent++;
         load->http->unanswered++;
         load->due += step;
     }
     for (unsigned i = 0; i < load->plan->agents && !all_sent(load); i++) {
-        if (step > 0 && (load->due > (double)load->now || (load->last > 0 && load->due >= (double)load->last)))
+        if (step > 0 && (load->due > (double)load->now || load->due >= (double)load->end))
             return;
         if (load->connections[i].state != CONNECTION_IDLE)
             continue;
@@ -509,19 +507,18 @@ static void measure(struct http_load *load)
 {
     const struct bench_plan *plan = load->plan;
     struct bench_result *result = load->result;
+    uint64_t warm = load->now + (plan->requests == 0 ? (uint64_t)(plan->warmup * (double)SECOND) : 0);
     load->sending = true;
     load->due = (double)load->now;
-    if (plan->requests == 0)
-        run_until(load, load->now + (uint64_t)(plan->warmup * (double)SECOND));
+    load->end = warm + (uint64_t)(plan->seconds * (double)SECOND);
+    run_until(load, warm);
     uint64_t start = load->now, own = own_cpu_ns(), server = plan->server.pids[0] ? server_cpu_ns(&plan->server) : 0;
-    uint64_t end = start + (uint64_t)(plan->seconds * (double)SECOND);
     load->measuring = true;
     bench_progress_start(&load->progress, plan->progress, start);
-    run_until(load, end);
-    load->last = end;
-    uint64_t patience = end + (uint64_t)(plan->timeout * (double)SECOND);
-    while (plan->rate > 0 && load->due < (double)end && load->now < patience && !all_sent(load) && !load->failed &&
-           !bench_interrupted())
+    run_until(load, load->end);
+    uint64_t patience = load->end + (uint64_t)(plan->timeout * (double)SECOND);
+    while (plan->rate > 0 && load->due < (double)load->end && load->now < patience && !all_sent(load) &&
+           !load->failed && !bench_interrupted())
         pass(load, patience); /* due, and no connection was free */
     load->sending = false;
     result->seconds = (double)(clock_steady_ns() - start) / (double)SECOND;

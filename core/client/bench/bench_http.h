@@ -24,8 +24,8 @@ struct bench_kind {
 struct bench_http_result {
     struct bench_kind kinds[BENCH_KINDS];
     unsigned kind_count;
-    uint64_t good, wrong, unanswered;  /* unanswered: no whole answer within the time, or the connection failed */
-    struct histogram running, waiting; /* of good answers that have `ms` */
+    uint64_t good, wrong, unanswered;      /* unanswered: no whole answer within the time, or the connection failed */
+    struct hdr_histogram running, waiting; /* of good answers that have `ms` */
     char first_wrong[BENCH_ERROR_SIZE];
 };
 

@@ -13,7 +13,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "client/bench/bench_agents.h"
 #include "client/bench/bench_server.h"
 

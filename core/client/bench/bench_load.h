@@ -10,7 +10,7 @@
 #include "client/bench/bench_server.h"
 #include "client/bench/bench_tally.h"
 #include "client/bench/bench_wire.h"
-#include "client/bench/histogram.h"
+#include "client/bench/hdr_histogram.h"
 
 enum bench_scenario {
     BENCH_DIRECT,    /* closed loop: every agent keeps `window` messages on the way to its partner */
@@ -59,7 +59,7 @@ struct bench_result {
     uint64_t delivered;
     /* BENCH_OPEN, and BENCH_HTTP with a rate: from the intended time of sending. BENCH_CHURN: from connect to delivery.
      */
-    struct histogram latency;
+    struct hdr_histogram latency;
 
     /* Over the whole run. Lost: sent, and not delivered within the 2 s after the last was sent. */
     uint64_t lost, repeated, reordered, refused, disconnected;

@@ -23,7 +23,7 @@ struct figure {
 static unsigned collect_figures(const struct bench_plan *plan, const struct bench_result *result,
                                 struct figure figures[FIGURES])
 {
-    const struct histogram *latency = &result->latency;
+    const struct hdr_histogram *latency = &result->latency;
     bool messages = plan->scenario != BENCH_IDLE, server = result->server_cpu_ns > 0, some = result->delivered > 0;
     bool flood = plan->scenario == BENCH_FLOOD;
     double delivered = (double)result->delivered, cpu_us = (double)result->server_cpu_ns / 1000;
@@ -33,11 +33,11 @@ static unsigned collect_figures(const struct bench_plan *plan, const struct benc
         {"seconds", "measured, s", result->seconds, 2, true},
         {"delivered", "delivered", delivered, 0, messages},
         {"messagesPerSecond", "messages/s", delivered / result->seconds, 0, messages},
-        {"p50us", "latency p50, µs", (double)histogram_percentile(latency, 0.5) / 1000, 1, messages && some},
-        {"p90us", "latency p90, µs", (double)histogram_percentile(latency, 0.9) / 1000, 1, messages && some},
-        {"p95us", "latency p95, µs", (double)histogram_percentile(latency, 0.95) / 1000, 1, messages && some},
-        {"p99us", "latency p99, µs", (double)histogram_percentile(latency, 0.99) / 1000, 1, messages && some},
-        {"p999us", "latency p99.9, µs", (double)histogram_percentile(latency, 0.999) / 1000, 1, messages && some},
+        {"p50us", "latency p50, µs", (double)hdr_histogram_percentile(latency, 0.5) / 1000, 1, messages && some},
+        {"p90us", "latency p90, µs", (double)hdr_histogram_percentile(latency, 0.9) / 1000, 1, messages && some},
+        {"p95us", "latency p95, µs", (double)hdr_histogram_percentile(latency, 0.95) / 1000, 1, messages && some},
+        {"p99us", "latency p99, µs", (double)hdr_histogram_percentile(latency, 0.99) / 1000, 1, messages && some},
+        {"p999us", "latency p99.9, µs", (double)hdr_histogram_percentile(latency, 0.999) / 1000, 1, messages && some},
         {"maximumUs", "latency maximum, µs", (double)latency->maximum / 1000, 1, messages && some},
         {"sent", "sent", (double)result->sent, 0, messages},
         {"received", "of those delivered", (double)result->received, 0, messages},
@@ -61,11 +61,12 @@ static unsigned collect_figures(const struct bench_plan *plan, const struct benc
 
 static void write_text_of_http(FILE *out, const struct bench_http_result *http)
 {
-    const struct histogram *running = &http->running, *waiting = &http->waiting;
+    const struct hdr_histogram *running = &http->running, *waiting = &http->waiting;
     fprintf(out, "  %14llu  wrong answers\n", (unsigned long long)http->wrong);
     if (running->count > 0)
         fprintf(out, "  %14.1f  work p99, µs\n  %14.1f  waiting p99, µs\n",
-                (double)histogram_percentile(running, 0.99) / 1000, (double)histogram_percentile(waiting, 0.99) / 1000);
+                (double)hdr_histogram_percentile(running, 0.99) / 1000,
+                (double)hdr_histogram_percentile(waiting, 0.99) / 1000);
     for (unsigned i = 0; i < http->kind_count; i++) {
         const struct bench_kind *kind = &http->kinds[i];
         fprintf(out, "  %14.1f  µs, mean of %llu \"%s\"\n",
@@ -125,7 +126,7 @@ static void write_string_or_null(FILE *out, const char *text)
         fprintf(out, "null");
 }
 
-static void write_histogram(FILE *out, const char *name, const struct histogram *histogram)
+static void write_histogram(FILE *out, const char *name, const struct hdr_histogram *histogram)
 {
     static const struct {
         const char *name;
@@ -135,7 +136,7 @@ static void write_histogram(FILE *out, const char *name, const struct histogram 
             (double)histogram->maximum / 1000);
     for (size_t i = 0; i < sizeof percentiles / sizeof *percentiles; i++)
         fprintf(out, ",\"%s\":%.1f", percentiles[i].name,
-                (double)histogram_percentile(histogram, percentiles[i].share) / 1000);
+                (double)hdr_histogram_percentile(histogram, percentiles[i].share) / 1000);
     fprintf(out, "}");
 }
 

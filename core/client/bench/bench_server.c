@@ -2,7 +2,7 @@
 
 #include <time.h>
 
-#include "base/system.h"
+#include "base/system/system.h"
 
 uint64_t server_cpu_ns(const struct server_processes *server)
 {

@@ -77,15 +77,15 @@ void bench_progress_start(struct bench_progress *progress, double seconds, uint6
 
 void bench_progress_write(struct bench_progress *progress, uint64_t now, const struct bench_totals *totals)
 {
-    const struct histogram *latency = &progress->latency;
+    const struct hdr_histogram *latency = &progress->latency;
     fprintf(stderr,
             "{\"elapsed\":%.2f,\"sent\":%" PRIu64 ",\"delivered\":%" PRIu64 ",\"refused\":%" PRIu64
             ",\"failed\":%" PRIu64 ",\"count\":%" PRIu64
             ",\"p50us\":%.1f,\"p95us\":%.1f,\"p99us\":%.1f,\"maximumUs\":%.1f}\n",
             (double)(now - progress->started) / 1e9, totals->sent, totals->delivered, totals->refused, totals->failed,
-            latency->count, (double)histogram_percentile(latency, 0.5) / 1000,
-            (double)histogram_percentile(latency, 0.95) / 1000, (double)histogram_percentile(latency, 0.99) / 1000,
-            (double)latency->maximum / 1000);
+            latency->count, (double)hdr_histogram_percentile(latency, 0.5) / 1000,
+            (double)hdr_histogram_percentile(latency, 0.95) / 1000,
+            (double)hdr_histogram_percentile(latency, 0.99) / 1000, (double)latency->maximum / 1000);
     memset(&progress->latency, 0, sizeof progress->latency);
     while (progress->next <= now)
         progress->next += progress->every;

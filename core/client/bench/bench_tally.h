@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "base/slice.h"
-#include "client/bench/histogram.h"
+#include "client/bench/hdr_histogram.h"
 
 #define TALLY_CODES 24 /* more than a bridge gives in any one run; what does not fit counts as "other" */
 #define TALLY_NAME_SIZE 32
@@ -36,7 +36,7 @@ void tally_count_answer(struct tally *tally, struct slice answer);
 struct bench_progress {
     uint64_t every; /* nanoseconds; 0: silent */
     uint64_t started, next;
-    struct histogram latency; /* since the last line */
+    struct hdr_histogram latency; /* since the last line */
 };
 
 struct bench_totals {
@@ -48,7 +48,7 @@ void bench_progress_start(struct bench_progress *progress, double seconds, uint6
 static inline void bench_progress_record(struct bench_progress *progress, uint64_t ns)
 {
     if (progress->every > 0)
-        histogram_record(&progress->latency, ns);
+        hdr_histogram_record(&progress->latency, ns);
 }
 
 static inline bool bench_progress_due(const struct bench_progress *progress, uint64_t now)

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/thread.h"
-#include "base/wake.h"
+#include "base/threads/thread.h"
+#include "base/threads/wake.h"
 #include "client/agent/view.h"
 #include "client/screen/units.h"
 #include "protocol/json/json.h"

@@ -15,8 +15,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/file.h"
 #include "base/random.h"
+#include "base/system/file.h"
 #include "net/tls/tls_cipher.h"
 #include "net/tls/tls_session.h"
 

@@ -12,8 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/log.h"
+#include "base/system/file.h"
 
 /* A bundle of all public authorities has a quarter of a megabyte; revocation lists grow larger. */
 #define LARGEST_FILE (16u << 20)

@@ -24,6 +24,7 @@
 #include "memory/admission.h"
 #include "memory/pool.h"
 #include "net/tls/tls_chain.h"
+#include "net/tls/tls_flight.h"
 #include "net/transport.h"
 
 /* Records without content that may follow one another, and renegotiations that are refused in all: a peer that sends
@@ -41,6 +42,7 @@ struct shake {
     const mbedtls_x509_crt *signer; /* within judge_certificate: of the next one */
     size_t bytes;                   /* that came */
     int error;                      /* the library's, of a handshake that failed */
+    struct tls_flight flight;       /* what the library says, until it listens or is done */
     /* Of the key block (RFC 5246 6.3): the client's key, ours, the client's part of the nonce, ours. */
     unsigned char keys[2 * TLS_KEY_BYTES + 2 * TLS_NONCE_BYTES];
     size_t key_bytes, nonce_bytes;
@@ -107,6 +109,9 @@ static int take_bytes(void *context, unsigned char *buffer, size_t length)
     struct tls_session *session = context;
     if (session->shake->bytes >= HANDSHAKE_BYTES)
         return MBEDTLS_ERR_SSL_BAD_INPUT_DATA;
+    int result = tls_flight_send(&session->shake->flight, session->fd);
+    if (result != 0)
+        return result;
     ssize_t n;
     do
         n = recv(session->fd, buffer, length, 0);
@@ -121,13 +126,12 @@ static int take_bytes(void *context, unsigned char *buffer, size_t length)
 static int give_bytes(void *context, const unsigned char *bytes, size_t length)
 {
     const struct tls_session *session = context;
-    ssize_t n;
-    do
-        n = send(session->fd, bytes, length, MSG_NOSIGNAL);
-    while (n < 0 && errno == EINTR);
-    if (n >= 0)
-        return (int)n;
-    return errno == EAGAIN || errno == EWOULDBLOCK ? MBEDTLS_ERR_SSL_WANT_WRITE : MBEDTLS_ERR_NET_CONN_RESET;
+    struct tls_flight *flight = &session->shake->flight;
+    size_t taken = tls_flight_add(flight, bytes, length);
+    if (taken > 0)
+        return (int)taken;
+    int result = tls_flight_send(flight, session->fd);
+    return result == 0 ? (int)tls_flight_add(flight, bytes, length) : result;
 }
 
 /* Where a certificate may be absent the library would go on with a bad one too: nobody is served as if he had shown
@@ -246,6 +250,7 @@ static enum tls_step fail(struct tls_session *session, int error, enum tls_failu
     if (error == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE)
         mbedtls_ssl_send_alert_message(&session->shake->ssl, MBEDTLS_SSL_ALERT_LEVEL_FATAL,
                                        MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE);
+    tls_flight_send(&session->shake->flight, session->fd); /* an alert, as far as the socket takes it */
     session->shake->error = error;
     session->failure = (uint8_t)failure;
     session->broken = true;
@@ -364,7 +369,7 @@ static int shake_hands(struct tls_session *session)
         if (result == 0)
             result = mbedtls_ssl_handshake_step(ssl);
     }
-    return result;
+    return result == 0 ? tls_flight_send(&session->shake->flight, session->fd) : result;
 }
 
 enum tls_step tls_session_handshake(struct tls_session *session)

@@ -12,10 +12,9 @@
  * literal, and a string may not hold it. Vectors may read up to SCAN_WIDTH - 1 bytes past it.
  *
  * A value's nesting is one bit a level (object or array), 64 levels in a register, more in an array on the stack. */
+#include "base/likely.h"
 #include "protocol/json/scan.h"
 
-#define LIKELY(condition) __builtin_expect(!!(condition), 1)
-#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 #define INLINE static inline __attribute__((always_inline))
 
 enum { STRING_ESCAPED = 1, STRING_ODD = 2 };

@@ -5,13 +5,11 @@
 #include <mbedtls/base64.h>
 #include <stdio.h>
 
+#include "base/likely.h"
 #include "protocol/json/json_number.h"
 #include "protocol/json/json_write.h"
 #include "protocol/json/utf8.h"
 #include "protocol/msgpack/msgpack.h"
-
-#define LIKELY(condition) __builtin_expect(!!(condition), 1)
-#define UNLIKELY(condition) __builtin_expect(!!(condition), 0)
 
 struct unpacker {
     const unsigned char *start, *at, *end;

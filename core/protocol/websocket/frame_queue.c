@@ -40,7 +40,7 @@ bool frame_queue_push_back(struct frame_queue *queue, struct frame *frame)
     return true;
 }
 
-bool frame_queue_push_front(struct frame_queue *queue, struct frame *frame)
+static bool push_front(struct frame_queue *queue, struct frame *frame)
 {
     if (queue->count == queue->capacity && !grow(queue))
         return false;
@@ -106,7 +106,7 @@ uint32_t frame_queue_prepend(struct frame_queue *queue, struct frame_queue *firs
         struct frame *newest = frame_queue_at(first, first->count - 1);
         first->count--;
         first->bytes -= newest->length;
-        if (!frame_queue_push_front(queue, newest)) {
+        if (!push_front(queue, newest)) {
             frame_release(newest);
             lost++;
         }

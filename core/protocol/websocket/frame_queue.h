@@ -22,9 +22,8 @@ static inline bool frame_queue_admits(const struct frame_queue *queue)
     return queue->count < queue->capacity || grown <= ADMISSION_SMALL_BYTES || admission_take(grown);
 }
 
-/* Each takes over the caller's reference when it gives true; false: out of memory, the reference stays the caller's. */
+/* Takes over the caller's reference when it gives true; false: out of memory, the reference stays the caller's. */
 bool frame_queue_push_back(struct frame_queue *queue, struct frame *frame);
-bool frame_queue_push_front(struct frame_queue *queue, struct frame *frame);
 
 /* The oldest, with its reference; NULL when empty. */
 struct frame *frame_queue_pop_front(struct frame_queue *queue);

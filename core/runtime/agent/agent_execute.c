@@ -7,6 +7,7 @@
 #include "runtime/agent/session.h"
 #include "runtime/dispatch/dispatch.h"
 #include "runtime/handover/handover.h"
+#include "runtime/handover/late.h"
 #include "runtime/reactor.h"
 #include "runtime/tracing/hop.h"
 #include "runtime/work/execute.h"
@@ -18,6 +19,7 @@ struct execute_job {
     struct profile *profile; /* who asked, a reference; NULL: nobody that is registered */
     struct work *work;
     struct frame *asked; /* the envelope as it would go out: its id, task and channel are the answer's */
+    uint64_t number;     /* by which another process knows it (runtime/handover/late.h); 0: none does */
     bool traced;
     struct hop hop; /* where it is */
 };
@@ -101,11 +103,25 @@ static void answer_execute(const struct execute_job *job, const struct work *wor
         text = work->task.status == TASK_CANCELLED ? SLICE("the bridge went away before it was done")
                                                    : SLICE("out of memory");
     struct reactor *reactor = connection_reactor(job->connection);
-    if (!job->profile || !handover_answer_late(job->profile, job->asked, code, text))
+    bool late = job->number != 0 && handover_done();
+    if (late)
+        late_answer(job->number, code, text);
+    else
         answer(reactor, job->connection, job->asked, code, text, job->traced ? &job->hop : NULL);
-    else if (job->traced)
+    if (late && job->traced)
         end_here(reactor, job, code);
     buffer_free(&result);
+}
+
+void session_put_executing(struct reactor *reactor, struct frame_writer *writer)
+{
+    uint64_t number = (uint64_t)(reactor->index + 1) << 32;
+    for (struct execute_job *job = reactor->executing; job; job = job->next) {
+        if (!job->profile)
+            continue; /* nobody could be told */
+        job->number = number++;
+        late_put_task(writer, job->number, job->profile, job->asked);
+    }
 }
 
 bool session_answer_late(struct reactor *reactor, const struct late_answer *late)

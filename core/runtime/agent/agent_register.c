@@ -259,10 +259,17 @@ static void registered_later(struct waiting *waiting, enum script_result result,
     struct connection *connection = job->connection;
     party_release(waiting->payer);
     connection->hook_waits = false; /* or an agent that is slowed down would escape its pause */
-    if (connection->phase == CONNECTION_WEBSOCKET && still_holds(connection, &job->registering))
-        finish_register(connection, &job->registering, result, outcome->reason);
-    else
+    if (connection->phase == CONNECTION_WEBSOCKET && waiting->cut) {
+        /* Nobody said no: it may come again, and clients do not after a 1008. */
+        (job->registering.again ? session_object : session_refuse)(
+            connection, CODE_OVERLOADED, SLICE("the script was stopped before it had decided: register again"),
+            slice_from(NULL, 0));
         end_register(connection, &job->registering);
+    } else if (connection->phase == CONNECTION_WEBSOCKET && still_holds(connection, &job->registering)) {
+        finish_register(connection, &job->registering, result, outcome->reason);
+    } else {
+        end_register(connection, &job->registering);
+    }
     pool_release(POOL_BUFFERS, job, job->size);
     if (!connection->hook_waits)
         session_hook_ended(connection);
@@ -304,11 +311,13 @@ static void ask_to_register(struct connection *connection, const struct register
             session_object(connection, CODE_RATE_LIMITED, SLICE(why), slice_from(NULL, 0));
         else /* it has nothing else to do here, and by this status clients come again */
             agent_session_end_with(connection, CODE_RATE_LIMITED, WEBSOCKET_TRY_LATER, SLICE(why));
+        end_register(connection, registering);
         return;
     }
     struct register_job *job = new_register_job(connection, registering);
     if (!job) {
         session_refuse(connection, CODE_OVERLOADED, SLICE("out of memory"), slice_from(NULL, 0));
+        end_register(connection, registering);
         return;
     }
     job->registering.wanted.origin = peer_address_hash(&connection->address);

@@ -9,7 +9,7 @@
 #include "runtime/agent/backlog.h"
 #include "runtime/agent/session.h"
 #include "runtime/events/events.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "runtime/limits/limits.h"
 #include "runtime/reactor.h"
 #include "runtime/work/waiting.h"

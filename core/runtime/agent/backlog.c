@@ -100,37 +100,43 @@ void backlog_entry_free(struct backlog_entry *entry)
 
 void backlog_put(const struct backlog *backlog, struct channel_writer *channel)
 {
-    channel_put(channel, backlog->count);
-    for (const struct backlog_entry *entry = backlog->first; entry; entry = entry->next) {
+    channel_put(channel, backlog != NULL);
+    channel_put_bytes(channel, backlog ? slice_from(backlog->unread.data, backlog->unread.length) : slice_from("", 0));
+}
+
+void backlog_put_entries(const struct backlog *backlog, uint32_t kind, struct channel_writer *channel)
+{
+    for (const struct backlog_entry *entry = backlog ? backlog->first : NULL; entry; entry = entry->next) {
+        channel_begin(channel, kind);
         channel_put(channel, entry->event);
         channel_put(channel, entry->message.opcode);
         channel_put(channel, entry->message.status);
         channel_put_bytes(channel, slice_from(entry->message.data, entry->message.length));
+        channel_end(channel);
     }
-    channel_put_bytes(channel, slice_from(backlog->unread.data, backlog->unread.length));
 }
 
-struct backlog *backlog_get(struct channel_reader *channel)
+bool backlog_get(struct backlog **backlog, struct channel_reader *channel)
 {
-    struct backlog *backlog = backlog_new();
-    bool good = backlog != NULL;
-    for (uint64_t count = channel_get(channel); good && count > 0; count--) {
-        enum websocket_event event = (enum websocket_event)channel_get(channel);
-        struct websocket_message message = {.opcode = (uint8_t)channel_get(channel)};
-        message.status = (uint16_t)channel_get(channel);
-        struct slice bytes = channel_get_bytes(channel);
-        message.data = (char *)(uintptr_t)bytes.data;
-        message.length = bytes.length;
-        good = !channel->failed && backlog_add(backlog, event, &message);
+    bool there = channel_get(channel) != 0;
+    struct slice unread = channel_get_bytes(channel);
+    if (channel->failed || !there)
+        return !channel->failed;
+    *backlog = backlog_new();
+    if (*backlog && unread.length > 0) {
+        buffer_reserve(&(*backlog)->unread, unread.length + WEBSOCKET_SLACK);
+        buffer_append_slice(&(*backlog)->unread, unread);
     }
-    struct slice unread = good ? channel_get_bytes(channel) : slice_from(NULL, 0);
-    if (good && unread.length > 0) {
-        buffer_reserve(&backlog->unread, unread.length + WEBSOCKET_SLACK);
-        buffer_append_slice(&backlog->unread, unread);
-        good = !backlog->unread.failed;
-    }
-    if (good && !channel->failed)
-        return backlog;
-    backlog_free(backlog);
-    return NULL;
+    return *backlog && !(*backlog)->unread.failed;
+}
+
+bool backlog_get_entry(struct backlog *backlog, struct channel_reader *channel)
+{
+    enum websocket_event event = (enum websocket_event)channel_get(channel);
+    struct websocket_message message = {.opcode = (uint8_t)channel_get(channel)};
+    message.status = (uint16_t)channel_get(channel);
+    struct slice bytes = channel_get_bytes(channel);
+    message.data = (char *)(uintptr_t)bytes.data;
+    message.length = bytes.length;
+    return !channel->failed && backlog_add(backlog, event, &message);
 }

@@ -41,9 +41,12 @@ bool backlog_put_back(struct backlog *backlog, enum websocket_event event, const
 struct backlog_entry *backlog_take(struct backlog *backlog);
 void backlog_entry_free(struct backlog_entry *entry);
 
-/* Into a record for another process of the bridge, and out of it. NULL: no memory, or the reader has failed. */
+/* For another process of the bridge: into the record that is being written, all but the entries, and each of them in a
+ * record of its own, of that kind; NULL is fine. And out of them: false: no memory, or the reader has failed. */
 void backlog_put(const struct backlog *backlog, struct channel_writer *channel);
-struct backlog *backlog_get(struct channel_reader *channel);
+void backlog_put_entries(const struct backlog *backlog, uint32_t kind, struct channel_writer *channel);
+bool backlog_get(struct backlog **backlog, struct channel_reader *channel);
+bool backlog_get_entry(struct backlog *backlog, struct channel_reader *channel);
 
 /* What it takes in memory; NULL takes nothing. */
 static inline size_t backlog_bytes(const struct backlog *backlog)

@@ -49,6 +49,10 @@ void session_register(struct connection *connection, struct slice text, const st
 void session_execute(struct connection *connection, struct envelope *envelope,
                      const struct envelope_defaults *defaults);
 
+/* What this reactor's agents asked for and workers have not done, for another process: runtime/handover/late.h. */
+struct frame_writer;
+void session_put_executing(struct reactor *reactor, struct frame_writer *writer);
+
 /* What a task came to that another process had done for an agent of this one. */
 struct late_answer {
     struct slice id; /* the agent's, and who holds it: agent.owner */

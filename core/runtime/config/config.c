@@ -4,9 +4,9 @@
 #include "runtime/config/config.h"
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/slice.h"
-#include "base/system.h"
+#include "base/system/file.h"
+#include "base/system/system.h"
 #include "runtime/config/sections.h"
 #include "runtime/config/setting.h"
 #include "script/pattern/pattern.h"
@@ -245,19 +245,6 @@ static struct slice section_of(const struct config *config, const char *section)
 bool config_same_section(const struct config *a, const struct config *b, const char *section)
 {
     return slice_equal(section_of(a, section), section_of(b, section));
-}
-
-size_t config_check(const struct config_source *source, char **problems)
-{
-    struct config config;
-    if (config_load(&config, source, problems)) {
-        config_free(&config);
-        return 0;
-    }
-    size_t count = 0;
-    for (const char *end = *problems; end && (end = strchr(end, '\n')); end++)
-        count++;
-    return count ? count : 1;
 }
 
 static void free_list(struct config_list *list)

@@ -256,7 +256,8 @@ struct config_source {
 /* Reads file, environment and flags into *out, with a Lua state of its own that is gone on return. True: *out is filled
  * and config_free releases it. False: *out is empty and *problems holds every problem found, one a line, each line with
  * its newline; the caller frees it (NULL when there was no memory even for that). "auto" for connections counts from
- * the soft RLIMIT_NOFILE, so raise it first (base/system.h). Main thread, before others change the environment. */
+ * the soft RLIMIT_NOFILE, so raise it first (base/system/system.h). Main thread, before others change the environment.
+ */
 bool config_load(struct config *out, const struct config_source *source, char **problems);
 
 /* The same for a process that runs by `running`: keys that need a restart keep their values, and those of them that
@@ -267,9 +268,6 @@ bool config_reload(struct config *out, const struct config_source *source, const
 
 /* Whether both say the same in a section ("alerts"). */
 bool config_same_section(const struct config *a, const struct config *b, const char *section);
-
-/* As config_load, but only says what is wrong: the number of problems, 0 when the configuration is good. */
-size_t config_check(const struct config_source *source, char **problems);
 
 /* Releases what config_load allocated and empties *config. An empty one is fine. */
 void config_free(struct config *config);

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/slice.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "protocol/jwt/jwk.h"
 #include "runtime/config/setting.h"
 

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "runtime/config/config.h"
 
 /* Digits only, and not the number that says "leave it" to the kernel. */

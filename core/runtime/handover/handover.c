@@ -13,16 +13,18 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/service.h"
+#include "base/system/service.h"
 #include "bridge/queue/pending.h"
-#include "bridge/registry/attachment.h"
 #include "bridge/state/carry.h"
 #include "memory/pool.h"
 #include "runtime/guest.h"
+#include "runtime/handover/late.h"
 #include "runtime/handover/part.h"
 #include "runtime/handover/starter.h"
+#include "runtime/handover/successor.h"
 #include "runtime/process/drain.h"
 #include "runtime/process/server.h"
+#include "runtime/process/supervision.h"
 #include "runtime/reactor.h"
 #include "runtime/reload/loader.h"
 
@@ -64,14 +66,14 @@ static struct {
         unrest; /* at the meeting point; its number; that have gone; in which round something moved */
     unsigned given;
     enum place places[LANES_MAXIMUM];
-    bool failed;
+    bool failed, given_up;
     enum verdict verdict;
-    bool late_failed; /* the new process does not take answers any more */
-} handover = {.control = -1, .mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+} handover = {.control = -1, .mutex = PTHREAD_MUTEX_INITIALIZER};
 
+/* By the clock of the condition. */
 static void due_in(uint32_t ms, struct timespec *out)
 {
-    clock_gettime(CLOCK_REALTIME, out);
+    clock_gettime(CLOCK_MONOTONIC, out);
     out->tv_sec += ms / 1000;
     out->tv_nsec += (long)(ms % 1000) * 1000000;
     if (out->tv_nsec >= 1000000000) {
@@ -403,8 +405,6 @@ static bool hand_over(struct channel_writer *control, struct channel_reader *rea
     if (!good)
         stop_writing(); /* one that still writes stops */
     wait_all_left();
-    if (good && !atomic_load(&handover.busy))
-        shutdown(handover.control, SHUT_WR); /* nothing will come late */
     if (good)
         log_info(SERVER, "handed_over", "handover: process %d serves now; nobody did for %.1f ms", (int)handover.pid,
                  still_ms);
@@ -453,6 +453,8 @@ static bool lead(void)
         return fail(strerror(errno));
     pthread_mutex_lock(&handover.mutex);
     handover.control = control[0];
+    if (handover.given_up)
+        shutdown(control[0], SHUT_RDWR);
     pthread_mutex_unlock(&handover.mutex);
     struct channel_writer writer = {.fd = control[0]};
     struct channel_reader reader = {.fd = control[0]};
@@ -483,35 +485,55 @@ static bool lead(void)
     return good;
 }
 
+/* Who told this process to stop meanwhile meant the bridge. */
+static void end(void)
+{
+    struct channel_writer control = {.fd = handover.control};
+    if (!drain_end("handover"))
+        say(&control, HANDOVER_DRAIN);
+    channel_writer_free(&control);
+    if (!atomic_load(&handover.busy))
+        shutdown(handover.control, SHUT_WR); /* nothing will come late */
+}
+
 static void *run(void *nothing)
 {
     (void)nothing;
     log_name_thread("upgrade");
     log_info(SERVER, "handover_started", "handover: starting the program anew");
     bool good = lead();
-    pool_leave_thread();
     if (good)
-        drain_end("handover");
+        end();
     atomic_store(&handover.under_way, false);
+    supervision_wake();
+    if (good)
+        late_pass_on(handover.control);
+    pool_leave_thread();
     atomic_store(&handover.finished, true); /* who reads that it failed may try again */
     if (!good)
         log_error(SERVER, "handover_failed", "handover: %s: this process goes on", handover.error);
+    supervision_wake();
     return NULL;
 }
 
 void handover_start(const struct config *chosen)
 {
+    pthread_condattr_t attributes;
     config = chosen;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&handover.changed, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
 void handover_begin(void)
 {
     struct canary_view trial;
     const char *why = NULL;
-    if (handover.started && !atomic_load(&handover.finished))
-        why = "one is under way already";
-    else if (drain_begun())
+    if (drain_begun())
         why = "this process is going away";
+    else if (handover.started && !atomic_load(&handover.finished))
+        why = "one is under way already";
     else if (handover_follows())
         why = "the process before this one still has tasks to finish: try again when it has ended";
     else if (getpid() == 1)
@@ -540,48 +562,42 @@ void handover_begin(void)
                   strerror(failure));
 }
 
-void handover_stop(void)
+void handover_give_up(void)
 {
     pthread_mutex_lock(&handover.mutex);
+    handover.given_up = true;
     if (handover.started && handover.control >= 0 && !atomic_load(&handover.done))
         shutdown(handover.control, SHUT_RDWR); /* the new process is not waited for */
     pthread_mutex_unlock(&handover.mutex);
+    successor_unfollow();
+}
+
+bool handover_is_over(void)
+{
+    return !handover_under_way() && !successor_listens();
+}
+
+void handover_end(void)
+{
+    late_end();
+}
+
+bool handover_has_ended(void)
+{
+    return !handover.started || atomic_load(&handover.finished);
+}
+
+void handover_stop(void)
+{
     if (handover.started)
         pthread_join(handover.thread, NULL);
     handover.started = false;
+    successor_stop();
 }
 
 bool handover_under_way(void)
 {
     return atomic_load(&handover.under_way);
-}
-
-/* A record at a time. The reactor waits for the new process, which is fine: it serves nobody. */
-bool handover_answer_late(const struct profile *asker, struct frame *asked, enum code code, struct slice text)
-{
-    struct channel_writer channel = {0};
-    struct frame_writer writer = {.channel = &channel};
-    if (!handover_done())
-        return false;
-    pthread_mutex_lock(&handover.mutex);
-    channel.fd = handover.control;
-    if (!handover.late_failed) {
-        channel_begin(&channel, HANDOVER_LATE);
-        channel_put_bytes(&channel, asker->id);
-        channel_put(&channel, attachment_owner(asker));
-        frame_put(&writer, asked);
-        channel_put(&channel, code);
-        channel_put_bytes(&channel, text);
-        channel_end(&channel);
-        handover.late_failed = !channel_flush(&channel);
-    }
-    if (handover.late_failed)
-        log_warn(SERVER, "late_answer_lost", "handover: the answer to a task of %.*s cannot be passed on",
-                 (int)asker->id.length, asker->id.data);
-    pthread_mutex_unlock(&handover.mutex);
-    frame_writer_free(&writer);
-    channel_writer_free(&channel);
-    return true;
 }
 
 bool handover_done(void)

@@ -18,6 +18,7 @@
  *   GO ───────────────────────────────────────►
  *   ══════════════════════════════◄═══════════    SERVES: the point of no return; serves
  *   tells the service manager, KNOWN ─────────►   tells it READY
+ *   DRAIN: it was told to stop meanwhile ──────►   drains
  *   lets go, says goodbye to who stayed,
  *   LATE: what its last tasks come to ────────►   gives it to who asked
  *   closes its end for writing, ends
@@ -41,7 +42,7 @@
  * is refused with `draining`. Idle connections of HTTP go along.
  *
  * **Tasks** of agents (bridge.execute) stay with the old process's workers, which it stays for (drain.timeoutMs): what
- * they come to goes to the agent by LATE. Those that are not done then are answered `overloaded`. */
+ * they come to goes to the agent by LATE. Those that are not done then are answered `overloaded`: late.h. */
 #ifndef LUADUCT_RUNTIME_HANDOVER_H
 #define LUADUCT_RUNTIME_HANDOVER_H
 
@@ -49,16 +50,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "base/slice.h"
-#include "protocol/code.h"
-
 struct config;
-struct frame;
-struct profile;
 struct reactor;
 
 /* Counts up with every change of what the records say. */
-#define HANDOVER_VERSION 2u
+#define HANDOVER_VERSION 3u
 
 /* Where a process that is started by the starter finds its end of the control channel. */
 #define HANDOVER_VARIABLE "LUADUCT_HANDOVER"
@@ -74,8 +70,11 @@ enum handover_kind {
     HANDOVER_SERVES,
     HANDOVER_KNOWN,
     HANDOVER_LATE,
+    HANDOVER_DRAIN,
     HANDOVER_AGENT = 100, /* a WebSocket; records of its own follow */
+    HANDOVER_BACKLOG,     /* a message that the WebSocket before has sent, and that waits */
     HANDOVER_HTTP,        /* an idle connection */
+    HANDOVER_TASK,        /* an open one: late.h */
     HANDOVER_PHASE,       /* who is registered is known from here on */
     HANDOVER_END,
 };
@@ -88,7 +87,16 @@ void handover_start(const struct config *config);
 /* Main: starts all that, on a thread of its own; a line in the log where it cannot. */
 void handover_begin(void);
 
-/* Before the process ends: waits for that thread. */
+/* Before the process ends. Main, in this order: one that is under way is given up, and the new process does not listen
+ * to the old one any more; that is over (and errands of both are done) when handover_is_over says so. Then, when no
+ * reactor runs any more, what is left to be said by the old process is, until handover_has_ended. Each wakes main
+ * (supervision.h), which watches scripts meanwhile. */
+void handover_give_up(void);
+bool handover_is_over(void);
+void handover_end(void);
+bool handover_has_ended(void);
+
+/* And waits for the threads. */
 void handover_stop(void);
 
 /* Any thread: whether one is under way, so that what it has read already must not change. */
@@ -96,10 +104,6 @@ bool handover_under_way(void);
 
 /* Whether another process serves by now: then what is shared with it (the administration socket's name) stays. */
 bool handover_done(void);
-
-/* On a reactor's thread: passes on to the process that serves what came of the task that this envelope, a frame, had
- * asked for: CODE_OK and the result as JSON, or another code and what is wrong. False: no other process does. */
-bool handover_answer_late(const struct profile *asker, struct frame *asked, enum code code, struct slice text);
 
 /* --- The new process: main --- */
 
@@ -121,9 +125,6 @@ void handover_follow(const char *status);
 
 /* Whether more may come: then agents must not go elsewhere meanwhile. */
 bool handover_follows(void);
-
-/* Main, before the reactors stop: ends that thread. */
-void handover_unfollow(void);
 
 /* It comes to nothing: the old one hears why. */
 void handover_refuse(const char *why);

@@ -116,9 +116,7 @@ static void put_agent(const struct connection *connection, struct frame_writer *
     channel_put_bytes(channel,
                       slice_from((const char *)connection->trace, connection->trace ? sizeof *connection->trace : 0));
     channel_put(channel, session_pause_left(connection));
-    channel_put(channel, connection->backlog != NULL);
-    if (connection->backlog)
-        backlog_put(connection->backlog, channel);
+    backlog_put(connection->backlog, channel);
     channel_put_bytes(channel, held_of(connection));
     identity_write(connection->identity, channel);
     websocket_put(&connection->websocket, channel);
@@ -126,6 +124,7 @@ static void put_agent(const struct connection *connection, struct frame_writer *
     if (registered)
         carry_put_registration(endpoint, writer);
     channel_end(channel);
+    backlog_put_entries(connection->backlog, HANDOVER_BACKLOG, channel);
     carry_put_waiting(endpoint, writer);
 }
 
@@ -145,6 +144,7 @@ bool part_give(struct reactor *reactor, struct frame_writer *writer)
             carry_put_rest(&connection->endpoint, writer);
         }
     }
+    session_put_executing(reactor, writer);
     carry_put_mailboxes(reactor->lane, writer);
     if (reactor->index == 0)
         carry_put_history(writer);

@@ -8,6 +8,7 @@
 #include "runtime/agent/backlog.h"
 #include "runtime/agent/session.h"
 #include "runtime/handover/handover.h"
+#include "runtime/handover/late.h"
 #include "runtime/handover/part.h"
 #include "runtime/identity/standing.h"
 #include "runtime/reactor.h"
@@ -88,9 +89,8 @@ static struct connection *get_agent(struct reactor *reactor, struct channel_read
     connection->message_began_ms = (uint32_t)channel_get(channel);
     get_trace(connection, channel);
     uint32_t pause_ms = (uint32_t)channel_get(channel);
-    bool good = !channel_get(channel) || (connection->backlog = backlog_get(channel));
+    bool good = backlog_get(&connection->backlog, channel);
     session_pause(connection, pause_ms);
-    connection->backlog_full = connection->backlog && connection->backlog->count >= BACKLOG_MAXIMUM;
     struct slice held = channel_get_bytes(channel);
     good = good && (held.length == 0 || reactor_hold(connection, held.data, held.length));
     good = good && identity_read(channel, &connection->identity) && websocket_get(&connection->websocket, channel);
@@ -102,6 +102,17 @@ static struct connection *get_agent(struct reactor *reactor, struct channel_read
         return NULL;
     count_sender(connection);
     return connection;
+}
+
+static void get_backlog_entry(struct connection *connection, struct channel_reader *channel)
+{
+    if (!connection || !connection->backlog) {
+        channel_reject(channel, "a record belongs to no connection");
+        return;
+    }
+    if (!backlog_get_entry(connection->backlog, channel))
+        channel_reject(channel, "out of memory");
+    connection->backlog_full = connection->backlog->count >= BACKLOG_MAXIMUM;
 }
 
 bool part_take(struct reactor *reactor, struct frame_reader *frames, bool (*meet)(void))
@@ -118,8 +129,12 @@ bool part_take(struct reactor *reactor, struct frame_reader *frames, bool (*meet
         }
         if (kind == HANDOVER_AGENT)
             last = get_agent(reactor, channel);
+        else if (kind == HANDOVER_BACKLOG)
+            get_backlog_entry(last, channel);
         else if (kind == HANDOVER_HTTP)
             get_peer(reactor, channel);
+        else if (kind == HANDOVER_TASK)
+            late_get_task(frames);
         else if (kind == HANDOVER_PHASE && !meet())
             channel_reject(channel, "another reactor could not take its part");
         else if (kind != HANDOVER_PHASE)

@@ -11,13 +11,16 @@
 
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/service.h"
+#include "base/system/service.h"
 #include "memory/pool.h"
-#include "runtime/agent/session.h"
 #include "runtime/connection/acceptor.h"
 #include "runtime/handover/handover.h"
+#include "runtime/handover/late.h"
 #include "runtime/handover/part.h"
+#include "runtime/handover/successor.h"
+#include "runtime/process/drain.h"
 #include "runtime/process/server.h"
+#include "runtime/process/supervision.h"
 #include "runtime/reactor.h"
 
 /* For the old process's next word and for the next part of what it gives: in between it waits for hooks, and then for
@@ -284,43 +287,6 @@ bool handover_take_over(char *error, size_t size)
 
 /* --- What comes late --- */
 
-struct late {
-    struct errand errand; /* first */
-    struct late_answer answer;
-    bool given, done; /* done: with the mutex */
-};
-
-static void give_late(struct reactor *reactor, struct errand *errand)
-{
-    struct late *late = (struct late *)errand;
-    late->given = session_answer_late(reactor, &late->answer);
-    pthread_mutex_lock(&successor.mutex);
-    late->done = true;
-    pthread_cond_broadcast(&successor.changed);
-    pthread_mutex_unlock(&successor.mutex);
-}
-
-/* On one reactor after the other, until it is that of who has to hear of it. */
-static void take_late(struct channel_reader *reader)
-{
-    struct frame_reader frames = {.channel = reader};
-    struct late late = {.errand.run = give_late, .answer.id = channel_get_bytes(reader)};
-    late.answer.owner = channel_get(reader);
-    late.answer.asked = frame_get(&frames);
-    late.answer.code = (enum code)channel_get(reader);
-    late.answer.text = channel_get_bytes(reader);
-    for (unsigned i = 0; !reader->failed && !late.given && i < successor.count; i++) {
-        late.done = false;
-        reactor_post(server_reactor(i), &late.errand);
-        pthread_mutex_lock(&successor.mutex);
-        while (!late.done)
-            pthread_cond_wait(&successor.changed, &successor.mutex);
-        pthread_mutex_unlock(&successor.mutex);
-    }
-    frame_release(late.answer.asked);
-    frame_reader_free(&frames);
-}
-
 /* On no reactor: there may be many. */
 static void free_frames(void)
 {
@@ -341,14 +307,18 @@ static void *follow(void *status)
     while ((kind = channel_next(&successor.reader))) {
         if (kind == HANDOVER_KNOWN && !successor.known)
             service_ready(status);
+        else if (kind == HANDOVER_DRAIN)
+            drain_begin("the process before this one was told to stop");
         else if (kind == HANDOVER_LATE)
-            take_late(&successor.reader);
+            late_get_answer(&successor.reader);
         successor.known = successor.known || kind == HANDOVER_KNOWN;
     }
     if (!successor.known) /* it ended in between: then this process is told of by nobody else */
         service_ready(status);
+    late_answer_rest();
     pool_leave_thread();
     atomic_store(&successor.more_may_come, false);
+    supervision_wake();
     return NULL;
 }
 
@@ -357,7 +327,7 @@ bool handover_follows(void)
 {
     char byte;
     return atomic_load(&successor.more_may_come) &&
-           recv(successor.reader.fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) != 0;
+           (late_any() || recv(successor.reader.fd, &byte, sizeof byte, MSG_PEEK | MSG_DONTWAIT) != 0);
 }
 
 void handover_follow(const char *status)
@@ -376,12 +346,21 @@ void handover_follow(const char *status)
     service_ready(status);
 }
 
-void handover_unfollow(void)
+void successor_unfollow(void)
 {
-    if (successor.follows) {
+    if (successor.follows)
         shutdown(successor.reader.fd, SHUT_RDWR);
+}
+
+bool successor_listens(void)
+{
+    return atomic_load(&successor.more_may_come);
+}
+
+void successor_stop(void)
+{
+    if (successor.follows)
         pthread_join(successor.thread, NULL);
-    }
     successor.follows = false;
     if (successor.joined)
         close(successor.reader.fd);

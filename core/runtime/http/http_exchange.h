@@ -5,7 +5,7 @@
 
 #include "protocol/http/http_request.h"
 #include "protocol/http/http_response.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "runtime/http/http_gate.h"
 
 /* A place in `kept`, which moves as it grows. */

@@ -8,7 +8,7 @@
 
 #include "runtime/identity/identity.h"
 #include "runtime/limits/peer_address.h"
-#include "script/access.h"
+#include "script/rules/access.h"
 
 struct config;
 struct access_policy;

@@ -8,10 +8,10 @@
 #include "bridge/registry/registry.h"
 #include "memory/pool.h"
 #include "runtime/engines/engines.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/tls/certificates.h"
-#include "script/collect.h"
+#include "script/state/collect.h"
 #include "workers/worker_pool.h"
 
 struct policy_metric metrics[METRIC_COUNT] = {

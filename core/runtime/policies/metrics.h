@@ -4,7 +4,7 @@
 #define LUADUCT_RUNTIME_METRICS_H
 
 #include "runtime/config/config.h"
-#include "script/policy.h"
+#include "script/rules/policy.h"
 
 /* name in Lua and on /alerts; all are documented in docs/operations.md. NaN where there is too little to tell. */
 #define METRICS(X)                                                                                                     \

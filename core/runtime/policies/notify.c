@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
+#include "base/threads/thread.h"
 #include "bridge/delivery/answer.h"
 #include "bridge/delivery/delivery.h"
 #include "memory/pool.h"

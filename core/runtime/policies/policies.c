@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
+#include "base/threads/thread.h"
 #include "memory/pool.h"
 #include "runtime/engines/alert.h"
 #include "runtime/policies/metrics.h"

@@ -8,7 +8,7 @@
 #ifndef LUADUCT_RUNTIME_RULE_H
 #define LUADUCT_RUNTIME_RULE_H
 
-#include "script/policy.h"
+#include "script/rules/policy.h"
 
 struct rule {
     struct policy_rule says;

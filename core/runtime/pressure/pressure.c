@@ -9,7 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/system.h"
+#include "base/system/system.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
 #include "runtime/engines/alert.h"

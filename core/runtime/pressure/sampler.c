@@ -1,12 +1,12 @@
 #include "runtime/pressure/sampler.h"
 
-#include "base/system.h"
+#include "base/system/system.h"
 #include "bridge/queue/mailbox.h"
 #include "bridge/state/history.h"
 #include "memory/pool.h"
 #include "protocol/websocket/deflate.h"
-#include "runtime/http/api.h"
-#include "script/collect.h"
+#include "runtime/http/api/api.h"
+#include "script/state/collect.h"
 
 void sampler_read(struct memory_sample *out)
 {

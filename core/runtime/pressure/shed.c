@@ -11,12 +11,12 @@
 #include "memory/pool.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "runtime/http/http_exchange.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/reactor.h"
 #include "script/binding/object_pool.h"
-#include "script/collect.h"
+#include "script/state/collect.h"
 
 /* At most this share of the connections is paused in one step: one in … */
 #define PAUSE_SHARE 4

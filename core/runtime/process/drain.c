@@ -7,10 +7,11 @@
 
 #include "base/log.h"
 #include "base/random.h"
-#include "base/service.h"
+#include "base/system/service.h"
 #include "bridge/registry/attachment.h"
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/session.h"
+#include "runtime/handover/late.h"
 #include "runtime/process/server.h"
 #include "runtime/process/supervision.h"
 #include "runtime/reactor.h"
@@ -43,10 +44,10 @@ bool drain_begin(const char *why)
     return true;
 }
 
-void drain_end(const char *why)
+bool drain_end(const char *why)
 {
     atomic_store_explicit(&ends_at_once, true, memory_order_release);
-    drain_begin(why);
+    return drain_begin(why);
 }
 
 /* --- Main --- */
@@ -80,15 +81,18 @@ bool drain_tick(uint64_t now_ms, uint64_t *next_ms)
     *next_ms = UINT64_MAX;
     if (!drain_begun())
         return false;
-    switch ((enum stage)atomic_load_explicit(&stage, memory_order_relaxed)) {
-    case STAGE_NONE:
+    enum stage now = (enum stage)atomic_load_explicit(&stage, memory_order_relaxed);
+    if (now == STAGE_NONE) {
         due_ms = now_ms + settings->drain.delay_ms;
         end_ms = due_ms + settings->drain.timeout_ms;
-        if (atomic_load_explicit(&ends_at_once, memory_order_acquire)) {
-            enter(STAGE_OVER);
-            *next_ms = end_ms;
-            return true;
-        }
+    }
+    if (now < STAGE_OVER && atomic_load_explicit(&ends_at_once, memory_order_acquire)) {
+        enter(STAGE_OVER);
+        *next_ms = end_ms;
+        return true;
+    }
+    switch (now) {
+    case STAGE_NONE:
         enter(STAGE_ANNOUNCED);
         /* fall through */
     case STAGE_ANNOUNCED:
@@ -131,6 +135,8 @@ static bool may_go(struct connection *connection)
         return false;
     if (!connection_registered(connection))
         return true;
+    if (late_awaited(endpoint->profile->id))
+        return false;
     endpoint->grace_over = true;
     attachment_go_live(endpoint);
     return endpoint->state == ENDPOINT_LIVE && endpoint->outbox.queue.count == 0 && !endpoint->lined_up;

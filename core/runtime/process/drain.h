@@ -20,8 +20,8 @@ struct reactor;
 /* Begins to go away; `why` is for the log. True: it had not begun before. */
 bool drain_begin(const char *why);
 
-/* Another process has taken over: nothing is left to be told, what is under way ends. */
-void drain_end(const char *why);
+/* Another process has taken over: nothing is left to be told, what is under way ends. True: as above. */
+bool drain_end(const char *why);
 
 /* Whether it has: nothing new is let in that would have to be told at once that it cannot stay. */
 extern atomic_bool drain_begun_flag; /* written by drain_begin alone */

@@ -1,6 +1,6 @@
 #include "runtime/process/heartbeat.h"
 
-#include "base/service.h"
+#include "base/system/service.h"
 #include "runtime/process/server.h"
 #include "runtime/reactor.h"
 

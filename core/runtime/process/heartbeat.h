@@ -1,5 +1,5 @@
-/* Whether every reactor still turns, for a service manager that waits to hear so (base/service.h): each is asked by an
- * errand, and the manager is told when all have answered. One that hangs for longer than WatchdogSec says has the
+/* Whether every reactor still turns, for a service manager that waits to hear so (base/system/service.h): each is asked
+ * by an errand, and the manager is told when all have answered. One that hangs for longer than WatchdogSec says has the
  * bridge started again. Main thread. */
 #ifndef LUADUCT_RUNTIME_HEARTBEAT_H
 #define LUADUCT_RUNTIME_HEARTBEAT_H

@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/log.h"
-#include "base/service.h"
-#include "base/system.h"
+#include "base/system/file.h"
+#include "base/system/service.h"
+#include "base/system/system.h"
 #include "base/version.h"
 #include "bridge/delivery/dead_letter.h"
 #include "bridge/delivery/dedup.h"
@@ -322,8 +322,8 @@ static int serve(const struct config *config, const struct config_source *source
     }
     if (!good && handover_joined())
         leave_to_the_other(error);
-    handover_stop();
-    handover_unfollow();
+    handover_give_up();
+    supervision_wait(handover_is_over);
     loader_request_stop();
     repl_request_stop();
     supervision_wait(loader_ended);
@@ -335,6 +335,9 @@ static int serve(const struct config *config, const struct config_source *source
     supervision_wait_ended(running);
     for (unsigned i = 0; i < running; i++)
         pthread_join(reactors[i].thread, NULL);
+    handover_end();
+    supervision_wait(handover_has_ended);
+    handover_stop();
     verifier_stop();
     engines_stop();
     loader_stop();

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/wake.h"
+#include "base/threads/wake.h"
 
 #define NUMBERS 64
 

@@ -11,12 +11,12 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/service.h"
-#include "base/wake.h"
+#include "base/system/service.h"
+#include "base/threads/wake.h"
 #include "runtime/engines/engines.h"
 #include "runtime/engines/switches.h"
 #include "runtime/handover/handover.h"
-#include "runtime/http/api.h"
+#include "runtime/http/api/api.h"
 #include "runtime/pressure/pressure.h"
 #include "runtime/process/drain.h"
 #include "runtime/process/heartbeat.h"

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "base/service.h"
+#include "base/system/service.h"
 #include "memory/pool.h"
 #include "runtime/process/supervision.h"
 #include "runtime/reload/in_use.h"

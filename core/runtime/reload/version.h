@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 #include "runtime/config/config.h"
-#include "script/collect.h"
 #include "script/hook.h"
+#include "script/state/collect.h"
 #include "script/version/sources.h"
 
 /* Versions that one may return to, the one in use among them. */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/wake.h"
+#include "base/threads/wake.h"
 #include "runtime/reload/changes.h"
 #include "runtime/reload/loader.h"
 #include "runtime/reload/version.h"

@@ -16,8 +16,8 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/thread.h"
-#include "base/wake.h"
+#include "base/threads/thread.h"
+#include "base/threads/wake.h"
 #include "memory/admission.h"
 #include "memory/pool.h"
 #include "net/poller.h"
@@ -58,8 +58,9 @@ static struct handshaker {
     struct poller poller;
     struct wake wake;
     struct poller_entry wake_polled;
-    pthread_mutex_t mutex; /* the list */
+    pthread_mutex_t mutex; /* the list, and the next */
     struct handshake *first, **last;
+    uint64_t wakes_ms; /* steady clock: until when it waits at most */
     atomic_uint count; /* on the list */
     struct histogram full_times, resumed_times;
 } handshakers[HANDSHAKE_THREADS_MAXIMUM];
@@ -256,14 +257,21 @@ static struct handshake *oldest(struct handshaker *own)
     return handshake;
 }
 
-static int milliseconds_left(struct handshaker *own)
+/* Of the next wait. While connections come one after the other, a thread that has none waits as long as the next one
+ * has time, so that nobody needs to wake it for that one's deadline; when nothing came it waits without an end. */
+static int milliseconds_left(struct handshaker *own, bool came)
 {
-    const struct handshake *handshake = oldest(own);
     uint64_t now_ms = clock_steady_ns() / 1000000;
-    if (!handshake)
+    pthread_mutex_lock(&own->mutex);
+    uint64_t until_ms = own->first ? own->first->due_ms
+                        : came     ? now_ms + atomic_load_explicit(&timeout_ms, memory_order_relaxed)
+                                   : UINT64_MAX;
+    own->wakes_ms = until_ms;
+    pthread_mutex_unlock(&own->mutex);
+    if (until_ms == UINT64_MAX)
         return -1;
     /* One more, so that it is over when the wait is. */
-    return handshake->due_ms > now_ms ? (int)(handshake->due_ms - now_ms) + 1 : 0;
+    return until_ms > now_ms ? (int)(until_ms - now_ms) + 1 : 0;
 }
 
 static void end_late(struct handshaker *own, uint64_t now_ms)
@@ -287,12 +295,14 @@ static void *run(void *argument)
     struct handshaker *own = argument;
     char name[16];
     uint64_t aged_ms = 0;
+    bool came = false;
     snprintf(name, sizeof name, "handshakes %u", own->index);
     log_name_thread(name);
     thread_be_nice(NICE);
     while (!atomic_load_explicit(&stopping, memory_order_acquire)) {
         struct poller_event events[EVENTS_PER_POLL];
-        int n = poller_wait(&own->poller, events, EVENTS_PER_POLL, milliseconds_left(own));
+        int n = poller_wait(&own->poller, events, EVENTS_PER_POLL, milliseconds_left(own, came));
+        came = n > 0;
         for (int i = 0; i < n && !atomic_load_explicit(&stopping, memory_order_relaxed); i++) {
             if (poller_owner(&events[i]))
                 go_on(own, poller_owner(&events[i]), events[i].events);
@@ -329,7 +339,7 @@ bool handshakes_take(struct reactor *reactor, int fd, const struct arrival *arri
     /* Once the thread is told to stop it may have looked at its list for the last time. */
     bool taken = !atomic_load_explicit(&stopping, memory_order_acquire) &&
                  poller_add(&chosen->poller, &handshake->polled, fd, POLLER_READ | POLLER_PEER_ENDED, handshake);
-    bool first = !chosen->first;
+    bool sooner = !chosen->first && handshake->due_ms < chosen->wakes_ms;
     if (taken) {
         handshake->previous = chosen->last;
         *chosen->last = handshake;
@@ -339,8 +349,8 @@ bool handshakes_take(struct reactor *reactor, int fd, const struct arrival *arri
     pthread_mutex_unlock(&chosen->mutex);
     if (!taken)
         pool_release(POOL_ARRAYS, handshake, sizeof *handshake);
-    else if (first)
-        wake_call(chosen->wake.caller); /* it waits without an end */
+    else if (sooner)
+        wake_call(chosen->wake.caller);
     return taken;
 }
 

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/random.h"
-#include "base/thread.h"
+#include "base/threads/thread.h"
 #include "base/version.h"
 #include "memory/pool.h"
 #include "net/post.h"

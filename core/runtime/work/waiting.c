@@ -124,18 +124,23 @@ static void on_replies(void *owner)
     go_on(waiting, &answer);
 }
 
-static void give_up(struct waiting *waiting)
+static void give_up(struct waiting *waiting, bool for_upgrade)
 {
     struct reactor *reactor = waiting->reactor;
     struct script_outcome outcome = {.reason = SLICE("the bridge's script failed")};
     char why[96];
-    if (reactor->draining)
+    waiting->cut = true;
+    if (reactor->draining) {
         snprintf(why, sizeof why, "stopped: it waits, and the bridge is going away");
-    else if (!scripts_in_use(&reactor->scripts, waiting->script))
+    } else if (for_upgrade) {
+        snprintf(why, sizeof why, "stopped: it waits, and another process takes over");
+    } else if (!scripts_in_use(&reactor->scripts, waiting->script)) {
         snprintf(why, sizeof why, "stopped: it waits, and a newer version of the scripts is in use");
-    else
+    } else {
+        waiting->cut = false;
         snprintf(why, sizeof why, "stopped: it waited longer than %u ms (script.suspendMs)",
                  reactor->config->script.suspend_ms);
+    }
     if (waiting->work)
         work_forget(waiting->work, work_free);
     asking_end(waiting->asking);
@@ -146,7 +151,7 @@ static void give_up(struct waiting *waiting)
 
 void waiting_give_up(struct reactor *reactor)
 {
-    give_up(reactor->waiting);
+    give_up(reactor->waiting, true);
 }
 
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
@@ -166,7 +171,7 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
         struct script_answer answer = {.code = waiting->refused, .text = waiting->refusal};
         go_on(waiting, &answer);
     } else if (waiting->until_ms <= now) {
-        give_up(waiting);
+        give_up(waiting, false);
     } else {
         set_timer(waiting); /* the loop's clock was a little ahead, or there is more to ask */
     }
@@ -185,6 +190,7 @@ void waiting_start_traced(struct reactor *reactor, struct script_state *script, 
     if (reactor->draining && waiting->until_ms > reactor->drain_started_ms + REACTOR_DRAIN_HOOKS_MS)
         waiting->until_ms = reactor->drain_started_ms + REACTOR_DRAIN_HOOKS_MS;
     waiting->brief = false;
+    waiting->cut = false;
     waiting->payer = NULL;
     ev_init(&waiting->timer, on_timer);
     waiting->timer.data = waiting;

@@ -26,6 +26,7 @@ struct waiting {
     enum code refused; /* the work was not taken, and why */
     struct slice refusal;
     bool brief;          /* not waited for when the reactor stops */
+    bool cut;            /* it was stopped for what the bridge does, before its time was over */
     struct party *payer; /* whose time its stretches take, the owner's to set after the start and to keep; or NULL */
     void (*ended)(struct waiting *waiting, enum script_result result, const struct script_outcome *outcome);
 };
@@ -44,7 +45,7 @@ void waiting_start_traced(struct reactor *reactor, struct script_state *script, 
 void waiting_start_brief(struct reactor *reactor, struct script_state *script, struct waiting *waiting,
                          void (*ended)(struct waiting *, enum script_result, const struct script_outcome *));
 
-/* Stops the newest of those that wait, as at the end of its time. In a pass. */
+/* Stops the newest of those that wait, as at the end of its time, because another process takes over. In a pass. */
 void waiting_give_up(struct reactor *reactor);
 
 /* The hooks of that state (NULL: all of the reactor) may wait for this much longer. */

@@ -1,5 +1,5 @@
-/* A constructor fills in the state's next decision_item and returns a handle (state.h) that names it: no object is
- * made. Texts are copied to the arena, because Lua may collect the string before the decision is carried out. */
+/* A constructor fills in the state's next decision_item and returns a handle (state/state.h) that names it: no object
+ * is made. Texts are copied to the arena, because Lua may collect the string before the decision is carried out. */
 #include "script/binding/bridge.h"
 
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include "script/binding/send.h"
 #include "script/json_value.h"
 #include "script/pure/declaration.h"
-#include "script/state.h"
+#include "script/state/state.h"
 #include "script/wait/ask.h"
 
 /* A drop's reason goes into an error message and a log line. */

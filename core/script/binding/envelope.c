@@ -10,7 +10,7 @@
 
 #include "script/json_value.h"
 #include "script/pure/declaration.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 static inline unsigned key_slot(uint64_t multiplier, const char *name)
 {

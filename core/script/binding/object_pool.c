@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 #define SIZE_DEFAULT 100u
 #define SIZE_MAXIMUM 100000u

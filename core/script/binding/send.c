@@ -8,7 +8,7 @@
 #include "protocol/registration.h"
 #include "script/binding/envelope.h"
 #include "script/pure/declaration.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* --- Tables ------------------------------------------------------------------------------------------------------- */
 

@@ -6,7 +6,7 @@
 
 #include "script/pure/declaration.h"
 #include "script/shared.h"
-#include "script/state.h"
+#include "script/state/state.h"
 #include "workers/value_lua.h"
 
 #define NAME "luaduct.shared"

@@ -3,7 +3,7 @@
 #ifndef LUADUCT_SCRIPT_BOUNDS_GUARD_H
 #define LUADUCT_SCRIPT_BOUNDS_GUARD_H
 
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* Only while state->open_breakers is not 0. False: that hook is switched off, and the call has failed; it is counted.
  */

@@ -4,15 +4,15 @@
  * thread; no other thread ever touches the Lua state. lua_sethook is what LuaJIT's own command line calls on Ctrl-C.
  *
  * Sleeping: a running hook must see `asleep`, or the supervisor its number. Both sides store, then load, and on x86 the
- * load may pass the store: base/barrier.h, where the supervisor is the seldom one. */
+ * load may pass the store: base/threads/barrier.h, where the supervisor is the seldom one. */
 #include "script/bounds/watchdog.h"
 
 #include <lua.h>
 #include <signal.h>
 #include <string.h>
 
-#include "base/barrier.h"
-#include "base/wake.h"
+#include "base/threads/barrier.h"
+#include "base/threads/wake.h"
 
 /* A signal is sent again at this distance while the call still runs, should the first have met LuaJIT at a moment at
  * which it was lost. */

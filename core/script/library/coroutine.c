@@ -1,5 +1,5 @@
 #include "script/library/library.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* Resumes the coroutine at stack index 1 with all above it. Leaves its results (or its error) above index 1 and returns
  * their number, negative when it failed. LuaJIT counts no depth here: without the count, coroutines that make

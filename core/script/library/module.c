@@ -1,5 +1,5 @@
 #include "script/library/library.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* Names are words of letters, digits, _ and - joined by dots, so that none leads out of the folder. */
 static bool module_name_valid(const char *name, size_t length)

@@ -1,7 +1,7 @@
 #include <stdio.h>
 
 #include "script/library/library.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* One log line of a script; the rest is cut. */
 #define LOG_TEXT_BYTES 4096

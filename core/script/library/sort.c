@@ -1,7 +1,7 @@
 /* Heap sort: never quadratic whatever the data or a wrong comparison, no recursion, and it looks at the stop flag,
  * which LuaJIT's own sort of numbers (all in C) does not. */
 #include "script/library/library.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 static bool sorts_before(lua_State *lua, struct script_state *state, int a, int b)
 {

@@ -10,7 +10,7 @@
 #include <lauxlib.h>
 
 #include "base/slice.h"
-#include "base/thread.h"
+#include "base/threads/thread.h"
 #include "script/pattern/matcher.h"
 
 /* Of a thread's stack, left to what a replacement function calls: several matchers of 10 KiB, LuaJIT, libc. */

@@ -4,7 +4,7 @@
 
 #include "protocol/envelope.h"
 #include "script/prompt/prompt.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 struct prompt {
     struct script_state *state;

@@ -7,7 +7,7 @@
 #include "protocol/registration.h"
 #include "script/binding/bridge.h"
 #include "script/json_value.h"
-#include "script/sandbox.h"
+#include "script/state/sandbox.h"
 
 /* --- What the line calls ------------------------------------------------------------------------------------------ */
 

@@ -4,7 +4,7 @@
 
 #include "bridge/delivery/preview.h"
 #include "script/hook.h"
-#include "script/state.h"
+#include "script/state/state.h"
 #include "workers/value.h"
 
 /* Recipients that an answer names; more are counted. */

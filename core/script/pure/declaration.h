@@ -4,7 +4,7 @@
 #ifndef LUADUCT_SCRIPT_PURE_DECLARATION_H
 #define LUADUCT_SCRIPT_PURE_DECLARATION_H
 
-#include "script/state.h"
+#include "script/state/state.h"
 
 /* Reads `cache` of the table of hooks on top of the stack, which stays there. Raises `file:line: …` when it names what
  * no decision can be kept by. */

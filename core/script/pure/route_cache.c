@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 struct kept_route {
     struct kept_route *next; /* of its bucket */

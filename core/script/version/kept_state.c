@@ -1,13 +1,13 @@
-/* The script's `luaduct` is a face like those of the libraries (sandbox.c): a userdata that reads from a hidden table,
- * here one with `state` in it, which finds everything else in the shared face. What is kept is one value, an object of
- * the files' paths and what each has in its state. */
+/* The script's `luaduct` is a face like those of the libraries (state/sandbox.c): a userdata that reads from a hidden
+ * table, here one with `state` in it, which finds everything else in the shared face. What is kept is one value, an
+ * object of the files' paths and what each has in its state. */
 #include "script/version/kept_state.h"
 
 #include <stdio.h>
 
 #include "script/chain.h"
 #include "script/pure/declaration.h"
-#include "script/state.h"
+#include "script/state/state.h"
 #include "workers/value_lua.h"
 
 /* --- luaduct ------------------------------------------------------------------------------------------------------ */

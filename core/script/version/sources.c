@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/file.h"
+#include "base/system/file.h"
 
 /* A script that is longer is some other file. */
 #define FILE_BYTES_MAXIMUM (16u << 20)

@@ -11,7 +11,7 @@
 #include "memory/pool.h"
 #include "script/binding/send.h"
 #include "script/json_value.h"
-#include "script/state.h"
+#include "script/state/state.h"
 #include "script/wait/wait.h"
 
 /* Long enough for an agent that thinks, well below script.suspendMs. */

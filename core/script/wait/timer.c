@@ -6,7 +6,7 @@
 #include "script/call.h"
 #include "script/chain.h"
 #include "script/pure/declaration.h"
-#include "script/state.h"
+#include "script/state/state.h"
 
 #define NOT_SET UINT16_MAX
 #define NONE UINT16_MAX

@@ -2,7 +2,7 @@
 #ifndef LUADUCT_SCRIPT_WAIT_WAIT_H
 #define LUADUCT_SCRIPT_WAIT_WAIT_H
 
-#include "script/state.h"
+#include "script/state/state.h"
 
 struct identify_call;
 

@@ -12,10 +12,19 @@ local function pool(figures)
         acquired = figures.held,
         created = figures.created,
         destroyed = figures.destroyed,
-        maxSize = figures.warm, -- blocks that stay, however idle; it grows beyond under load
+        maxSize = figures.warm, -- what stays, however idle; the bridge's grow beyond under load
         evicted = figures.evicted,
-        bytes = figures.bytes,
+        bytes = figures.bytes, -- nil of a pool that a script made
     }
+end
+
+-- By name.
+local function object_pools(figures)
+    local shown = {}
+    for name, each in pairs(figures) do
+        shown[name] = pool(each)
+    end
+    return shown
 end
 
 -- Milliseconds.
@@ -24,21 +33,6 @@ local function lengths(times)
 end
 
 -- A collection is one completed full cycle; its steps lie between other work, and `pauses` are the single steps.
--- Pools that scripts made, by name.
-local function object_pools(figures)
-    local shown = {}
-    for name, each in pairs(figures) do
-        local held = each.acquired - each.released
-        shown[name] = {
-            hitRate = each.acquired > 0 and each.hits / each.acquired or 0,
-            totalAcquired = each.acquired, totalReleased = each.released, acquired = held,
-            available = each.created - each.destroyed - held, created = each.created, destroyed = each.destroyed,
-            maxSize = each.warm, evicted = {lru = each.lru, ttl = each.ttl, pressure = each.pressure},
-        }
-    end
-    return shown
-end
-
 local function collector(figures)
     local done, memory = figures.scripts.collections, figures.memory
     return {

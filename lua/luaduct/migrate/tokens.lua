@@ -1,5 +1,6 @@
---- Words and symbols of a JavaScript text, for the reader of javascript.lua, which fills in `text` and `at`. `token` is
---- the one that is read; `skips` while it passes over code, in which templates and regular expressions stand too.
+--- Words and symbols of a JavaScript text, for the reader that values.lua and javascript.lua go on with; the latter
+--- fills in `text` and `at`. `token` is the one that is read; `skips` while it passes over code, in which templates and
+--- regular expressions stand too.
 
 local utf8 = require("luaduct.migrate.utf8")
 

@@ -48,6 +48,18 @@ describe("a handshake", function()
         tls.node(server, "round trip")
     end)
 
+    it("has no more time than a reload says, also when the thread has just had another to do", function()
+        local server = start({tls = {handshakeTimeoutMs = 600000}})
+        assert.equal(0, (tls.curl(server, "/health")))
+        local text = process.read_file(server.folder .. "/config.lua")
+        process.write_file(server.folder .. "/config.lua",
+            (text:gsub('%["handshakeTimeoutMs"%] = 600000', '["handshakeTimeoutMs"] = 200')))
+        server:signal("SIGHUP")
+        server:wait_log("is in use after version 1")
+        assert.equal("", connect(server):read_to_end())
+        wait_figures(server, function(now) return now.failed.timeout == 1 end)
+    end)
+
     it("that dribbles in byte by byte is closed in time too", function()
         local server = start({tls = {handshakeTimeoutMs = 500}})
         local client = connect(server)

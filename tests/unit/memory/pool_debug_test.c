@@ -1,5 +1,5 @@
-/* Misuse in a build that looks for it: the pool compiled once more with LUADUCT_POOL_DEBUG, under other names. Each
- * mistake is made in a child, which must abort and say what it was. */
+/* Misuse in a build that looks for it: the pool and its depots compiled once more with LUADUCT_POOL_DEBUG, under other
+ * names. Each mistake is made in a child, which must abort and say what it was. */
 #ifndef LUADUCT_POOL_DEBUG
 #define LUADUCT_POOL_DEBUG 1
 #endif
@@ -17,6 +17,14 @@
 #define pool_bytes_in_all debug_pool_bytes_in_all
 #define pool_leave_thread debug_pool_leave_thread
 #define pool_trim debug_pool_trim
+#define depots_init debug_depots_init
+#define depots_count debug_depots_count
+#define depot_put debug_depot_put
+#define depot_take debug_depot_take
+#define depot_take_surplus debug_depot_take_surplus
+#define depot_take_old debug_depot_take_old
+#define depots_take_coldest debug_depots_take_coldest
+#include "memory/depot.c"
 #include "memory/pool.c"
 
 #include "../../support/unit.h"

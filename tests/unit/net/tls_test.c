@@ -96,6 +96,34 @@ static size_t client_read(struct wire *wire, unsigned char *out, size_t size)
     return length;
 }
 
+TEST("hands are shaken with a chain of certificates that neither a flight nor the socket holds at once")
+{
+    struct wire wire;
+    char error[256], pem[4096];
+    make_context(&wire, false);
+    FILE *file = fopen(wire.authority.cert_path, "r");
+    CHECK(file);
+    pem[fread(pem, 1, sizeof pem - 1, file)] = '\0';
+    fclose(file);
+    file = fopen(wire.server.cert_path, "a");
+    for (unsigned i = 0; i < 30; i++)
+        CHECK(file && fputs(pem, file) >= 0);
+    fclose(file);
+    struct tls_pair pair = {.certificate = wire.server.cert_path, .key = wire.server.key_path, .label = "tls."};
+    tls_context_release(wire.context);
+    wire.context = tls_context_load(&(struct tls_options){.pairs = &pair, .pair_count = 1, .slots = 1}, error,
+                                    sizeof error);
+    CHECK(wire.context);
+    connect_wire(&wire, 2048, NULL, MBEDTLS_SSL_MAX_FRAG_LEN_NONE);
+    CHECK(mbedtls_ssl_handshake(&wire.client.ssl) == MBEDTLS_ERR_SSL_WANT_READ);
+    CHECK(tls_session_handshake(wire.ours.tls) == TLS_STEP_WANTS_WRITE);
+    CHECK(tls_session_handshake(wire.ours.tls) == TLS_STEP_WANTS_WRITE); /* the client has read nothing */
+    CHECK(shake_hands(&wire));
+    CHECK(transport_send(&wire.ours, "hello", 5) == 5);
+    CHECK(client_read(&wire, (unsigned char *)room, 5) == 5 && memcmp(room, "hello", 5) == 0);
+    close_wire(&wire);
+}
+
 TEST("frames that wait share records of TLS, whole, up to 16 KiB")
 {
     struct wire wire;

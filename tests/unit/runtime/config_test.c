@@ -2,7 +2,7 @@
  * may say is tested in config_spec.lua. Runs in the checkout's root, where lua/ is. */
 #include "../../support/unit.h"
 
-#include "base/system.h"
+#include "base/system/system.h"
 #include "protocol/jwt/jwk.h"
 #include "runtime/config/config.h"
 
@@ -258,17 +258,18 @@ TEST("config: all problems come back, one a line, and nothing stays allocated")
     free(problems);
 
     struct config_source source = {.path = "/nonexistent/config.lua", .install_bundle = install_sources};
-    CHECK(config_check(&source, &problems) == 1);
+    CHECK(!config_load(&config, &source, &problems));
     CHECK_STRING(problems, "/nonexistent/config.lua: cannot read the config file: No such file or directory\n");
     free(problems);
 
     source.install_bundle = install_nothing;
-    CHECK(config_check(&source, &problems) == 1);
+    CHECK(!config_load(&config, &source, &problems));
     CHECK_STRING(problems, "cannot load the configuration: no bundle\n");
     free(problems);
 
     source = (struct config_source){.path = "config/luaduct.lua", .install_bundle = install_sources};
-    CHECK(config_check(&source, &problems) == 0 && problems == NULL);
+    CHECK(config_load(&config, &source, &problems) && problems == NULL);
+    config_free(&config);
 }
 
 TEST("config: two configurations are compared section by section")

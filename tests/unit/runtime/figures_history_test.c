@@ -1,7 +1,7 @@
 /* Samples of figures in a place of a fixed size. One process, one history: what is there before stays. */
 #include "../../support/unit.h"
 
-#include "runtime/http/figures_history.h"
+#include "runtime/http/api/figures_history.h"
 
 static void add(unsigned count)
 {

@@ -4,7 +4,7 @@
 #include "memory/admission.h"
 #include "memory/pool.h"
 #include "runtime/pressure/controller.h"
-#include "script/collect.h"
+#include "script/state/collect.h"
 
 #define MIB ((uint64_t)1 << 20)
 

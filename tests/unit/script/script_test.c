@@ -15,8 +15,8 @@
 #include "bridge/registry/registry.h"
 #include "protocol/envelope.h"
 #include "script/bounds/watchdog.h"
-#include "script/collect.h"
 #include "script/hook.h"
+#include "script/state/collect.h"
 
 #define LOG_BYTES 65536
 

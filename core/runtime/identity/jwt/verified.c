@@ -4,7 +4,7 @@
 
 #include <mbedtls/sha256.h>
 
-#include "base/lock.h"
+#include "base/threads/lock.h"
 
 /* 128 KiB: as many tokens as a large bridge has agents; one that finds no place is verified again. */
 #define ROWS 1024u

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
+#include "base/system/file.h"
 #include "protocol/json/json.h"
 #include "protocol/json/json_number.h"
 #include "protocol/json/json_write.h"
