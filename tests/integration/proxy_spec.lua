@@ -3,7 +3,7 @@ local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
 local stream = require "tests.support.stream"
 local tls = require "tests.support.tls"
-local upgrade = require "tests.support.upgrade"
+local upgrades = require "tests.support.upgrade"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -142,7 +142,7 @@ describe("a PROXY header", function()
             assert.equal(200, status_behind(server, v1("192.0.2.2")))
         end
 
-        upgrade.run(server)
+        upgrades.run(server)
 
         silent:send(v1("192.0.2.3") .. GET:format("/agents", ""))
         assert.truthy(silent:read_line(wait.deadline()):find("200", 1, true))
