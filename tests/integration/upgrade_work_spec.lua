@@ -335,6 +335,27 @@ describe("while another process takes over", function()
         end)
     end)
 
+    it("no version of the scripts goes on trial: the new process would serve it to everybody", function()
+        local function script(seconds)
+            return ("local till = os.clock() + %d while os.clock() < till do end return {}"):format(seconds)
+        end
+        local server = bridge.start({script = script(0), config = {performance = {worker_threads = 1}}})
+        process.write_file(server.folder .. "/script.lua", script(1))
+        local asking = http.connect(server)
+        asking:send_request({method = "POST", path = "/admin/reload", body = '{"canary":{"percent":1}}'})
+        for _ = 1, 2 do -- then it has been read
+            http.get(server, "/health")
+        end
+        local said = #server:errors()
+        server:signal("SIGUSR2")
+
+        local pid, log = upgrade.outcome(server, said)
+
+        assert.is_nil(pid)
+        assert.truthy(log:find("is on trial: promote or abort it first", 1, true), log)
+        assert.equal(200, asking:receive().status)
+    end)
+
     it("the service manager hears of the new process before it hears from it", function()
         local service = manager.listen()
         local server = bridge.start({env = {NOTIFY_SOCKET = service.path}})

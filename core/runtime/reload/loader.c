@@ -38,6 +38,7 @@ static const char *early; /* a reload that came before the thread runs; NULL: no
 static atomic_bool stopping; /* written with the mutex */
 static atomic_ullong done, refused;
 static atomic_bool last_failed;
+static atomic_bool trying; /* an order for a trial is carried out */
 
 /* --- Orders ------------------------------------------------------------------------------------------------------- */
 
@@ -130,7 +131,9 @@ static void serve(struct order *order)
     order->code = CODE_OK;
     if (loads(order))
         service_reloading();
+    atomic_store(&trying, order->on_trial); /* before it looks for an upgrade, which does the reverse */
     order_carry_out(order, stopping);
+    atomic_store(&trying, false);
     if (order->code == CODE_BUSY && order->kind == ORDER_RELOAD && !order->reactor) {
         missed = order->cause;
         missed_by_upgrade = !in_use.trial;
@@ -143,6 +146,12 @@ static void serve(struct order *order)
         tell_service_manager(order);
     }
     give_back(order);
+}
+
+bool loader_tries(void)
+{
+    struct canary_view trial;
+    return atomic_load(&trying) || loader_canary(&trial);
 }
 
 struct order *order_new(enum order_kind kind, const char *cause)
