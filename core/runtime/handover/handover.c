@@ -558,11 +558,11 @@ void handover_begin(void)
     atomic_store(&handover.finished, false);
     int failure = pthread_create(&handover.thread, NULL, run, NULL);
     handover.started = failure == 0;
-    if (failure != 0)
-        atomic_store(&handover.under_way, false);
-    if (failure != 0)
-        log_error(SERVER, "handover_failed", "handover: cannot start a thread: %s: this process goes on",
-                  strerror(failure));
+    if (handover.started)
+        return;
+    atomic_store(&handover.under_way, false);
+    log_error(SERVER, "handover_failed", "handover: cannot start a thread: %s: this process goes on",
+              strerror(failure));
 }
 
 void handover_give_up(void)

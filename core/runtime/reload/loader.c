@@ -34,7 +34,7 @@ static struct order *orders, **orders_last = &orders;
 static unsigned order_count;
 static struct script_slot *buried;
 static bool running, begun, ended = true;
-static const char *early; /* a reload that came before the thread runs; NULL: none */
+static const char *early;    /* a reload that came before the thread runs; NULL: none */
 static atomic_bool stopping; /* written with the mutex */
 static atomic_ullong done, refused;
 static atomic_bool last_failed;
