@@ -336,16 +336,16 @@ describe("while another process takes over", function()
     end)
 
     it("no version of the scripts goes on trial: the new process would serve it to everybody", function()
-        local function script(seconds)
-            return ("local till = os.clock() + %d while os.clock() < till do end return {}"):format(seconds)
-        end
-        local server = bridge.start({script = script(0), config = {performance = {worker_threads = 1}}})
-        process.write_file(server.folder .. "/script.lua", script(1))
+        local server = bridge.start({script = "return {}", config = {performance = {worker_threads = 1}}})
+        process.write_file(server.folder .. "/script.lua", [[
+            print("loading it")
+            local till = os.clock() + 0.5
+            while os.clock() < till do end
+            return {}
+        ]])
         local asking = http.connect(server)
         asking:send_request({method = "POST", path = "/admin/reload", body = '{"canary":{"percent":1}}'})
-        for _ = 1, 2 do -- then it has been read
-            http.get(server, "/health")
-        end
+        server:wait_log("loading it")
         local said = #server:errors()
         server:signal("SIGUSR2")
 
