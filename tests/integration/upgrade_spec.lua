@@ -276,6 +276,31 @@ describe("an upgrade", function()
         assert.equal("t1", alice:receive_envelope().taskId)
     end)
 
+    it("takes along what waits for a free agent where the new config has less room for it", function()
+        local config = {agents = {mailboxTotalBytes = "1MiB", maxWaiting = 10}}
+        local server = bridge.start({config = config, script = [[
+            return {route = function(envelope, bridge)
+                if envelope.intent == "task.assign" then return bridge.any{role = "worker", wait = true} end
+            end}
+        ]]})
+        local alice, worker = websocket.agent(server, "alice"), websocket.agent(server, "w", {role = "worker"})
+        for number = 1, 4 do
+            alice:send_envelope({intent = "task.assign", taskId = "t" .. number, payload = ("x"):rep(10000)})
+        end
+        assert.equal("t1", worker:receive_envelope().taskId)
+        worker:expect_nothing()
+        config.agents = {mailboxTotalBytes = "15KiB", maxWaiting = 2}
+        config.script = {path = "script.lua"}
+        process.write_file(server.folder .. "/config.lua", bridge.config_text(bridge.config(config)))
+
+        upgrade(server)
+
+        for number = 1, 3 do
+            worker:send_envelope({to = "alice", intent = "task.complete", taskId = "t" .. number})
+            assert.equal("t" .. number + 1, worker:receive_envelope().taskId)
+        end
+    end)
+
     it("keeps idle connections of HTTP, and finishes a request that is under way", function()
         local server = bridge.start()
         local idle, asking = http.connect(server), http.connect(server)

@@ -114,6 +114,68 @@ describe("a bridge that is told to stop while it hands over", function()
     end)
 end)
 
+describe("what happens between the start of the new process and its first word as the bridge", function()
+    after_each(bridge.clean)
+
+    -- Of one that has read its files and opened its log: the answer to SETUP is behind it.
+    local READY = 3
+
+    -- A bridge that hands over, to a process that has stopped there; goes on with what is returned.
+    local function hand_over(options)
+        local plan = fault.plan()
+        local server = fault.start(plan, options)
+        return server, function()
+            fault.stop_successor(plan, READY)
+            server:signal("SIGUSR2")
+            wait.eventually(function() return fault.stopped(plan) end)
+            server.expected_end = true
+            return bridge.adopt(server, fault.stopped(plan))
+        end
+    end
+
+    it("a log rotation moves the new process to the new file as well", function()
+        local log = process.folder() .. "/log"
+        local server, begin = hand_over({config = {performance = {worker_threads = 1}, log = {file = log},
+            upgrade = {stillMs = 60000}}})
+        local successor = begin()
+
+        os.rename(log, log .. ".1")
+        server:signal("SIGUSR1")
+        wait.eventually(function() return io.open(log) end)
+        successor:signal("SIGCONT")
+
+        assert.equal(0, server:wait_exit(30))
+        successor:signal("SIGHUP")
+        wait.eventually(function() return process.read_file(log):find("SIGHUP", 1, true) end)
+    end)
+
+    it("a file that changes is read by the new process", function()
+        local function script(recipient)
+            return ([[return {route = function(envelope, bridge)
+                if envelope.intent == "wait" then luaduct.sleep(1500) end
+                return bridge.to{"%s"}
+            end}]]):format(recipient)
+        end
+        local server, begin = hand_over({config = {performance = {worker_threads = 1}, script = {watch = true}},
+            script = script("alice")})
+        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+        alice:send_envelope({intent = "wait"}) -- meanwhile it is not handed over
+        alice:expect_nothing()
+        local successor = begin()
+
+        successor:signal("SIGCONT")
+        process.write_file(server.folder .. "/script.lua", script("bob"))
+
+        assert.equal(0, server:wait_exit(30))
+        local got = wait.eventually(function()
+            alice:send_envelope({id = "e1"})
+            local good, envelope = pcall(bob.receive_envelope, bob)
+            return good and envelope
+        end, 30, "the new script")
+        assert.equal("e1", got.id)
+    end)
+end)
+
 describe("an upgrade while the wall clock is set back", function()
     after_each(bridge.clean)
 

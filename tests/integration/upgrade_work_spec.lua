@@ -233,25 +233,27 @@ describe("while another process takes over", function()
         end
     end)
 
-    it("a bridge that is told to stop does, in time, whatever runs", function()
-        local server = bridge.start({
-            config = {performance = {worker_threads = 1}, script = {budgetMs = 60000}, drain = {timeoutMs = 2000}},
-            script = [[return {route = function(envelope)
-                if envelope.intent == "wait" then luaduct.sleep(60000) end
-                while envelope.intent == "run away" do end
-            end}]],
-        })
-        local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
-        alice:send_envelope({intent = "wait"}) -- for some seconds the bridge waits for it
-        alice:expect_nothing()
-        server:signal("SIGUSR2")
-        server:wait_log("handover: starting the program anew")
-        bob:send_envelope({intent = "run away"})
+    if not os.getenv("LUADUCT_TEST_SLOW") then -- as above
+        it("a bridge that is told to stop does, in time, whatever runs", function()
+            local server = bridge.start({
+                config = {performance = {worker_threads = 1}, script = {budgetMs = 60000}, drain = {timeoutMs = 2000}},
+                script = [[return {route = function(envelope)
+                    if envelope.intent == "wait" then luaduct.sleep(60000) end
+                    while envelope.intent == "run away" do end
+                end}]],
+            })
+            local alice, bob = websocket.agent(server, "alice"), websocket.agent(server, "bob")
+            alice:send_envelope({intent = "wait"}) -- for some seconds the bridge waits for it
+            alice:expect_nothing()
+            server:signal("SIGUSR2")
+            server:wait_log("handover: starting the program anew")
+            bob:send_envelope({intent = "run away"})
 
-        server:signal("SIGTERM")
+            server:signal("SIGTERM")
 
-        assert.equal(0, server:wait_exit(20))
-    end)
+            assert.equal(0, server:wait_exit(20))
+        end)
+    end
 
     it("what one with TLS has sent is kept in its order, up to where the bridge stopped to read", function()
         local server = tls.start()
@@ -331,6 +333,27 @@ describe("while another process takes over", function()
         wait.eventually(function()
             return http.request(server, {method = "POST", path = "/admin/reload", body = "{}"}).status == 200
         end)
+    end)
+
+    it("no version of the scripts goes on trial: the new process would serve it to everybody", function()
+        local server = bridge.start({script = "return {}", config = {performance = {worker_threads = 1}}})
+        process.write_file(server.folder .. "/script.lua", [[
+            print("loading it")
+            local till = os.clock() + 0.5
+            while os.clock() < till do end
+            return {}
+        ]])
+        local asking = http.connect(server)
+        asking:send_request({method = "POST", path = "/admin/reload", body = '{"canary":{"percent":1}}'})
+        server:wait_log("loading it")
+        local said = #server:errors()
+        server:signal("SIGUSR2")
+
+        local pid, log = upgrade.outcome(server, said)
+
+        assert.is_nil(pid)
+        assert.truthy(log:find("is on trial: promote or abort it first", 1, true), log)
+        assert.equal(200, asking:receive().status)
     end)
 
     it("the service manager hears of the new process before it hears from it", function()

@@ -75,6 +75,11 @@ bool mailbox_reserve(const struct frame *frame)
     return true;
 }
 
+void mailbox_reserve_owed(const struct frame *frame)
+{
+    account_frame(frame, true);
+}
+
 void mailbox_unreserve(const struct frame *frame)
 {
     account_frame(frame, false);

@@ -42,6 +42,7 @@ void mailbox_restore(struct lane *lane, struct agent *agent, struct levels *fram
 /* For envelopes that wait elsewhere under the limit of all mailboxes together, and of their sender's share. False:
  * there is no room. Any thread. */
 bool mailbox_reserve(const struct frame *frame);
+void mailbox_reserve_owed(const struct frame *frame); /* one that was let in before: no limit is in its way */
 void mailbox_unreserve(const struct frame *frame);
 
 /* Takes the whole mailbox. Shard locked. */

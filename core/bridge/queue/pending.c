@@ -262,8 +262,9 @@ bool pending_get(struct lane *lane, struct frame_reader *reader)
     if (!request.frame)
         return false;
     lock_acquire(&lock);
-    struct pending *pending = mailbox_reserve(request.frame) ? new_pending(lane, &request) : NULL;
+    struct pending *pending = new_pending(lane, &request);
     if (pending) {
+        mailbox_reserve_owed(request.frame);
         pending->until_ms = until_ms;
         *last = pending;
         last = &pending->next;

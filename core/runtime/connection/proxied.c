@@ -123,7 +123,8 @@ bool proxied_prepare(struct reactor *reactor)
     return poller_open(&set->poller, reactor->loop, on_readable, reactor);
 }
 
-void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy)
+/* NULL: no memory, and the socket is closed. */
+static struct proxied *add(struct reactor *reactor, int fd, const struct address *proxy)
 {
     struct proxied_set *set = &reactor->proxied;
     struct proxied *proxied = pool_acquire(POOL_BUFFERS, sizeof *proxied);
@@ -131,7 +132,7 @@ void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy)
         pool_release(POOL_BUFFERS, proxied, sizeof *proxied);
         limits_drop_connection();
         close(fd);
-        return;
+        return NULL;
     }
     proxied->reactor = reactor;
     proxied->fd = fd;
@@ -143,6 +144,48 @@ void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy)
     *set->last = proxied;
     set->last = &proxied->next;
     arm_timer(reactor);
+    return proxied;
+}
+
+void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy)
+{
+    add(reactor, fd, proxy);
+}
+
+/* The other process gives it the whole time again. */
+void proxied_put(const struct reactor *reactor, uint32_t kind, struct channel_writer *channel)
+{
+    for (const struct proxied *proxied = reactor->proxied.first; proxied; proxied = proxied->next) {
+        channel_begin(channel, kind);
+        channel_put_fd(channel, proxied->fd);
+        channel_put_bytes(channel, slice_from((const char *)proxied->proxy.bytes, sizeof proxied->proxy.bytes));
+        channel_put_bytes(channel, slice_from(proxied->header, proxied->length));
+        channel_end(channel);
+    }
+}
+
+bool proxied_get(struct reactor *reactor, struct channel_reader *channel)
+{
+    int fd = channel_get_fd(channel);
+    struct slice proxy = channel_get_bytes(channel), header = channel_get_bytes(channel);
+    struct address address;
+    if (!channel->failed && (proxy.length != sizeof address.bytes || header.length > PROXY_HEADER_MOST))
+        channel_reject(channel, "a connection has no address");
+    if (channel->failed) {
+        if (fd >= 0)
+            close(fd);
+        return false;
+    }
+    memcpy(address.bytes, proxy.data, sizeof address.bytes);
+    limits_restore_connection(true, NULL);
+    struct proxied *proxied = add(reactor, fd, &address);
+    if (!proxied) {
+        channel_reject(channel, "out of memory");
+        return false;
+    }
+    memcpy(proxied->header, header.data, header.length);
+    proxied->length = header.length;
+    return true;
 }
 
 void proxied_stop(struct reactor *reactor)

@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "net/address.h"
+#include "net/channel.h"
 #include "net/poller.h"
 
 struct proxied;
@@ -29,6 +30,11 @@ void proxied_begin(struct reactor *reactor, int fd, const struct address *proxy)
 
 /* The reactor stops: closes those that still wait. */
 void proxied_stop(struct reactor *reactor);
+
+/* For another process of the bridge: each that waits into a record of its own, of that kind; they stay open here. And
+ * out of it: false: the reader has failed. On the reactor's thread. */
+void proxied_put(const struct reactor *reactor, uint32_t kind, struct channel_writer *channel);
+bool proxied_get(struct reactor *reactor, struct channel_reader *channel);
 
 /* After reactor_run, or in its place. */
 void proxied_release(struct reactor *reactor);

@@ -528,19 +528,23 @@ void handover_start(const struct config *chosen)
 
 void handover_begin(void)
 {
-    struct canary_view trial;
     const char *why = NULL;
+    bool first = !handover.started || atomic_load(&handover.finished);
+    if (first)
+        atomic_store(&handover.under_way, true); /* before it looks for a trial, which does the reverse */
     if (drain_begun())
         why = "this process is going away";
-    else if (handover.started && !atomic_load(&handover.finished))
+    else if (!first)
         why = "one is under way already";
     else if (handover_follows())
         why = "the process before this one still has tasks to finish: try again when it has ended";
     else if (getpid() == 1)
         why = "this is process 1 of its container, whose end would be the new one's too: start a new container";
-    else if (loader_canary(&trial))
+    else if (loader_tries())
         why = "a version of the scripts is on trial: promote or abort it first";
     if (why) {
+        if (first)
+            atomic_store(&handover.under_way, false);
         log_error(SERVER, "handover_failed", "handover: %s: this process goes on", why);
         return;
     }
@@ -552,14 +556,13 @@ void handover_begin(void)
     handover.pid = 0;
     memset(handover.places, 0, sizeof handover.places);
     atomic_store(&handover.finished, false);
-    atomic_store(&handover.under_way, true);
     int failure = pthread_create(&handover.thread, NULL, run, NULL);
     handover.started = failure == 0;
-    if (failure != 0)
-        atomic_store(&handover.under_way, false);
-    if (failure != 0)
-        log_error(SERVER, "handover_failed", "handover: cannot start a thread: %s: this process goes on",
-                  strerror(failure));
+    if (handover.started)
+        return;
+    atomic_store(&handover.under_way, false);
+    log_error(SERVER, "handover_failed", "handover: cannot start a thread: %s: this process goes on",
+              strerror(failure));
 }
 
 void handover_give_up(void)

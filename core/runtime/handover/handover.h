@@ -74,6 +74,7 @@ enum handover_kind {
     HANDOVER_AGENT = 100, /* a WebSocket; records of its own follow */
     HANDOVER_BACKLOG,     /* a message that the WebSocket before has sent, and that waits */
     HANDOVER_HTTP,        /* an idle connection */
+    HANDOVER_PROXIED,     /* one whose PROXY header has not come */
     HANDOVER_TASK,        /* an open one: late.h */
     HANDOVER_PHASE,       /* who is registered is known from here on */
     HANDOVER_END,

@@ -8,6 +8,7 @@
 #include "runtime/agent/backlog.h"
 #include "runtime/agent/session.h"
 #include "runtime/connection/acceptor.h"
+#include "runtime/connection/proxied.h"
 #include "runtime/handover/handover.h"
 #include "runtime/handover/part.h"
 #include "runtime/reactor.h"
@@ -144,6 +145,7 @@ bool part_give(struct reactor *reactor, struct frame_writer *writer)
             carry_put_rest(&connection->endpoint, writer);
         }
     }
+    proxied_put(reactor, HANDOVER_PROXIED, channel);
     session_put_executing(reactor, writer);
     carry_put_mailboxes(reactor->lane, writer);
     if (reactor->index == 0)

@@ -7,6 +7,7 @@
 #include "runtime/agent/agent_session.h"
 #include "runtime/agent/backlog.h"
 #include "runtime/agent/session.h"
+#include "runtime/connection/proxied.h"
 #include "runtime/handover/handover.h"
 #include "runtime/handover/late.h"
 #include "runtime/handover/part.h"
@@ -133,6 +134,8 @@ bool part_take(struct reactor *reactor, struct frame_reader *frames, bool (*meet
             get_backlog_entry(last, channel);
         else if (kind == HANDOVER_HTTP)
             get_peer(reactor, channel);
+        else if (kind == HANDOVER_PROXIED)
+            proxied_get(reactor, channel);
         else if (kind == HANDOVER_TASK)
             late_get_task(frames);
         else if (kind == HANDOVER_PHASE && !meet())

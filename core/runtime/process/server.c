@@ -309,8 +309,10 @@ static int serve(const struct config *config, const struct config_source *source
             leave_to_the_other(error);
         if (good) {
             loader_run();
-            if (handover_joined()) /* what was revoked since this process read its files */
-                loader_review("the upgrade");
+            if (handover_joined()) {
+                log_reopen();                 /* a rotation since it was opened told the other process */
+                loader_review("the upgrade"); /* what was revoked since this process read its files */
+            }
             print_banner(config, source);
             log_info(SERVER, "listening", "serving on WebSocket port %u, HTTP port %u", ws_port, http_port);
             if (handover_joined())

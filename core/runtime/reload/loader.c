@@ -33,10 +33,12 @@ static pthread_cond_t wanted;                             /* an order, a slot to
 static struct order *orders, **orders_last = &orders;
 static unsigned order_count;
 static struct script_slot *buried;
-static bool running, ended = true;
+static bool running, begun, ended = true;
+static const char *early;    /* a reload that came before the thread runs; NULL: none */
 static atomic_bool stopping; /* written with the mutex */
 static atomic_ullong done, refused;
 static atomic_bool last_failed;
+static atomic_bool trying; /* an order for a trial is carried out */
 
 /* --- Orders ------------------------------------------------------------------------------------------------------- */
 
@@ -129,7 +131,9 @@ static void serve(struct order *order)
     order->code = CODE_OK;
     if (loads(order))
         service_reloading();
+    atomic_store(&trying, order->on_trial); /* before it looks for an upgrade, which does the reverse */
     order_carry_out(order, stopping);
+    atomic_store(&trying, false);
     if (order->code == CODE_BUSY && order->kind == ORDER_RELOAD && !order->reactor) {
         missed = order->cause;
         missed_by_upgrade = !in_use.trial;
@@ -142,6 +146,12 @@ static void serve(struct order *order)
         tell_service_manager(order);
     }
     give_back(order);
+}
+
+bool loader_tries(void)
+{
+    struct canary_view trial;
+    return atomic_load(&trying) || loader_canary(&trial);
 }
 
 struct order *order_new(enum order_kind kind, const char *cause)
@@ -175,7 +185,9 @@ void loader_order(struct order *order)
 void loader_reload(const char *cause)
 {
     pthread_mutex_lock(&mutex);
-    bool waits = false; /* one that has not begun will see the files as they are */
+    bool waits = !begun; /* one that has not begun will see the files as they are */
+    if (!begun)
+        early = cause;
     for (const struct order *order = orders; order && !waits; order = order->next)
         waits = order->kind == ORDER_RELOAD && !order->on_trial && !order->reactor;
     pthread_mutex_unlock(&mutex);
@@ -304,6 +316,7 @@ static void set_running(bool now)
 {
     pthread_mutex_lock(&mutex);
     running = now;
+    begun = true;
     ended = !now;
     pthread_mutex_unlock(&mutex);
 }
@@ -323,6 +336,8 @@ bool loader_run(void)
         log_error(RELOAD, "loader_failed", "the loader cannot start: %s; scripts and configuration stay as they are",
                   strerror(failure));
     }
+    if (early) /* written by nobody any more */
+        loader_reload(early);
     return failure == 0;
 }
 

@@ -91,4 +91,7 @@ void loader_read_figures(struct reload_figures *out);
 /* How the trial stands; false: there is none, and *out tells of the last one. */
 bool loader_canary(struct canary_view *out);
 
+/* Whether a version is on trial, or an order is carried out that will put one there. */
+bool loader_tries(void);
+
 #endif
