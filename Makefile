@@ -289,7 +289,7 @@ test-portable-build:
 portable-binaries: $(BUILD)/luaduct $(BUILD)/tests/unit
 
 portable-suite: portable-binaries
-	@LUADUCT_UNIT_FILES=base_system,net/ $(suite)
+	@LUADUCT_UNIT_FILES=base/system,net/ $(suite)
 
 # Leaks count too. What is known of libraries stands in tests/*.supp, each with its reason.
 address_build = BUILD=$(BUILD)/asan CFLAGS='-O1 -g' SANITIZE=address,undefined

@@ -265,10 +265,6 @@ void agents_deliver(lua_State *lua, struct envelope *envelope, const struct enve
 
 void agents_add_functions(lua_State *lua)
 {
-    lua_pushcfunction(lua, reset);
-    lua_setfield(lua, -2, "reset");
-    lua_pushcfunction(lua, join);
-    lua_setfield(lua, -2, "join");
-    lua_pushcfunction(lua, leave);
-    lua_setfield(lua, -2, "leave");
+    static const luaL_Reg functions[] = {{"reset", reset}, {"join", join}, {"leave", leave}, {NULL, NULL}};
+    luaL_register(lua, NULL, functions);
 }

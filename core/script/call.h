@@ -9,7 +9,7 @@
 /* A coroutine to run hooks in is there. False: no memory, which is reported as a failure of that hook. */
 bool call_has_coroutine(struct script_state *state, enum script_hook hook);
 
-/* Starts what the header calls the state's next call: texts of the last one end here. */
+/* Starts what hook.h calls the state's next call: texts of the last one end here. */
 static inline void call_begin(struct script_state *state)
 {
     arena_reset(state);

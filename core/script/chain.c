@@ -1,5 +1,5 @@
-/* The hooks whose arguments have to be made first, or whose results are more than a decision: on_register,
- * on_undeliverable, on_disconnect. */
+/* The hooks whose arguments have to be made first, or whose results are not a decision alone: all but route, which has
+ * its own, shorter way in hook.c. */
 #include "script/chain.h"
 
 #include <stdio.h>

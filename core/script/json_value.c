@@ -31,11 +31,6 @@
 /* A buffer that grew past this is given back after use. */
 #define BUFFER_KEEP_BYTES (64u << 10)
 
-static bool is_space(char byte)
-{
-    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
-}
-
 /* From the quote that opens a string to the byte behind the one that closes it. */
 static const char *skip_string(const char *at)
 {
@@ -47,7 +42,7 @@ static const char *skip_string(const char *at)
 
 static const char *skip_spaces(const char *at)
 {
-    while (is_space(*at))
+    while (json_is_space(*at))
         at++;
     return at;
 }

@@ -77,7 +77,7 @@ static inline void put_header(struct reader *reader, char *at, uint32_t kind, ui
 static inline void skip_space(struct reader *reader)
 {
     const char *p = reader->p;
-    while (p < reader->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    while (p < reader->end && json_is_space(*p))
         p++;
     reader->p = p;
 }

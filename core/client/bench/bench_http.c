@@ -236,11 +236,6 @@ static void send_request(struct http_load *load, unsigned index, uint64_t due)
 
 /* ---- answers ---- */
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
 /* Whether two JSON texts are the same but for white space; two numbers may be written differently. */
 static bool same_json(struct slice a, struct slice b)
 {
@@ -254,9 +249,9 @@ static bool same_json(struct slice a, struct slice b)
     size_t i = 0, k = 0;
     bool inside = false;
     for (;; i++, k++) {
-        while (!inside && i < a.length && is_space(a.data[i]))
+        while (!inside && i < a.length && json_is_space(a.data[i]))
             i++;
-        while (!inside && k < b.length && is_space(b.data[k]))
+        while (!inside && k < b.length && json_is_space(b.data[k]))
             k++;
         if (i >= a.length || k >= b.length)
             return i >= a.length && k >= b.length;

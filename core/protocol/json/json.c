@@ -59,7 +59,7 @@ enum code json_validate(struct slice text, unsigned depth, char error[ERROR_TEXT
 
 static const char *past_space(const char *p, const char *end)
 {
-    while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+    while (p < end && json_is_space(*p))
         p++;
     return p;
 }

@@ -52,6 +52,12 @@ enum code json_validate(struct slice text, unsigned depth, char error[ERROR_TEXT
 bool json_next_member(struct slice *rest, struct slice *key, struct slice *value);
 bool json_next_element(struct slice *rest, struct slice *value);
 
+/* White space between tokens. */
+static inline bool json_is_space(char byte)
+{
+    return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
+}
+
 /* The inside of a string value's quotes, still escaped. */
 static inline struct slice json_string_inside(struct slice value)
 {

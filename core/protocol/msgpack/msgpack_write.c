@@ -117,11 +117,6 @@ static const char *string_close(const char *p, const char *end)
     return quote;
 }
 
-static inline bool is_space(char byte)
-{
-    return byte == ' ' || byte == '\n' || byte == '\r' || byte == '\t';
-}
-
 /* A container that holds `count` values (pairs): its header, and where the writing goes on. */
 static char *grow_header(char *header, char *out, bool map, uint32_t count)
 {
@@ -175,7 +170,7 @@ char *msgpack_write_json(char *out, struct slice json)
             open[inside].header = out;
             open[inside].map = *p == '{';
             p++;
-            while (is_space(*p))
+            while (json_is_space(*p))
                 p++;
             open[inside].count = *p == ']' || *p == '}' ? 0 : 1;
             out = grow_header(out, out + 1, open[inside].map, open[inside].count);

@@ -21,8 +21,8 @@ void http_session_bytes(struct connection *connection, char *bytes, size_t lengt
  * large answer, or many requests, never hold the other connections up. */
 enum outbox_result http_session_flush(struct connection *connection);
 
-/* DEADLINE_HEADER passed: 408 for a request that dawdles; the end for an idle connection, or a peer that does not take
- * its answer. */
+/* DEADLINE_HEADER or DEADLINE_BODY passed: 408 for a request that dawdles; the end for an idle connection, or a peer
+ * that does not take its answer; a sign of life for one that listens to events. */
 void http_session_deadline(struct connection *connection);
 
 /* The peer has sent all it will. True: an answer is still on its way out, and the connection closes itself after it.

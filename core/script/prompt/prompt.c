@@ -102,15 +102,12 @@ static int find_global(lua_State *lua)
 /* `environment`: the index of the prompt's globals. */
 static void push_native(lua_State *lua, int environment)
 {
+    static const luaL_Reg functions[] = {
+        {"route", ask_route}, {"describe", describe}, {"array", json_value_array}, {NULL, NULL}};
     lua_newtable(lua);
     lua_getfield(lua, environment, "print");
     lua_setfield(lua, -2, "print");
-    lua_pushcfunction(lua, ask_route);
-    lua_setfield(lua, -2, "route");
-    lua_pushcfunction(lua, describe);
-    lua_setfield(lua, -2, "describe");
-    lua_pushcfunction(lua, json_value_array);
-    lua_setfield(lua, -2, "array");
+    luaL_register(lua, NULL, functions);
     bridge_binding_push(lua);
     lua_setfield(lua, -2, "bridge");
 }

@@ -13,7 +13,7 @@
 
 static bool prepare(struct script_state *state, const struct script_options *options)
 {
-    const char *path = options->paths[0], *slash = strrchr(path, '/');
+    const char *path = options->paths[0];
     struct script *script = state->scripts = calloc(1, sizeof *state->scripts);
     if (!script)
         return false;
@@ -21,7 +21,7 @@ static bool prepare(struct script_state *state, const struct script_options *opt
     for (int hook = 0; hook < HOOK_COUNT; hook++)
         script->hooks[hook] = LUA_NOREF;
     script->path = strdup(path);
-    script->folder = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    script->folder = load_folder_of(path);
     state->sources = script->sources = sources_new();
     watchdog_init(&state->watchdog, state->lua, failure_stop, options->budget_ms, options->wake_fd);
     return script->path && script->folder && state->sources;
@@ -66,9 +66,7 @@ void rule_file_error(struct script_state *state, int status, bool stopped, char 
     else
         snprintf(error, size, "%s: %s", state->scripts->path,
                  status == LUA_ERRMEM ? "not enough memory" : "it raised an error that is no text");
-    for (; *error; error++)
-        if (*error == '\n' || *error == '\r')
-            *error = ' ';
+    load_join_lines(error);
 }
 
 bool rule_file_read(struct script_state *state, lua_CFunction read, void *context, char *error, size_t error_size)

@@ -104,7 +104,7 @@ static int load_all(lua_State *lua)
     return 0;
 }
 
-static char *folder_of(const char *path)
+char *load_folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (!slash)
@@ -127,11 +127,18 @@ static bool list_scripts(struct script_state *state, const struct script_options
         struct script *script = &state->scripts[i];
         script->sources = state->sources;
         script->path = strdup(options->paths[i]);
-        script->folder = options->folder ? strdup(options->folder) : folder_of(options->paths[i]);
+        script->folder = options->folder ? strdup(options->folder) : load_folder_of(options->paths[i]);
         if (!script->path || !script->folder)
             return false;
     }
     return true;
+}
+
+void load_join_lines(char *error)
+{
+    for (; *error; error++)
+        if (*error == '\n' || *error == '\r')
+            *error = ' ';
 }
 
 void load_begin(struct script_state *state)
@@ -180,9 +187,7 @@ bool load_scripts(struct script_state *state, const struct script_options *optio
             snprintf(error, error_size, "%s", message);
         else
             snprintf(error, error_size, "the script raised an error that is %s", state_value_name(state->lua, -1));
-        for (char *at = error; *at; at++) /* one line */
-            if (*at == '\n' || *at == '\r')
-                *at = ' ';
+        load_join_lines(error);
         return false;
     }
     if (!load_coroutine(state)) {

@@ -16,6 +16,12 @@ bool load_scripts(struct script_state *state, const struct script_options *optio
 void load_begin(struct script_state *state);
 void load_end(struct script_state *state);
 
+/* The folder of a script's file, for `require`; the caller frees it. NULL when memory is out. */
+char *load_folder_of(const char *path);
+
+/* Makes one line of an error. */
+void load_join_lines(char *error);
+
 /* Makes the coroutine that runs hooks, with its fixed slots. False when memory is out; may be tried again. */
 bool load_coroutine(struct script_state *state);
 

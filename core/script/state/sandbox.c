@@ -112,14 +112,6 @@ static void copy_functions(lua_State *lua, const char *library, const char *cons
     lua_pop(lua, 1);
 }
 
-static void set_functions(lua_State *lua, const luaL_Reg *functions)
-{
-    for (; functions->name; functions++) {
-        lua_pushcfunction(lua, functions->func);
-        lua_setfield(lua, -2, functions->name);
-    }
-}
-
 static const char *const base_names[] = {"assert",   "error",        "ipairs",       "next", "pairs",  "pcall",
                                          "select",   "tonumber",     "tostring",     "type", "unpack", "rawget",
                                          "rawequal", "setmetatable", "getmetatable", NULL};
@@ -143,6 +135,16 @@ static int ask_to_collect(lua_State *lua)
     return 1;
 }
 
+static const luaL_Reg worker_functions[] = {
+    {"execute", wait_execute}, {"register", user_operation_register}, {NULL, NULL}};
+static const luaL_Reg luaduct_functions[] = {{"sleep", wait_sleep},
+                                             {"after", timer_after},
+                                             {"every", timer_every},
+                                             {"pool", object_pool_make},
+                                             {"array", json_value_array},
+                                             {"gc", ask_to_collect},
+                                             {NULL, NULL}};
+
 static void open_luaduct(lua_State *lua)
 {
     static const char *const levels[] = {"debug", "info", "warn", "error"}; /* in the order of script_log_level */
@@ -156,29 +158,15 @@ static void open_luaduct(lua_State *lua)
     protect(lua, "luaduct.log");
     lua_setfield(lua, -2, "log");
     lua_newtable(lua);
-    lua_pushcfunction(lua, wait_execute);
-    lua_setfield(lua, -2, "execute");
-    lua_pushcfunction(lua, user_operation_register);
-    lua_setfield(lua, -2, "register");
+    luaL_register(lua, NULL, worker_functions);
     protect(lua, "luaduct.workers");
     lua_setfield(lua, -2, "workers");
     shared_binding_push(lua);
     protect(lua, "luaduct.shared");
     lua_setfield(lua, -2, "shared");
-    lua_pushcfunction(lua, wait_sleep);
-    lua_setfield(lua, -2, "sleep");
-    lua_pushcfunction(lua, timer_after);
-    lua_setfield(lua, -2, "after");
-    lua_pushcfunction(lua, timer_every);
-    lua_setfield(lua, -2, "every");
-    lua_pushcfunction(lua, object_pool_make);
-    lua_setfield(lua, -2, "pool");
-    lua_pushcfunction(lua, json_value_array);
-    lua_setfield(lua, -2, "array");
+    luaL_register(lua, NULL, luaduct_functions);
     lua_pushlightuserdata(lua, NULL); /* what lua-cjson gives for null */
     lua_setfield(lua, -2, "null");
-    lua_pushcfunction(lua, ask_to_collect);
-    lua_setfield(lua, -2, "gc");
 }
 
 void sandbox_open(lua_State *lua, struct script_state *state)
@@ -194,7 +182,7 @@ void sandbox_open(lua_State *lua, struct script_state *state)
     lua_newtable(lua);
     int globals = lua_gettop(lua);
     copy_functions(lua, NULL, base_names);
-    set_functions(lua, base_functions);
+    luaL_register(lua, NULL, base_functions);
     if (luaL_loadbuffer(lua, xpcall_source, sizeof xpcall_source - 1, "=xpcall") != 0)
         lua_error(lua);
     lua_getglobal(lua, "pcall");
@@ -240,7 +228,7 @@ void sandbox_open(lua_State *lua, struct script_state *state)
 
     lua_newtable(lua);
     copy_functions(lua, "coroutine", coroutine_names);
-    set_functions(lua, library_coroutines);
+    luaL_register(lua, NULL, library_coroutines);
     protect(lua, "coroutine");
     lua_setfield(lua, globals, "coroutine");
 

@@ -318,3 +318,21 @@ unsigned api_refuse(struct api *api, enum code code, struct slice text)
     api_count_refusal(api->reactor->lane, code);
     return code_http_status(code);
 }
+
+int api_push_status(lua_State *L, enum code code, struct slice text)
+{
+    lua_pushinteger(L, (lua_Integer)api_refuse(api_of(L), code, text));
+    return 1;
+}
+
+int api_push_nil(lua_State *L, enum code code, struct slice text)
+{
+    lua_pushnil(L);
+    return 1 + api_push_status(L, code, text);
+}
+
+int api_push_refused(lua_State *L, enum code code, struct slice text)
+{
+    lua_pushliteral(L, "refused");
+    return 1 + api_push_status(L, code, text);
+}

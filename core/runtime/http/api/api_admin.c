@@ -94,10 +94,8 @@ static int native_order_engines(lua_State *L)
     struct engine_order order = {0};
     char error[ERROR_TEXT_BYTES];
     enum code code = read_order(api->call->body, api->reactor->config->limits.json_depth, &order, error);
-    if (code != CODE_OK) {
-        lua_pushinteger(L, (lua_Integer)api_refuse(api, code, slice_from_string(error)));
-        return 1;
-    }
+    if (code != CODE_OK)
+        return api_push_status(L, code, slice_from_string(error));
     for (unsigned i = 0; i < ENGINE_COUNT; i++)
         if (order.named[i])
             engines_want((enum engine)i, order.on[i]);

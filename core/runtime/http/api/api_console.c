@@ -104,12 +104,6 @@ static void disconnect(struct reactor *reactor, struct errand *errand)
     free(order);
 }
 
-static int refused(lua_State *L, enum code code, const char *text)
-{
-    lua_pushinteger(L, (lua_Integer)api_refuse(api_of(L), code, slice_from_string(text)));
-    return 1;
-}
-
 /* The text of the body's one member, `agent`, in a userdata on the stack; length 0: something else is there. */
 static struct slice read_agent(lua_State *L, struct slice body)
 {
@@ -135,16 +129,16 @@ static int native_disconnect(lua_State *L)
     struct slice body = slice_trim_space(api->call->body);
     enum code code = json_validate(body, api->reactor->config->limits.json_depth, error);
     if (code != CODE_OK)
-        return refused(L, code, error);
+        return api_push_status(L, code, slice_from_string(error));
     struct slice agent = json_kind(body) == JSON_OBJECT ? read_agent(L, body) : slice_from(NULL, 0);
     if (!agent.data || !identifier_valid(agent))
-        return refused(L, CODE_BAD_FIELD, "expected an object such as {\"agent\": \"alice\"}");
+        return api_push_status(L, CODE_BAD_FIELD, SLICE("expected an object such as {\"agent\": \"alice\"}"));
     struct lane *lane = registry_lane(agent);
     if (!lane)
-        return refused(L, CODE_NOT_FOUND, "no agent of this id is connected");
+        return api_push_status(L, CODE_NOT_FOUND, SLICE("no agent of this id is connected"));
     struct disconnect *order = malloc(sizeof *order + agent.length);
     if (!order)
-        return refused(L, CODE_OVERLOADED, "out of memory");
+        return api_push_status(L, CODE_OVERLOADED, SLICE("out of memory"));
     *order = (struct disconnect){.errand.run = disconnect, .length = (uint32_t)agent.length};
     memcpy(order->id, agent.data, agent.length);
     reactor_post(lane->owner, &order->errand);
@@ -160,7 +154,7 @@ static int native_write_sources(lua_State *L)
     struct buffer *out = &api_of(L)->call->content;
     struct version *version = versions_find((unsigned)luaL_checkinteger(L, 1));
     if (!version)
-        return refused(L, CODE_NOT_FOUND, "no version of this number is kept");
+        return api_push_status(L, CODE_NOT_FOUND, SLICE("no version of this number is kept"));
     buffer_append_format(out, "{\"version\":%u,\"hash\":\"%s\",\"files\":[", version->number, version->hash);
     const char *path, *problem;
     struct slice text;

@@ -55,8 +55,7 @@ static int join(lua_State *L, struct api *api, const struct subscription *subscr
         text = SLICE("only an administrator may listen to this kind of events" API_ADMINISTRATORS);
     else if (code == CODE_DRAINING)
         text = SLICE("the bridge is going away");
-    lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));
-    return 1;
+    return api_push_status(L, code, text);
 }
 
 /* listen(kinds): when the endpoint has ended, its answer goes on with events of the kinds in this list of names, until
@@ -67,10 +66,8 @@ static int native_listen(lua_State *L)
     struct subscription subscription = {0};
     luaL_checktype(L, 1, LUA_TTABLE);
     for (int i = 1; i <= (int)lua_objlen(L, 1); i++) {
-        size_t length;
         lua_rawgeti(L, 1, i);
-        const char *name = luaL_checklstring(L, -1, &length);
-        enum event_kind kind = event_kind_find(slice_from(name, length));
+        enum event_kind kind = event_kind_find(check_slice(L, -1));
         luaL_argcheck(L, kind < EVENT_KINDS, 1, "no such kind");
         subscription.kinds |= 1u << kind;
         lua_pop(L, 1);
@@ -93,10 +90,8 @@ static int native_listen_trace(lua_State *L)
     struct slice agent = optional_slice(L, 1), intent = optional_slice(L, 2), id = optional_slice(L, 3);
     bool any = agent.length + intent.length + id.length == 0;
     void *filter = any ? NULL : trace_filter_new(agent, intent, id);
-    if (!any && !filter) {
-        lua_pushinteger(L, (lua_Integer)api_refuse(api, CODE_OVERLOADED, SLICE("out of memory")));
-        return 1;
-    }
+    if (!any && !filter)
+        return api_push_status(L, CODE_OVERLOADED, SLICE("out of memory"));
     return join(L, api,
                 &(struct subscription){.kinds = 1u << EVENT_TRACE,
                                        .passes = any ? NULL : trace_filter_passes,
@@ -111,8 +106,7 @@ static int native_event_figures(lua_State *L)
     struct events_figures figures;
     events_read_figures(&figures);
     lua_newtable(L);
-    lua_pushinteger(L, (lua_Integer)figures.subscribers);
-    lua_setfield(L, -2, "listeners");
+    set_number(L, "listeners", figures.subscribers);
     set_number(L, "published", (double)figures.published);
     set_number(L, "lost", (double)figures.lost);
     return 1;

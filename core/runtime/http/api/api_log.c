@@ -162,10 +162,8 @@ static int native_order_log(lua_State *L)
     struct change change = {0};
     char error[ERROR_TEXT_BYTES];
     enum code code = read_change(api->call->body, api->reactor->config->limits.json_depth, &change, error);
-    if (code != CODE_OK) {
-        lua_pushinteger(L, (lua_Integer)api_refuse(api, code, slice_from_string(error)));
-        return 1;
-    }
+    if (code != CODE_OK)
+        return api_push_status(L, code, slice_from_string(error));
     bool told = log_enabled(LOG_ROOM_LOG, LOG_LEVEL_WARN);
     if (told) /* whoever makes the log silent is seen to do it */
         tell_of_change(api->call->identity);

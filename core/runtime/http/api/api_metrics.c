@@ -151,29 +151,25 @@ static const struct source sources[] = {
 
 /* --- Text --- */
 
+/* `exemplar` (OpenMetrics 1.0.0, "Exemplars"): of a bucket alone; NULL: none. */
 static void write_sample(struct buffer *out, const char *name, const char *suffix, const char *labels, const char *edge,
-                         double value)
+                         double value, const struct exemplar *exemplar)
 {
     buffer_append_slice(out, slice_from_string(name));
     buffer_append_slice(out, slice_from_string(suffix));
     if (edge)
-        buffer_append_format(out, "{%s%sle=\"%s\"} %.15g\n", labels, labels[0] ? "," : "", edge, value);
+        buffer_append_format(out, "{%s%sle=\"%s\"} %.15g", labels, labels[0] ? "," : "", edge, value);
     else if (labels[0])
-        buffer_append_format(out, "{%s} %.15g\n", labels, value);
+        buffer_append_format(out, "{%s} %.15g", labels, value);
     else
-        buffer_append_format(out, " %.15g\n", value);
+        buffer_append_format(out, " %.15g", value);
+    if (exemplar)
+        buffer_append_format(out, " # {trace_id=\"%s\"} %.9f %.3f", exemplar->trace_id, exemplar->seconds,
+                             (double)exemplar->wall_ms / 1000);
+    buffer_append_slice(out, SLICE("\n"));
 }
 
-/* Behind the bucket that it is in (OpenMetrics 1.0.0, "Exemplars"): the line is written already. */
-static void write_exemplar(struct buffer *out, const struct exemplar *exemplar)
-{
-    if (out->length > 0)
-        out->length--; /* the line goes on */
-    buffer_append_format(out, " # {trace_id=\"%s\"} %.9f %.3f\n", exemplar->trace_id, exemplar->seconds,
-                         (double)exemplar->wall_ms / 1000);
-}
-
-/* `exemplar`: NULL: there is none, or the format has no place for it. */
+/* `exemplar`: NULL: there is none, or the format has no place for it. It stands at the first bucket that it is in. */
 static void write_series(struct buffer *out, const char *name, const struct source *source, const char *labels,
                          const struct histogram_sums *sums, const struct exemplar *exemplar)
 {
@@ -182,17 +178,13 @@ static void write_series(struct buffer *out, const char *name, const struct sour
         within += sums->buckets[edge];
         if (edge < source->first_edge)
             continue;
-        write_sample(out, name, "_bucket", labels, histogram_edge_name(edge), (double)within);
-        if (exemplar && exemplar->seconds * 1e9 <= (double)histogram_edge_ns(edge)) {
-            write_exemplar(out, exemplar);
-            exemplar = NULL;
-        }
+        bool has_it = exemplar && exemplar->seconds * 1e9 <= (double)histogram_edge_ns(edge);
+        write_sample(out, name, "_bucket", labels, histogram_edge_name(edge), (double)within, has_it ? exemplar : NULL);
+        exemplar = has_it ? NULL : exemplar;
     }
-    write_sample(out, name, "_bucket", labels, "+Inf", (double)sums->count);
-    if (exemplar)
-        write_exemplar(out, exemplar);
-    write_sample(out, name, "_count", labels, NULL, (double)sums->count);
-    write_sample(out, name, "_sum", labels, NULL, (double)sums->total_ns / 1e9);
+    write_sample(out, name, "_bucket", labels, "+Inf", (double)sums->count, exemplar);
+    write_sample(out, name, "_count", labels, NULL, (double)sums->count, NULL);
+    write_sample(out, name, "_sum", labels, NULL, (double)sums->total_ns / 1e9, NULL);
 }
 
 /* write_histogram(source, name, open_metrics): the samples of a family. */

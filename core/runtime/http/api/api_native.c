@@ -73,7 +73,6 @@ static int native_allow(lua_State *L)
 /* refuse(code, text, allow?) gives the status: the answer is this refusal. */
 static int native_refuse(lua_State *L)
 {
-    struct api *api = api_of(L);
     const char *name = luaL_checkstring(L, 1);
     struct slice text = check_slice(L, 2);
     enum code code = CODE_OK;
@@ -81,8 +80,7 @@ static int native_refuse(lua_State *L)
         code++;
     luaL_argcheck(L, code < CODE_COUNT, 1, "no such code");
     set_allow(L, 3);
-    lua_pushinteger(L, (lua_Integer)api_refuse(api, code, text));
-    return 1;
+    return api_push_status(L, code, text);
 }
 
 /* json_string(text): quoted and escaped. */
@@ -142,14 +140,6 @@ static int native_may_see(lua_State *L)
     return 1;
 }
 
-int api_push_refusal(lua_State *L, enum code code, struct slice text)
-{
-    unsigned status = api_refuse(api_of(L), code, text);
-    lua_pushliteral(L, "refused");
-    lua_pushinteger(L, (lua_Integer)status);
-    return 2;
-}
-
 /* --- Working --- */
 
 static void worked_later(struct work *work)
@@ -175,7 +165,7 @@ static int push_worked(lua_State *L, struct api_call *call)
         lua_pushliteral(L, "done");
         return 1;
     }
-    int count = api_push_refusal(L, code, slice_from_string(call->work->task.error));
+    int count = api_push_refused(L, code, slice_from_string(call->work->task.error));
     work_free(call->work);
     call->work = NULL;
     return count;
@@ -190,17 +180,17 @@ static int native_execute(lua_State *L)
     if (!call->admin)
         access_refused(REFUSED_ADMIN, call->identity, SLICE("/workers/execute"));
     if (!call->admin)
-        return api_push_refusal(L, CODE_FORBIDDEN,
+        return api_push_refused(L, CODE_FORBIDDEN,
                                 SLICE("only an administrator may have the workers work over HTTP" API_ADMINISTRATORS));
     if (api->reactor->draining)
-        return api_push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
+        return api_push_refused(L, CODE_DRAINING, SLICE("the bridge is going away"));
     struct slice body = slice_trim_space(call->body);
     enum code code = json_validate(body, api->reactor->config->limits.json_depth, error);
     if (code == CODE_OK)
         code = execute_start(api->reactor, body, &call->connection->http->request.body, worked_later, call, &call->work,
                              error);
     if (code != CODE_OK)
-        return api_push_refusal(L, code, slice_from_string(error));
+        return api_push_refused(L, code, slice_from_string(error));
     if (__builtin_expect(tracing_on, 0) && hop_samples(call->connection->http->request.trace, api_mailbox_share(call)))
         call->work->began_ns = clock_steady_ns();
     call->waits = true;

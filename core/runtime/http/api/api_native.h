@@ -75,9 +75,11 @@ static inline void set_time(lua_State *L, const char *name, int64_t wall_ms)
 /* Makes the call's answer a refusal and gives its status. */
 unsigned api_refuse(struct api *api, enum code code, struct slice text);
 
-/* The same for functions that give what became of something: pushes "refused" and the status, and gives their number.
- */
-int api_push_refusal(lua_State *L, enum code code, struct slice text);
+/* The same for functions of the module, which return what these push: the status; nil and the status where a table
+ * would have been given; "refused" and the status where a word says what became of something. */
+int api_push_status(lua_State *L, enum code code, struct slice text);
+int api_push_nil(lua_State *L, enum code code, struct slice text);
+int api_push_refused(lua_State *L, enum code code, struct slice text);
 
 /* What a native function that yielded with call->waits set returns: pushes the values and gives their number. And what
  * the call still waits for is not to be told any more. */

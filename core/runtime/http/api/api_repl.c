@@ -71,13 +71,6 @@ static void answered_later(struct repl_line *line)
         repl_line_free(line);
 }
 
-static int refused(lua_State *L, enum code code, const char *text)
-{
-    lua_pushnil(L);
-    lua_pushinteger(L, (lua_Integer)api_refuse(api_of(L), code, slice_from_string(text)));
-    return 2;
-}
-
 /* repl(): runs the line that the body says. A table {session, result, output, renewed, version, current}; or nil and
  * the status of a refusal. */
 static int native_repl(lua_State *L)
@@ -86,11 +79,11 @@ static int native_repl(lua_State *L)
     char error[ERROR_TEXT_BYTES];
     struct repl_line *line = repl_line_new();
     if (!line)
-        return refused(L, CODE_OVERLOADED, "out of memory");
+        return api_push_nil(L, CODE_OVERLOADED, SLICE("out of memory"));
     enum code code = read_line(api->call->body, api->reactor->config->limits.json_depth, line, error);
     if (code != CODE_OK) {
         repl_line_free(line);
-        return refused(L, code, error);
+        return api_push_nil(L, code, slice_from_string(error));
     }
     line->reactor = api->reactor;
     line->answered = answered_later;
@@ -107,7 +100,7 @@ int api_repl_push_answer(lua_State *L, struct api_call *call)
         [PROMPT_DONE] = "done", [PROMPT_INCOMPLETE] = "incomplete", [PROMPT_FAILED] = "failed"};
     struct repl_line *line = call->repl; /* the call's until api_end: what is pushed may raise */
     if (line->code != CODE_OK)
-        return refused(L, line->code, line->error);
+        return api_push_nil(L, line->code, slice_from_string(line->error));
     lua_newtable(L);
     set_text(L, "session", line->session);
     set_text(L, "result", results[line->result]);

@@ -148,13 +148,6 @@ static void ordered_later(struct order *order)
     http_session_answered(call->connection);
 }
 
-static int refused(lua_State *L, enum code code, const char *text)
-{
-    lua_pushnil(L);
-    lua_pushinteger(L, (lua_Integer)api_refuse(api_of(L), code, slice_from_string(text)));
-    return 2;
-}
-
 static int order_and_wait(lua_State *L, struct order *order)
 {
     struct api *api = api_of(L);
@@ -175,12 +168,12 @@ static int native_reload(lua_State *L)
     char error[ERROR_TEXT_BYTES];
     struct order *order = order_new(ORDER_RELOAD, "POST /admin/reload");
     if (!order)
-        return refused(L, CODE_OVERLOADED, "out of memory");
+        return api_push_nil(L, CODE_OVERLOADED, SLICE("out of memory"));
     order->trial.share = TRIAL_SHARE_ALL;
     enum code code = read_members(api->call->body, api->reactor->config->limits.json_depth, order, error);
     if (code != CODE_OK) {
         free(order);
-        return refused(L, code, error);
+        return api_push_nil(L, code, slice_from_string(error));
     }
     return order_and_wait(L, order);
 }
@@ -190,7 +183,7 @@ static int native_settle(lua_State *L)
 {
     bool promote = strcmp(luaL_checkstring(L, 1), "promote") == 0;
     struct order *order = order_new(promote ? ORDER_PROMOTE : ORDER_ABORT, "POST /admin/canary");
-    return order ? order_and_wait(L, order) : refused(L, CODE_OVERLOADED, "out of memory");
+    return order ? order_and_wait(L, order) : api_push_nil(L, CODE_OVERLOADED, SLICE("out of memory"));
 }
 
 void api_scripts_forget(struct api_call *call)
@@ -215,7 +208,7 @@ int api_scripts_push_answer(lua_State *L, struct api_call *call)
         set_text(L, "restart_needed", order->restart_needed);
         set_number(L, "ms", (double)order->took_ns / 1e6);
     } else {
-        count = refused(L, order->code, order->text);
+        count = api_push_nil(L, order->code, slice_from_string(order->text));
     }
     api_scripts_forget(call); /* not before: there may be no memory for the table */
     return count;

@@ -95,7 +95,7 @@ int api_send_push_answer(lua_State *L, struct api_call *call, const struct dispa
         return 2;
     }
     if (result->code != CODE_OK)
-        return api_push_refusal(L, result->code, result->text);
+        return api_push_refused(L, result->code, result->text);
     lua_pushliteral(L, "queued");
     return 1;
 }
@@ -165,7 +165,7 @@ static int native_send(lua_State *L)
     const struct config *config = reactor->config;
     bool broadcast = lua_toboolean(L, 1);
     if (reactor->draining)
-        return api_push_refusal(L, CODE_DRAINING, SLICE("the bridge is going away"));
+        return api_push_refused(L, CODE_DRAINING, SLICE("the bridge is going away"));
 
     struct envelope envelope;
     struct message_rules rules = {.depth = config->limits.json_depth, .lenient = config->mode == CONFIG_MODE_ORIGINAL};
@@ -174,24 +174,24 @@ static int native_send(lua_State *L)
     char error[ERROR_TEXT_BYTES] = "";
     enum code code = envelope_scan(text, &rules, &reactor->store, &envelope, error);
     if (code == CODE_OK && slice_equal(envelope_sent_text(&envelope, FIELD_INTENT), SLICE(EXECUTE_INTENT)))
-        return api_push_refusal(L, CODE_FORBIDDEN, SLICE("over HTTP work is asked for by POST /workers/execute"));
+        return api_push_refused(L, CODE_FORBIDDEN, SLICE("over HTTP work is asked for by POST /workers/execute"));
     if (code == CODE_OK && !broadcast && !envelope_has(&envelope, FIELD_TO))
-        return api_push_refusal(L, CODE_RECIPIENT_REQUIRED, SLICE("Recipient `to` is required"));
+        return api_push_refused(L, CODE_RECIPIENT_REQUIRED, SLICE("Recipient `to` is required"));
     if (code == CODE_OK && identity_refusal(api, &envelope) != CODE_OK)
-        return api_push_refusal(
+        return api_push_refused(
             L, CODE_FROM_MISMATCH,
             SLICE("over HTTP `from` is \"api\" or an agent of the caller's own, unless an administrator asks"));
     if (code == CODE_OK && access_refused_for(api, &envelope, &defaults, broadcast))
-        return api_push_refusal(L, CODE_FORBIDDEN,
+        return api_push_refused(L, CODE_FORBIDDEN,
                                 broadcast ? SLICE("you may not broadcast envelopes of this intent")
                                           : SLICE("you may not send envelopes of this intent to this recipient"));
     if (code == CODE_OK && broadcast && envelope_has(&envelope, FIELD_TO))
         code = clear_recipient(call, &envelope, &defaults, &rules, &text, error);
     if (code != CODE_OK)
-        return api_push_refusal(L, code, error[0] ? slice_from_string(error) : SLICE("out of memory"));
+        return api_push_refused(L, code, error[0] ? slice_from_string(error) : SLICE("out of memory"));
 
     if (slowdown_left(slow_key(call), clock_steady_ns() / 1000000) > 0)
-        return api_push_refusal(
+        return api_push_refused(
             L, CODE_RATE_LIMITED,
             SLICE("the script took too long over what this sender sent: the envelope was not taken"));
     const struct identity *identity = identity_counted(call->identity);
@@ -199,7 +199,7 @@ static int native_send(lua_State *L)
     if (take_rates(call, sender, payer) != LIMIT_NONE) {
         party_release(sender);
         party_release(payer);
-        return api_push_refusal(
+        return api_push_refused(
             L, CODE_RATE_LIMITED,
             SLICE("too much was sent in too short a time, or took the bridge too long: the envelope was not taken"));
     }

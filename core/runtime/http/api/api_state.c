@@ -20,11 +20,8 @@ static int native_export_next(lua_State *L)
 static int native_import(lua_State *L)
 {
     struct api *api = api_of(L);
-    if (api->reactor->draining) { /* to be kept it would have to be known to whoever takes over */
-        lua_pushnil(L);
-        lua_pushinteger(L, (lua_Integer)api_refuse(api, CODE_DRAINING, SLICE("the bridge is going away")));
-        return 2;
-    }
+    if (api->reactor->draining) /* to be kept it would have to be known to whoever takes over */
+        return api_push_nil(L, CODE_DRAINING, SLICE("the bridge is going away"));
     const struct config *config = api->reactor->config;
     struct state_import state = {.line = (uint64_t)luaL_checknumber(L, 1),
                                  .json_depth = config->limits.json_depth,
@@ -33,10 +30,7 @@ static int native_import(lua_State *L)
         lua_pushfstring(L, "line %d: %s", (int)state.line, state.error);
         size_t length;
         const char *text = lua_tolstring(L, -1, &length);
-        unsigned status = api_refuse(api, CODE_BAD_FIELD, slice_from(text, length));
-        lua_pushnil(L);
-        lua_pushinteger(L, (lua_Integer)status);
-        return 2;
+        return api_push_nil(L, CODE_BAD_FIELD, slice_from(text, length));
     }
     lua_newtable(L);
     set_number(L, "history", (double)state.history);

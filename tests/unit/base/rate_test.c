@@ -1,5 +1,5 @@
 /* Token buckets, on a clock of numbers. */
-#include "../support/unit.h"
+#include "../../support/unit.h"
 
 #include "base/rate.h"
 

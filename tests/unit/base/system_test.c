@@ -1,5 +1,5 @@
 /* What the two bodies of the system's part promise alike; a portable build has its own of what POSIX lacks too. */
-#include "../support/unit.h"
+#include "../../support/unit.h"
 
 #include <errno.h>
 #include <fcntl.h>

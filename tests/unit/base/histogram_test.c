@@ -1,4 +1,4 @@
-#include "../support/unit.h"
+#include "../../support/unit.h"
 
 #include "base/histogram.h"
 

@@ -1,5 +1,5 @@
 /* The log: what a line looks like, what never happens (a caller that waits, a line that lies), and what is counted. */
-#include "../support/unit.h"
+#include "../../support/unit.h"
 
 #include <errno.h>
 #include <fcntl.h>

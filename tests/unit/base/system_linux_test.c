@@ -1,5 +1,5 @@
 /* What Linux shows below /proc and /sys, from a folder with copies of it. */
-#include "../support/unit.h"
+#include "../../support/unit.h"
 
 #include <unistd.h>
 
