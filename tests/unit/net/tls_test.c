@@ -111,8 +111,8 @@ TEST("hands are shaken with a chain of certificates that neither a flight nor th
     fclose(file);
     struct tls_pair pair = {.certificate = wire.server.cert_path, .key = wire.server.key_path, .label = "tls."};
     tls_context_release(wire.context);
-    wire.context = tls_context_load(&(struct tls_options){.pairs = &pair, .pair_count = 1, .slots = 1}, error,
-                                    sizeof error);
+    wire.context =
+        tls_context_load(&(struct tls_options){.pairs = &pair, .pair_count = 1, .slots = 1}, error, sizeof error);
     CHECK(wire.context);
     connect_wire(&wire, 2048, NULL, MBEDTLS_SSL_MAX_FRAG_LEN_NONE);
     CHECK(mbedtls_ssl_handshake(&wire.client.ssl) == MBEDTLS_ERR_SSL_WANT_READ);
