@@ -1,6 +1,6 @@
 /* What a side of a handshake says in one go (a flight, RFC 5246 7.3) is several records, and the library hands over
- * each when it is made. They wait here until the other side is to be heard, and go out together: a packet, and a turn
- * of the kernel's, in place of four. */
+ * each when it is made. They wait here until the other side is to be heard, or can work on them meanwhile, and go out
+ * together: a packet, and a turn of the kernel's, in place of two or three. */
 #ifndef LUADUCT_NET_TLS_FLIGHT_H
 #define LUADUCT_NET_TLS_FLIGHT_H
 

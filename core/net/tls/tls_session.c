@@ -366,6 +366,9 @@ static int shake_hands(struct tls_session *session)
         if (ssl->state == MBEDTLS_SSL_CLIENT_CERTIFICATE && tls_context_asks_client(session->context) &&
             !ssl->keep_current_message)
             result = look_ahead(session);
+        /* Now it computes for more than half of the handshake: the client looks at our certificates meanwhile. */
+        if (ssl->state == MBEDTLS_SSL_SERVER_KEY_EXCHANGE)
+            result = tls_flight_send(&session->shake->flight, session->fd);
         if (result == 0)
             result = mbedtls_ssl_handshake_step(ssl);
     }
