@@ -71,7 +71,8 @@ end
 -- The process that was; nil: none yet.
 function fault.stopped(plan)
     local pid = tonumber(plan.memory.stopped)
-    return pid ~= 0 and pid or nil
+    local stopped = pid ~= 0 and process.read_file(("/proc/%d/stat"):format(pid)):find("%) T ")
+    return stopped and pid or nil
 end
 
 -- A bridge that follows the plan; options as for bridge.start.
