@@ -3,7 +3,6 @@ local bridge = require "tests.support.bridge"
 local http = require "tests.support.http"
 local stream = require "tests.support.stream"
 local tls = require "tests.support.tls"
-local upgrades = require "tests.support.upgrade"
 local wait = require "tests.support.wait"
 local websocket = require "tests.support.websocket"
 
@@ -129,28 +128,6 @@ describe("a PROXY header", function()
 
         assert.equal("", silent:read_to_end())
         assert.equal("", half:read_to_end())
-    end)
-
-    it("that another process takes over in half is read on there", function()
-        local server = start({http = {rateMax = 3}, performance = {worker_threads = 1}})
-        local silent, half = stream.connect(server.http_port), stream.connect(server.http_port)
-        bridge.track(silent)
-        bridge.track(half)
-        local header = v1("192.0.2.1")
-        half:send(header:sub(1, 10))
-        for _ = 1, 3 do -- and it has been read
-            assert.equal(200, status_behind(server, v1("192.0.2.2")))
-        end
-
-        upgrades.run(server)
-
-        silent:send(v1("192.0.2.3") .. GET:format("/agents", ""))
-        assert.truthy(silent:read_line(wait.deadline()):find("200", 1, true))
-        for _ = 1, 3 do
-            assert.equal(200, status_behind(server, v1("192.0.2.1")))
-        end
-        half:send(header:sub(11) .. GET:format("/agents", ""))
-        assert.truthy(half:read_line(wait.deadline()):find("429", 1, true))
     end)
 
     it("is not looked for where the peer is no trusted proxy", function()

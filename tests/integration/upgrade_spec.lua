@@ -7,6 +7,7 @@ local http = require "tests.support.http"
 local msgpack = require "tests.support.msgpack"
 local process = require "tests.support.process"
 local socket = require "posix.sys.socket"
+local stream = require "tests.support.stream"
 local tls = require "tests.support.tls"
 local tokens = require "tests.support.tokens"
 local unistd = require "posix.unistd"
@@ -116,6 +117,36 @@ describe("an upgrade", function()
             server.expected_end = true
             server = successor
         end
+    end)
+
+    it("takes along connections whose PROXY header has not come, or half of it", function()
+        local server = bridge.start({config = {
+            listen = {proxyProtocol = true, host = "localhost"}, limits = {trustedProxies = {"127.0.0.0/8"}},
+            http = {rateMax = 3}, performance = {worker_threads = 1},
+        }})
+        local function header(address)
+            return ("PROXY TCP4 %s 127.0.0.1 5000 80\r\n"):format(address)
+        end
+        local function open()
+            return bridge.track(stream.connect(server.http_port))
+        end
+        local function status(connection, text)
+            connection:send(text .. "GET /agents HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            return connection:read_line(wait.deadline()):match("^HTTP/1%.1 (%d+)")
+        end
+        local silent, half = open(), open()
+        half:send(header("192.0.2.1"):sub(1, 10))
+        for _ = 1, 3 do -- then it has been read
+            assert.equal("200", status(open(), header("192.0.2.2")))
+        end
+
+        upgrade(server)
+
+        assert.equal("200", status(silent, header("192.0.2.3")))
+        for _ = 1, 3 do
+            assert.equal("200", status(open(), header("192.0.2.1")))
+        end
+        assert.equal("429", status(half, header("192.0.2.1"):sub(11)))
     end)
 
     it("goes on in the middle of a frame, of its header, of a fragmented message", function()

@@ -75,7 +75,7 @@ describe("a portable build", function()
             places[#places + 1] = path
         end
         table.sort(places)
-        assert.same({"core/base/barrier.h", "core/net/poller.h", "core/net/tls/tls_cipher.c"}, places)
+        assert.same({"core/base/threads/barrier.h", "core/net/poller.h", "core/net/tls/tls_cipher.c"}, places)
     end)
 
     it("takes agents, requests and work with TLS, follows its files, and ends in order", function()
