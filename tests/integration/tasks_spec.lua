@@ -273,6 +273,25 @@ describe("an envelope of bridge.any with wait", function()
         expect_task(worker, 7)
     end)
 
+    it("goes to an agent that registers when what waits leaves no room in any mailbox", function()
+        local server = bridge.start({script = WAITING,
+            config = {performance = {worker_threads = 1}, agents = {mailboxTotalBytes = 4096}}})
+        local boss = websocket.agent(server, "boss")
+        local function assign_large(number)
+            boss:send_envelope({intent = "task.assign", payload = {n = number, text = ("x"):rep(1000)}})
+        end
+        for number = 1, 4 do
+            assign_large(number)
+        end
+        boss:expect_error("overloaded")
+
+        local worker = websocket.agent(server, "worker", {role = "worker", maxConcurrentTasks = 10})
+
+        for number = 1, 3 do
+            expect_task(worker, number)
+        end
+    end)
+
     it("is given up after agents.waitingTtlMs and told to on_undeliverable", function()
         local server = bridge.start({script = WAITING, config = {agents = {waitingTtlMs = 1, cleanupIntervalMs = 10}}})
         local boss = websocket.agent(server, "boss")

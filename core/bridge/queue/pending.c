@@ -34,9 +34,9 @@ void pending_start(const struct pending_limits *configured)
     limits = *configured;
 }
 
+/* Its room has been given back. */
 static void free_pending(struct pending *pending)
 {
-    mailbox_unreserve(pending->frame);
     frame_release(pending->frame);
     pool_release(POOL_ARRAYS, pending, pending->size);
 }
@@ -57,6 +57,7 @@ void pending_stop(void)
     while (first) {
         struct pending *pending = first;
         take_out(&first);
+        mailbox_unreserve(pending->frame);
         free_pending(pending);
     }
     lock_release(&lock);
@@ -128,8 +129,11 @@ static void offer(struct lane *lane, struct agent *agent)
             place = &pending->next;
             continue;
         }
-        if (hand_over(lane, agent, pending) != CODE_OK)
+        mailbox_unreserve(pending->frame); /* first: the agent's mailbox may need that room for it */
+        if (hand_over(lane, agent, pending) != CODE_OK) {
+            mailbox_reserve_owed(pending->frame);
             break;
+        }
         take_out(place);
         free_pending(pending);
     }
@@ -290,6 +294,7 @@ void pending_tend(struct lane *lane)
         take_out(place);
         atomic_fetch_add_explicit(&expired, 1, memory_order_relaxed);
         lane_report_lost(lane, pending->frame, slice_from(NULL, 0), UNDELIVERABLE_EXPIRED);
+        mailbox_unreserve(pending->frame);
         free_pending(pending);
     }
     unsigned tried = 0;
