@@ -103,13 +103,13 @@ static void answer_execute(const struct execute_job *job, const struct work *wor
         text = work->task.status == TASK_CANCELLED ? SLICE("the bridge went away before it was done")
                                                    : SLICE("out of memory");
     struct reactor *reactor = connection_reactor(job->connection);
-    bool late = job->number != 0 && handover_done();
-    if (late)
+    if (job->number != 0 && handover_done()) {
         late_answer(job->number, code, text);
-    else
+        if (job->traced)
+            end_here(reactor, job, code);
+    } else {
         answer(reactor, job->connection, job->asked, code, text, job->traced ? &job->hop : NULL);
-    if (late && job->traced)
-        end_here(reactor, job, code);
+    }
     buffer_free(&result);
 }
 

@@ -32,8 +32,8 @@ void late_end(void);
 
 /* --- The new process --- */
 
-/* A reactor's thread: takes such a record. False: the reader has failed. */
-bool late_get_task(struct frame_reader *reader);
+/* A reactor's thread: takes such a record; without memory for it the reader has failed. */
+void late_get_task(struct frame_reader *reader);
 
 /* The thread that listens to the old process: has the reactor of the agent answer. */
 void late_get_answer(struct channel_reader *reader);

@@ -24,7 +24,7 @@ static struct {
     atomic_uint count;
 } late = {.mutex = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
 
-bool late_get_task(struct frame_reader *reader)
+void late_get_task(struct frame_reader *reader)
 {
     struct channel_reader *channel = reader->channel;
     uint64_t number = channel_get(channel);
@@ -35,7 +35,7 @@ bool late_get_task(struct frame_reader *reader)
     if (!task) {
         frame_release(asked);
         channel_reject(channel, "out of memory"); /* nothing else is left unsaid */
-        return false;
+        return;
     }
     *task = (struct open_task){.number = number, .answer = {.owner = owner, .asked = asked}};
     memcpy(task->id, id.data, id.length);
@@ -45,7 +45,6 @@ bool late_get_task(struct frame_reader *reader)
     late.first = task;
     atomic_fetch_add(&late.count, 1);
     pthread_mutex_unlock(&late.mutex);
-    return true;
 }
 
 static void give(struct reactor *reactor, struct errand *errand)
